@@ -1,0 +1,1 @@
+//! Istio traffic policy, compiled once and asked on every request.

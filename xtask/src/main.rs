@@ -1,0 +1,2 @@
+//! Build tool of this workspace.
+fn main() {}
