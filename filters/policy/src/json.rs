@@ -1,0 +1,145 @@
+//! A JSON tree that keeps what `serde_json::Value` loses: keys that are given twice.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// A JSON value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Json {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number without fraction or exponent that fits 64 bits
+    Integer(i64),
+    /// Any other number
+    Float(f64),
+    /// A string
+    String(String),
+    /// An array
+    Array(Vec<Json>),
+    /// An object, in document order, with every key as often as it was given
+    Object(Vec<(String, Json)>),
+}
+
+impl Json {
+    /// Parses a document.
+    ///
+    /// # Errors
+    /// Text that is not JSON: the reason with line and column.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(text).map_err(|error| format!("is not JSON: {error}"))
+    }
+}
+
+/// Longest part of a value that an error message repeats, in characters.
+const SHOWN: usize = 80;
+
+impl fmt::Display for Json {
+    /// The value as JSON, shortened: it goes into error messages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Integer(value) => write!(f, "{value}"),
+            Self::Float(value) => write!(f, "{value}"),
+            Self::String(value) if value.chars().count() > SHOWN => {
+                let start: String = value.chars().take(SHOWN).collect();
+                write!(f, "{start:?}...")
+            }
+            Self::String(value) => write!(f, "{value:?}"),
+            Self::Array(values) if values.is_empty() => f.write_str("[]"),
+            Self::Array(_) => f.write_str("[...]"),
+            Self::Object(fields) if fields.is_empty() => f.write_str("{}"),
+            Self::Object(_) => f.write_str("{...}"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::Integer(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Json, E> {
+        Ok(i64::try_from(value).map_or(Json::Float(value as f64), Json::Integer))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Json, E> {
+        Ok(Json::Float(value))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::String(value.to_owned()))
+    }
+
+    fn visit_string<E: Error>(self, value: String) -> Result<Json, E> {
+        Ok(Json::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = access.next_element()? {
+            values.push(value);
+        }
+        Ok(Json::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = access.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Json::Object(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_keys_that_are_given_twice() {
+        let tree = Json::parse(br#"{"a":1,"a":[null,true,0.5]}"#).unwrap();
+        let list = Json::Array(vec![Json::Null, Json::Bool(true), Json::Float(0.5)]);
+        assert_eq!(
+            tree,
+            Json::Object(vec![("a".into(), Json::Integer(1)), ("a".into(), list)])
+        );
+    }
+
+    #[test]
+    fn text_that_is_not_json_is_refused_with_its_place() {
+        let reason = Json::parse(b"{\n  \"a\": }").unwrap_err();
+        assert_eq!(reason, "is not JSON: expected value at line 2 column 8");
+    }
+
+    #[test]
+    fn long_strings_are_shortened_in_messages() {
+        let text = Json::String("ä".repeat(100)).to_string();
+        assert_eq!(text, format!("\"{}\"...", "ä".repeat(80)));
+    }
+}

@@ -1,0 +1,342 @@
+//! Reading a configuration document field by field, with a path for every error.
+//!
+//! A reader asks an [`Object`] for the fields that it knows. What was never asked for is an unknown
+//! field and becomes an error when the object goes out of scope, so nothing is ignored by accident.
+//! `null` means absent, and `snake_case` is read like `camelCase`, both as in Istio.
+
+use std::fmt;
+
+use crate::json::Json;
+use crate::report::Report;
+
+/// A value of the document with its place.
+#[derive(Clone)]
+pub struct Node<'a> {
+    /// The value
+    pub json: &'a Json,
+    /// Its JSON path from the root
+    pub path: String,
+    /// Where errors go
+    pub report: &'a Report,
+}
+
+impl<'a> Node<'a> {
+    /// The root of a document.
+    pub fn root(json: &'a Json, report: &'a Report) -> Self {
+        Self {
+            json,
+            path: String::new(),
+            report,
+        }
+    }
+
+    /// Reports an error at this place, without the value.
+    pub fn error(&self, reason: impl fmt::Display) {
+        self.report.error(&self.path, reason);
+    }
+
+    /// Reports an error at this place that starts with the value.
+    pub fn invalid(&self, reason: impl fmt::Display) {
+        self.report
+            .error(&self.path, format_args!("{} {reason}", self.json));
+    }
+
+    /// The fields of an object; an error and `None` for anything else.
+    pub fn object(&self) -> Option<Object<'a>> {
+        match self.json {
+            Json::Object(fields) => Some(Object {
+                node: self.clone(),
+                fields,
+                known: Vec::with_capacity(8),
+            }),
+            _ => {
+                self.invalid("is not an object");
+                None
+            }
+        }
+    }
+
+    /// The elements of an array; an error and nothing for anything else.
+    pub fn elements(&self) -> Vec<Node<'a>> {
+        let Json::Array(values) = self.json else {
+            self.invalid("is not a list");
+            return Vec::new();
+        };
+        let element = |(index, json)| Node {
+            json,
+            path: format!("{}[{index}]", self.path),
+            report: self.report,
+        };
+        values.iter().enumerate().map(element).collect()
+    }
+
+    /// The entries of an object whose keys the user chooses, such as header names. A key that is
+    /// given twice is an error. Values may be `null`.
+    pub fn entries(&self) -> Vec<(&'a str, Node<'a>)> {
+        let Json::Object(fields) = self.json else {
+            self.invalid("is not an object");
+            return Vec::new();
+        };
+        let mut entries: Vec<(&str, Node<'a>)> = Vec::with_capacity(fields.len());
+        for (key, json) in fields {
+            let node = Node {
+                json,
+                path: child_path(&self.path, key),
+                report: self.report,
+            };
+            if entries.iter().any(|(known, _)| known == key) {
+                node.error("is given twice");
+            } else {
+                entries.push((key, node));
+            }
+        }
+        entries
+    }
+
+    /// A string; an error and `None` for anything else.
+    pub fn string(&self) -> Option<&'a str> {
+        match self.json {
+            Json::String(value) => Some(value),
+            _ => {
+                self.invalid("is not a string");
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`; an error and `None` for anything else.
+    pub fn boolean(&self) -> Option<bool> {
+        match self.json {
+            Json::Bool(value) => Some(*value),
+            _ => {
+                self.invalid("is not true or false");
+                None
+            }
+        }
+    }
+
+    /// Any finite number; an error and `None` for anything else.
+    pub fn number(&self) -> Option<f64> {
+        match self.json {
+            Json::Integer(value) => Some(*value as f64),
+            Json::Float(value) => Some(*value),
+            _ => {
+                self.invalid("is not a number");
+                None
+            }
+        }
+    }
+
+    /// A whole number, also one that is written with a fraction of zero, as a protobuf `Struct`
+    /// may give it; an error and `None` for anything else.
+    pub fn integer(&self) -> Option<i64> {
+        match self.json {
+            Json::Integer(value) => return Some(*value),
+            Json::Float(value) if value.fract() == 0.0 && value.abs() < 9e15 => {
+                return Some(*value as i64);
+            }
+            _ => self.invalid("is not an integer"),
+        }
+        None
+    }
+
+    /// A port number, 1 to 65535; an error and `None` for anything else.
+    pub fn port(&self) -> Option<u16> {
+        let port = u16::try_from(self.integer()?).ok().filter(|port| *port > 0);
+        if port.is_none() {
+            self.invalid("is not in 1..=65535");
+        }
+        port
+    }
+
+    /// A list of strings. Elements that are something else are errors and left out.
+    pub fn strings(&self) -> Vec<String> {
+        self.elements()
+            .iter()
+            .filter_map(|node| node.string().map(str::to_owned))
+            .collect()
+    }
+}
+
+/// The fields of an object, to be asked for by name.
+pub struct Object<'a> {
+    /// The object itself
+    pub node: Node<'a>,
+    fields: &'a [(String, Json)],
+    known: Vec<&'static str>,
+}
+
+impl<'a> Object<'a> {
+    /// The field `name`, given in `camelCase`; `None` when it is absent or `null`.
+    pub fn field(&mut self, name: &'static str) -> Option<Node<'a>> {
+        self.known.push(name);
+        let mut found: Option<Node<'a>> = None;
+        for (key, json) in self.fields.iter().filter(|(key, _)| is_field(key, name)) {
+            let path = child_path(&self.node.path, key);
+            if found.is_some() {
+                self.node.report.error(&path, "is given twice");
+            } else {
+                found = Some(Node {
+                    json,
+                    path,
+                    report: self.node.report,
+                });
+            }
+        }
+        found.filter(|node| *node.json != Json::Null)
+    }
+
+    /// The string field `name`. Empty is the same as absent, as in protobuf.
+    pub fn string(&mut self, name: &'static str) -> Option<&'a str> {
+        self.field(name)?.string().filter(|value| !value.is_empty())
+    }
+
+    /// The elements of the list field `name`; none when it is absent.
+    pub fn list(&mut self, name: &'static str) -> Vec<Node<'a>> {
+        self.field(name).map_or(Vec::new(), |node| node.elements())
+    }
+
+    /// The path that the field `name` has or would have.
+    pub fn path_of(&self, name: &str) -> String {
+        child_path(&self.node.path, name)
+    }
+
+    /// Reports that the field `name` is missing.
+    pub fn missing(&self, name: &str) {
+        self.node.report.error(&self.path_of(name), "is required");
+    }
+}
+
+impl Drop for Object<'_> {
+    fn drop(&mut self) {
+        for (key, _) in self.fields {
+            if self.known.iter().any(|name| is_field(key, name)) {
+                continue;
+            }
+            let path = child_path(&self.node.path, key);
+            let nearest = self
+                .known
+                .iter()
+                .map(|name| (strsim::damerau_levenshtein(key, name), *name))
+                .min()
+                .filter(|(distance, name)| *distance * 2 < name.len());
+            match nearest {
+                Some((_, name)) => self
+                    .node
+                    .report
+                    .separate_error(&path, format_args!("unknown field, did you mean {name:?}?")),
+                None => {
+                    let known = self.known.join(", ");
+                    self.node
+                        .report
+                        .separate_error(&path, format_args!("unknown field, known are {known}"));
+                }
+            }
+        }
+    }
+}
+
+/// Whether `key` of the document is the field that Istio calls `name` in `camelCase`.
+fn is_field(key: &str, name: &str) -> bool {
+    if key == name {
+        return true;
+    }
+    let mut key = key.chars();
+    for wanted in name.chars() {
+        if wanted.is_ascii_uppercase() && key.next() != Some('_') {
+            return false;
+        }
+        if key.next() != Some(wanted.to_ascii_lowercase()) {
+            return false;
+        }
+    }
+    key.next().is_none()
+}
+
+/// The JSON path of the member `key` of the object at `path`.
+fn child_path(path: &str, key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if key.is_empty() || !key.chars().all(plain) {
+        format!("{path}[{key:?}]")
+    } else if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errors(text: &str, read: impl Fn(Node<'_>)) -> String {
+        let json = Json::parse(text.as_bytes()).unwrap();
+        let report = Report::default();
+        read(Node::root(&json, &report));
+        report
+            .finish()
+            .map_or_else(|rejection| rejection.to_string(), |_| String::new())
+    }
+
+    #[test]
+    fn unknown_fields_are_all_named_with_the_nearest_known_one() {
+        let text = r#"{"rout": 1, "zzz": 2, "fixed_delay": "5s"}"#;
+        let found = errors(text, |node| {
+            let mut object = node.object().unwrap();
+            object.field("route");
+            assert_eq!(object.string("fixedDelay"), Some("5s"));
+        });
+        assert_eq!(
+            found,
+            "rout: unknown field, did you mean \"route\"?\n\
+             zzz: unknown field, known are route, fixedDelay"
+        );
+    }
+
+    #[test]
+    fn a_field_that_is_given_twice_is_refused_in_either_spelling() {
+        let text = r#"{"fixedDelay": "1s", "fixed_delay": "2s"}"#;
+        let found = errors(text, |node| {
+            node.object().unwrap().field("fixedDelay");
+        });
+        assert_eq!(found, "fixed_delay: is given twice");
+        let found = errors(r#"{"x": 1, "x": 2}"#, |node| {
+            node.entries();
+        });
+        assert_eq!(found, "x: is given twice");
+    }
+
+    #[test]
+    fn wrong_types_name_the_value() {
+        let text = r#"{"a": [], "b": "1", "c": 1.5, "d": 70000, "e": {}}"#;
+        let found = errors(text, |node| {
+            let mut object = node.object().unwrap();
+            object.string("a");
+            object.field("b").unwrap().integer();
+            object.field("c").unwrap().integer();
+            object.field("d").unwrap().port();
+            object.list("e");
+        });
+        assert_eq!(
+            found,
+            "a: [] is not a string\nb: \"1\" is not an integer\nc: 1.5 is not an integer\n\
+             d: 70000 is not in 1..=65535\ne: {} is not a list"
+        );
+    }
+
+    #[test]
+    fn null_is_absent_and_whole_floats_are_integers() {
+        let found = errors(r#"{"a": null, "b": 50.0}"#, |node| {
+            let mut object = node.object().unwrap();
+            assert!(object.field("a").is_none());
+            assert_eq!(object.field("b").unwrap().integer(), Some(50));
+        });
+        assert_eq!(found, "");
+    }
+
+    #[test]
+    fn odd_keys_are_quoted_in_paths() {
+        assert_eq!(child_path("headers", "a.b"), "headers[\"a.b\"]");
+        assert_eq!(child_path("headers", "end-user"), "headers.end-user");
+    }
+}

@@ -1,0 +1,255 @@
+//! Regular expressions: the part of RE2's language that means the same in Rust's `regex`.
+//!
+//! Istio and Envoy read patterns with RE2. The `regex` crate is its descendant, but a few patterns
+//! are valid in both and mean different things, so those are refused instead of being matched
+//! differently from Istio. Patterns work on bytes and their classes are ASCII, as in RE2: `\d` is
+//! `[0-9]`.
+
+use std::fmt;
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use crate::node::Node;
+
+/// The longest pattern, in bytes, that Istio accepts.
+pub const MAX_PATTERN_BYTES: usize = 1024;
+
+/// Memory that one compiled pattern may take, so that no configuration can exhaust the module.
+const COMPILED_BYTES: usize = 4 << 20;
+
+/// A pattern that has to match the whole value, as everywhere in Istio's matches.
+#[derive(Clone, Debug)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// Compiles `pattern` to match from the first to the last byte.
+    ///
+    /// # Errors
+    /// [`InvalidPattern`] where Istio would refuse it too or RE2 would understand it differently.
+    pub fn new(pattern: &str) -> Result<Self, InvalidPattern> {
+        check(pattern)?;
+        // Compiled alone first: "a)(b" must not become valid by being wrapped.
+        compile(pattern)?;
+        compile(&format!(r"\A(?:{pattern})\z")).map(Self)
+    }
+
+    /// Whether the whole of `value` matches.
+    pub fn is_match(&self, value: &[u8]) -> bool {
+        self.0.is_match(value)
+    }
+}
+
+/// Compiles `pattern` to be found anywhere in a value.
+///
+/// # Errors
+/// As [`Pattern::new`].
+pub fn compile_unanchored(pattern: &str) -> Result<Regex, InvalidPattern> {
+    check(pattern)?;
+    compile(pattern)
+}
+
+fn compile(pattern: &str) -> Result<Regex, InvalidPattern> {
+    RegexBuilder::new(pattern)
+        .unicode(false)
+        .size_limit(COMPILED_BYTES)
+        .build()
+        .map_err(|error| {
+            // The crate draws the pattern over several lines with the reason at the end.
+            let text = error.to_string();
+            let reason = text.lines().last().unwrap_or_default();
+            InvalidPattern::Syntax(reason.trim_start_matches("error: ").to_owned())
+        })
+}
+
+/// Why a pattern is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidPattern {
+    /// It has no characters.
+    Empty,
+    /// It is longer than [`MAX_PATTERN_BYTES`].
+    TooLong(usize),
+    /// RE2 reads this construct differently from Rust's `regex`.
+    Ambiguous(&'static str),
+    /// It does not compile, for this reason.
+    Syntax(String),
+}
+
+impl fmt::Display for InvalidPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("is an empty regular expression"),
+            Self::TooLong(length) => {
+                write!(
+                    f,
+                    "is {length} bytes long, a regular expression has at most 1024"
+                )
+            }
+            Self::Ambiguous(construct) => write!(f, "is not supported: {construct}"),
+            Self::Syntax(reason) => write!(f, "is not a regular expression: {reason}"),
+        }
+    }
+}
+
+/// Refuses what RE2 and `regex` both accept and read differently, and what only RE2 knows.
+fn check(pattern: &str) -> Result<(), InvalidPattern> {
+    if pattern.is_empty() {
+        return Err(InvalidPattern::Empty);
+    }
+    if pattern.len() > MAX_PATTERN_BYTES {
+        return Err(InvalidPattern::TooLong(pattern.len()));
+    }
+    let mut rest = pattern;
+    let mut in_class = false;
+    while let Some(first) = rest.chars().next() {
+        let construct = if in_class {
+            class_construct(rest)
+        } else {
+            plain_construct(rest)
+        };
+        if let Some(construct) = construct {
+            return Err(InvalidPattern::Ambiguous(construct));
+        }
+        let mut skip = first.len_utf8();
+        match first {
+            '\\' => skip += rest.chars().nth(1).map_or(0, char::len_utf8),
+            // A class opens with "[" or "[^", and a "]" right after that is a literal.
+            '[' if !in_class => {
+                in_class = true;
+                skip += usize::from(rest.starts_with("[^"));
+                skip += usize::from(rest.get(skip..).is_some_and(|tail| tail.starts_with(']')));
+            }
+            '[' => skip = rest.find(":]").map_or(skip, |end| end + 2),
+            ']' => in_class = false,
+            _ => {}
+        }
+        rest = rest.get(skip..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn plain_construct(rest: &str) -> Option<&'static str> {
+    const CONSTRUCTS: [(&str, &str); 5] = [
+        (r"\C", r"\C, any byte"),
+        (r"\Q", r"\Q...\E, escape the characters one by one"),
+        (r"\<", r"\<, write < without the backslash"),
+        (r"\>", r"\>, write > without the backslash"),
+        (r"\b{", r"\b{, escape the brace"),
+    ];
+    let found = CONSTRUCTS.iter().find(|(start, _)| rest.starts_with(start));
+    if let Some((_, construct)) = found {
+        return Some(construct);
+    }
+    // Flags that RE2 does not have: verbose, CRLF and Unicode.
+    let flags = rest.strip_prefix("(?")?;
+    let flags = flags.get(..flags.find([')', ':', '<', 'P']).unwrap_or(0))?;
+    flags
+        .contains(['x', 'R', 'u'])
+        .then_some("the flags x, R and u")
+}
+
+fn class_construct(rest: &str) -> Option<&'static str> {
+    if rest.starts_with('[') && !rest.starts_with("[:") {
+        return Some(r"[ inside of [...], write \[");
+    }
+    let set_operation = ["&&", "--", "~~"]
+        .iter()
+        .any(|operator| rest.starts_with(operator));
+    set_operation.then_some("&&, -- and ~~ inside of [...]")
+}
+
+/// Reads a pattern that has to match whole values.
+pub fn read_pattern(node: &Node<'_>) -> Option<Pattern> {
+    match Pattern::new(node.string()?) {
+        Ok(pattern) => Some(pattern),
+        Err(InvalidPattern::Empty) => {
+            node.error(InvalidPattern::Empty);
+            None
+        }
+        Err(reason) => {
+            node.invalid(reason);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, value: &[u8]) -> bool {
+        Pattern::new(pattern).unwrap().is_match(value)
+    }
+
+    #[test]
+    fn the_whole_value_has_to_match() {
+        assert!(matches("/t[io]c", b"/tic"));
+        assert!(!matches("/t[io]c", b"/tick"));
+        assert!(!matches("a|b", b"ab"));
+        assert!(matches("a|ab", b"ab"));
+        assert!(!matches("a", b"a\n"));
+        assert!(matches("(?m)^a$", b"a"));
+        assert!(!matches("(?m)^a$", b"a\nb"));
+    }
+
+    #[test]
+    fn classes_are_ascii_and_values_are_bytes() {
+        assert!(matches(r"\d+", b"42"));
+        assert!(!matches(r"\d", "\u{663}".as_bytes()));
+        assert!(matches(".*", b"\xff\xfe"));
+        assert!(!matches(".*", b"a\nb"));
+    }
+
+    #[test]
+    fn refusals_say_why() {
+        let reason = |pattern: &str| Pattern::new(pattern).unwrap_err().to_string();
+        assert_eq!(reason(""), "is an empty regular expression");
+        assert_eq!(
+            reason(&"a".repeat(1025)),
+            "is 1025 bytes long, a regular expression has at most 1024"
+        );
+        assert_eq!(
+            reason("a)(b"),
+            "is not a regular expression: unopened group"
+        );
+        assert_eq!(
+            reason("*"),
+            "is not a regular expression: repetition operator missing expression"
+        );
+        assert_eq!(
+            reason(r"\Qa.b\E"),
+            r"is not supported: \Q...\E, escape the characters one by one"
+        );
+        assert!(reason("(?:a{1000}){1000}").contains("size limit"));
+    }
+
+    #[test]
+    fn what_re2_reads_differently_is_refused() {
+        for pattern in [
+            r"\C", "[a[b]", "[[a-z]]", "[a&&b]", "[a--b]", r"\<b", "(?x)a b", "(?u:a)", "(?sR)a",
+            "[]a[b]", "[^]a&&b]",
+        ] {
+            let refused = Pattern::new(pattern);
+            assert!(
+                matches!(refused, Err(InvalidPattern::Ambiguous(_))),
+                "{pattern}"
+            );
+        }
+        for pattern in [
+            r"[[:alpha:]]",
+            r"\[a&&b",
+            r"[a\[b]",
+            "a--b",
+            "(?i)x",
+            "(?i:u)",
+            "(?P<x>a)",
+            "(?s).",
+            "[[:digit:]x]",
+            r"\\C",
+            "[]a]",
+            "[a-]",
+            "(?:xu)",
+        ] {
+            assert!(Pattern::new(pattern).is_ok(), "{pattern}");
+        }
+    }
+}
