@@ -87,21 +87,11 @@ fn leading_part(text: &str) -> Result<(u64, &str), InvalidDuration> {
     if whole.is_empty() && fraction.is_empty() {
         return Err(InvalidDuration::Syntax);
     }
-    let unit_end = rest
-        .find(|c: char| c == '.' || c.is_ascii_digit())
-        .unwrap_or(rest.len());
-    let (unit, rest) = rest
-        .split_at_checked(unit_end)
-        .ok_or(InvalidDuration::Syntax)?;
-    let (_, unit) = UNITS
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .ok_or(InvalidDuration::Syntax)?;
-    let whole: u64 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().map_err(|_| InvalidDuration::TooLong)?
-    };
+    let unit_end = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
+    let (unit, rest) = rest.split_at_checked(unit_end).ok_or(InvalidDuration::Syntax)?;
+    let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(InvalidDuration::Syntax)?;
+    let whole: u64 =
+        if whole.is_empty() { 0 } else { whole.parse().map_err(|_| InvalidDuration::TooLong)? };
     let mut nanoseconds = whole.checked_mul(*unit).ok_or(InvalidDuration::TooLong)?;
     // Digit by digit, so that 0.1s is exactly 100ms; what is below a nanosecond is cut off.
     let mut place = *unit;
@@ -115,9 +105,7 @@ fn leading_part(text: &str) -> Result<(u64, &str), InvalidDuration> {
 }
 
 fn leading_digits(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, ""))
 }
 
@@ -134,11 +122,7 @@ impl fmt::Display for GoDuration {
             write!(f, "{minutes}m")?;
         }
         if rest == 0 {
-            return if nanoseconds == 0 {
-                f.write_str("0s")
-            } else {
-                Ok(())
-            };
+            return if nanoseconds == 0 { f.write_str("0s") } else { Ok(()) };
         }
         let (unit, name) = match rest {
             1_000_000_000.. => (1_000_000_000, "s"),
@@ -146,11 +130,7 @@ impl fmt::Display for GoDuration {
             1_000.. => (1_000, "us"),
             _ => (1, "ns"),
         };
-        let width = if unit == 1 {
-            0
-        } else {
-            unit.to_string().len() - 1
-        };
+        let width = if unit == 1 { 0 } else { unit.to_string().len() - 1 };
         let fraction = format!("{:0width$}", rest % unit);
         let fraction = fraction.trim_end_matches('0');
         if fraction.is_empty() {
@@ -192,8 +172,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<u128, InvalidDuration> {
-        text.parse::<GoDuration>()
-            .map(|duration| duration.0.as_nanos())
+        text.parse::<GoDuration>().map(|duration| duration.0.as_nanos())
     }
 
     #[test]
@@ -213,24 +192,18 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused() {
-        for text in [
-            "", "5", "s", "5 s", "1d", "5s ", ".s", "1h30", "five", "1e3s", "-", "\u{b5}",
-        ] {
+        for text in ["", "5", "s", "5 s", "1d", "5s ", ".s", "1h30", "five", "1e3s", "-", "\u{b5}"]
+        {
             assert_eq!(parse(text), Err(InvalidDuration::Syntax), "{text:?}");
         }
         assert_eq!(parse("-5s"), Err(InvalidDuration::Negative));
         assert_eq!(parse("9223372037s"), Err(InvalidDuration::TooLong));
-        assert_eq!(
-            parse("99999999999999999999h"),
-            Err(InvalidDuration::TooLong)
-        );
+        assert_eq!(parse("99999999999999999999h"), Err(InvalidDuration::TooLong));
     }
 
     #[test]
     fn shows_the_shortest_form() {
-        for text in [
-            "0s", "1s", "1.5s", "100ms", "1.5ms", "1h30m", "1m250ms", "7ns", "2us",
-        ] {
+        for text in ["0s", "1s", "1.5s", "100ms", "1.5ms", "1h30m", "1m250ms", "7ns", "2us"] {
             assert_eq!(text.parse::<GoDuration>().unwrap().to_string(), text);
         }
     }

@@ -29,20 +29,12 @@ pub enum HeaderOperation {
 impl<'a> HeaderEdit<'a> {
     /// Removes all values of `name`.
     pub fn remove(name: &'a str) -> Self {
-        Self {
-            operation: HeaderOperation::Remove,
-            name,
-            value: Cow::Borrowed(&[]),
-        }
+        Self { operation: HeaderOperation::Remove, name, value: Cow::Borrowed(&[]) }
     }
 
     /// Replaces all values of `name`.
     pub fn set(name: &'a str, value: impl Into<Cow<'a, [u8]>>) -> Self {
-        Self {
-            operation: HeaderOperation::Set,
-            name,
-            value: value.into(),
-        }
+        Self { operation: HeaderOperation::Set, name, value: value.into() }
     }
 }
 
@@ -57,11 +49,7 @@ pub struct FixedEdit {
 impl FixedEdit {
     /// An edit of the header `name`, given in lower case.
     pub fn new(operation: HeaderOperation, name: &str, value: impl Into<Box<[u8]>>) -> Self {
-        Self {
-            operation,
-            name: name.into(),
-            value: value.into(),
-        }
+        Self { operation, name: name.into(), value: value.into() }
     }
 
     /// The header's name.
@@ -94,11 +82,7 @@ pub const CLUSTER: &str = "x-sluice-cluster";
 /// or one of `pseudo`, with `host` read as `:authority`.
 pub fn check_name(node: &Node<'_>, name: &str, pseudo: &[&str]) -> Option<String> {
     let name = name.to_ascii_lowercase();
-    let name = if name == "host" {
-        ":authority".to_owned()
-    } else {
-        name
-    };
+    let name = if name == "host" { ":authority".to_owned() } else { name };
     if pseudo.contains(&name.as_str()) {
         return Some(name);
     }

@@ -22,6 +22,8 @@ pub struct Headers {
 pub struct HeaderOps {
     /// The new authority, from setting or adding `Host`; `set` wins over `add`
     pub authority: Option<Box<[u8]>>,
+    /// Whether the authority is both set and added
+    pub has_two_authorities: bool,
     edits: Vec<FixedEdit>,
 }
 
@@ -31,17 +33,14 @@ impl HeaderOps {
         self.edits.iter().map(FixedEdit::as_edit)
     }
 
-    /// The edits that have a fixed value.
+    /// The edits as they are kept.
     pub fn fixed_edits(&self) -> &[FixedEdit] {
         &self.edits
     }
 
     /// The names that are set, not added or removed.
     pub fn names_set(&self) -> impl Iterator<Item = &str> {
-        let sets = self
-            .edits
-            .iter()
-            .filter(|edit| edit.operation() == HeaderOperation::Set);
+        let sets = self.edits.iter().filter(|edit| edit.operation() == HeaderOperation::Set);
         sets.map(FixedEdit::name)
     }
 }
@@ -66,28 +65,18 @@ fn read_ops(headers: &mut Object<'_>, field: &'static str, message: Message) -> 
     let Some(mut object) = headers.field(field).and_then(|node| node.object()) else {
         return ops;
     };
-    let sets = object
-        .field("set")
-        .map_or(Vec::new(), |node| read_values(&node, message));
-    let adds = object
-        .field("add")
-        .map_or(Vec::new(), |node| read_values(&node, message));
-    let mut removes: Vec<String> = object
-        .list("remove")
-        .iter()
-        .filter_map(|node| read_name(node, node.string()?))
-        .collect();
+    let sets = object.field("set").map_or(Vec::new(), |node| read_values(&node, message));
+    let adds = object.field("add").map_or(Vec::new(), |node| read_values(&node, message));
+    let mut removes: Vec<String> =
+        object.list("remove").iter().filter_map(|node| read_name(node, node.string()?)).collect();
     removes.sort();
 
     let (host_sets, sets): (Vec<_>, Vec<_>) =
         sets.into_iter().partition(|(name, _)| name == ":authority");
     let (host_adds, adds): (Vec<_>, Vec<_>) =
         adds.into_iter().partition(|(name, _)| name == ":authority");
-    ops.authority = host_sets
-        .into_iter()
-        .chain(host_adds)
-        .next()
-        .map(|(_, value)| value);
+    ops.has_two_authorities = host_sets.len() + host_adds.len() > 1;
+    ops.authority = host_sets.into_iter().chain(host_adds).next().map(|(_, value)| value);
 
     let remove = |name: String| FixedEdit::new(HeaderOperation::Remove, &name, []);
     ops.edits.extend(removes.into_iter().map(remove));
@@ -142,10 +131,7 @@ fn is_authority(name: &str) -> bool {
 /// would be wrong without a word.
 fn read_header_value(node: &Node<'_>) -> Option<Box<[u8]>> {
     let text = node.string()?;
-    if text
-        .bytes()
-        .any(|byte| byte != b'\t' && byte.is_ascii_control())
-    {
+    if text.bytes().any(|byte| byte != b'\t' && byte.is_ascii_control()) {
         node.invalid("has a control character");
         return None;
     }
@@ -175,10 +161,7 @@ mod tests {
         let json = Json::parse(text.as_bytes()).unwrap();
         let report = Report::default();
         let headers = read(&Node::root(&json, &report));
-        report
-            .finish()
-            .map(|_| headers.unwrap())
-            .map_err(|rejection| rejection.to_string())
+        report.finish().map(|_| headers.unwrap()).map_err(|rejection| rejection.to_string())
     }
 
     #[test]
@@ -196,10 +179,7 @@ mod tests {
                 format!("{:?} {} {value}", e.operation, e.name)
             })
             .collect();
-        assert_eq!(
-            shown,
-            ["Remove y ", "Remove z ", "Set d 3", "Add a 100%", "Add b 1"]
-        );
+        assert_eq!(shown, ["Remove y ", "Remove z ", "Set d 3", "Add a 100%", "Add b 1"]);
         assert_eq!(headers.request.authority.as_deref(), Some(&b"x"[..]));
     }
 

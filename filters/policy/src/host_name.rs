@@ -32,24 +32,16 @@ pub fn check(name: &str) -> Result<(), InvalidHostName> {
     if name.len() > 255 {
         return Err(InvalidHostName::TooLong);
     }
-    let (first, rest) = name
-        .split_once('.')
-        .map_or((name, None), |(a, b)| (a, Some(b)));
+    let (first, rest) = name.split_once('.').map_or((name, None), |(a, b)| (a, Some(b)));
     let tail = first.strip_prefix('*').unwrap_or(first);
     if tail.contains('*') || rest.is_some_and(|rest| rest.contains('*')) {
         return Err(InvalidHostName::Wildcard);
     }
     // "*-bar" is a wildcard with a label that may then start with "-".
-    let tail = if tail.len() < first.len() {
-        tail.strip_prefix('-').unwrap_or(tail)
-    } else {
-        tail
-    };
+    let tail = if tail.len() < first.len() { tail.strip_prefix('-').unwrap_or(tail) } else { tail };
     let first_is_valid = is_label(tail) || (first.starts_with('*') && tail.is_empty());
     // The dot at the end of a fully qualified name is allowed.
-    let mut rest = rest
-        .map(|rest| rest.strip_suffix('.').unwrap_or(rest))
-        .into_iter();
+    let mut rest = rest.map(|rest| rest.strip_suffix('.').unwrap_or(rest)).into_iter();
     if first_is_valid && rest.all(|rest| rest.is_empty() || rest.split('.').all(is_label)) {
         Ok(())
     } else {
@@ -61,9 +53,7 @@ pub fn check(name: &str) -> Result<(), InvalidHostName> {
 pub fn is_label(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 63
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-')
 }
@@ -87,28 +77,22 @@ pub fn is_short(name: &str) -> bool {
 /// them to a virtual host: `reviews.default.svc.cluster.local` is also `reviews.default.svc`,
 /// `reviews.default` and, for clients of the same namespace, `reviews`. Empty for other names.
 pub fn aliases(full_name: &str, namespace: Option<&str>) -> Vec<String> {
-    let Some(service) = full_name
-        .strip_suffix(CLUSTER_DOMAIN)
-        .and_then(|s| s.strip_suffix('.'))
+    let Some(service) = full_name.strip_suffix(CLUSTER_DOMAIN).and_then(|s| s.strip_suffix('.'))
     else {
         return Vec::new();
     };
     let mut aliases = vec![format!("{service}.svc"), service.to_owned()];
-    if let (Some((name, of)), Some(namespace)) = (service.split_once('.'), namespace) {
-        if of == namespace {
-            aliases.push(name.to_owned());
-        }
+    if let (Some((name, of)), Some(namespace)) = (service.split_once('.'), namespace)
+        && of == namespace
+    {
+        aliases.push(name.to_owned());
     }
     aliases
 }
 
 /// A host header or authority without its port.
 pub fn without_port(authority: &[u8]) -> &[u8] {
-    let digits = authority
-        .iter()
-        .rev()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
+    let digits = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let Some((rest, _)) = authority.split_at_checked(authority.len() - digits) else {
         return authority;
     };
@@ -125,24 +109,15 @@ mod tests {
 
     #[test]
     fn wildcards_stand_at_the_start() {
-        for name in [
-            "*",
-            "*.foo.com",
-            "*-bar.baz.com",
-            "*foo.com",
-            "foo",
-            "a.b.c",
-            "10.0.0.1",
-            "a.b.",
-        ] {
+        for name in
+            ["*", "*.foo.com", "*-bar.baz.com", "*foo.com", "foo", "a.b.c", "10.0.0.1", "a.b."]
+        {
             assert_eq!(check(name), Ok(()), "{name}");
         }
         for name in ["foo.*", "foo.*.com", "**.com", "f*o.com"] {
             assert_eq!(check(name), Err(InvalidHostName::Wildcard), "{name}");
         }
-        for name in [
-            "", ".com", "a..b", "-a.com", "a-.com", "a_b.com", "a b", "a/b", "x:80",
-        ] {
+        for name in ["", ".com", "a..b", "-a.com", "a-.com", "a_b.com", "a b", "a/b", "x:80"] {
             assert_eq!(check(name), Err(InvalidHostName::Label), "{name}");
         }
         assert_eq!(check(&"a.".repeat(128)), Err(InvalidHostName::TooLong));
@@ -150,10 +125,7 @@ mod tests {
 
     #[test]
     fn short_names_become_long_in_a_namespace_only() {
-        assert_eq!(
-            qualify("Reviews", Some("prod")),
-            "reviews.prod.svc.cluster.local"
-        );
+        assert_eq!(qualify("Reviews", Some("prod")), "reviews.prod.svc.cluster.local");
         assert_eq!(qualify("reviews", None), "reviews");
         assert_eq!(qualify("Example.com", Some("prod")), "example.com");
         assert_eq!(qualify("*", Some("prod")), "*");
@@ -162,14 +134,8 @@ mod tests {
     #[test]
     fn services_have_shorter_names_too() {
         let full = "reviews.prod.svc.cluster.local";
-        assert_eq!(
-            aliases(full, Some("prod")),
-            ["reviews.prod.svc", "reviews.prod", "reviews"]
-        );
-        assert_eq!(
-            aliases(full, Some("test")),
-            ["reviews.prod.svc", "reviews.prod"]
-        );
+        assert_eq!(aliases(full, Some("prod")), ["reviews.prod.svc", "reviews.prod", "reviews"]);
+        assert_eq!(aliases(full, Some("test")), ["reviews.prod.svc", "reviews.prod"]);
         assert!(aliases("example.com", Some("prod")).is_empty());
     }
 
@@ -186,11 +152,7 @@ mod tests {
             ("", ""),
             (":80", ""),
         ] {
-            assert_eq!(
-                without_port(authority.as_bytes()),
-                host.as_bytes(),
-                "{authority}"
-            );
+            assert_eq!(without_port(authority.as_bytes()), host.as_bytes(), "{authority}");
         }
     }
 }

@@ -125,10 +125,7 @@ mod tests {
     fn keeps_keys_that_are_given_twice() {
         let tree = Json::parse(br#"{"a":1,"a":[null,true,0.5]}"#).unwrap();
         let list = Json::Array(vec![Json::Null, Json::Bool(true), Json::Float(0.5)]);
-        assert_eq!(
-            tree,
-            Json::Object(vec![("a".into(), Json::Integer(1)), ("a".into(), list)])
-        );
+        assert_eq!(tree, Json::Object(vec![("a".into(), Json::Integer(1)), ("a".into(), list)]));
     }
 
     #[test]

@@ -1,12 +1,34 @@
 //! Istio traffic policy, compiled once and asked on every request.
+//!
+//! A JSON document with the `spec` of VirtualServices is read and checked ([`node`], [`report`]),
+//! compiled into a [`router::Router`] and then asked about each [`request::Request`]; the answer is
+//! a [`decision::Decision`]. Nothing here calls Envoy, knows the time or makes random numbers.
 
+pub mod cors;
+pub mod decision;
+pub mod destination;
+pub mod direct_response;
 pub mod duration;
+pub mod fault;
 pub mod header;
 pub mod header_ops;
 pub mod host_name;
+pub mod http_match;
+pub mod http_route;
 pub mod json;
+pub mod mirror;
 pub mod node;
 pub mod pattern;
 pub mod percent;
+pub mod proxy;
+pub mod redirect;
 pub mod report;
+pub mod request;
+pub mod rewrite;
+pub mod router;
+pub mod sampling;
+pub mod split;
 pub mod string_match;
+pub mod timeouts;
+pub mod virtual_hosts;
+pub mod virtual_service;

@@ -23,11 +23,7 @@ pub struct Node<'a> {
 impl<'a> Node<'a> {
     /// The root of a document.
     pub fn root(json: &'a Json, report: &'a Report) -> Self {
-        Self {
-            json,
-            path: String::new(),
-            report,
-        }
+        Self { json, path: String::new(), report }
     }
 
     /// Reports an error at this place, without the value.
@@ -37,18 +33,15 @@ impl<'a> Node<'a> {
 
     /// Reports an error at this place that starts with the value.
     pub fn invalid(&self, reason: impl fmt::Display) {
-        self.report
-            .error(&self.path, format_args!("{} {reason}", self.json));
+        self.report.error(&self.path, format_args!("{} {reason}", self.json));
     }
 
     /// The fields of an object; an error and `None` for anything else.
     pub fn object(&self) -> Option<Object<'a>> {
         match self.json {
-            Json::Object(fields) => Some(Object {
-                node: self.clone(),
-                fields,
-                known: Vec::with_capacity(8),
-            }),
+            Json::Object(fields) => {
+                Some(Object { node: self.clone(), fields, known: Vec::with_capacity(8) })
+            }
             _ => {
                 self.invalid("is not an object");
                 None
@@ -79,11 +72,7 @@ impl<'a> Node<'a> {
         };
         let mut entries: Vec<(&str, Node<'a>)> = Vec::with_capacity(fields.len());
         for (key, json) in fields {
-            let node = Node {
-                json,
-                path: child_path(&self.path, key),
-                report: self.report,
-            };
+            let node = Node { json, path: child_path(&self.path, key), report: self.report };
             if entries.iter().any(|(known, _)| known == key) {
                 node.error("is given twice");
             } else {
@@ -151,10 +140,7 @@ impl<'a> Node<'a> {
 
     /// A list of strings. Elements that are something else are errors and left out.
     pub fn strings(&self) -> Vec<String> {
-        self.elements()
-            .iter()
-            .filter_map(|node| node.string().map(str::to_owned))
-            .collect()
+        self.elements().iter().filter_map(|node| node.string().map(str::to_owned)).collect()
     }
 }
 
@@ -169,18 +155,16 @@ pub struct Object<'a> {
 impl<'a> Object<'a> {
     /// The field `name`, given in `camelCase`; `None` when it is absent or `null`.
     pub fn field(&mut self, name: &'static str) -> Option<Node<'a>> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         let mut found: Option<Node<'a>> = None;
         for (key, json) in self.fields.iter().filter(|(key, _)| is_field(key, name)) {
             let path = child_path(&self.node.path, key);
             if found.is_some() {
                 self.node.report.error(&path, "is given twice");
             } else {
-                found = Some(Node {
-                    json,
-                    path,
-                    report: self.node.report,
-                });
+                found = Some(Node { json, path, report: self.node.report });
             }
         }
         found.filter(|node| *node.json != Json::Null)
@@ -273,9 +257,7 @@ mod tests {
         let json = Json::parse(text.as_bytes()).unwrap();
         let report = Report::default();
         read(Node::root(&json, &report));
-        report
-            .finish()
-            .map_or_else(|rejection| rejection.to_string(), |_| String::new())
+        report.finish().map_or_else(|rejection| rejection.to_string(), |_| String::new())
     }
 
     #[test]

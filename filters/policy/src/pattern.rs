@@ -33,6 +33,11 @@ impl Pattern {
         compile(&format!(r"\A(?:{pattern})\z")).map(Self)
     }
 
+    /// Whether the pattern is `.*`, which Istio takes for a match of everything.
+    pub fn is_anything(&self) -> bool {
+        self.0.as_str() == r"\A(?:.*)\z"
+    }
+
     /// Whether the whole of `value` matches.
     pub fn is_match(&self, value: &[u8]) -> bool {
         self.0.is_match(value)
@@ -49,16 +54,12 @@ pub fn compile_unanchored(pattern: &str) -> Result<Regex, InvalidPattern> {
 }
 
 fn compile(pattern: &str) -> Result<Regex, InvalidPattern> {
-    RegexBuilder::new(pattern)
-        .unicode(false)
-        .size_limit(COMPILED_BYTES)
-        .build()
-        .map_err(|error| {
-            // The crate draws the pattern over several lines with the reason at the end.
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or_default();
-            InvalidPattern::Syntax(reason.trim_start_matches("error: ").to_owned())
-        })
+    RegexBuilder::new(pattern).unicode(false).size_limit(COMPILED_BYTES).build().map_err(|error| {
+        // The crate draws the pattern over several lines with the reason at the end.
+        let text = error.to_string();
+        let reason = text.lines().last().unwrap_or_default();
+        InvalidPattern::Syntax(reason.trim_start_matches("error: ").to_owned())
+    })
 }
 
 /// Why a pattern is refused.
@@ -79,10 +80,7 @@ impl fmt::Display for InvalidPattern {
         match self {
             Self::Empty => f.write_str("is an empty regular expression"),
             Self::TooLong(length) => {
-                write!(
-                    f,
-                    "is {length} bytes long, a regular expression has at most 1024"
-                )
+                write!(f, "is {length} bytes long, a regular expression has at most 1024")
             }
             Self::Ambiguous(construct) => write!(f, "is not supported: {construct}"),
             Self::Syntax(reason) => write!(f, "is not a regular expression: {reason}"),
@@ -101,11 +99,7 @@ fn check(pattern: &str) -> Result<(), InvalidPattern> {
     let mut rest = pattern;
     let mut in_class = false;
     while let Some(first) = rest.chars().next() {
-        let construct = if in_class {
-            class_construct(rest)
-        } else {
-            plain_construct(rest)
-        };
+        let construct = if in_class { class_construct(rest) } else { plain_construct(rest) };
         if let Some(construct) = construct {
             return Err(InvalidPattern::Ambiguous(construct));
         }
@@ -142,18 +136,14 @@ fn plain_construct(rest: &str) -> Option<&'static str> {
     // Flags that RE2 does not have: verbose, CRLF and Unicode.
     let flags = rest.strip_prefix("(?")?;
     let flags = flags.get(..flags.find([')', ':', '<', 'P']).unwrap_or(0))?;
-    flags
-        .contains(['x', 'R', 'u'])
-        .then_some("the flags x, R and u")
+    flags.contains(['x', 'R', 'u']).then_some("the flags x, R and u")
 }
 
 fn class_construct(rest: &str) -> Option<&'static str> {
     if rest.starts_with('[') && !rest.starts_with("[:") {
         return Some(r"[ inside of [...], write \[");
     }
-    let set_operation = ["&&", "--", "~~"]
-        .iter()
-        .any(|operator| rest.starts_with(operator));
+    let set_operation = ["&&", "--", "~~"].iter().any(|operator| rest.starts_with(operator));
     set_operation.then_some("&&, -- and ~~ inside of [...]")
 }
 
@@ -207,10 +197,7 @@ mod tests {
             reason(&"a".repeat(1025)),
             "is 1025 bytes long, a regular expression has at most 1024"
         );
-        assert_eq!(
-            reason("a)(b"),
-            "is not a regular expression: unopened group"
-        );
+        assert_eq!(reason("a)(b"), "is not a regular expression: unopened group");
         assert_eq!(
             reason("*"),
             "is not a regular expression: repetition operator missing expression"
@@ -229,10 +216,7 @@ mod tests {
             "[]a[b]", "[^]a&&b]",
         ] {
             let refused = Pattern::new(pattern);
-            assert!(
-                matches!(refused, Err(InvalidPattern::Ambiguous(_))),
-                "{pattern}"
-            );
+            assert!(matches!(refused, Err(InvalidPattern::Ambiguous(_))), "{pattern}");
         }
         for pattern in [
             r"[[:alpha:]]",

@@ -16,18 +16,14 @@ pub struct Percent {
 
 impl Percent {
     /// Always.
-    pub const ALL: Self = Self {
-        per_million: MILLION,
-    };
+    pub const ALL: Self = Self { per_million: MILLION };
     /// Never.
     pub const NONE: Self = Self { per_million: 0 };
 
     /// A percentage from 0 to 100; `None` outside of that and for NaN.
     pub fn new(percent: f64) -> Option<Self> {
         let in_range = (0.0..=100.0).contains(&percent);
-        in_range.then_some(Self {
-            per_million: (percent * 10_000.0) as u32,
-        })
+        in_range.then_some(Self { per_million: (percent * 10_000.0) as u32 })
     }
 
     /// How many of a million draws are hits.
@@ -69,11 +65,7 @@ pub fn read_mirror_percent(node: &Node<'_>) -> Option<Percent> {
 fn read_value<'a>(node: &Node<'a>) -> Option<Node<'a>> {
     const ZERO: &crate::json::Json = &crate::json::Json::Integer(0);
     let mut object = node.object()?;
-    let absent = Node {
-        json: ZERO,
-        path: object.path_of("value"),
-        report: node.report,
-    };
+    let absent = Node { json: ZERO, path: object.path_of("value"), report: node.report };
     Some(object.field("value").unwrap_or(absent))
 }
 

@@ -17,11 +17,7 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.path.is_empty() {
-            "configuration"
-        } else {
-            &self.path
-        };
+        let path = if self.path.is_empty() { "configuration" } else { &self.path };
         write!(f, "{path}: {}", self.reason)
     }
 }
@@ -63,37 +59,28 @@ impl Report {
     pub fn error(&self, path: &str, reason: impl fmt::Display) {
         let mut errors = self.errors.borrow_mut();
         if !errors.iter().any(|known| is_inside(&known.path, path)) {
-            errors.push(Finding {
-                path: path.to_owned(),
-                reason: reason.to_string(),
-            });
+            errors.push(Finding { path: path.to_owned(), reason: reason.to_string() });
         }
     }
 
     /// Adds an error that stands by itself, even where its neighbours have errors too.
     pub fn separate_error(&self, path: &str, reason: impl fmt::Display) {
-        self.errors.borrow_mut().push(Finding {
-            path: path.to_owned(),
-            reason: reason.to_string(),
-        });
+        self.errors
+            .borrow_mut()
+            .push(Finding { path: path.to_owned(), reason: reason.to_string() });
     }
 
     /// Adds a notice.
     pub fn notice(&self, path: &str, reason: impl fmt::Display) {
-        self.notices.borrow_mut().push(Finding {
-            path: path.to_owned(),
-            reason: reason.to_string(),
-        });
+        self.notices
+            .borrow_mut()
+            .push(Finding { path: path.to_owned(), reason: reason.to_string() });
     }
 
     /// The notices, or the rejection if there was any error.
     pub fn finish(self) -> Result<Vec<Finding>, Rejection> {
         let errors = self.errors.into_inner();
-        if errors.is_empty() {
-            Ok(self.notices.into_inner())
-        } else {
-            Err(Rejection { errors })
-        }
+        if errors.is_empty() { Ok(self.notices.into_inner()) } else { Err(Rejection { errors }) }
     }
 }
 
@@ -129,9 +116,6 @@ mod tests {
     fn the_document_itself_is_called_configuration() {
         let report = Report::default();
         report.error("", "[] is not an object");
-        assert_eq!(
-            report.finish().unwrap_err().to_string(),
-            "configuration: [] is not an object"
-        );
+        assert_eq!(report.finish().unwrap_err().to_string(), "configuration: [] is not an object");
     }
 }

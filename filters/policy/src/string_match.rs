@@ -117,10 +117,7 @@ mod tests {
         let json = Json::parse(text.as_bytes()).unwrap();
         let report = Report::default();
         let condition = read_value_match(&Node::root(&json, &report));
-        report
-            .finish()
-            .map(|_| condition.unwrap())
-            .map_err(|rejection| rejection.to_string())
+        report.finish().map(|_| condition.unwrap()).map_err(|rejection| rejection.to_string())
     }
 
     #[test]
@@ -143,10 +140,7 @@ mod tests {
             read_value(r#"{"exact": "a", "prefix": "b"}"#).unwrap_err(),
             "configuration: has both exact and prefix"
         );
-        assert_eq!(
-            read_value(r#"{"prefix": ""}"#).unwrap_err(),
-            "prefix: is an empty prefix"
-        );
+        assert_eq!(read_value(r#"{"prefix": ""}"#).unwrap_err(), "prefix: is an empty prefix");
         assert_eq!(
             read_value(r#"{"exakt": "a"}"#).unwrap_err(),
             "exakt: unknown field, did you mean \"exact\"?"

@@ -15,10 +15,7 @@ impl Context for Root {}
 impl RootContext for Root {
     fn on_configure(&mut self, _: usize) -> bool {
         let configuration = self.get_plugin_configuration();
-        log::info!(
-            "configured with {} bytes",
-            configuration.map_or(0, |bytes| bytes.len())
-        );
+        log::info!("configured with {} bytes", configuration.map_or(0, |bytes| bytes.len()));
         true
     }
     fn get_type(&self) -> Option<ContextType> {

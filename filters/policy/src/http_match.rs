@@ -1,0 +1,281 @@
+//! `HTTPMatchRequest`: the conditions under which a route applies. All of them have to hold.
+
+use crate::header::check_name;
+use crate::host_name;
+use crate::node::{Node, Object};
+use crate::proxy::{Proxy, read_gateways, read_labels};
+use crate::request::Request;
+use crate::string_match::{self, EmptyPrefix, StringMatch, ValueMatch};
+
+/// Header conditions with this prefix are on claims of the request's JWT.
+const CLAIM_PREFIX: &str = "@request.auth.claims";
+
+/// What a match is read in.
+pub struct Scope<'a> {
+    /// The namespace of the document
+    pub namespace: Option<&'a str>,
+    /// The proxy that runs the policy
+    pub proxy: &'a Proxy<'a>,
+    /// Whether the virtual service is bound to gateways other than the mesh
+    pub is_for_gateway: bool,
+}
+
+/// One entry of `match[]`, compiled.
+#[derive(Clone, Debug)]
+pub struct HttpMatch {
+    /// `name`, for logs
+    pub name: Option<String>,
+    /// Whether the conditions on the proxy hold: gateways, source labels and source namespace
+    pub is_for_this_proxy: bool,
+    uri: Option<StringMatch>,
+    ignore_uri_case: bool,
+    scheme: Option<StringMatch>,
+    method: Option<StringMatch>,
+    authority: Option<StringMatch>,
+    headers: Vec<HeaderCondition>,
+    claims: Vec<ClaimCondition>,
+    query: Vec<(Box<[u8]>, ValueMatch)>,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug)]
+struct HeaderCondition {
+    name: String,
+    condition: ValueMatch,
+    is_inverted: bool,
+}
+
+#[derive(Clone, Debug)]
+struct ClaimCondition {
+    path: Vec<String>,
+    condition: ValueMatch,
+    is_inverted: bool,
+}
+
+/// The part of the path that a match was about, which a rewrite replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchedPath {
+    /// This many bytes from the start.
+    Prefix(usize),
+    /// All of it.
+    Whole,
+}
+
+impl HttpMatch {
+    /// A match without conditions: every request with a path.
+    pub fn any() -> Self {
+        Self {
+            name: None,
+            is_for_this_proxy: true,
+            uri: None,
+            ignore_uri_case: false,
+            scheme: None,
+            method: None,
+            authority: None,
+            headers: Vec::new(),
+            claims: Vec::new(),
+            query: Vec::new(),
+            port: None,
+        }
+    }
+
+    /// Reads one entry of `match[]`.
+    pub fn read(node: &Node<'_>, scope: &Scope<'_>) -> Option<Self> {
+        let mut object = node.object()?;
+        let condition = |node: Option<Node<'_>>, empty| string_match::read(&node?, empty);
+        let mut read = Self {
+            name: object.string("name").map(str::to_owned),
+            uri: condition(object.field("uri"), EmptyPrefix::Allowed),
+            scheme: condition(object.field("scheme"), EmptyPrefix::Refused),
+            method: condition(object.field("method"), EmptyPrefix::Refused),
+            authority: condition(object.field("authority"), EmptyPrefix::Refused),
+            ..Self::any()
+        };
+        read.ignore_uri_case =
+            object.field("ignoreUriCase").and_then(|node| node.boolean()).unwrap_or_default();
+        read.read_headers(object.field("headers"), false, scope);
+        read.read_headers(object.field("withoutHeaders"), true, scope);
+        for (name, node) in object.field("queryParams").map_or(Vec::new(), |node| node.entries()) {
+            if let Some(condition) = string_match::read_value_match(&node) {
+                read.query.push((name.as_bytes().into(), condition));
+            }
+        }
+        // 0 is any port, as protobuf has it.
+        read.port = object
+            .field("port")
+            .filter(|node| node.json != &crate::json::Json::Integer(0))
+            .and_then(|node| node.port());
+        read.is_for_this_proxy = is_for_proxy(&mut object, scope);
+        if let Some(node) = object.field("statPrefix") {
+            node.report.notice(&node.path, "is not carried out by this filter, set it in Envoy");
+        }
+        Some(read)
+    }
+
+    fn read_headers(&mut self, node: Option<Node<'_>>, is_inverted: bool, scope: &Scope<'_>) {
+        for (name, node) in node.map_or(Vec::new(), |node| node.entries()) {
+            let condition = if is_inverted {
+                read_without_header(&node)
+            } else {
+                string_match::read_value_match(&node)
+            };
+            if let Some(path) = claim_path(name) {
+                if !scope.is_for_gateway {
+                    node.error("is for virtual services of a gateway, set gateways");
+                }
+                self.claims.extend(condition.map(|condition| ClaimCondition {
+                    path,
+                    condition,
+                    is_inverted,
+                }));
+                continue;
+            }
+            let pseudo = [":method", ":scheme", ":authority", ":path"];
+            let name = check_name(&node, name, &pseudo);
+            if let (Some(name), Some(condition)) = (name, condition) {
+                self.headers.push(HeaderCondition { name, condition, is_inverted });
+            }
+        }
+    }
+
+    /// The part of the path that matched, if all conditions hold.
+    pub fn matches(&self, request: &Request<'_>) -> Option<MatchedPath> {
+        let matched = self.match_path(request.path())?;
+        let holds = |condition: &Option<StringMatch>, value: &[u8]| {
+            condition.as_ref().is_none_or(|condition| condition.is_match(value))
+        };
+        let all = holds(&self.method, request.method)
+            && holds(&self.scheme, request.scheme)
+            && holds(&self.authority, request.authority)
+            && self.headers.iter().all(|header| header.holds(request))
+            && self
+                .query
+                .iter()
+                .all(|(name, condition)| condition.is_match(request.query_parameter(name)))
+            && self.claims.iter().all(|claim| claim.holds(request))
+            && self.port.is_none_or(|port| request.destination_port() == Some(port));
+        all.then_some(matched)
+    }
+
+    fn match_path(&self, path: &[u8]) -> Option<MatchedPath> {
+        let is_start = |prefix: &[u8]| match path.get(..prefix.len()) {
+            Some(start) if self.ignore_uri_case => start.eq_ignore_ascii_case(prefix),
+            Some(start) => start == prefix,
+            None => false,
+        };
+        match &self.uri {
+            // As a prefix of "/": neither CONNECT nor "OPTIONS *" has that.
+            None => path.starts_with(b"/").then_some(MatchedPath::Prefix(1)),
+            Some(StringMatch::Exact(exact)) => {
+                (path.len() == exact.len() && is_start(exact)).then_some(MatchedPath::Whole)
+            }
+            Some(StringMatch::Prefix(prefix)) => {
+                is_start(prefix).then_some(MatchedPath::Prefix(prefix.len()))
+            }
+            Some(StringMatch::Regex(pattern)) => {
+                pattern.is_match(path).then_some(MatchedPath::Whole)
+            }
+        }
+    }
+
+    /// Whether the path is matched as a whole, by `exact` or `regex`.
+    pub fn matches_whole_path(&self) -> bool {
+        matches!(self.uri, Some(StringMatch::Exact(_) | StringMatch::Regex(_)))
+    }
+
+    /// Whether every request with a path matches, so that nothing after it is ever reached.
+    pub fn is_catch_all(&self) -> bool {
+        let any_path = match &self.uri {
+            None => true,
+            Some(StringMatch::Prefix(prefix)) => matches!(&**prefix, b"" | b"/"),
+            Some(StringMatch::Regex(pattern)) => pattern.is_anything(),
+            Some(StringMatch::Exact(_)) => false,
+        };
+        any_path
+            && self.is_for_this_proxy
+            && self.scheme.is_none()
+            && self.method.is_none()
+            && self.authority.is_none()
+            && self.headers.is_empty()
+            && self.claims.is_empty()
+            && self.query.is_empty()
+            && self.port.is_none()
+    }
+}
+
+impl HeaderCondition {
+    fn holds(&self, request: &Request<'_>) -> bool {
+        let value = request.header(&self.name);
+        if self.is_inverted {
+            self.condition.is_no_match(value.as_deref())
+        } else {
+            self.condition.is_match(value.as_deref())
+        }
+    }
+}
+
+impl ClaimCondition {
+    fn holds(&self, request: &Request<'_>) -> bool {
+        let values = request.claim(&self.path);
+        values.iter().any(|value| self.condition.is_match(Some(value))) != self.is_inverted
+    }
+}
+
+/// Whether the conditions on the proxy hold. As in Istio, `gateways` replaces the two others.
+fn is_for_proxy(object: &mut Object<'_>, scope: &Scope<'_>) -> bool {
+    let labels = object.field("sourceLabels").map_or(Vec::new(), |node| read_labels(&node));
+    let namespace = object.field("sourceNamespace");
+    let namespace = namespace.and_then(|node| {
+        let namespace = node.string().filter(|namespace| !namespace.is_empty())?;
+        if !host_name::is_label(namespace) {
+            node.invalid("is not a namespace");
+        }
+        Some(namespace)
+    });
+    if let Some(node) = object.field("gateways") {
+        let gateways = read_gateways(&node, scope.namespace);
+        if !gateways.is_empty() {
+            let served = scope.proxy.serves(&gateways);
+            if served.is_none() {
+                node.error(
+                    "needs proxy.gateways, the gateways that this proxy serves (mesh for a sidecar)",
+                );
+            }
+            return served.unwrap_or_default();
+        }
+    }
+    scope.proxy.has_labels(&labels)
+        && namespace.is_none_or(|namespace| scope.proxy.is_in_namespace(namespace))
+}
+
+/// A condition of `withoutHeaders`, where `null` and the regex `*` ask for absence like `{}`.
+fn read_without_header(node: &Node<'_>) -> Option<ValueMatch> {
+    use crate::json::Json;
+    match node.json {
+        Json::Null => Some(ValueMatch::Present),
+        Json::Object(fields) => match fields.as_slice() {
+            [(name, Json::String(regex))] if name == "regex" && regex == "*" => {
+                Some(ValueMatch::Present)
+            }
+            _ => string_match::read_value_match(node),
+        },
+        _ => string_match::read_value_match(node),
+    }
+}
+
+/// The members that lead to a claim, from `@request.auth.claims.a.b` or
+/// `@request.auth.claims[a][b]`; the latter form allows dots in names.
+fn claim_path(name: &str) -> Option<Vec<String>> {
+    let start = name.get(..CLAIM_PREFIX.len())?;
+    let rest = name.get(CLAIM_PREFIX.len()..)?;
+    if !start.eq_ignore_ascii_case(CLAIM_PREFIX) {
+        return None;
+    }
+    let bracketed = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let parts: Vec<String> = match (rest.strip_prefix('.'), bracketed) {
+        (Some(dotted), _) => dotted.split('.').map(str::to_owned).collect(),
+        (None, Some(bracketed)) => bracketed.split("][").map(str::to_owned).collect(),
+        (None, None) => return None,
+    };
+    (!parts.iter().any(String::is_empty)).then_some(parts)
+}

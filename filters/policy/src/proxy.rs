@@ -1,0 +1,126 @@
+//! What the policy has to know about the proxy that it runs in: conditions on it are decided once,
+//! when the configuration is read.
+
+use crate::host_name;
+use crate::node::Node;
+
+/// The gateway name that stands for all sidecars.
+pub const MESH: &str = "mesh";
+
+/// What Envoy knows about itself.
+pub trait NodeMetadata {
+    /// The namespace of the proxy's workload (`NAMESPACE` of the node metadata).
+    fn namespace(&self) -> Option<String>;
+
+    /// The value of a label of the proxy's workload (`LABELS` of the node metadata).
+    fn label(&self, name: &str) -> Option<String>;
+}
+
+/// A proxy without metadata, as a plain Envoy is.
+pub struct NoMetadata;
+
+impl NodeMetadata for NoMetadata {
+    fn namespace(&self) -> Option<String> {
+        None
+    }
+
+    fn label(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+/// The proxy, from Envoy's node metadata and the `proxy` object of the document, which wins.
+pub struct Proxy<'a> {
+    metadata: &'a dyn NodeMetadata,
+    namespace: Option<String>,
+    labels: Option<Vec<(String, String)>>,
+    gateways: Option<Vec<String>>,
+}
+
+impl<'a> Proxy<'a> {
+    /// Reads `proxy: { namespace, labels, gateways }`; all are optional.
+    pub fn read(node: Option<&Node<'_>>, metadata: &'a dyn NodeMetadata) -> Self {
+        let mut proxy = Self { metadata, namespace: None, labels: None, gateways: None };
+        let Some(mut object) = node.and_then(Node::object) else {
+            return proxy;
+        };
+        proxy.namespace = object.string("namespace").map(str::to_owned);
+        proxy.labels = object.field("labels").map(|node| read_labels(&node));
+        proxy.gateways = object.field("gateways").map(|node| read_gateways(&node, None));
+        proxy
+    }
+
+    /// Whether the proxy's workload is in `namespace`; never without one.
+    pub fn is_in_namespace(&self, namespace: &str) -> bool {
+        let own = self.namespace.clone().or_else(|| self.metadata.namespace());
+        own.as_deref() == Some(namespace)
+    }
+
+    /// Whether the proxy's workload has all of `labels`.
+    pub fn has_labels(&self, labels: &[(String, String)]) -> bool {
+        labels.iter().all(|(name, value)| match &self.labels {
+            Some(own) => own.iter().any(|(n, v)| n == name && v == value),
+            None => self.metadata.label(name).as_ref() == Some(value),
+        })
+    }
+
+    /// Whether the proxy serves one of `gateways`; `None` when the document does not say which it
+    /// serves.
+    pub fn serves(&self, gateways: &[String]) -> Option<bool> {
+        let own = self.gateways.as_ref()?;
+        Some(gateways.iter().any(|gateway| own.contains(gateway)))
+    }
+}
+
+/// Reads names of gateways. A name without a namespace is one of `namespace`, if there is one.
+pub fn read_gateways(node: &Node<'_>, namespace: Option<&str>) -> Vec<String> {
+    let mut gateways = Vec::new();
+    for node in node.elements() {
+        let Some(name) = node.string() else { continue };
+        let parts: Vec<&str> = name.split('/').collect();
+        let valid = match parts.as_slice() {
+            [name] => host_name::check(name).is_ok() && !name.starts_with('*'),
+            [namespace, name] => host_name::is_label(namespace) && host_name::is_label(name),
+            _ => false,
+        };
+        if !valid {
+            node.invalid("is not a gateway name, write NAME or NAMESPACE/NAME");
+            continue;
+        }
+        gateways.push(match (namespace, parts.len()) {
+            (Some(namespace), 1) if name != MESH => format!("{namespace}/{name}"),
+            _ => name.to_owned(),
+        });
+    }
+    gateways
+}
+
+/// Reads labels: Kubernetes' names and values.
+pub fn read_labels(node: &Node<'_>) -> Vec<(String, String)> {
+    let mut labels = Vec::new();
+    for (name, node) in node.entries() {
+        let Some(value) = node.string() else { continue };
+        let unprefixed = match name.split_once('/') {
+            Some((prefix, rest)) if prefix.split('.').all(host_name::is_label) => rest,
+            _ => name,
+        };
+        if unprefixed.is_empty() || !is_label_text(unprefixed) {
+            node.error(format_args!("{name:?} is not a label name"));
+        } else if !is_label_text(value) {
+            node.invalid("is not a label value");
+        } else {
+            labels.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    labels
+}
+
+/// Whether `text` has at most 63 letters, digits, `-`, `_` and `.`, the first and last a letter or
+/// digit.
+fn is_label_text(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    text.len() <= 63
+        && text.bytes().all(inner)
+        && text.bytes().next().is_none_or(|byte| byte.is_ascii_alphanumeric())
+        && text.bytes().last().is_none_or(|byte| byte.is_ascii_alphanumeric())
+}

@@ -1,0 +1,176 @@
+//! `HTTPRedirect`: an answer that sends the client elsewhere, put together as Envoy's
+//! `RedirectAction` does it.
+
+use crate::host_name::without_port;
+use crate::http_match::MatchedPath;
+use crate::node::Node;
+use crate::request::{Request, split_path};
+use crate::rewrite::{read_authority, replace_matched};
+
+/// A redirect, compiled.
+#[derive(Clone, Debug)]
+pub struct Redirect {
+    /// The status: 301, 302, 303, 307 or 308
+    pub status: u16,
+    authority: Option<Box<[u8]>>,
+    scheme: Option<Scheme>,
+    port: Port,
+    path: Path,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Port {
+    /// What the authority has.
+    Unchanged,
+    Fixed(u16),
+    /// The port that the request came in by.
+    FromRequest,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Path {
+    Unchanged,
+    /// Takes the place of the whole path; the query stays, unless it has one of its own.
+    Replaced(Box<[u8]>),
+    /// Takes the place of the prefix that was matched.
+    PrefixReplaced(Box<[u8]>),
+}
+
+impl Redirect {
+    /// Reads `redirect: { uri, prefixRewrite, authority, scheme, port, derivePort, redirectCode }`.
+    pub fn read(node: &Node<'_>) -> Option<Self> {
+        let mut object = node.object()?;
+        let uri = object.field("uri").and_then(|node| read_path(&node));
+        let prefix = object.field("prefixRewrite").and_then(|node| read_path(&node));
+        let authority = object.field("authority").and_then(|node| read_authority(&node));
+        let scheme_node = object.field("scheme");
+        let scheme = scheme_node.as_ref().and_then(read_scheme);
+        let port_node = object.field("port");
+        let derive_node = object.field("derivePort");
+        let status = object.field("redirectCode").map_or(Some(301), |node| read_status(&node));
+
+        if uri.is_some() && prefix.is_some() {
+            node.error("has both uri and prefixRewrite");
+        }
+        if port_node.is_some() && derive_node.is_some() {
+            node.error("has both port and derivePort");
+        }
+        let changes = uri.is_some() || prefix.is_some() || authority.is_some();
+        if !changes && scheme_node.is_none() && port_node.is_none() && derive_node.is_none() {
+            node.error("has none of uri, prefixRewrite, authority, scheme, port and derivePort");
+        }
+        let port = match (port_node, derive_node) {
+            (Some(node), _) => Port::Fixed(node.port()?),
+            (None, Some(node)) => read_derived_port(&node)?,
+            (None, None) => Port::Unchanged,
+        };
+        let path = match (uri, prefix) {
+            (Some(uri), _) => Path::Replaced(uri),
+            (None, Some(prefix)) => Path::PrefixReplaced(prefix),
+            (None, None) => Path::Unchanged,
+        };
+        Some(Self { status: status?, authority, scheme, port, path })
+    }
+
+    /// Whether the matched prefix is replaced, which needs a match on a prefix.
+    pub fn replaces_prefix(&self) -> bool {
+        matches!(self.path, Path::PrefixReplaced(_))
+    }
+
+    /// The value of the `location` header.
+    pub fn location(&self, request: &Request<'_>, matched: MatchedPath) -> Vec<u8> {
+        let scheme: &[u8] = match self.scheme {
+            Some(Scheme::Http) => b"http",
+            Some(Scheme::Https) => b"https",
+            None => request.scheme,
+        };
+        let port = match self.port {
+            Port::Unchanged => None,
+            Port::Fixed(port) => Some(port),
+            Port::FromRequest => request.destination_port(),
+        };
+        // The port that the scheme has anyway is not written.
+        let port = port.filter(|port| !matches!((scheme, port), (b"http", 80) | (b"https", 443)));
+        let authority = match &self.authority {
+            Some(authority) => authority,
+            None => kept_authority(request, scheme, port.is_some()),
+        };
+        let mut location = [scheme, b"://", authority].concat();
+        if let Some(port) = port {
+            location.extend_from_slice(format!(":{port}").as_bytes());
+        }
+        location.extend_from_slice(&self.target(request, matched));
+        location
+    }
+
+    fn target(&self, request: &Request<'_>, matched: MatchedPath) -> Vec<u8> {
+        let target = request.path_and_query;
+        match &self.path {
+            Path::Unchanged => target.to_vec(),
+            Path::Replaced(path) if path.contains(&b'?') => path.to_vec(),
+            Path::Replaced(path) => [path, split_path(target).1].concat(),
+            Path::PrefixReplaced(prefix) => replace_matched(target, prefix, matched),
+        }
+    }
+}
+
+/// The request's authority, without its port where a new one follows or where it was the usual one
+/// of a scheme that is left.
+fn kept_authority<'a>(request: &Request<'a>, scheme: &[u8], has_new_port: bool) -> &'a [u8] {
+    let host = without_port(request.authority);
+    let port = request.authority.get(host.len()..).unwrap_or_default();
+    let forwarded = request.header("x-forwarded-proto");
+    let left = forwarded.as_deref().unwrap_or_default();
+    let was_usual =
+        scheme != left && matches!((left, port), (b"https", b":443") | (b"http", b":80"));
+    if has_new_port || was_usual { host } else { request.authority }
+}
+
+fn read_path(node: &Node<'_>) -> Option<Box<[u8]>> {
+    let text = node.string()?;
+    if text.bytes().any(|byte| byte == b' ' || byte.is_ascii_control()) {
+        node.invalid("has a space or a control character");
+        return None;
+    }
+    (!text.is_empty()).then(|| text.as_bytes().into())
+}
+
+fn read_scheme(node: &Node<'_>) -> Option<Scheme> {
+    match node.string()? {
+        "http" => Some(Scheme::Http),
+        "https" => Some(Scheme::Https),
+        "" => None,
+        _ => {
+            node.invalid("is neither http nor https");
+            None
+        }
+    }
+}
+
+fn read_derived_port(node: &Node<'_>) -> Option<Port> {
+    match node.string()? {
+        "FROM_PROTOCOL_DEFAULT" => Some(Port::Unchanged),
+        "FROM_REQUEST_PORT" => Some(Port::FromRequest),
+        _ => {
+            node.invalid("is neither FROM_PROTOCOL_DEFAULT nor FROM_REQUEST_PORT");
+            None
+        }
+    }
+}
+
+fn read_status(node: &Node<'_>) -> Option<u16> {
+    match node.integer()? {
+        0 => Some(301),
+        status @ (301 | 302 | 303 | 307 | 308) => u16::try_from(status).ok(),
+        _ => {
+            node.invalid("is not one of 301, 302, 303, 307 and 308");
+            None
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The request as the policy sees it, and what the policy may ask of the world.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
+/// What a filter can learn about a request beside its headers. Asked only when a rule needs it,
+/// since every answer costs a call into Envoy.
+pub trait Attributes {
+    /// The local port of the downstream connection.
+    fn destination_port(&self) -> Option<u16>;
+
+    /// The client's address without its port, as text.
+    fn source_address(&self) -> Option<Vec<u8>>;
+
+    /// The values of a claim of the request's verified JWT: none when it is absent, several when it
+    /// is a list. `path` names the claim and then the members inside it.
+    fn claim(&self, path: &[String]) -> Vec<Vec<u8>>;
+}
+
+/// Uniform random numbers, one per decision.
+pub trait Draws {
+    /// A number from the full range.
+    fn draw(&mut self) -> u64;
+}
+
+/// The headers of a request, in order, names in lower case, as Envoy gives them.
+pub type HeaderPairs = [(String, Vec<u8>)];
+
+/// A request whose headers have arrived.
+pub struct Request<'a> {
+    headers: &'a HeaderPairs,
+    attributes: &'a dyn Attributes,
+    port: OnceCell<Option<u16>>,
+    /// `:method`
+    pub method: &'a [u8],
+    /// `:path`, with the query; empty for CONNECT
+    pub path_and_query: &'a [u8],
+    /// `:authority`, with the port
+    pub authority: &'a [u8],
+    /// `:scheme`
+    pub scheme: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// Looks at a request. Missing pseudo-headers are empty.
+    pub fn new(headers: &'a HeaderPairs, attributes: &'a dyn Attributes) -> Self {
+        let mut request = Self {
+            headers,
+            attributes,
+            port: OnceCell::new(),
+            method: &[],
+            path_and_query: &[],
+            authority: &[],
+            scheme: &[],
+        };
+        for (name, value) in headers.iter().filter(|(name, _)| name.starts_with(':')) {
+            match name.as_str() {
+                ":method" => request.method = value,
+                ":path" => request.path_and_query = value,
+                ":authority" => request.authority = value,
+                ":scheme" => request.scheme = value,
+                _ => {}
+            }
+        }
+        request
+    }
+
+    /// All headers.
+    pub fn headers(&self) -> &'a HeaderPairs {
+        self.headers
+    }
+
+    /// The value of a header, given in lower case. Several values are joined with a comma and no
+    /// space, as Envoy joins them before it matches.
+    pub fn header(&self, name: &str) -> Option<Cow<'a, [u8]>> {
+        let mut values = self.headers.iter().filter(|(known, _)| known == name);
+        let (_, first) = values.next()?;
+        let mut joined = Cow::Borrowed(first.as_slice());
+        for (_, value) in values {
+            let joined = joined.to_mut();
+            joined.push(b',');
+            joined.extend_from_slice(value);
+        }
+        Some(joined)
+    }
+
+    /// The path without query and fragment.
+    pub fn path(&self) -> &'a [u8] {
+        split_path(self.path_and_query).0
+    }
+
+    /// The first value of the query parameter `name`, as sent: nothing is percent-decoded. A
+    /// parameter without `=` is empty.
+    pub fn query_parameter(&self, name: &[u8]) -> Option<&'a [u8]> {
+        let (_, query) = split_path(self.path_and_query);
+        let query = query.strip_prefix(b"?")?;
+        let query = query.split(|byte| *byte == b'#').next().unwrap_or_default();
+        query.split(|byte| *byte == b'&').find_map(|parameter| {
+            let mut parts = parameter.splitn(2, |byte| *byte == b'=');
+            let found = parts.next() == Some(name);
+            found.then(|| parts.next().unwrap_or_default())
+        })
+    }
+
+    /// The value of a cookie, without the quotes that it may have.
+    pub fn cookie(&self, name: &str) -> Option<Vec<u8>> {
+        let cookies = self.header("cookie")?;
+        cookies.split(|byte| *byte == b';').find_map(|cookie| {
+            let mut parts = cookie.trim_ascii().splitn(2, |byte| *byte == b'=');
+            if parts.next()? != name.as_bytes() {
+                return None;
+            }
+            let value = parts.next()?;
+            let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+            Some(unquoted.unwrap_or(value).to_vec())
+        })
+    }
+
+    /// The local port of the downstream connection.
+    pub fn destination_port(&self) -> Option<u16> {
+        *self.port.get_or_init(|| self.attributes.destination_port())
+    }
+
+    /// The client's address without its port.
+    pub fn source_address(&self) -> Option<Vec<u8>> {
+        self.attributes.source_address()
+    }
+
+    /// The values of a claim, see [`Attributes::claim`].
+    pub fn claim(&self, path: &[String]) -> Vec<Vec<u8>> {
+        self.attributes.claim(path)
+    }
+}
+
+/// Splits a request target into the path and the rest, which starts with `?` or `#`.
+pub fn split_path(target: &[u8]) -> (&[u8], &[u8]) {
+    let end = target.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(target.len());
+    target.split_at_checked(end).unwrap_or((target, &[]))
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// Attributes that a test chooses.
+    #[derive(Default)]
+    pub struct FixedAttributes {
+        pub port: Option<u16>,
+        pub source: Option<Vec<u8>>,
+        pub claims: Vec<(Vec<&'static str>, Vec<&'static str>)>,
+    }
+
+    impl Attributes for FixedAttributes {
+        fn destination_port(&self) -> Option<u16> {
+            self.port
+        }
+
+        fn source_address(&self) -> Option<Vec<u8>> {
+            self.source.clone()
+        }
+
+        fn claim(&self, path: &[String]) -> Vec<Vec<u8>> {
+            let found = self.claims.iter().find(|(known, _)| known == path);
+            let values =
+                |values: &Vec<&str>| values.iter().map(|v| v.as_bytes().to_vec()).collect();
+            found.map_or(Vec::new(), |(_, claim)| values(claim))
+        }
+    }
+
+    /// Header pairs of a request; a name that stands twice is sent twice.
+    pub fn pairs(headers: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+        headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{FixedAttributes, pairs};
+    use super::*;
+
+    #[test]
+    fn repeated_headers_are_joined_without_a_space() {
+        let headers = pairs(&[("x", "a"), ("y", "1"), ("x", "b"), ("x", "")]);
+        let attributes = FixedAttributes::default();
+        let request = Request::new(&headers, &attributes);
+        assert_eq!(request.header("x").as_deref(), Some(&b"a,b,"[..]));
+        assert_eq!(request.header("y").as_deref(), Some(&b"1"[..]));
+        assert_eq!(request.header("z"), None);
+    }
+
+    #[test]
+    fn query_parameters_are_taken_as_sent() {
+        let headers = pairs(&[(":path", "/a?x=1&y&x=2&Z=a=b&p=%41&=e#x=3")]);
+        let attributes = FixedAttributes::default();
+        let request = Request::new(&headers, &attributes);
+        let parameter = |name: &str| request.query_parameter(name.as_bytes());
+        assert_eq!(request.path(), b"/a");
+        assert_eq!(parameter("x"), Some(&b"1"[..]));
+        assert_eq!(parameter("y"), Some(&b""[..]));
+        assert_eq!(parameter("Z"), Some(&b"a=b"[..]));
+        assert_eq!(parameter("z"), None);
+        assert_eq!(parameter("p"), Some(&b"%41"[..]));
+        assert_eq!(parameter(""), Some(&b"e"[..]));
+    }
+
+    #[test]
+    fn cookies_are_found_by_their_whole_name() {
+        let headers = pairs(&[("cookie", "xuid=0; uid=\"a=b\"; uid=c")]);
+        let attributes = FixedAttributes::default();
+        let request = Request::new(&headers, &attributes);
+        assert_eq!(request.cookie("uid").as_deref(), Some(&b"a=b"[..]));
+        assert_eq!(request.cookie("id"), None);
+    }
+}

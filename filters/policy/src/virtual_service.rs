@@ -1,0 +1,109 @@
+//! `VirtualService`: the routes of some hosts.
+
+use std::rc::Rc;
+
+use crate::destination::Naming;
+use crate::host_name;
+use crate::http_match::Scope;
+use crate::http_route::HttpRoute;
+use crate::node::{Node, Object};
+use crate::proxy::{MESH, Proxy, read_gateways};
+
+/// A virtual service, compiled.
+#[derive(Debug)]
+pub struct VirtualService {
+    /// The hosts, in lower case, with their place in the document
+    pub hosts: Vec<(String, String)>,
+    /// The routes that are for this proxy, in order
+    pub routes: Vec<Rc<HttpRoute>>,
+    /// Whether it is bound to a gateway that this proxy serves
+    pub is_for_this_proxy: bool,
+}
+
+impl VirtualService {
+    /// Reads the `spec` of a VirtualService.
+    pub fn read(node: &Node<'_>, naming: &Naming, proxy: &Proxy<'_>) -> Option<Self> {
+        let mut object = node.object()?;
+        let namespace = naming.namespace.as_deref();
+        let gateways =
+            object.field("gateways").map_or(Vec::new(), |node| read_gateways(&node, namespace));
+        let is_for_mesh = gateways.is_empty() || gateways.iter().any(|gateway| gateway == MESH);
+        let hosts = read_hosts(&mut object, is_for_mesh);
+        let scope = Scope {
+            namespace,
+            proxy,
+            is_for_gateway: gateways.iter().any(|gateway| gateway != MESH),
+        };
+        let http = object.list("http");
+        let routes = read_routes(&http, naming, &scope);
+        let others = ["tls", "tcp"].map(|name| object.field(name));
+        if http.is_empty() && others.iter().all(Option::is_none) {
+            node.error("has none of http, tls and tcp");
+        }
+        for node in others.into_iter().flatten() {
+            node.report.notice(&node.path, "is not carried out by this filter");
+        }
+        if let Some(node) = object.field("exportTo") {
+            node.strings();
+            node.report
+                .notice(&node.path, "is of no effect in a filter, only attached documents apply");
+        }
+        let mesh = [MESH.to_owned()];
+        let bound_to = if gateways.is_empty() { &mesh[..] } else { &gateways };
+        // A document without proxy.gateways does not know better than whoever attached it.
+        let is_for_this_proxy = proxy.serves(bound_to).unwrap_or(true);
+        Some(Self { hosts, routes, is_for_this_proxy })
+    }
+}
+
+fn read_hosts(object: &mut Object<'_>, is_for_mesh: bool) -> Vec<(String, String)> {
+    let nodes = object.list("hosts");
+    if nodes.is_empty() {
+        object.missing("hosts");
+    }
+    let mut hosts: Vec<(String, String)> = Vec::new();
+    for node in nodes {
+        let Some(text) = node.string() else { continue };
+        let host = text.to_ascii_lowercase();
+        if host == "*" && is_for_mesh {
+            node.invalid("is not allowed in the mesh, bind it to a gateway with gateways");
+        } else if let Err(reason) = check_host(&host) {
+            node.invalid(reason);
+        } else if hosts.iter().any(|(known, _)| *known == host) {
+            node.invalid("is given twice");
+        } else {
+            hosts.push((host, node.path));
+        }
+    }
+    hosts
+}
+
+/// Checks a host: a name, `*SUFFIX`, `*`, an IP address or, as Envoy has it, `PREFIX*`.
+fn check_host(host: &str) -> Result<(), host_name::InvalidHostName> {
+    if host.parse::<std::net::IpAddr>().is_ok() {
+        return Ok(());
+    }
+    match host.strip_suffix('*') {
+        Some(prefix) if !prefix.is_empty() && !prefix.contains('*') => {
+            host_name::check(prefix.strip_suffix(['.', '-']).unwrap_or(prefix))
+        }
+        _ => host_name::check(host),
+    }
+}
+
+fn read_routes(nodes: &[Node<'_>], naming: &Naming, scope: &Scope<'_>) -> Vec<Rc<HttpRoute>> {
+    let mut routes = Vec::new();
+    let mut catch_all: Option<&str> = None;
+    for node in nodes {
+        if let Some(earlier) = catch_all {
+            let text = format!("is never reached, {earlier} matches every request");
+            node.report.notice(&node.path, text);
+        }
+        let Some(route) = HttpRoute::read(node, naming, scope) else { continue };
+        if catch_all.is_none() && route.is_catch_all() {
+            catch_all = Some(&node.path);
+        }
+        routes.push(route);
+    }
+    routes
+}
