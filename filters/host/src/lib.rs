@@ -1,1 +1,8 @@
 //! Everything that Sluice asks of Envoy, behind traits that a fake can stand in for.
+
+pub mod attributes;
+#[cfg(target_family = "wasm")]
+pub mod envoy;
+pub mod fake;
+pub mod http;
+pub mod random;

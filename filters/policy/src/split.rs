@@ -142,7 +142,7 @@ mod tests {
             counts[*split.pick(Some(user), &mut Fixed(0)).unwrap().1] += 1;
         }
         for (count, share) in counts.iter().zip([0.7, 0.2, 0.1]) {
-            let deviation = (10_000.0 * share * (1.0 - share) as f64).sqrt();
+            let deviation = (10_000.0_f64 * share * (1.0 - share)).sqrt();
             assert!((f64::from(*count) - 10_000.0 * share).abs() < 4.0 * deviation, "{counts:?}");
         }
     }

@@ -1,0 +1,118 @@
+//! Envoy's attributes in the policy's terms.
+
+use sluice_policy::host_name::without_port;
+use sluice_policy::proxy::NodeMetadata;
+use sluice_policy::request::Attributes;
+
+use crate::http::HttpHost;
+
+/// Where Envoy's JWT filter leaves the claims, with the `payload_in_metadata` that Istio gives it.
+const CLAIMS: [&str; 4] =
+    ["metadata", "filter_metadata", "envoy.filters.http.jwt_authn", "payload"];
+
+/// The attributes of the current stream.
+pub struct StreamAttributes<'h, H>(pub &'h H);
+
+impl<H: HttpHost> Attributes for StreamAttributes<'_, H> {
+    fn destination_port(&self) -> Option<u16> {
+        let bytes = self.0.property(&["destination", "port"])?;
+        u16::try_from(i64::from_le_bytes(bytes.try_into().ok()?)).ok()
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        let address = self.0.property(&["source", "address"])?;
+        Some(without_port(&address).to_vec())
+    }
+
+    fn claim(&self, path: &[String]) -> Vec<Vec<u8>> {
+        let path: Vec<&str> = CLAIMS.into_iter().chain(path.iter().map(String::as_str)).collect();
+        let Some(value) = self.0.property(&path) else {
+            return Vec::new();
+        };
+        pair_names(&value).unwrap_or_else(|| vec![value])
+    }
+}
+
+/// The elements of a list, which Envoy encodes as pairs with empty values; `None` for anything else.
+///
+/// The encoding has no tag, so a string could be taken for a list if it had its exact form, with
+/// every length right and every terminator in its place. A claim of a verified token has not.
+fn pair_names(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (count, mut rest) = take_u32(bytes)?;
+    let mut lengths = Vec::new();
+    for _ in 0..count {
+        let (name, tail) = take_u32(rest)?;
+        let (value, tail) = take_u32(tail)?;
+        if value != 0 {
+            return None;
+        }
+        lengths.push(name);
+        rest = tail;
+    }
+    let mut names = Vec::with_capacity(lengths.len());
+    for length in lengths {
+        let (name, tail) = rest.split_at_checked(length)?;
+        // The name and its terminator, then the terminator of the empty value.
+        rest = tail.strip_prefix(&[0, 0])?;
+        names.push(name.to_vec());
+    }
+    rest.is_empty().then_some(names)
+}
+
+fn take_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk::<4>()?;
+    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
+}
+
+/// The node metadata of Envoy's bootstrap, as Istio fills it.
+pub struct EnvoyNode<'h, H>(pub &'h H);
+
+impl<H: HttpHost> NodeMetadata for EnvoyNode<'_, H> {
+    fn namespace(&self) -> Option<String> {
+        self.text(&["xds", "node", "metadata", "NAMESPACE"])
+    }
+
+    fn label(&self, name: &str) -> Option<String> {
+        self.text(&["xds", "node", "metadata", "LABELS", name])
+    }
+}
+
+impl<H: HttpHost> EnvoyNode<'_, H> {
+    fn text(&self, path: &[&str]) -> Option<String> {
+        String::from_utf8(self.0.property(path)?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::FakeHost;
+
+    #[test]
+    fn numbers_and_addresses_are_decoded() {
+        let host = FakeHost::default()
+            .with_property(&["destination", "port"], 8080i64.to_le_bytes())
+            .with_property(&["source", "address"], "[::1]:5555");
+        let attributes = StreamAttributes(&host);
+        assert_eq!(attributes.destination_port(), Some(8080));
+        assert_eq!(attributes.source_address().as_deref(), Some(&b"[::1]"[..]));
+        let nothing = FakeHost::default();
+        assert_eq!(StreamAttributes(&nothing).destination_port(), None);
+        let odd = FakeHost::default().with_property(&["destination", "port"], "x");
+        assert_eq!(StreamAttributes(&odd).destination_port(), None);
+    }
+
+    #[test]
+    fn a_claim_is_a_string_or_a_list_of_them() {
+        let path = [&CLAIMS[..], &["groups"]].concat();
+        let list = b"\x02\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0a\0\0bc\0\0";
+        let claim = |value: &[u8]| {
+            let host = FakeHost::default().with_property(&path, value);
+            StreamAttributes(&host).claim(&["groups".to_owned()])
+        };
+        assert_eq!(claim(list), [b"a".to_vec(), b"bc".to_vec()]);
+        assert_eq!(claim(b"admin"), [b"admin".to_vec()]);
+        assert_eq!(claim(&list[..list.len() - 1]), [list[..list.len() - 1].to_vec()]);
+        assert_eq!(claim(b"\xff\xff\xff\xff"), [b"\xff\xff\xff\xff".to_vec()]);
+    }
+}

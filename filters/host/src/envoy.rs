@@ -1,0 +1,162 @@
+//! The real host: calls into Envoy through the proxy-wasm SDK.
+//!
+//! Only the SDK's byte calls are used. Its string calls panic on a header value that is not UTF-8,
+//! and a panic fails every stream of the worker.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
+use sluice_policy::header::{HeaderEdit, HeaderOperation};
+
+use crate::http::{Counter, HttpHost, LocalReply};
+
+/// The Envoy that the module runs in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Envoy;
+
+impl HttpHost for Envoy {
+    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
+        hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
+    }
+
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        hostcalls::get_property(path.to_vec()).ok().flatten()
+    }
+
+    fn edit_request_header(&self, edit: &HeaderEdit<'_>) {
+        edit_header(MapType::HttpRequestHeaders, edit);
+    }
+
+    fn edit_response_header(&self, edit: &HeaderEdit<'_>) {
+        edit_header(MapType::HttpResponseHeaders, edit);
+    }
+
+    fn reply(&self, reply: &LocalReply<'_>) {
+        send_local_response(reply);
+    }
+
+    fn note(&self, name: &str, text: &str) {
+        // Without it only the access log is poorer.
+        let _ = hostcalls::set_property(vec![name], Some(text.as_bytes()));
+    }
+
+    fn increment(&self, counter: Counter) {
+        let _ = hostcalls::increment_metric(counter.0, 1);
+    }
+}
+
+fn edit_header(map: MapType, edit: &HeaderEdit<'_>) {
+    // Errors are of the phase, and the filters edit in the right one.
+    let _ = match edit.operation {
+        HeaderOperation::Add => hostcalls::add_map_value_bytes(map, edit.name, &edit.value),
+        HeaderOperation::Remove => hostcalls::set_map_value_bytes(map, edit.name, None),
+        HeaderOperation::Set => hostcalls::set_map_value_bytes(map, edit.name, Some(&edit.value)),
+    };
+}
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> Status;
+}
+
+/// The SDK's own function for this has neither details nor headers that are not UTF-8.
+fn send_local_response(reply: &LocalReply<'_>) {
+    /// Has Envoy derive the gRPC status from the HTTP status where it needs one.
+    const NO_GRPC_STATUS: i32 = -1;
+    let headers = encode_pairs(&reply.headers);
+    // SAFETY: every pointer comes from a slice that outlives the call, with that slice's length, and
+    // Envoy only reads from them.
+    let _ = unsafe {
+        proxy_send_local_response(
+            u32::from(reply.status),
+            reply.details.as_ptr(),
+            reply.details.len(),
+            reply.body.as_ptr(),
+            reply.body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            NO_GRPC_STATUS,
+        )
+    };
+}
+
+/// Header pairs as proxy-wasm passes them: the count, the lengths, then the texts, each with a zero
+/// byte at its end.
+fn encode_pairs(pairs: &[(&str, &[u8])]) -> Vec<u8> {
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(&u32::try_from(pairs.len()).unwrap_or(u32::MAX).to_le_bytes());
+    for (name, value) in pairs {
+        bytes.extend_from_slice(&length(name.as_bytes()));
+        bytes.extend_from_slice(&length(value));
+    }
+    for (name, value) in pairs {
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.push(0);
+        bytes.extend_from_slice(value);
+        bytes.push(0);
+    }
+    bytes
+}
+
+/// The plugin's configuration; empty when there is none.
+pub fn plugin_configuration() -> Vec<u8> {
+    hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX)
+        .ok()
+        .flatten()
+        .unwrap_or_default()
+}
+
+/// Logs only what Envoy would show, so that nothing is formatted in vain.
+pub fn follow_log_level() {
+    let level = hostcalls::get_log_level().unwrap_or(LogLevel::Info);
+    log::set_max_level(match level {
+        LogLevel::Trace => log::LevelFilter::Trace,
+        LogLevel::Debug => log::LevelFilter::Debug,
+        LogLevel::Info => log::LevelFilter::Info,
+        LogLevel::Warn => log::LevelFilter::Warn,
+        LogLevel::Error | LogLevel::Critical => log::LevelFilter::Error,
+    });
+}
+
+/// Declares a note as a text, so that access logs show it as it is and not in base64. Called when
+/// the plugin is configured.
+pub fn declare_note(name: &str) {
+    /// `declare_property`'s type of a string.
+    const STRING: u8 = 1;
+    /// `declare_property`'s life span of a request.
+    const DOWNSTREAM_REQUEST: u8 = 1;
+    // envoy.source.extensions.common.wasm.DeclarePropertyArguments, in protobuf's encoding: the name
+    // is field 1, the type field 3, the life span field 5.
+    let Ok(length) = u8::try_from(name.len()).map(|length| length & 0x7f) else { return };
+    let mut arguments = vec![0x0a, length];
+    arguments.extend_from_slice(name.as_bytes());
+    arguments.extend_from_slice(&[0x18, STRING, 0x28, DOWNSTREAM_REQUEST]);
+    // A second declaration, by a new configuration in the same VM, is refused and not needed.
+    let _ = hostcalls::call_foreign_function("declare_property", Some(&arguments));
+}
+
+/// A counter of this name, `wasmcustom.NAME` in Envoy's statistics. Defined once per VM: every
+/// definition of a name takes memory in Envoy that is never given back.
+pub fn counter(name: &'static str) -> Counter {
+    thread_local! {
+        static DEFINED: RefCell<HashMap<&'static str, u32>> = RefCell::default();
+    }
+    DEFINED.with_borrow_mut(|defined| {
+        Counter(*defined.entry(name).or_insert_with(|| {
+            // An id that Envoy does not know: increments of it are errors and of no effect.
+            hostcalls::define_metric(MetricType::Counter, name).unwrap_or(u32::MAX)
+        }))
+    })
+}

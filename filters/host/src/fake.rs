@@ -1,0 +1,123 @@
+//! A host for tests: it has what the test gives it and remembers what the filter did.
+
+use std::cell::RefCell;
+
+use sluice_policy::header::{HeaderEdit, HeaderOperation};
+
+use crate::http::{Counter, HttpHost, LocalReply};
+
+/// A stand-in for Envoy.
+#[derive(Debug, Default)]
+pub struct FakeHost {
+    properties: Vec<(Vec<String>, Vec<u8>)>,
+    request: RefCell<Vec<(String, Vec<u8>)>>,
+    response: RefCell<Vec<(String, Vec<u8>)>>,
+    replies: RefCell<Vec<FakeReply>>,
+    notes: RefCell<Vec<(String, String)>>,
+    counts: RefCell<Vec<Counter>>,
+}
+
+/// A local reply that a filter gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FakeReply {
+    /// The status
+    pub status: u16,
+    /// The headers
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body
+    pub body: Vec<u8>,
+    /// The response code details
+    pub details: String,
+}
+
+impl FakeHost {
+    /// Gives it one more request header.
+    pub fn with_request_header(self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.request.borrow_mut().push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Gives it a response header.
+    pub fn with_response_header(self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.response.borrow_mut().push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Gives it an attribute.
+    pub fn with_property(mut self, path: &[&str], value: impl Into<Vec<u8>>) -> Self {
+        let path = path.iter().map(|part| (*part).to_owned()).collect();
+        self.properties.push((path, value.into()));
+        self
+    }
+
+    /// The response headers as they are now.
+    pub fn response_headers(&self) -> Vec<(String, Vec<u8>)> {
+        self.response.borrow().clone()
+    }
+
+    /// The replies that were given, in order.
+    pub fn replies(&self) -> Vec<FakeReply> {
+        self.replies.borrow().clone()
+    }
+
+    /// The notes that were left, in order.
+    pub fn notes(&self) -> Vec<(String, String)> {
+        self.notes.borrow().clone()
+    }
+
+    /// How often a counter was incremented.
+    pub fn count(&self, counter: Counter) -> usize {
+        self.counts.borrow().iter().filter(|known| **known == counter).count()
+    }
+}
+
+/// Applies an edit to a header map as Envoy does.
+pub fn apply(headers: &mut Vec<(String, Vec<u8>)>, edit: &HeaderEdit<'_>) {
+    let entry = (edit.name.to_owned(), edit.value.to_vec());
+    match edit.operation {
+        HeaderOperation::Add => headers.push(entry),
+        HeaderOperation::Remove => headers.retain(|(name, _)| name != edit.name),
+        HeaderOperation::Set => {
+            let place = headers.iter().position(|(name, _)| name == edit.name);
+            headers.retain(|(name, _)| name != edit.name);
+            headers.insert(place.unwrap_or(headers.len()).min(headers.len()), entry);
+        }
+    }
+}
+
+impl HttpHost for FakeHost {
+    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
+        self.request.borrow().clone()
+    }
+
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        let found = self.properties.iter().find(|(known, _)| known == path);
+        found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+    }
+
+    fn edit_request_header(&self, edit: &HeaderEdit<'_>) {
+        apply(&mut self.request.borrow_mut(), edit);
+    }
+
+    fn edit_response_header(&self, edit: &HeaderEdit<'_>) {
+        apply(&mut self.response.borrow_mut(), edit);
+    }
+
+    fn reply(&self, reply: &LocalReply<'_>) {
+        let owned = |(name, value): &(&str, &[u8])| ((*name).to_owned(), value.to_vec());
+        self.replies.borrow_mut().push(FakeReply {
+            status: reply.status,
+            headers: reply.headers.iter().map(owned).collect(),
+            body: reply.body.to_vec(),
+            details: reply.details.to_owned(),
+        });
+    }
+
+    fn note(&self, name: &str, text: &str) {
+        self.notes.borrow_mut().push((name.to_owned(), text.to_owned()));
+    }
+
+    fn increment(&self, counter: Counter) {
+        self.counts.borrow_mut().push(counter);
+    }
+}

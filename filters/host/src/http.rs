@@ -1,0 +1,47 @@
+//! What an HTTP filter asks of Envoy during a request.
+
+use sluice_policy::header::HeaderEdit;
+
+/// A counter that was defined when the filter was configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter(pub u32);
+
+/// An answer in the upstream's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalReply<'a> {
+    /// The HTTP status. Envoy turns the answer to a gRPC request into HTTP 200 with a gRPC status.
+    pub status: u16,
+    /// Its headers
+    pub headers: Vec<(&'a str, &'a [u8])>,
+    /// Its body
+    pub body: &'a [u8],
+    /// Why, for `%RESPONSE_CODE_DETAILS%` of an access log
+    pub details: &'a str,
+}
+
+/// The calls into Envoy, of the stream whose callback runs. None of them panics.
+///
+/// Nothing here names the phase: the request's headers are there in `on_http_request_headers`, the
+/// response's in `on_http_response_headers`. Out of phase, reads are empty and edits are lost.
+pub trait HttpHost {
+    /// All request headers, pseudo-headers included, names in lower case.
+    fn request_headers(&self) -> Vec<(String, Vec<u8>)>;
+
+    /// An attribute of Envoy; `None` when it is absent or empty.
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
+
+    /// Changes the request's headers. Envoy chooses its route again afterwards.
+    fn edit_request_header(&self, edit: &HeaderEdit<'_>);
+
+    /// Changes the response's headers.
+    fn edit_response_header(&self, edit: &HeaderEdit<'_>);
+
+    /// Answers in the upstream's place. At most once a stream.
+    fn reply(&self, reply: &LocalReply<'_>);
+
+    /// Leaves a text for access logs, read there as `%FILTER_STATE(wasm.NAME:PLAIN)%`.
+    fn note(&self, name: &str, text: &str);
+
+    /// Adds one to a counter.
+    fn increment(&self, counter: Counter);
+}

@@ -1,0 +1,24 @@
+//! Random numbers for decisions that are not sticky.
+
+use std::cell::RefCell;
+use std::hash::{BuildHasher, RandomState};
+
+use sluice_policy::request::Draws;
+
+/// A generator, seeded by the operating system's randomness once per worker.
+#[derive(Debug)]
+pub struct Random(RefCell<fastrand::Rng>);
+
+impl Default for Random {
+    fn default() -> Self {
+        // The keys of a new RandomState come from the host's random numbers.
+        let seed = RandomState::new().hash_one("sluice");
+        Self(RefCell::new(fastrand::Rng::with_seed(seed)))
+    }
+}
+
+impl Draws for &Random {
+    fn draw(&mut self) -> u64 {
+        self.0.borrow_mut().u64(..)
+    }
+}

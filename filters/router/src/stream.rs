@@ -1,0 +1,125 @@
+//! One request through the router: ask the policy, apply the answer.
+
+use std::rc::Rc;
+
+use sluice_host::attributes::StreamAttributes;
+use sluice_host::http::{Counter, HttpHost, LocalReply};
+use sluice_host::random::Random;
+use sluice_policy::decision::{Outcome, ResponsePlan};
+use sluice_policy::request::Request;
+use sluice_policy::router::Router;
+
+/// The note with the name of the match that decided, `%FILTER_STATE(wasm.sluice.route:PLAIN)%`.
+pub const NOTE: &str = "sluice.route";
+
+/// What all streams of a worker share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The compiled policy
+    pub router: Router,
+    /// What is counted
+    pub counters: Counters,
+    /// Draws for weighted choices
+    pub random: Random,
+}
+
+/// The router's counters, `wasmcustom.sluice.router.*` in Envoy's statistics.
+#[derive(Clone, Copy, Debug)]
+pub struct Counters {
+    forwarded: Counter,
+    no_route: Counter,
+    no_virtual_host: Counter,
+    preflight: Counter,
+    redirected: Counter,
+    responded: Counter,
+}
+
+impl Counters {
+    /// Defines them.
+    pub fn new(define: impl Fn(&'static str) -> Counter) -> Self {
+        Self {
+            forwarded: define("sluice.router.forwarded"),
+            no_route: define("sluice.router.no_route"),
+            no_virtual_host: define("sluice.router.no_virtual_host"),
+            preflight: define("sluice.router.preflight"),
+            redirected: define("sluice.router.redirected"),
+            responded: define("sluice.router.responded"),
+        }
+    }
+
+    /// The counter of an outcome, and how the reply to it is explained in access logs.
+    fn of(&self, outcome: Outcome) -> (Counter, &'static str) {
+        match outcome {
+            Outcome::Forwarded => (self.forwarded, ""),
+            Outcome::NoRoute => (self.no_route, "sluice_no_route"),
+            Outcome::NoVirtualHost => (self.no_virtual_host, "sluice_no_virtual_host"),
+            Outcome::Preflight => (self.preflight, "sluice_cors_preflight"),
+            Outcome::Redirected => (self.redirected, "sluice_redirect"),
+            Outcome::Responded => (self.responded, "sluice_direct_response"),
+        }
+    }
+}
+
+/// What happens to a request after its headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It goes on through the filters.
+    Continue,
+    /// It was answered.
+    Replied,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Stream<H> {
+    host: H,
+    shared: Rc<Shared>,
+    response: Option<ResponsePlan>,
+}
+
+impl<H: HttpHost> Stream<H> {
+    /// A stream that has just begun.
+    pub fn new(host: H, shared: Rc<Shared>) -> Self {
+        Self { host, shared, response: None }
+    }
+
+    /// Routes the request, or answers it.
+    pub fn on_request_headers(&mut self) -> Next {
+        let shared = Rc::clone(&self.shared);
+        let headers = self.host.request_headers();
+        let attributes = StreamAttributes(&self.host);
+        let request = Request::new(&headers, &attributes);
+        let decision = shared.router.route(&request, &mut &shared.random);
+        let (counter, details) = shared.counters.of(decision.outcome);
+        self.host.increment(counter);
+        self.host.note(NOTE, decision.note);
+        self.response = decision.response;
+        if let Some(reply) = &decision.reply {
+            let headers = reply.headers.iter().map(|(name, value)| (*name, value.as_ref()));
+            self.host.reply(&LocalReply {
+                status: reply.status,
+                headers: headers.collect(),
+                body: reply.body,
+                details,
+            });
+            return Next::Replied;
+        }
+        for edit in &decision.edits {
+            self.host.edit_request_header(edit);
+        }
+        Next::Continue
+    }
+
+    /// Edits the response, be it the upstream's or this filter's own.
+    pub fn on_response_headers(&mut self) {
+        let Some(plan) = self.response.take() else { return };
+        for edit in plan.edits() {
+            self.host.edit_response_header(&edit);
+        }
+    }
+
+    /// The host, for tests.
+    pub fn host(&self) -> &H {
+        &self.host
+    }
+}
