@@ -1,0 +1,58 @@
+//! `cargo xtask build`: from the workspace's packages to the modules in `dist/`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::source_paths::SourcePaths;
+use crate::strip::strip;
+use crate::workspace::{TARGET, WasmModule, Workspace, cargo};
+
+/// Builds all modules. One line each on standard output: file, size, size as compiled.
+pub fn run() -> Result<()> {
+    let workspace = Workspace::load()?;
+    ensure!(!workspace.modules.is_empty(), "no package has a [package.metadata.sluice] table");
+    let source_paths = SourcePaths::of(&workspace)?;
+    compile(&workspace, &source_paths)?;
+
+    let compiled = workspace.target_directory.join(TARGET).join("release");
+    let dist = workspace.root.join("dist");
+    fs::create_dir_all(&dist).with_context(|| format!("cannot create {}", dist.display()))?;
+    for module in &workspace.modules {
+        finish(module, &compiled, &dist, &source_paths)
+            .with_context(|| format!("{}.wasm of {}", module.module, module.package))?;
+    }
+    Ok(())
+}
+
+/// One cargo call for all, so that each dependency is compiled once and with the same features.
+fn compile(workspace: &Workspace, source_paths: &SourcePaths) -> Result<()> {
+    let mut command = Command::new(cargo());
+    command.args(["build", "--release", "--locked", "--target", TARGET]);
+    for module in &workspace.modules {
+        command.args(["--package", &module.package]);
+    }
+    // Takes the place of RUSTFLAGS and of flags in cargo's configuration: the modules are to be the
+    // same whoever builds them.
+    command.env("CARGO_ENCODED_RUSTFLAGS", source_paths.encoded_rustflags());
+    let status = command.current_dir(&workspace.root).status().context("cannot run cargo build")?;
+    ensure!(status.success(), "cargo build failed");
+    Ok(())
+}
+
+fn finish(module: &WasmModule, compiled: &Path, dist: &Path, paths: &SourcePaths) -> Result<()> {
+    let library = compiled.join(&module.library).with_extension("wasm");
+    let before = fs::read(&library).with_context(|| library.display().to_string())?;
+    let after = strip(&before, &module.exports)?;
+    paths.check(&after)?;
+
+    // Under another name first: an Envoy that starts meanwhile must not load half a module.
+    let file = dist.join(&module.module).with_extension("wasm");
+    let unfinished = file.with_extension(format!("{}.tmp", std::process::id()));
+    fs::write(&unfinished, &after).with_context(|| unfinished.display().to_string())?;
+    fs::rename(&unfinished, &file).with_context(|| file.display().to_string())?;
+    println!("dist/{}.wasm  {} bytes (was {})", module.module, after.len(), before.len());
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! Takes out of a module what Envoy would never need.
+//!
+//! The SDK exports every callback of the ABI, and Envoy calls each exported one on each stream, also
+//! where the filter does nothing in it. Every such call enters the VM, so what a filter does not
+//! implement must not be exported.
+
+use anyhow::{Result, bail};
+use walrus::{ExportItem, Module, ModuleConfig};
+
+/// Called `proxy_on_` like the callbacks, but it is the allocator through which the host writes.
+const ALLOCATOR: &str = "proxy_on_memory_allocate";
+
+/// Removes the callbacks that are not in `keep` and the code that only they used.
+///
+/// All other exports stay. It is an error if the module does not export one of `keep`.
+pub fn strip(wasm: &[u8], keep: &[String]) -> Result<Vec<u8>> {
+    let mut config = ModuleConfig::new();
+    config.generate_producers_section(false);
+    let mut module = config.parse(wasm)?;
+    remove_callbacks(&mut module, keep)?;
+    walrus::passes::gc::run(&mut module);
+    demangle_names(&mut module);
+    Ok(module.emit_wasm())
+}
+
+fn remove_callbacks(module: &mut Module, keep: &[String]) -> Result<()> {
+    let mut missing: Vec<&str> = keep.iter().map(String::as_str).collect();
+    let mut unused = Vec::new();
+    for export in module.exports.iter() {
+        if !matches!(export.item, ExportItem::Function(_)) {
+            continue;
+        }
+        missing.retain(|name| *name != export.name);
+        let is_callback = export.name.starts_with("proxy_on_") && export.name != ALLOCATOR;
+        if is_callback && !keep.contains(&export.name) {
+            unused.push(export.id());
+        }
+    }
+    if !missing.is_empty() {
+        bail!("does not export {}", missing.join(", "));
+    }
+    unused.into_iter().for_each(|export| module.exports.delete(export));
+    Ok(())
+}
+
+/// Keeps the names of functions, in the form that people read: Envoy prints them in the backtrace of
+/// a trap, where numbers alone would not say which code failed. The host does not look at them
+/// otherwise. They are the one large thing left to take out: a router that does nothing is 84,643
+/// bytes without names, 106,364 with these and 116,631 with the compiler's mangled ones.
+fn demangle_names(module: &mut Module) {
+    for function in module.funcs.iter_mut() {
+        if let Some(name) = &mut function.name {
+            *name = format!("{:#}", rustc_demangle::demangle(name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODULE: &str = r#"
+        (module
+          (import "env" "proxy_log" (func $log))
+          (import "env" "proxy_done" (func $done))
+          (memory (export "memory") 1)
+          (func (export "_initialize"))
+          (func (export "proxy_abi_version_0_2_1"))
+          (func (export "proxy_on_memory_allocate"))
+          (func $helper call $done)
+          (func $configure (export "proxy_on_configure") call $log)
+          (func $tick (export "proxy_on_tick") call $helper)
+          (func $_ZN6sluice5route17h0123456789abcdefE (export "proxy_on_request_headers")))
+    "#;
+
+    fn stripped(keep: &[&str]) -> Result<Module> {
+        let keep: Vec<String> = keep.iter().map(|&name| name.to_owned()).collect();
+        Module::from_buffer(&strip(&wat::parse_str(MODULE)?, &keep)?)
+    }
+
+    fn exports(module: &Module) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            module.exports.iter().map(|export| export.name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn function_names(module: &Module) -> Vec<&str> {
+        module.funcs.iter().filter_map(|function| function.name.as_deref()).collect()
+    }
+
+    #[test]
+    fn only_the_listed_callbacks_stay() {
+        let module = stripped(&["proxy_on_configure", "proxy_on_request_headers"]).unwrap();
+        assert_eq!(
+            exports(&module),
+            [
+                "_initialize",
+                "memory",
+                "proxy_abi_version_0_2_1",
+                "proxy_on_configure",
+                "proxy_on_memory_allocate",
+                "proxy_on_request_headers",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_allocator_and_the_rest_stay_without_being_listed() {
+        assert_eq!(
+            exports(&stripped(&[]).unwrap()),
+            ["_initialize", "memory", "proxy_abi_version_0_2_1", "proxy_on_memory_allocate"]
+        );
+    }
+
+    #[test]
+    fn code_and_imports_of_a_removed_callback_go_with_it() {
+        let module = stripped(&["proxy_on_configure"]).unwrap();
+        assert!(!function_names(&module).contains(&"tick"));
+        assert!(!function_names(&module).contains(&"helper"));
+        let imports: Vec<&str> = module.imports.iter().map(|import| import.name.as_str()).collect();
+        assert_eq!(imports, ["proxy_log"]);
+    }
+
+    #[test]
+    fn missing_callbacks_are_named() {
+        let keep = ["proxy_on_configure", "proxy_on_done", "proxy_on_log"];
+        let error = stripped(&keep).unwrap_err();
+        assert_eq!(error.to_string(), "does not export proxy_on_done, proxy_on_log");
+    }
+
+    #[test]
+    fn an_export_that_is_no_function_is_no_callback() {
+        let error = stripped(&["memory"]).unwrap_err();
+        assert_eq!(error.to_string(), "does not export memory");
+    }
+
+    #[test]
+    fn names_are_those_of_the_source() {
+        let module = stripped(&["proxy_on_request_headers"]).unwrap();
+        assert!(function_names(&module).contains(&"sluice::route"));
+    }
+
+    #[test]
+    fn no_producers_section_is_added() {
+        let wasm = strip(&wat::parse_str(MODULE).unwrap(), &[]).unwrap();
+        assert!(!wasm.windows(9).any(|window| window == b"producers"));
+    }
+
+    #[test]
+    fn what_is_no_module_is_an_error() {
+        assert!(strip(b"not wasm", &[]).is_err());
+    }
+}
