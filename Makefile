@@ -1,0 +1,71 @@
+# Everything that people and CI run. The parts that need no Envoy or Node.js do not ask for them.
+#
+# ENVOY=/path/to/envoy uses that Envoy in place of the one that set-up installs.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+# The set-up comes before what uses it; cargo is parallel itself.
+.NOTPARALLEL:
+
+# The whole path: cargo runs each test in the folder of its package.
+envoy := $(abspath $(or $(ENVOY),.tools/envoy))
+wasm_test_runner := $(abspath .tools/bin/wasm-bindgen-test-runner)
+
+# Each folder under filters/ is a package sluice-FOLDER.
+filters := $(patsubst filters/%/Cargo.toml,--package sluice-%,$(wildcard filters/*/Cargo.toml))
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup
+setup: ## install the toolchain, Envoy and the runner of the wasm tests
+	@tools/setup.sh
+
+.PHONY: setup-rust
+setup-rust:
+	@tools/setup.sh rust
+
+.PHONY: setup-envoy
+setup-envoy:
+	@tools/setup.sh rust envoy
+
+.PHONY: build
+build: setup-rust ## build the wasm modules into dist/
+	cargo xtask build
+
+.PHONY: test
+test: setup build ## run all tests: native, real Envoy, wasm in Node.js
+	ENVOY='$(envoy)' cargo test --workspace --locked
+	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER='$(wasm_test_runner)' \
+	  cargo test --package sluice-conformance --target wasm32-unknown-unknown --locked
+
+.PHONY: sandbox
+sandbox: setup-envoy build ## run Envoy with the modules on port 10000 until Ctrl-C
+	@ENVOY='$(envoy)' tools/sandbox.sh
+
+.PHONY: fmt
+fmt: setup-rust ## format the sources
+	cargo fmt --all
+
+.PHONY: lint
+lint: setup-rust ## check format and lints, natively and as wasm
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy $(filters) --target wasm32-wasip1 --locked -- -D warnings
+
+.PHONY: validate
+validate: setup-envoy build ## let Envoy check every configuration under envoy/
+	@ENVOY='$(envoy)' tools/validate.sh
+
+.PHONY: size
+size: build ## print the size of each module, also compressed
+	@for module in dist/*.wasm; do \
+	  echo "$$module  $$(wc -c <"$$module") bytes, $$(gzip -9c "$$module" | wc -c) with gzip"; \
+	done
+
+.PHONY: clean
+clean: ## remove what was built; the tools in .tools stay
+	cargo clean
+	rm -rf dist

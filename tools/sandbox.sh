@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Runs the sandbox in the foreground until Ctrl-C: one Envoy with the modules of dist/.
+#
+#   ENVOY                 the Envoy to run, .tools/envoy by default
+#   SANDBOX_CONFIG        its configuration, envoy/sandbox.yaml by default
+#   SANDBOX_PORT          the port that the configuration listens on, 10000 by default
+#   SANDBOX_ADMIN_PORT    the port of its admin interface, 9901 by default
+set -euo pipefail
+# The configuration names the modules relative to here.
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+envoy=${ENVOY:-.tools/envoy}
+config=${SANDBOX_CONFIG:-envoy/sandbox.yaml}
+port=${SANDBOX_PORT:-10000}
+admin=${SANDBOX_ADMIN_PORT:-9901}
+log=.tools/sandbox.log
+start_seconds=30
+
+print_requests() {
+  local url=http://127.0.0.1:$port
+  cat <<END
+Sluice sandbox on $url, admin on http://127.0.0.1:$admin, log in $log
+
+  # version v2 answers, as for every request of this user
+  curl -H 'end-user: cheng' $url/payment/balance/query
+
+  # version v1 answers
+  curl $url/payment/balance/query
+
+  # an external service that is let through
+  curl -H 'Host: httpbin.example.com' $url/status/418
+
+  # 404: a path of it that is not
+  curl -i -H 'Host: httpbin.example.com' $url/headers
+
+Ctrl-C stops it.
+END
+}
+
+fail() {
+  echo "sandbox: $*" >&2
+  exit 1
+}
+
+in_use() {
+  (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# Asks without curl, which nothing else here needs.
+is_ready() (
+  exec 2>/dev/null
+  exec 3<>"/dev/tcp/127.0.0.1/$admin" || exit
+  printf 'GET /ready HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\n\r\n' >&3 || exit
+  IFS= read -r -t 2 status <&3 || exit
+  [[ $status == "HTTP/1.1 200 "* ]]
+)
+
+is_running() {
+  [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null
+}
+
+# The line of the log that says most about why Envoy ended.
+reason() {
+  local line
+  line=$(sed -n 's/.*\(cannot bind .*: Address already in use\).*/\1/p' "$log" | head -n 1)
+  # What a filter says of its configuration.
+  [ -n "$line" ] ||
+    line=$(sed -n 's/^\[.*\]\[\(error\|critical\)\]\[wasm\].* wasm log \(.*: ..*\)/\2/p' "$log" | head -n 1)
+  # Envoy repeats its error without time and source as its last word.
+  [ -n "$line" ] || line=$(tail -n 1 "$log")
+  echo "${line:-it wrote no log}"
+}
+
+# shellcheck disable=SC2317 # the trap calls it
+stop() {
+  is_running || return 0
+  kill -TERM "$pid" 2>/dev/null || true
+  for _ in {1..50}; do
+    is_running || return 0
+    sleep 0.1
+  done
+  kill -KILL "$pid" 2>/dev/null || true
+}
+
+pid=
+trap stop EXIT
+trap 'exit 0' INT TERM HUP
+
+[ -x "$envoy" ] || fail "there is no Envoy at $envoy; make setup installs one"
+[ -f "$config" ] || fail "there is no configuration $config"
+for number in "$port" "$admin"; do
+  # Envoy would share a listener's port with another Envoy without a word.
+  if in_use "$number"; then
+    fail "port $number is in use; stop what listens there"
+  fi
+done
+
+mkdir -p "$(dirname "$log")"
+# In a session of its own: Ctrl-C is for this script, which then stops Envoy.
+# One worker, so that what a filter counts does not depend on who took the connection.
+setsid "$envoy" --config-path "$config" --log-level warning --concurrency 1 \
+  --use-dynamic-base-id >"$log" 2>&1 </dev/null &
+pid=$!
+
+deadline=$((SECONDS + start_seconds))
+until is_ready; do
+  is_running || fail "Envoy did not start: $(reason) (full log: $log)"
+  [ $SECONDS -lt $deadline ] || fail "Envoy was not ready after $start_seconds s (log: $log)"
+  sleep 0.1
+done
+print_requests
+
+code=0
+wait "$pid" 2>/dev/null || code=$?
+fail "Envoy ended by itself with code $code; its log is $log"

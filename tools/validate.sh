@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Lets Envoy check every configuration under envoy/, modules and plugin configurations included.
+#
+#   ENVOY    the Envoy to ask, .tools/envoy by default
+set -euo pipefail
+# The configurations name the modules relative to here.
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+envoy=${ENVOY:-.tools/envoy}
+
+fail() {
+  echo "validate: $*" >&2
+  exit 1
+}
+
+[ -x "$envoy" ] || fail "there is no Envoy at $envoy; make setup installs one"
+
+# Kubernetes objects and Grafana's files are YAML of another kind.
+configurations=()
+if [ -d envoy ]; then
+  mapfile -t configurations < <(
+    find envoy -name '*.yaml' -not -path 'envoy/istio/*' -not -path 'envoy/grafana/*' | LC_ALL=C sort
+  )
+fi
+[ ${#configurations[@]} -gt 0 ] || fail "there is no configuration under envoy/"
+
+failed=0
+for configuration in "${configurations[@]}"; do
+  if output=$("$envoy" --mode validate --config-path "$configuration" --log-level error 2>&1); then
+    echo "ok      $configuration"
+  else
+    echo "FAILED  $configuration"
+    printf '%s\n' "$output" | sed 's/^/        /'
+    failed=$((failed + 1))
+  fi
+done
+[ "$failed" -eq 0 ] || fail "$failed of ${#configurations[@]} configurations failed"
