@@ -69,7 +69,7 @@ fn read_ops(headers: &mut Object<'_>, field: &'static str, message: Message) -> 
     let adds = object.field("add").map_or(Vec::new(), |node| read_values(&node, message));
     let mut removes: Vec<String> =
         object.list("remove").iter().filter_map(|node| read_name(node, node.string()?)).collect();
-    removes.sort();
+    removes.sort_unstable();
 
     let (host_sets, sets): (Vec<_>, Vec<_>) =
         sets.into_iter().partition(|(name, _)| name == ":authority");
@@ -103,7 +103,7 @@ fn read_values(node: &Node<'_>, message: Message) -> Vec<(String, Box<[u8]>)> {
             values.push((name, value));
         }
     }
-    values.sort();
+    values.sort_unstable();
     values
 }
 

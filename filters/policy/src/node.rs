@@ -201,7 +201,7 @@ impl Drop for Object<'_> {
             let nearest = self
                 .known
                 .iter()
-                .map(|name| (strsim::damerau_levenshtein(key, name), *name))
+                .map(|name| (strsim::osa_distance(key, name), *name))
                 .min()
                 .filter(|(distance, name)| *distance * 2 < name.len());
             match nearest {

@@ -3,8 +3,7 @@
 //! Envoy ignore.
 
 use std::borrow::Cow;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crate::host_name::without_port;
 
@@ -12,13 +11,33 @@ use crate::host_name::without_port;
 #[derive(Debug, Default)]
 pub struct VirtualHosts {
     exact: HashMap<Box<[u8]>, usize>,
-    suffixes: ByLength,
-    prefixes: ByLength,
+    suffixes: Wildcards,
+    prefixes: Wildcards,
     any: Option<usize>,
 }
 
-/// Wildcards by the length of their fixed part, the longest first.
-type ByLength = BTreeMap<Reverse<usize>, HashMap<Box<[u8]>, usize>>;
+/// The fixed parts of wildcards.
+#[derive(Debug, Default)]
+struct Wildcards {
+    parts: HashMap<Box<[u8]>, usize>,
+    /// Every length that occurs, the longest first: a lookup tries one of each.
+    lengths: Vec<usize>,
+}
+
+impl Wildcards {
+    fn entry(&mut self, part: &[u8], index: usize) -> usize {
+        if !self.lengths.contains(&part.len()) {
+            self.lengths.push(part.len());
+            self.lengths.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        *self.parts.entry(part.into()).or_insert(index)
+    }
+
+    /// The longest part for which `part_of` finds a part of the host of that length.
+    fn find<'a>(&self, part_of: impl Fn(usize) -> Option<&'a [u8]>) -> Option<usize> {
+        self.lengths.iter().find_map(|length| self.parts.get(part_of(*length)?).copied())
+    }
+}
 
 impl VirtualHosts {
     /// What the domain `domain` stands for; entered as `index` if it is new. In lower case.
@@ -26,14 +45,11 @@ impl VirtualHosts {
         if domain == "*" {
             return *self.any.get_or_insert(index);
         }
-        let (map, name) = match (domain.strip_prefix('*'), domain.strip_suffix('*')) {
-            (Some(suffix), _) => (self.suffixes.entry(Reverse(suffix.len())).or_default(), suffix),
-            (None, Some(prefix)) => {
-                (self.prefixes.entry(Reverse(prefix.len())).or_default(), prefix)
-            }
-            (None, None) => (&mut self.exact, domain),
-        };
-        *map.entry(name.as_bytes().into()).or_insert(index)
+        match (domain.strip_prefix('*'), domain.strip_suffix('*')) {
+            (Some(suffix), _) => self.suffixes.entry(suffix.as_bytes(), index),
+            (None, Some(prefix)) => self.prefixes.entry(prefix.as_bytes(), index),
+            (None, None) => *self.exact.entry(domain.as_bytes().into()).or_insert(index),
+        }
     }
 
     /// The index for a request with this authority.
@@ -44,21 +60,17 @@ impl VirtualHosts {
         } else {
             Cow::Borrowed(host)
         };
-        let by_suffix =
-            |(Reverse(length), names): (&Reverse<usize>, &HashMap<Box<[u8]>, usize>)| {
-                // The wildcard stands for at least one character.
-                let start = host.len().checked_sub(*length).filter(|start| *start > 0)?;
-                names.get(host.get(start..)?).copied()
-            };
-        let by_prefix =
-            |(Reverse(length), names): (&Reverse<usize>, &HashMap<Box<[u8]>, usize>)| {
-                if host.len() > *length { names.get(host.get(..*length)?).copied() } else { None }
-            };
+        // The wildcard stands for at least one character.
+        let suffix = |length| {
+            let start = host.len().checked_sub(length).filter(|start| *start > 0)?;
+            host.get(start..)
+        };
+        let prefix = |length| host.get(..length).filter(|_| host.len() > length);
         self.exact
             .get(&*host)
             .copied()
-            .or_else(|| self.suffixes.iter().find_map(by_suffix))
-            .or_else(|| self.prefixes.iter().find_map(by_prefix))
+            .or_else(|| self.suffixes.find(suffix))
+            .or_else(|| self.prefixes.find(prefix))
             .or(self.any)
     }
 }
