@@ -65,7 +65,7 @@ reason() {
   line=$(sed -n 's/.*\(cannot bind .*: Address already in use\).*/\1/p' "$log" | head -n 1)
   # What a filter says of its configuration.
   [ -n "$line" ] ||
-    line=$(sed -n 's/^\[.*\]\[\(error\|critical\)\]\[wasm\].* wasm log \(.*: ..*\)/\2/p' "$log" | head -n 1)
+    line=$(sed -n 's/^\[.*\]\[\(error\|critical\)\]\[wasm\].* wasm log[^:]*: \(..*\)/\2/p' "$log" | head -n 1)
   # Envoy repeats its error without time and source as its last word.
   [ -n "$line" ] || line=$(tail -n 1 "$log")
   echo "${line:-it wrote no log}"
