@@ -41,7 +41,7 @@ impl Cors {
         let mut object = node.object()?;
         let mut cors = Self::default();
         for node in object.list("allowOrigin") {
-            node.report.notice(&node.path, "allowOrigin is deprecated, use allowOrigins");
+            node.notice("allowOrigin is deprecated, use allowOrigins");
             cors.origins.extend(node.string().map(|o| StringMatch::Exact(o.as_bytes().into())));
         }
         for node in object.list("allowOrigins") {

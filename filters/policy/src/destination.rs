@@ -165,12 +165,9 @@ fn parse(text: &str) -> Result<Vec<Part>, &'static str> {
 /// Reads a `Destination` and names its cluster.
 pub fn read(node: &Node<'_>, naming: &Naming) -> Option<Destination> {
     let mut object = node.object()?;
-    let host = object.field("host");
+    let host = object.required("host");
     let subset = object.field("subset");
     let port = object.field("port");
-    if host.is_none() {
-        object.missing("host");
-    }
     // All three are looked at before any of them ends the reading, to report every error.
     let subset = subset.map(|node| read_subset(&node));
     let port = port.map(|node| read_port(&node));
@@ -181,8 +178,8 @@ pub fn read(node: &Node<'_>, naming: &Naming) -> Option<Destination> {
     }
     let (subset, port) = (subset.flatten().flatten(), port.flatten());
     if port.is_none() && naming.template.needs_port() {
-        node.report.error(
-            &object.path_of("port"),
+        object.absent(
+            "port",
             "is required: clusterName has {port} and there is no service registry to ask",
         );
         return None;
@@ -206,11 +203,7 @@ fn read_host(node: &Node<'_>, naming: &Naming) -> Option<String> {
 
 fn read_port(node: &Node<'_>) -> Option<u16> {
     let mut object = node.object()?;
-    let number = object.field("number");
-    if number.is_none() {
-        object.missing("number");
-    }
-    number?.port()
+    object.required("number")?.port()
 }
 
 fn read_subset(node: &Node<'_>) -> Option<Option<String>> {
@@ -238,7 +231,7 @@ mod tests {
         let json = Json::parse(text.as_bytes()).unwrap();
         let report = Report::default();
         let destination = read(&Node::root(&json, &report), &naming);
-        match report.finish() {
+        match report.finish(&json) {
             Ok(_) => destination.unwrap().cluster,
             Err(rejection) => rejection.to_string(),
         }
@@ -270,9 +263,9 @@ mod tests {
     fn refusals() {
         assert_eq!(
             cluster(None, None, r#"{"host": "*", "subset": "V 1", "port": {"number": 0}}"#),
-            "subset: \"V 1\" is not a lower-case DNS label\n\
-             port.number: 0 is not in 1..=65535\n\
-             host: \"*\" is not a destination"
+            "host: \"*\" is not a destination\n\
+             subset: \"V 1\" is not a lower-case DNS label\n\
+             port.number: 0 is not in 1..=65535"
         );
         assert_eq!(cluster(None, None, "{}"), "host: is required");
         assert_eq!(

@@ -23,10 +23,7 @@ impl DirectResponse {
     /// Reads `directResponse: { status, body: { string | bytes } }`. `bytes` is base64.
     pub fn read(node: &Node<'_>) -> Option<Self> {
         let mut object = node.object()?;
-        let status = object.field("status");
-        if status.is_none() {
-            object.missing("status");
-        }
+        let status = object.required("status");
         let body = object.field("body").map_or(Some(Vec::new()), |node| read_body(&node));
         Some(Self { status: read_status(&status?)?, body: body? })
     }
@@ -65,7 +62,7 @@ fn read_body(node: &Node<'_>) -> Option<Vec<u8>> {
     }
     if body.len() > LARGE_BODY_BYTES {
         let text = format!("has {} bytes, which every worker keeps in memory", body.len());
-        node.report.notice(&node.path, text);
+        node.notice(text);
     }
     Some(body)
 }

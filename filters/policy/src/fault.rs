@@ -151,7 +151,7 @@ mod tests {
         let json = Json::parse(text.as_bytes()).unwrap();
         let report = Report::default();
         let fault = read(&Node::root(&json, &report));
-        report.finish().map(|_| fault.unwrap()).map_err(|rejection| rejection.to_string())
+        report.finish(&json).map(|_| fault.unwrap()).map_err(|rejection| rejection.to_string())
     }
 
     #[test]
@@ -179,6 +179,7 @@ mod tests {
         assert_eq!(
             refuse(r#"{"delay": {}, "abort": {"percentage": {"value": 101}}}"#),
             "delay: has no fixedDelay\n\
+             abort: has neither httpStatus nor grpcStatus\n\
              abort.percentage.value: 101 is neither 0 nor in 0.0001..=100"
         );
         assert_eq!(

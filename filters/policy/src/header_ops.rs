@@ -161,7 +161,7 @@ mod tests {
         let json = Json::parse(text.as_bytes()).unwrap();
         let report = Report::default();
         let headers = read(&Node::root(&json, &report));
-        report.finish().map(|_| headers.unwrap()).map_err(|rejection| rejection.to_string())
+        report.finish(&json).map(|_| headers.unwrap()).map_err(|rejection| rejection.to_string())
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl HttpMatch {
             .and_then(|node| node.port());
         read.is_for_this_proxy = is_for_proxy(&mut object, scope);
         if let Some(node) = object.field("statPrefix") {
-            node.report.notice(&node.path, "is not carried out by this filter, set it in Envoy");
+            node.notice("is not carried out by this filter, set it in Envoy");
         }
         Some(read)
     }

@@ -77,17 +77,22 @@ impl HttpRoute {
         }
     }
 
-    /// Reads a route. `None` after an error, and for a route that is not for this proxy.
-    pub fn read(node: &Node<'_>, naming: &Naming, scope: &Scope<'_>) -> Option<Rc<Self>> {
+    /// Reads the route at `path`. `None` after an error, and for a route that is not for this proxy.
+    pub fn read(
+        node: &Node<'_>,
+        path: &str,
+        naming: &Naming,
+        scope: &Scope<'_>,
+    ) -> Option<Rc<Self>> {
         let mut object = node.object()?;
         let name = object.string("name");
         let match_nodes = object.list("match");
-        let matches = read_matches(node, name, &match_nodes, scope);
+        let matches = read_matches(path, name, &match_nodes, scope);
         let headers = object.field("headers").and_then(|node| header_ops::read(&node));
         let headers = headers.unwrap_or_default();
         let rewrite_node = object.field("rewrite");
         let rewrite = rewrite_node.as_ref().and_then(Rewrite::read).unwrap_or_default();
-        check_authority(&mut object, &rewrite, &headers);
+        check_authority(&object, &rewrite, &headers);
         let cors = object.field("corsPolicy").and_then(|node| Cors::read(&node));
         let mut fixed: Vec<FixedEdit> = Vec::new();
         fixed.extend(object.field("timeout").and_then(|node| timeouts::read_timeout(&node)));
@@ -98,7 +103,7 @@ impl HttpRoute {
         read_for_other_filters(&mut object, naming);
         let action = read_action(&mut object, naming, &headers, &rewrite, &fixed);
         if let Some(Action::Redirect(redirect, _)) = &action {
-            check_prefix_redirect(&object, redirect, &matches);
+            check_prefix_redirect(&mut object, redirect, &matches);
         }
         let matches: Vec<_> =
             matches.into_iter().filter(|entry| entry.conditions.is_for_this_proxy).collect();
@@ -110,23 +115,23 @@ impl HttpRoute {
 }
 
 fn read_matches(
-    route: &Node<'_>,
+    path: &str,
     route_name: Option<&str>,
     nodes: &[Node<'_>],
     scope: &Scope<'_>,
 ) -> Vec<NamedMatch> {
     if nodes.is_empty() {
-        let name = route_name.unwrap_or(&route.path).into();
+        let name = route_name.unwrap_or(path).into();
         return vec![NamedMatch { name, conditions: HttpMatch::any() }];
     }
     let mut matches = Vec::new();
-    for node in nodes {
+    for (index, node) in nodes.iter().enumerate() {
         let Some(conditions) = HttpMatch::read(node, scope) else { continue };
         // Istio's name of the route; without one, the place in the document.
         let name = match (route_name, &conditions.name) {
             (Some(route), Some(own)) => format!("{route}.{own}"),
             (Some(route), None) => route.to_owned(),
-            (None, _) => node.path.clone(),
+            (None, _) => format!("{path}.match[{index}]"),
         };
         matches.push(NamedMatch { name: name.into(), conditions });
     }
@@ -135,31 +140,31 @@ fn read_matches(
 
 /// Reads what other filters carry out, for its errors, and says that it is theirs.
 fn read_for_other_filters(object: &mut Object<'_>, naming: &Naming) {
-    let report = object.node.report;
     if let Some(node) = object.field("fault") {
         fault::read(&node);
-        report.notice(&node.path, "is not carried out by this filter");
+        node.notice("is not carried out by this filter");
     }
     for mirror in mirror::read(object, naming) {
         let text = format!(
             "mirroring to {} is not carried out by this filter",
             mirror.destination.cluster
         );
-        report.notice(&object.node.path, text);
+        object.node.notice(text);
     }
 }
 
-fn check_authority(object: &mut Object<'_>, rewrite: &Rewrite, headers: &Headers) {
+fn check_authority(object: &Object<'_>, rewrite: &Rewrite, headers: &Headers) {
     let is_rewritten = rewrite.authority.is_some() && headers.request.authority.is_some();
     if is_rewritten || headers.request.has_two_authorities {
         object.node.error("sets the authority more than once");
     }
 }
 
-fn check_prefix_redirect(object: &Object<'_>, redirect: &Redirect, matches: &[NamedMatch]) {
-    if redirect.replaces_prefix() && matches.iter().any(|m| m.conditions.matches_whole_path()) {
-        let path = format!("{}.prefixRewrite", object.path_of("redirect"));
-        object.node.report.error(&path, "needs matches on a uri prefix, not exact or regex");
+fn check_prefix_redirect(object: &mut Object<'_>, redirect: &Redirect, matches: &[NamedMatch]) {
+    let is_whole = matches.iter().any(|entry| entry.conditions.matches_whole_path());
+    if let Some(node) = object.field("redirect").filter(|_| redirect.replaces_prefix() && is_whole)
+    {
+        node.error("has prefixRewrite, which needs matches on a uri prefix, not exact or regex");
     }
 }
 
@@ -170,7 +175,7 @@ fn read_action(
     rewrite: &Rewrite,
     fixed: &[FixedEdit],
 ) -> Option<Action> {
-    let node = object.node.clone();
+    let node = object.node;
     let route = object
         .field("route")
         .filter(|node| !matches!(node.json, crate::json::Json::Array(values) if values.is_empty()));
@@ -188,7 +193,7 @@ fn read_action(
     let conflict = |name: &str, others: &[&str]| {
         for (other, is_given) in given {
             if is_given && others.contains(&other) {
-                node.report.separate_error(&node.path, format!("has both {name} and {other}"));
+                node.error(format_args!("has both {name} and {other}"));
             }
         }
     };
@@ -252,10 +257,7 @@ struct WeightedDestination {
 
 fn read_weighted(node: &Node<'_>, naming: &Naming) -> Option<WeightedDestination> {
     let mut object = node.object()?;
-    let destination = object.field("destination");
-    if destination.is_none() {
-        object.missing("destination");
-    }
+    let destination = object.required("destination");
     let weight = object.field("weight").map_or(Some(0), |node| read_weight(&node));
     let headers =
         object.field("headers").map_or(Some(Headers::default()), |n| header_ops::read(&n));
@@ -302,7 +304,7 @@ fn notice_shadowed_headers(node: &Node<'_>, route: &Headers, own: &Headers) {
     for (route, own) in pairs {
         for name in own.names_set().filter(|name| route.names_set().any(|other| other == *name)) {
             let text = format!("sets {name}, which the route sets too; the route's value is sent");
-            node.report.notice(&node.path, text);
+            node.notice(text);
         }
     }
 }

@@ -41,17 +41,14 @@ pub fn read(route: &mut Object<'_>, naming: &Naming) -> Vec<Mirror> {
 
 fn read_entry(node: &Node<'_>, naming: &Naming) -> Option<Mirror> {
     let mut object = node.object()?;
-    let destination = object.field("destination");
+    let destination = object.required("destination");
     let percentage = object.field("percentage");
-    if destination.is_none() {
-        object.missing("destination");
-    }
     let percentage = percentage.map_or(Some(Percent::ALL), |node| read_mirror_percent(&node));
     Some(Mirror { destination: destination::read(&destination?, naming)?, percentage: percentage? })
 }
 
 fn read_percent(node: &Node<'_>) -> Option<Percent> {
-    node.report.notice(&node.path, "is deprecated, use mirrorPercentage");
+    node.notice("is deprecated, use mirrorPercentage");
     let percent = node.integer().and_then(|percent| Percent::new(percent as f64));
     if percent.is_none() {
         node.invalid("is not in 0..=100");

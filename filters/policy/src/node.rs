@@ -9,38 +9,44 @@ use std::fmt;
 use crate::json::Json;
 use crate::report::Report;
 
-/// A value of the document with its place.
-#[derive(Clone)]
+/// A value of the document.
+#[derive(Clone, Copy)]
 pub struct Node<'a> {
     /// The value
     pub json: &'a Json,
-    /// Its JSON path from the root
-    pub path: String,
-    /// Where errors go
-    pub report: &'a Report,
+    report: &'a Report,
 }
 
 impl<'a> Node<'a> {
     /// The root of a document.
     pub fn root(json: &'a Json, report: &'a Report) -> Self {
-        Self { json, path: String::new(), report }
+        Self { json, report }
     }
 
-    /// Reports an error at this place, without the value.
+    /// Reports an error about this value, without showing it.
     pub fn error(&self, reason: impl fmt::Display) {
-        self.report.error(&self.path, reason);
+        self.report.error(self.json, None, reason);
     }
 
-    /// Reports an error at this place that starts with the value.
+    /// Reports an error about this value that starts with it.
     pub fn invalid(&self, reason: impl fmt::Display) {
-        self.report.error(&self.path, format_args!("{} {reason}", self.json));
+        self.error(format_args!("{} {reason}", self.json));
+    }
+
+    /// Reports something remarkable about this value, which is no error.
+    pub fn notice(&self, reason: impl fmt::Display) {
+        self.report.notice(self.json, reason);
+    }
+
+    fn child(&self, json: &'a Json) -> Self {
+        Self { json, report: self.report }
     }
 
     /// The fields of an object; an error and `None` for anything else.
     pub fn object(&self) -> Option<Object<'a>> {
         match self.json {
             Json::Object(fields) => {
-                Some(Object { node: self.clone(), fields, known: Vec::with_capacity(8) })
+                Some(Object { node: *self, fields, known: Vec::with_capacity(8) })
             }
             _ => {
                 self.invalid("is not an object");
@@ -55,12 +61,7 @@ impl<'a> Node<'a> {
             self.invalid("is not a list");
             return Vec::new();
         };
-        let element = |(index, json)| Node {
-            json,
-            path: format!("{}[{index}]", self.path),
-            report: self.report,
-        };
-        values.iter().enumerate().map(element).collect()
+        values.iter().map(|json| self.child(json)).collect()
     }
 
     /// The entries of an object whose keys the user chooses, such as header names. A key that is
@@ -72,7 +73,7 @@ impl<'a> Node<'a> {
         };
         let mut entries: Vec<(&str, Node<'a>)> = Vec::with_capacity(fields.len());
         for (key, json) in fields {
-            let node = Node { json, path: child_path(&self.path, key), report: self.report };
+            let node = self.child(json);
             if entries.iter().any(|(known, _)| known == key) {
                 node.error("is given twice");
             } else {
@@ -159,20 +160,25 @@ impl<'a> Object<'a> {
             self.known.push(name);
         }
         let mut found: Option<Node<'a>> = None;
-        for (key, json) in self.fields.iter().filter(|(key, _)| is_field(key, name)) {
-            let path = child_path(&self.node.path, key);
+        for (_, json) in self.fields.iter().filter(|(key, _)| is_field(key, name)) {
+            let node = self.node.child(json);
             if found.is_some() {
-                self.node.report.error(&path, "is given twice");
+                node.error("is given twice");
             } else {
-                found = Some(Node { json, path, report: self.node.report });
+                found = Some(node);
             }
         }
         found.filter(|node| *node.json != Json::Null)
     }
 
+    /// The field `name`, unless it is the empty string, which protobuf takes for absent.
+    pub fn given(&mut self, name: &'static str) -> Option<Node<'a>> {
+        self.field(name).filter(|node| !matches!(node.json, Json::String(text) if text.is_empty()))
+    }
+
     /// The string field `name`. Empty is the same as absent, as in protobuf.
     pub fn string(&mut self, name: &'static str) -> Option<&'a str> {
-        self.field(name)?.string().filter(|value| !value.is_empty())
+        self.given(name)?.string()
     }
 
     /// The elements of the list field `name`; none when it is absent.
@@ -180,24 +186,37 @@ impl<'a> Object<'a> {
         self.field(name).map_or(Vec::new(), |node| node.elements())
     }
 
-    /// The path that the field `name` has or would have.
-    pub fn path_of(&self, name: &str) -> String {
-        child_path(&self.node.path, name)
+    /// The field `name`; an error when it is absent.
+    pub fn required(&mut self, name: &'static str) -> Option<Node<'a>> {
+        let field = self.field(name);
+        if field.is_none() {
+            self.absent(name, "is required");
+        }
+        field
     }
 
-    /// Reports that the field `name` is missing.
-    pub fn missing(&self, name: &str) {
-        self.node.report.error(&self.path_of(name), "is required");
+    /// The elements of the list field `name`; an error when it is absent or empty.
+    pub fn required_list(&mut self, name: &'static str) -> Vec<Node<'a>> {
+        let Some(node) = self.required(name) else { return Vec::new() };
+        if matches!(node.json, Json::Array(values) if values.is_empty()) {
+            node.error("is empty");
+        }
+        node.elements()
+    }
+
+    /// Reports an error about the field `name`, which is absent.
+    pub fn absent(&self, name: &'static str, reason: impl fmt::Display) {
+        self.node.report.error(self.node.json, Some(name), reason);
     }
 }
 
 impl Drop for Object<'_> {
     fn drop(&mut self) {
-        for (key, _) in self.fields {
+        for (key, json) in self.fields {
             if self.known.iter().any(|name| is_field(key, name)) {
                 continue;
             }
-            let path = child_path(&self.node.path, key);
+            let node = self.node.child(json);
             let nearest = self
                 .known
                 .iter()
@@ -205,15 +224,12 @@ impl Drop for Object<'_> {
                 .min()
                 .filter(|(distance, name)| *distance * 2 < name.len());
             match nearest {
-                Some((_, name)) => self
-                    .node
-                    .report
-                    .separate_error(&path, format_args!("unknown field, did you mean {name:?}?")),
+                Some((_, name)) => {
+                    node.error(format_args!("unknown field, did you mean {name:?}?"));
+                }
                 None => {
                     let known = self.known.join(", ");
-                    self.node
-                        .report
-                        .separate_error(&path, format_args!("unknown field, known are {known}"));
+                    node.error(format_args!("unknown field, known are {known}"));
                 }
             }
         }
@@ -237,18 +253,6 @@ fn is_field(key: &str, name: &str) -> bool {
     key.next().is_none()
 }
 
-/// The JSON path of the member `key` of the object at `path`.
-fn child_path(path: &str, key: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if key.is_empty() || !key.chars().all(plain) {
-        format!("{path}[{key:?}]")
-    } else if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,7 +261,7 @@ mod tests {
         let json = Json::parse(text.as_bytes()).unwrap();
         let report = Report::default();
         read(Node::root(&json, &report));
-        report.finish().map_or_else(|rejection| rejection.to_string(), |_| String::new())
+        report.finish(&json).map_or_else(|rejection| rejection.to_string(), |_| String::new())
     }
 
     #[test]
@@ -314,11 +318,5 @@ mod tests {
             assert_eq!(object.field("b").unwrap().integer(), Some(50));
         });
         assert_eq!(found, "");
-    }
-
-    #[test]
-    fn odd_keys_are_quoted_in_paths() {
-        assert_eq!(child_path("headers", "a.b"), "headers[\"a.b\"]");
-        assert_eq!(child_path("headers", "end-user"), "headers.end-user");
     }
 }

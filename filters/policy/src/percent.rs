@@ -37,36 +37,29 @@ impl Percent {
     }
 }
 
-/// Reads the value of `Percent { value }` for a fault: 0, or 0.0001 to 100 (`validatePercentage`).
+/// Reads `Percent { value }` of a fault: 0, or 0.0001 to 100 (`validatePercentage`). Without a
+/// value it is 0, as protobuf has it.
 pub fn read_fault_percent(node: &Node<'_>) -> Option<Percent> {
-    let value = read_value(node)?;
-    match Percent::new(value.number()?)
-        .filter(|percent| *percent > Percent::NONE || value.number() == Some(0.0))
-    {
-        Some(percent) => Some(percent),
-        None => {
-            value.invalid("is neither 0 nor in 0.0001..=100");
-            None
-        }
-    }
+    read(node, "is neither 0 nor in 0.0001..=100", |value, percent| {
+        value == 0.0 || percent > Percent::NONE
+    })
 }
 
-/// Reads the value of `Percent { value }` for a mirror: 0 to 100.
+/// Reads `Percent { value }` of a mirror: 0 to 100. Without a value it is 0, as protobuf has it.
 pub fn read_mirror_percent(node: &Node<'_>) -> Option<Percent> {
-    let value = read_value(node)?;
-    let percent = Percent::new(value.number()?);
+    read(node, "is not in 0..=100", |_, _| true)
+}
+
+fn read(node: &Node<'_>, reason: &str, is_valid: impl Fn(f64, Percent) -> bool) -> Option<Percent> {
+    let Some(node) = node.object()?.field("value") else {
+        return Some(Percent::NONE);
+    };
+    let value = node.number()?;
+    let percent = Percent::new(value).filter(|percent| is_valid(value, *percent));
     if percent.is_none() {
-        value.invalid("is not in 0..=100");
+        node.invalid(reason);
     }
     percent
-}
-
-/// The `value` of a percentage object. An object without it is 0 %, as protobuf has it.
-fn read_value<'a>(node: &Node<'a>) -> Option<Node<'a>> {
-    const ZERO: &crate::json::Json = &crate::json::Json::Integer(0);
-    let mut object = node.object()?;
-    let absent = Node { json: ZERO, path: object.path_of("value"), report: node.report };
-    Some(object.field("value").unwrap_or(absent))
 }
 
 #[cfg(test)]

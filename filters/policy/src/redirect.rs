@@ -5,7 +5,7 @@ use crate::host_name::without_port;
 use crate::http_match::MatchedPath;
 use crate::node::Node;
 use crate::request::{Request, split_path};
-use crate::rewrite::{read_authority, replace_matched};
+use crate::rewrite::{read_authority, read_path, replace_matched};
 
 /// A redirect, compiled.
 #[derive(Clone, Debug)]
@@ -46,10 +46,12 @@ impl Redirect {
     /// Reads `redirect: { uri, prefixRewrite, authority, scheme, port, derivePort, redirectCode }`.
     pub fn read(node: &Node<'_>) -> Option<Self> {
         let mut object = node.object()?;
-        let uri = object.field("uri").and_then(|node| read_path(&node));
-        let prefix = object.field("prefixRewrite").and_then(|node| read_path(&node));
-        let authority = object.field("authority").and_then(|node| read_authority(&node));
-        let scheme_node = object.field("scheme");
+        let given = ["uri", "prefixRewrite", "authority"].map(|name| object.given(name));
+        let [uri, prefix, authority] = &given;
+        let uri = uri.as_ref().map(read_path);
+        let prefix = prefix.as_ref().map(read_path);
+        let authority = authority.as_ref().map(read_authority);
+        let scheme_node = object.given("scheme");
         let scheme = scheme_node.as_ref().and_then(read_scheme);
         let port_node = object.field("port");
         let derive_node = object.field("derivePort");
@@ -61,8 +63,11 @@ impl Redirect {
         if port_node.is_some() && derive_node.is_some() {
             node.error("has both port and derivePort");
         }
-        let changes = uri.is_some() || prefix.is_some() || authority.is_some();
-        if !changes && scheme_node.is_none() && port_node.is_none() && derive_node.is_none() {
+        if given.iter().all(Option::is_none)
+            && scheme_node.is_none()
+            && port_node.is_none()
+            && derive_node.is_none()
+        {
             node.error("has none of uri, prefixRewrite, authority, scheme, port and derivePort");
         }
         let port = match (port_node, derive_node) {
@@ -71,11 +76,11 @@ impl Redirect {
             (None, None) => Port::Unchanged,
         };
         let path = match (uri, prefix) {
-            (Some(uri), _) => Path::Replaced(uri),
-            (None, Some(prefix)) => Path::PrefixReplaced(prefix),
+            (Some(uri), _) => Path::Replaced(uri?),
+            (None, Some(prefix)) => Path::PrefixReplaced(prefix?),
             (None, None) => Path::Unchanged,
         };
-        Some(Self { status: status?, authority, scheme, port, path })
+        Some(Self { status: status?, authority: authority.flatten(), scheme, port, path })
     }
 
     /// Whether the matched prefix is replaced, which needs a match on a prefix.
@@ -132,20 +137,10 @@ fn kept_authority<'a>(request: &Request<'a>, scheme: &[u8], has_new_port: bool) 
     if has_new_port || was_usual { host } else { request.authority }
 }
 
-fn read_path(node: &Node<'_>) -> Option<Box<[u8]>> {
-    let text = node.string()?;
-    if text.bytes().any(|byte| byte == b' ' || byte.is_ascii_control()) {
-        node.invalid("has a space or a control character");
-        return None;
-    }
-    (!text.is_empty()).then(|| text.as_bytes().into())
-}
-
 fn read_scheme(node: &Node<'_>) -> Option<Scheme> {
     match node.string()? {
         "http" => Some(Scheme::Http),
         "https" => Some(Scheme::Https),
-        "" => None,
         _ => {
             node.invalid("is neither http nor https");
             None

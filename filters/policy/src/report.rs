@@ -1,7 +1,10 @@
 //! What is wrong with a configuration document, all of it at once.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
+
+use crate::json::Json;
 
 /// One finding: where it is, as a JSON path from the root of the document, and what it is.
 ///
@@ -22,7 +25,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A document that was refused. Holds every error, in the order in which they were found.
+/// A document that was refused. Holds every error, in the order of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// At least one.
@@ -47,48 +50,108 @@ impl std::error::Error for Rejection {}
 ///
 /// Errors refuse the document. Notices do not: they name what is accepted as Istio accepts it, but
 /// is left to another filter or to Envoy, or can never take effect.
+///
+/// Findings are kept with the identity of the value that they are about. Their paths are worked out
+/// at the end, so that reading a document without findings, however large, costs nothing for them.
 #[derive(Debug, Default)]
 pub struct Report {
-    errors: RefCell<Vec<Finding>>,
-    notices: RefCell<Vec<Finding>>,
+    errors: RefCell<Vec<Entry>>,
+    notices: RefCell<Vec<Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// The address of the value, used only to find it again in the document
+    value: usize,
+    /// The member of the value that the finding is about, where that is missing
+    member: Option<&'static str>,
+    reason: String,
 }
 
 impl Report {
-    /// Adds an error, unless it only follows from one inside the same part of the document: a route
-    /// whose weight is not a number shall not be refused a second time for its total weight.
-    pub fn error(&self, path: &str, reason: impl fmt::Display) {
-        let mut errors = self.errors.borrow_mut();
-        if !errors.iter().any(|known| is_inside(&known.path, path)) {
-            errors.push(Finding { path: path.to_owned(), reason: reason.to_string() });
+    /// Adds an error about `value`, or about a `member` that it should have.
+    pub fn error(&self, value: &Json, member: Option<&'static str>, reason: impl fmt::Display) {
+        let reason = reason.to_string();
+        self.errors.borrow_mut().push(Entry { value: address(value), member, reason });
+    }
+
+    /// Adds a notice about `value`.
+    pub fn notice(&self, value: &Json, reason: impl fmt::Display) {
+        let reason = reason.to_string();
+        self.notices.borrow_mut().push(Entry { value: address(value), member: None, reason });
+    }
+
+    /// The notices, or the rejection if there was any error. `root` is the document that was read.
+    pub fn finish(self, root: &Json) -> Result<Vec<Finding>, Rejection> {
+        let errors = locate(self.errors.into_inner(), root);
+        if !errors.is_empty() {
+            return Err(Rejection { errors });
         }
-    }
-
-    /// Adds an error that stands by itself, even where its neighbours have errors too.
-    pub fn separate_error(&self, path: &str, reason: impl fmt::Display) {
-        self.errors
-            .borrow_mut()
-            .push(Finding { path: path.to_owned(), reason: reason.to_string() });
-    }
-
-    /// Adds a notice.
-    pub fn notice(&self, path: &str, reason: impl fmt::Display) {
-        self.notices
-            .borrow_mut()
-            .push(Finding { path: path.to_owned(), reason: reason.to_string() });
-    }
-
-    /// The notices, or the rejection if there was any error.
-    pub fn finish(self) -> Result<Vec<Finding>, Rejection> {
-        let errors = self.errors.into_inner();
-        if errors.is_empty() { Ok(self.notices.into_inner()) } else { Err(Rejection { errors }) }
+        Ok(locate(self.notices.into_inner(), root))
     }
 }
 
-/// Whether `path` is `ancestor` or lies below it.
-fn is_inside(path: &str, ancestor: &str) -> bool {
-    match path.strip_prefix(ancestor) {
-        Some(rest) => ancestor.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']),
-        None => false,
+fn address(value: &Json) -> usize {
+    std::ptr::from_ref(value).addr()
+}
+
+/// Gives the entries their paths, in document order.
+fn locate(entries: Vec<Entry>, root: &Json) -> Vec<Finding> {
+    if entries.is_empty() {
+        return Vec::new();
+    }
+    let mut waiting: HashMap<usize, Vec<Entry>> = HashMap::new();
+    for entry in entries {
+        waiting.entry(entry.value).or_default().push(entry);
+    }
+    let mut findings = Vec::new();
+    walk(root, &mut String::new(), &mut waiting, &mut findings);
+    findings
+}
+
+fn walk(
+    value: &Json,
+    path: &mut String,
+    waiting: &mut HashMap<usize, Vec<Entry>>,
+    findings: &mut Vec<Finding>,
+) {
+    let length = path.len();
+    for entry in waiting.remove(&address(value)).unwrap_or_default() {
+        if let Some(member) = entry.member {
+            push_member(path, member);
+        }
+        findings.push(Finding { path: path.clone(), reason: entry.reason });
+        path.truncate(length);
+    }
+    match value {
+        Json::Array(values) => {
+            for (index, value) in values.iter().enumerate() {
+                path.push_str(&format!("[{index}]"));
+                walk(value, path, waiting, findings);
+                path.truncate(length);
+            }
+        }
+        Json::Object(fields) => {
+            for (key, value) in fields {
+                push_member(path, key);
+                walk(value, path, waiting, findings);
+                path.truncate(length);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Extends the path of an object to that of its member `key`.
+fn push_member(path: &mut String, key: &str) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if key.is_empty() || !key.chars().all(plain) {
+        path.push_str(&format!("[{key:?}]"));
+    } else {
+        if !path.is_empty() {
+            path.push('.');
+        }
+        path.push_str(key);
     }
 }
 
@@ -97,25 +160,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_that_follows_from_a_deeper_one_is_not_repeated() {
+    fn findings_come_in_document_order_with_their_paths() {
+        let root = Json::parse(br#"{"a": [{"b-c": 1, "d.e": 2}], "": 3}"#).unwrap();
+        let Json::Object(fields) = &root else { panic!("not an object") };
+        let Json::Array(list) = &fields[0].1 else { panic!("not an array") };
+        let Json::Object(inner) = &list[0] else { panic!("not an object") };
         let report = Report::default();
-        report.error("a.route[0].weight", "\"x\" is not an integer");
-        report.error("a.route", "total weight is 0");
-        report.error("a.route[1].weight", "-1 is negative");
-        report.error("a.rout", "unknown field");
-        let errors = report.finish().unwrap_err();
+        report.error(&fields[1].1, None, "last");
+        report.error(&inner[1].1, None, "third");
+        report.error(&inner[0].1, None, "second");
+        report.error(&list[0], Some("f"), "first");
+        report.error(&root, None, "all of it");
         assert_eq!(
-            errors.to_string(),
-            "a.route[0].weight: \"x\" is not an integer\n\
-             a.route[1].weight: -1 is negative\n\
-             a.rout: unknown field"
+            report.finish(&root).unwrap_err().to_string(),
+            "configuration: all of it\na[0].f: first\na[0].b-c: second\na[0][\"d.e\"]: third\n\
+             [\"\"]: last"
         );
     }
 
     #[test]
-    fn the_document_itself_is_called_configuration() {
+    fn notices_are_given_where_there_is_no_error() {
+        let root = Json::parse(b"[1]").unwrap();
         let report = Report::default();
-        report.error("", "[] is not an object");
-        assert_eq!(report.finish().unwrap_err().to_string(), "configuration: [] is not an object");
+        report.notice(&root, "remarkable");
+        let notices = report.finish(&root).unwrap();
+        assert_eq!(notices[0].to_string(), "configuration: remarkable");
     }
 }

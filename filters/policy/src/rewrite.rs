@@ -33,21 +33,22 @@ impl Rewrite {
     /// Reads `rewrite: { uri, uriRegexRewrite, authority }`.
     pub fn read(node: &Node<'_>) -> Option<Self> {
         let mut object = node.object()?;
-        let uri = object.string("uri");
+        let uri = object.given("uri");
         let regex = object.field("uriRegexRewrite");
-        let authority = object.field("authority").and_then(|node| read_authority(&node));
+        let authority = object.given("authority");
+        if uri.is_none() && regex.is_none() && authority.is_none() {
+            node.error("has none of uri, uriRegexRewrite and authority");
+        }
         let path = match (uri, &regex) {
             (Some(_), Some(_)) => {
                 node.error("has both uri and uriRegexRewrite");
                 None
             }
-            (Some(uri), None) => Some(PathRewrite::Matched(uri.as_bytes().into())),
+            (Some(uri), None) => read_path(&uri).map(PathRewrite::Matched),
             (None, Some(node)) => read_regex_rewrite(node),
             (None, None) => None,
         };
-        if uri.is_none() && regex.is_none() && authority.is_none() {
-            node.error("has none of uri, uriRegexRewrite and authority");
-        }
+        let authority = authority.and_then(|node| read_authority(&node));
         Some(Self { authority, path })
     }
 
@@ -95,20 +96,28 @@ pub fn read_authority(node: &Node<'_>) -> Option<Box<[u8]>> {
         node.invalid("is not an authority");
         return None;
     }
-    (!text.is_empty()).then(|| text.as_bytes().into())
+    Some(text.as_bytes().into())
+}
+
+/// Reads a path: anything that can stand in a request line.
+pub fn read_path(node: &Node<'_>) -> Option<Box<[u8]>> {
+    let text = node.string()?;
+    if text.bytes().any(|byte| byte == b' ' || byte.is_ascii_control()) {
+        node.invalid("has a space or a control character");
+        return None;
+    }
+    Some(text.as_bytes().into())
 }
 
 fn read_regex_rewrite(node: &Node<'_>) -> Option<PathRewrite> {
     let mut object = node.object()?;
-    let pattern = object.field("match");
-    let substitution = object.string("rewrite");
-    if pattern.is_none() {
-        object.missing("match");
+    let pattern = object.required("match");
+    let substitution = object.required("rewrite");
+    let (pattern_node, substitution_node) = (pattern?, substitution?);
+    let substitution = substitution_node.string()?;
+    if substitution.is_empty() {
+        substitution_node.error("is empty");
     }
-    if substitution.is_none() {
-        object.missing("rewrite");
-    }
-    let (pattern_node, substitution) = (pattern?, substitution?);
     let pattern = match compile_unanchored(pattern_node.string()?) {
         Ok(pattern) => pattern,
         Err(reason) => {
@@ -119,8 +128,7 @@ fn read_regex_rewrite(node: &Node<'_>) -> Option<PathRewrite> {
     match parse_substitution(substitution, pattern.captures_len()) {
         Ok(substitution) => Some(PathRewrite::Regex { pattern, substitution }),
         Err(reason) => {
-            let path = object.path_of("rewrite");
-            node.report.error(&path, format_args!("{substitution:?} {reason}"));
+            substitution_node.invalid(reason);
             None
         }
     }
@@ -167,7 +175,7 @@ mod tests {
         let json = Json::parse(text.as_bytes()).unwrap();
         let report = Report::default();
         let rewrite = Rewrite::read(&Node::root(&json, &report));
-        report.finish().map(|_| rewrite.unwrap()).map_err(|rejection| rejection.to_string())
+        report.finish(&json).map(|_| rewrite.unwrap()).map_err(|rejection| rejection.to_string())
     }
 
     fn regex(pattern: &str, substitution: &str, target: &str) -> String {

@@ -45,11 +45,11 @@ impl Router {
     ) -> Result<(Self, Vec<Finding>), Rejection> {
         let report = Report::default();
         let mut router = Self::default();
-        match Json::parse(document) {
-            Ok(json) => router.read(&Node::root(&json, &report), metadata),
-            Err(reason) => report.error("", reason),
-        }
-        let notices = report.finish()?;
+        let json = Json::parse(document).map_err(|reason| Rejection {
+            errors: vec![Finding { path: String::new(), reason }],
+        })?;
+        router.read(&Node::root(&json, &report), metadata);
+        let notices = report.finish(&json)?;
         Ok((router, notices))
     }
 
@@ -67,13 +67,14 @@ impl Router {
         let naming = Naming { namespace, template: template.unwrap_or_default() };
         let sampling = object.field("sampling").and_then(|node| Sampling::read(&node));
         self.sampling = sampling.unwrap_or_default();
-        let nodes = object.list("virtualServices");
-        if nodes.is_empty() {
-            object.missing("virtualServices");
-        }
+        let nodes = object.required_list("virtualServices");
         let services: Vec<_> = nodes
             .iter()
-            .filter_map(|node| VirtualService::read(node, &naming, &proxy))
+            .enumerate()
+            .filter_map(|(index, node)| {
+                let path = format!("virtualServices[{index}]");
+                VirtualService::read(node, &path, &naming, &proxy)
+            })
             .filter(|service| service.is_for_this_proxy)
             .collect();
         self.add_virtual_hosts(services, naming.namespace.as_deref());
@@ -84,7 +85,7 @@ impl Router {
     fn add_virtual_hosts(&mut self, services: Vec<VirtualService>, namespace: Option<&str>) {
         let mut aliases = Vec::new();
         for service in &services {
-            for (host, _) in &service.hosts {
+            for host in &service.hosts {
                 let domain = match host.parse::<std::net::Ipv6Addr>() {
                     Ok(_) => format!("[{host}]"),
                     Err(_) => host.clone(),

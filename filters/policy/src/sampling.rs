@@ -39,11 +39,7 @@ impl Sampling {
     /// Reads `sampling: { key: [...], salt: "..." }`. Without it nothing is sticky.
     pub fn read(node: &Node<'_>) -> Option<Self> {
         let mut object = node.object()?;
-        let nodes = object.list("key");
-        let keys: Vec<_> = nodes.iter().filter_map(read_key).collect();
-        if nodes.is_empty() {
-            object.missing("key");
-        }
+        let keys = object.required_list("key").iter().filter_map(read_key).collect();
         let salt = object.string("salt").unwrap_or_default();
         Some(Self { keys, salt_hash: xxh64(salt.as_bytes(), 0) })
     }
@@ -111,7 +107,7 @@ mod tests {
         let json = Json::parse(text.as_bytes()).unwrap();
         let report = Report::default();
         let sampling = Sampling::read(&Node::root(&json, &report));
-        report.finish().map(|_| sampling.unwrap()).map_err(|rejection| rejection.to_string())
+        report.finish(&json).map(|_| sampling.unwrap()).map_err(|rejection| rejection.to_string())
     }
 
     fn user(sampling: &Sampling, headers: &[(&str, &str)]) -> Option<u64> {

@@ -117,7 +117,7 @@ mod tests {
         let json = Json::parse(text.as_bytes()).unwrap();
         let report = Report::default();
         let condition = read_value_match(&Node::root(&json, &report));
-        report.finish().map(|_| condition.unwrap()).map_err(|rejection| rejection.to_string())
+        report.finish(&json).map(|_| condition.unwrap()).map_err(|rejection| rejection.to_string())
     }
 
     #[test]

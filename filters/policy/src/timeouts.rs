@@ -103,10 +103,7 @@ pub fn read_retries(node: &Node<'_>) -> Vec<FixedEdit> {
 }
 
 fn leave_to_envoy(node: &Node<'_>) {
-    node.report.notice(
-        &node.path,
-        "is not carried out by this filter, set it in the retry policy of Envoy's route",
-    );
+    node.notice("is not carried out by this filter, set it in the retry policy of Envoy's route");
 }
 
 /// Reads `retryOn`: conditions and status codes, separated by commas.
@@ -120,10 +117,7 @@ fn read_retry_on(node: &Node<'_>) -> Vec<FixedEdit> {
         } else if part.parse().is_ok_and(is_registered_status) {
             codes.push(part);
         } else {
-            node.report.separate_error(
-                &node.path,
-                format_args!("{part:?} is neither a retry condition nor an HTTP status"),
-            );
+            node.error(format_args!("{part:?} is neither a retry condition nor an HTTP status"));
         }
     }
     retry_on_edits(conditions, codes)
@@ -163,7 +157,7 @@ mod tests {
             format!("{}: {}", edit.name, String::from_utf8_lossy(&edit.value))
         };
         let shown = edits.iter().map(shown).collect();
-        report.finish().map(|_| shown).map_err(|rejection| rejection.to_string())
+        report.finish(&json).map(|_| shown).map_err(|rejection| rejection.to_string())
     }
 
     #[test]

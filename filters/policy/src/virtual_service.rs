@@ -12,8 +12,8 @@ use crate::proxy::{MESH, Proxy, read_gateways};
 /// A virtual service, compiled.
 #[derive(Debug)]
 pub struct VirtualService {
-    /// The hosts, in lower case, with their place in the document
-    pub hosts: Vec<(String, String)>,
+    /// The hosts, in lower case
+    pub hosts: Vec<String>,
     /// The routes that are for this proxy, in order
     pub routes: Vec<Rc<HttpRoute>>,
     /// Whether it is bound to a gateway that this proxy serves
@@ -21,8 +21,8 @@ pub struct VirtualService {
 }
 
 impl VirtualService {
-    /// Reads the `spec` of a VirtualService.
-    pub fn read(node: &Node<'_>, naming: &Naming, proxy: &Proxy<'_>) -> Option<Self> {
+    /// Reads the `spec` of a VirtualService, which stands at `path`.
+    pub fn read(node: &Node<'_>, path: &str, naming: &Naming, proxy: &Proxy<'_>) -> Option<Self> {
         let mut object = node.object()?;
         let namespace = naming.namespace.as_deref();
         let gateways =
@@ -34,19 +34,19 @@ impl VirtualService {
             proxy,
             is_for_gateway: gateways.iter().any(|gateway| gateway != MESH),
         };
-        let http = object.list("http");
-        let routes = read_routes(&http, naming, &scope);
+        let http = object.field("http");
         let others = ["tls", "tcp"].map(|name| object.field(name));
-        if http.is_empty() && others.iter().all(Option::is_none) {
+        if http.is_none() && others.iter().all(Option::is_none) {
             node.error("has none of http, tls and tcp");
         }
+        let http = http.map_or(Vec::new(), |node| node.elements());
+        let routes = read_routes(&http, path, naming, &scope);
         for node in others.into_iter().flatten() {
-            node.report.notice(&node.path, "is not carried out by this filter");
+            node.notice("is not carried out by this filter");
         }
         if let Some(node) = object.field("exportTo") {
             node.strings();
-            node.report
-                .notice(&node.path, "is of no effect in a filter, only attached documents apply");
+            node.notice("is of no effect in a filter, only attached documents apply");
         }
         let mesh = [MESH.to_owned()];
         let bound_to = if gateways.is_empty() { &mesh[..] } else { &gateways };
@@ -56,23 +56,19 @@ impl VirtualService {
     }
 }
 
-fn read_hosts(object: &mut Object<'_>, is_for_mesh: bool) -> Vec<(String, String)> {
-    let nodes = object.list("hosts");
-    if nodes.is_empty() {
-        object.missing("hosts");
-    }
-    let mut hosts: Vec<(String, String)> = Vec::new();
-    for node in nodes {
+fn read_hosts(object: &mut Object<'_>, is_for_mesh: bool) -> Vec<String> {
+    let mut hosts: Vec<String> = Vec::new();
+    for node in object.required_list("hosts") {
         let Some(text) = node.string() else { continue };
         let host = text.to_ascii_lowercase();
         if host == "*" && is_for_mesh {
             node.invalid("is not allowed in the mesh, bind it to a gateway with gateways");
         } else if let Err(reason) = check_host(&host) {
             node.invalid(reason);
-        } else if hosts.iter().any(|(known, _)| *known == host) {
+        } else if hosts.contains(&host) {
             node.invalid("is given twice");
         } else {
-            hosts.push((host, node.path));
+            hosts.push(host);
         }
     }
     hosts
@@ -91,17 +87,23 @@ fn check_host(host: &str) -> Result<(), host_name::InvalidHostName> {
     }
 }
 
-fn read_routes(nodes: &[Node<'_>], naming: &Naming, scope: &Scope<'_>) -> Vec<Rc<HttpRoute>> {
+fn read_routes(
+    nodes: &[Node<'_>],
+    service: &str,
+    naming: &Naming,
+    scope: &Scope<'_>,
+) -> Vec<Rc<HttpRoute>> {
     let mut routes = Vec::new();
-    let mut catch_all: Option<&str> = None;
-    for node in nodes {
-        if let Some(earlier) = catch_all {
+    let mut catch_all: Option<String> = None;
+    for (index, node) in nodes.iter().enumerate() {
+        let path = format!("{service}.http[{index}]");
+        if let Some(earlier) = &catch_all {
             let text = format!("is never reached, {earlier} matches every request");
-            node.report.notice(&node.path, text);
+            node.notice(text);
         }
-        let Some(route) = HttpRoute::read(node, naming, scope) else { continue };
+        let Some(route) = HttpRoute::read(node, &path, naming, scope) else { continue };
         if catch_all.is_none() && route.is_catch_all() {
-            catch_all = Some(&node.path);
+            catch_all = Some(path);
         }
         routes.push(route);
     }
