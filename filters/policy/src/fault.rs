@@ -187,8 +187,8 @@ mod tests {
                 r#"{"delay": {"fixedDelay": "1.5ms", "percentage": {"value": 0.00001}},
                 "abort": {"httpStatus": 600}}"#
             ),
-            "delay.percentage.value: 0.00001 is neither 0 nor in 0.0001..=100\n\
-             delay.fixedDelay: \"1.5ms\" is not a whole number of milliseconds\n\
+            "delay.fixedDelay: \"1.5ms\" is not a whole number of milliseconds\n\
+             delay.percentage.value: 0.00001 is neither 0 nor in 0.0001..=100\n\
              abort.httpStatus: 600 is not in 200..=599"
         );
         assert_eq!(

@@ -67,9 +67,13 @@ fn read_ops(headers: &mut Object<'_>, field: &'static str, message: Message) -> 
     };
     let sets = object.field("set").map_or(Vec::new(), |node| read_values(&node, message));
     let adds = object.field("add").map_or(Vec::new(), |node| read_values(&node, message));
-    let mut removes: Vec<String> =
-        object.list("remove").iter().filter_map(|node| read_name(node, node.string()?)).collect();
-    removes.sort_unstable();
+    let mut removes: Vec<String> = Vec::new();
+    for node in object.list("remove") {
+        if let Some(name) = node.string().and_then(|name| read_name(&node, name)) {
+            let place = removes.partition_point(|known| *known < name);
+            removes.insert(place, name);
+        }
+    }
 
     let (host_sets, sets): (Vec<_>, Vec<_>) =
         sets.into_iter().partition(|(name, _)| name == ":authority");
@@ -100,10 +104,10 @@ fn read_values(node: &Node<'_>, message: Message) -> Vec<(String, Box<[u8]>)> {
         };
         let value = read_header_value(&node);
         if let (Some(name), Some(value)) = (name, value) {
-            values.push((name, value));
+            let place = values.partition_point(|(known, _)| *known <= name);
+            values.insert(place, (name, value));
         }
     }
-    values.sort_unstable();
     values
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::protobuf_struct;
+
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Json {
@@ -24,12 +26,18 @@ pub enum Json {
 }
 
 impl Json {
-    /// Parses a document.
+    /// Parses a document: JSON text, or a `google.protobuf.Struct` as Envoy passes it on.
     ///
     /// # Errors
     /// Text that is not JSON: the reason with line and column.
-    pub fn parse(text: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(text).map_err(|error| format!("is not JSON: {error}"))
+    pub fn parse(document: &[u8]) -> Result<Self, String> {
+        if document.is_empty() {
+            return Err("is empty".to_owned());
+        }
+        serde_json::from_slice(document).or_else(|error| {
+            // Not the other way round: a Struct is JSON too only if a key of it is a JSON document.
+            protobuf_struct::decode(document).ok_or_else(|| format!("is not JSON: {error}"))
+        })
     }
 }
 

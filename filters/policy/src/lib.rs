@@ -20,6 +20,7 @@ pub mod mirror;
 pub mod node;
 pub mod pattern;
 pub mod percent;
+pub mod protobuf_struct;
 pub mod proxy;
 pub mod redirect;
 pub mod report;

@@ -26,9 +26,9 @@ struct Wildcards {
 
 impl Wildcards {
     fn entry(&mut self, part: &[u8], index: usize) -> usize {
-        if !self.lengths.contains(&part.len()) {
-            self.lengths.push(part.len());
-            self.lengths.sort_unstable_by(|a, b| b.cmp(a));
+        let place = self.lengths.partition_point(|length| *length > part.len());
+        if self.lengths.get(place) != Some(&part.len()) {
+            self.lengths.insert(place, part.len());
         }
         *self.parts.entry(part.into()).or_insert(index)
     }
