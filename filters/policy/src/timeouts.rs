@@ -76,7 +76,8 @@ pub fn read_retries(node: &Node<'_>) -> Vec<FixedEdit> {
             node.error("is of no use with attempts 0, which turns retries off");
         }
     }
-    let mut edits = vec![set(MAX_RETRIES, attempts)];
+    let max_retries = set(MAX_RETRIES, attempts);
+    let mut edits = vec![max_retries.clone()];
     edits.extend(
         per_try
             .and_then(|node| duration::read_milliseconds(&node))
@@ -99,7 +100,8 @@ pub fn read_retries(node: &Node<'_>) -> Vec<FixedEdit> {
     {
         leave_to_envoy(&node);
     }
-    if attempts == 0 { Vec::new() } else { edits }
+    // 0 is sent too: it turns off the retries that Envoy's route has.
+    if attempts == 0 { vec![max_retries] } else { edits }
 }
 
 fn leave_to_envoy(node: &Node<'_>) {
@@ -181,7 +183,8 @@ mod tests {
                 "x-envoy-retry-grpc-on: unavailable,cancelled",
             ]
         );
-        assert!(retries(r#"{"attempts": 0}"#).unwrap().is_empty());
+        assert_eq!(retries(r#"{"attempts": 0}"#).unwrap(), ["x-envoy-max-retries: 0"]);
+        assert_eq!(retries("{}").unwrap(), ["x-envoy-max-retries: 0"]);
     }
 
     #[test]
