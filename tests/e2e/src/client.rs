@@ -1,0 +1,256 @@
+//! The client in front of Envoy.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::{http1, http2};
+use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Uri, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+/// One listener of an Envoy.
+#[derive(Clone, Debug)]
+pub struct Client {
+    address: SocketAddr,
+    http2: bool,
+    destination_port: Option<u16>,
+}
+
+/// A request under construction: GET, host `example.com`, no other header.
+#[derive(Clone)]
+pub struct Request {
+    client: Client,
+    method: Method,
+    target: Uri,
+    host: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// One connection to a listener, for many requests.
+pub struct Connection(Sender);
+
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+/// A response, complete.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// From before the request (and the connection, where it is a new one) to the last byte.
+    pub elapsed: Duration,
+}
+
+impl Client {
+    /// A client of the listener at `address`, with HTTP/1.1.
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, http2: false, destination_port: None }
+    }
+
+    /// The same listener by HTTP/2 without TLS.
+    pub fn http2(self) -> Self {
+        Self { http2: true, ..self }
+    }
+
+    /// Says in a PROXY protocol line that the connection was made to `port`. The listener must have
+    /// [`proxy_protocol`](crate::Listener::proxy_protocol).
+    pub fn destination_port(self, port: u16) -> Self {
+        Self { destination_port: Some(port), ..self }
+    }
+
+    /// Where the listener is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A GET request for `target`, which is a path with perhaps a query.
+    pub fn get(&self, target: &str) -> Request {
+        self.request(Method::GET, target)
+    }
+
+    /// A request.
+    pub fn request(&self, method: Method, target: &str) -> Request {
+        Request {
+            client: self.clone(),
+            method,
+            target: target.parse().unwrap_or_else(|_| panic!("not a target: {target}")),
+            host: "example.com".to_owned(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    /// Opens a connection for several requests.
+    pub async fn connect(&self) -> Connection {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        if let Some(port) = self.destination_port {
+            let line = format!("PROXY TCP4 127.0.0.1 127.0.0.1 40000 {port}\r\n");
+            stream.write_all(line.as_bytes()).await.unwrap();
+        }
+        let stream = TokioIo::new(stream);
+        Connection(if self.http2 {
+            let (sender, connection) =
+                http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+            tokio::spawn(connection);
+            Sender::Http2(sender)
+        } else {
+            let (sender, connection) = http1::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            Sender::Http1(sender)
+        })
+    }
+}
+
+impl Request {
+    /// Sets the host, with or without a port.
+    pub fn host(mut self, host: &str) -> Self {
+        self.host = host.to_owned();
+        self
+    }
+
+    /// Appends a header; any bytes above 0x1f except 0x7f may be in the value.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let name: HeaderName = name.parse().unwrap_or_else(|_| panic!("not a name: {name}"));
+        let value = HeaderValue::from_bytes(value.as_ref()).expect("a value that hyper can send");
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Gives it a body.
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Sends it on a connection of its own.
+    ///
+    /// # Panics
+    /// When there is no whole response within 20 seconds.
+    pub async fn send(self) -> Response {
+        let start = Instant::now();
+        let mut connection = self.client.connect().await;
+        let response = connection.send(self).await;
+        Response { elapsed: start.elapsed(), ..response }
+    }
+
+    fn into_hyper(self) -> hyper::Request<Full<Bytes>> {
+        let mut request = hyper::Request::new(Full::new(self.body));
+        *request.method_mut() = self.method;
+        *request.headers_mut() = self.headers;
+        if self.client.http2 {
+            // There the host is the pseudo-header :authority, which hyper takes from the target.
+            *request.version_mut() = Version::HTTP_2;
+            let target = format!("http://{}{}", self.host, self.target);
+            *request.uri_mut() = target.parse().unwrap();
+        } else {
+            *request.uri_mut() = self.target;
+            request.headers_mut().insert(HOST, HeaderValue::from_str(&self.host).unwrap());
+        }
+        request
+    }
+}
+
+impl Connection {
+    /// Sends a request and waits for the whole response.
+    ///
+    /// # Panics
+    /// When there is none within 20 seconds, or the connection breaks.
+    pub async fn send(&mut self, request: Request) -> Response {
+        self.try_send(request).await.unwrap_or_else(|error| panic!("no response: {error}"))
+    }
+
+    /// Sends a request and waits for the whole response, or says why there is none.
+    pub async fn try_send(&mut self, request: Request) -> Result<Response, String> {
+        let start = Instant::now();
+        let described = format!("{} {} at {}", request.method, request.target, request.host);
+        let request = request.into_hyper();
+        let talk = async {
+            let response = match &mut self.0 {
+                Sender::Http1(sender) => {
+                    sender.ready().await?;
+                    sender.send_request(request).await?
+                }
+                Sender::Http2(sender) => {
+                    sender.ready().await?;
+                    sender.send_request(request).await?
+                }
+            };
+            let (head, body) = response.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok(Response {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body,
+                elapsed: start.elapsed(),
+            })
+        };
+        match tokio::time::timeout(Duration::from_secs(20), talk).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => {
+                let error: hyper::Error = error;
+                Err(format!("{described}: {error:?}"))
+            }
+            Err(_) => Err(format!("{described}: nothing for 20 s")),
+        }
+    }
+}
+
+impl Response {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is something else. The message shows it.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("status {}, body {:?}", self.status, self.text()))
+    }
+
+    /// The values of a header, joined as Envoy joins them.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let mut values = self.headers.get_all(name).iter().peekable();
+        values.peek()?;
+        let values: Vec<_> =
+            values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        Some(values.join(","))
+    }
+
+    /// Asserts how long it took, give or take. The lower bound is exact but for the few milliseconds by which Envoy's clock
+    /// may lag, the upper one is for a busy machine to keep.
+    ///
+    /// # Panics
+    /// When it took longer or less.
+    pub fn assert_took(&self, bounds: std::ops::Range<Duration>) {
+        let lag = Duration::from_millis(10);
+        let bounds = bounds.start - lag..bounds.end;
+        assert!(bounds.contains(&self.elapsed), "{:?} is not in {bounds:?}", self.elapsed);
+    }
+
+    /// The cluster that Envoy sent the request to; absent when it sent it to none.
+    pub fn cluster(&self) -> Option<String> {
+        self.header("x-test-cluster").filter(|cluster| cluster != "-")
+    }
+
+    /// The name of the [`Upstream`](crate::Upstream) that echoed.
+    pub fn upstream(&self) -> String {
+        assert_eq!(self.status, 200, "{:?}", self.text());
+        self.json()["upstream"].as_str().expect("an echo").to_owned()
+    }
+}

@@ -1,0 +1,313 @@
+//! Envoy's configuration for a test.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::files::module;
+
+/// A whole Envoy: listeners, each with a plugin configuration of its own, and the clusters that they share.
+///
+/// A listener costs little, so the cases of a table can have one each in the same Envoy.
+#[derive(Clone)]
+pub struct Bootstrap {
+    clusters: Vec<Cluster>,
+    dynamic_listeners: bool,
+    listeners: Vec<Listener>,
+    node_metadata: Value,
+    workers: u32,
+}
+
+/// A listener with `router.wasm`, on a free port.
+///
+/// Its route sends a request to the cluster that `x-sluice-cluster` names, without a timeout, takes that header off, and
+/// tells in the response header `x-test-cluster` which cluster it was. Its access log, one JSON object a line, goes to
+/// [`Envoy::access_log`](crate::Envoy::access_log).
+#[derive(Clone)]
+pub struct Listener {
+    name: String,
+    plugin: Option<String>,
+    proxy_protocol: bool,
+    max_headers: Option<(u32, u32)>,
+    retry_policy: Option<Value>,
+    internal_clients: bool,
+}
+
+/// A cluster with the given endpoints, taken in turn.
+#[derive(Clone)]
+struct Cluster {
+    name: String,
+    endpoints: Vec<SocketAddr>,
+}
+
+/// The router's configuration with one VirtualService which has these rules (`http`) for every host. Clusters are called
+/// `HOST-SUBSET`, or `HOST` where the destination has no subset.
+pub fn any_host(http: Value) -> Value {
+    json!({
+        "clusterName": "{host}[-{subset}]",
+        "virtualServices": [{ "hosts": ["*"], "gateways": ["gateway"], "http": http }],
+    })
+}
+
+impl Bootstrap {
+    /// Without listeners and clusters, with one worker.
+    pub fn new() -> Self {
+        Self {
+            clusters: Vec::new(),
+            dynamic_listeners: false,
+            listeners: Vec::new(),
+            node_metadata: json!({}),
+            workers: 1,
+        }
+    }
+
+    /// Adds a listener.
+    pub fn listener(mut self, listener: Listener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// Adds a cluster. The name may be Istio's, with its bars.
+    pub fn cluster(mut self, name: &str, endpoints: &[SocketAddr]) -> Self {
+        self.clusters.push(Cluster { name: name.to_owned(), endpoints: endpoints.to_vec() });
+        self
+    }
+
+    /// Puts the listeners into a file that Envoy watches, for [`Envoy::update`](crate::Envoy::update).
+    pub fn dynamic_listeners(self) -> Self {
+        Self { dynamic_listeners: true, ..self }
+    }
+
+    /// The node's metadata, which is where Istio keeps the labels and the namespace of a workload.
+    pub fn node_metadata(self, node_metadata: Value) -> Self {
+        Self { node_metadata, ..self }
+    }
+
+    /// The number of worker threads.
+    pub fn workers(self, workers: u32) -> Self {
+        Self { workers, ..self }
+    }
+
+    pub(crate) fn worker_count(&self) -> u32 {
+        self.workers
+    }
+
+    /// Writes `envoy.json`, and `lds.json` for dynamic listeners, into `directory`.
+    pub(crate) fn write(&self, directory: &Path) {
+        let clusters: Vec<_> = self.clusters.iter().map(Cluster::to_json).collect();
+        let mut bootstrap = json!({
+            "node": { "id": "e2e", "cluster": "e2e", "metadata": self.node_metadata },
+            "admin": { "address": loopback() },
+            "static_resources": { "clusters": clusters },
+        });
+        if self.dynamic_listeners {
+            let file = write_listeners(directory, &self.listeners);
+            bootstrap["dynamic_resources"] = json!({ "lds_config": {
+                "resource_api_version": "V3",
+                "path_config_source": { "path": file },
+            } });
+        } else {
+            let listeners: Vec<_> = self.listeners.iter().map(Listener::to_json).collect();
+            bootstrap["static_resources"]["listeners"] = listeners.into();
+        }
+        std::fs::write(directory.join("envoy.json"), bootstrap.to_string()).unwrap();
+    }
+}
+
+impl Default for Bootstrap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Listener {
+    /// A listener without a plugin: it only has Envoy's own part.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            plugin: None,
+            proxy_protocol: false,
+            max_headers: None,
+            retry_policy: None,
+            internal_clients: false,
+        }
+    }
+
+    /// Gives the router this configuration.
+    pub fn plugin(self, configuration: &Value) -> Self {
+        self.plugin_text(&configuration.to_string())
+    }
+
+    /// Gives the router these bytes as its configuration, JSON or not.
+    pub fn plugin_text(self, configuration: &str) -> Self {
+        Self { plugin: Some(configuration.to_owned()), ..self }
+    }
+
+    /// Lets a client say in a PROXY protocol line which port it connected to. It need not.
+    pub fn proxy_protocol(self) -> Self {
+        Self { proxy_protocol: true, ..self }
+    }
+
+    /// Lets requests with larger header sections through than Envoy does by default.
+    pub fn max_headers(self, kilobytes: u32, count: u32) -> Self {
+        Self { max_headers: Some((kilobytes, count)), ..self }
+    }
+
+    /// Gives Envoy's route a retry policy of its own, as Istio does.
+    pub fn retry_policy(self, retry_policy: Value) -> Self {
+        Self { retry_policy: Some(retry_policy), ..self }
+    }
+
+    /// Takes clients for internal ones, as in a mesh. From others Envoy itself drops most `x-envoy-*` headers.
+    pub fn internal_clients(self) -> Self {
+        Self { internal_clients: true, ..self }
+    }
+
+    fn to_json(&self) -> Value {
+        let mut listener = json!({
+            "name": self.name,
+            "address": loopback(),
+            "filter_chains": [{ "filters": [self.connection_manager()] }],
+        });
+        if self.proxy_protocol {
+            listener["listener_filters"] = json!([{
+                "name": "envoy.filters.listener.proxy_protocol",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
+                    "allow_requests_without_proxy_protocol": true,
+                },
+            }]);
+        }
+        listener
+    }
+
+    fn connection_manager(&self) -> Value {
+        let mut http_filters = Vec::new();
+        http_filters.extend(self.plugin.as_deref().map(|plugin| wasm(&self.name, plugin)));
+        http_filters.push(json!({
+            "name": "envoy.filters.http.router",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+            },
+        }));
+        let mut route = json!({ "cluster_header": "x-sluice-cluster", "timeout": "0s" });
+        if let Some(retry_policy) = &self.retry_policy {
+            route["retry_policy"] = retry_policy.clone();
+        }
+        let mut manager = json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": self.name,
+            "access_log": [access_log(&self.name)],
+            "http_filters": http_filters,
+            "http_protocol_options": { "accept_http_10": true },
+            // So that a CONNECT request, which has no path, gets as far as the module.
+            "upgrade_configs": [{ "upgrade_type": "CONNECT" }],
+            "route_config": { "virtual_hosts": [{
+                "name": "sluice",
+                "domains": ["*"],
+                "request_headers_to_remove": ["x-sluice-cluster"],
+                "response_headers_to_add": [{
+                    "header": { "key": "x-test-cluster", "value": "%UPSTREAM_CLUSTER%" },
+                }],
+                "routes": [
+                    { "match": { "connect_matcher": {} }, "route": route },
+                    { "match": { "prefix": "/" }, "route": route },
+                ],
+            }] },
+        });
+        if self.internal_clients {
+            manager["use_remote_address"] = true.into();
+            let loopback = json!({ "address_prefix": "127.0.0.0", "prefix_len": 8 });
+            manager["internal_address_config"] = json!({ "cidr_ranges": [loopback] });
+        }
+        if let Some((kilobytes, count)) = self.max_headers {
+            manager["max_request_headers_kb"] = kilobytes.into();
+            manager["common_http_protocol_options"] = json!({ "max_headers_count": count });
+        }
+        json!({ "name": "envoy.filters.network.http_connection_manager", "typed_config": manager })
+    }
+}
+
+impl Cluster {
+    fn to_json(&self) -> Value {
+        let endpoints: Vec<_> = self
+            .endpoints
+            .iter()
+            .map(|address| json!({ "endpoint": { "address": socket(*address) } }))
+            .collect();
+        json!({
+            "name": self.name,
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            // Envoy allows three retries at a time by default, which tests side by side would use up.
+            "circuit_breakers": { "thresholds": [{ "max_retries": 1000 }] },
+            "load_assignment": {
+                "cluster_name": self.name,
+                "endpoints": [{ "lb_endpoints": endpoints }],
+            },
+        })
+    }
+}
+
+/// Writes `lds.json`. Envoy looks when a file is moved there, so it never sees half of one.
+pub(crate) fn write_listeners(directory: &Path, listeners: &[Listener]) -> std::path::PathBuf {
+    let resources: Vec<_> = listeners
+        .iter()
+        .map(|listener| {
+            let mut resource = listener.to_json();
+            resource["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
+            resource
+        })
+        .collect();
+    let (new, file) = (directory.join("lds.json.new"), directory.join("lds.json"));
+    std::fs::write(&new, json!({ "resources": resources }).to_string()).unwrap();
+    std::fs::rename(&new, &file).unwrap();
+    file
+}
+
+fn wasm(name: &str, configuration: &str) -> Value {
+    json!({
+        "name": "sluice.router",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": name,
+                "vm_config": {
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": { "local": { "filename": module("router") } },
+                },
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": configuration,
+                },
+            },
+        },
+    })
+}
+
+fn access_log(listener: &str) -> Value {
+    json!({
+        "name": "envoy.access_loggers.stdout",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+            "log_format": { "json_format": {
+                "listener": listener,
+                "path": "%REQ(:PATH)%",
+                "status": "%RESPONSE_CODE%",
+                "flags": "%RESPONSE_FLAGS%",
+                "cluster": "%UPSTREAM_CLUSTER%",
+                "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+                "decision": "%FILTER_STATE(wasm.sluice.route:PLAIN)%",
+            } },
+        },
+    })
+}
+
+fn loopback() -> Value {
+    socket(SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+fn socket(address: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": address.ip(), "port_value": address.port() } })
+}

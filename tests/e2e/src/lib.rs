@@ -1,0 +1,25 @@
+//! The harness of the end-to-end tests: a real Envoy with the modules as they ship, real sockets on both sides.
+//!
+//! - [`Bootstrap`], [`Listener`] and [`Cluster`] write Envoy's configuration,
+//! - [`Envoy`] runs it and knows its ports, its logs and its counters,
+//! - [`Upstream`] is a service that echoes and records what it receives,
+//! - [`Client`] sends requests, also those that no well-behaved client would send.
+//!
+//! Envoy is `$ENVOY` or `.tools/envoy`; the modules are those in `dist/`. All listeners are on the loopback device,
+//! on ports that the kernel chose, so tests run side by side.
+
+mod client;
+mod config;
+mod envoy;
+mod files;
+mod raw;
+mod upstream;
+mod wait;
+
+pub use client::{Client, Connection, Request, Response};
+pub use config::{Bootstrap, Listener, any_host};
+pub use envoy::{Envoy, StartFailure};
+pub use files::{module, workspace};
+pub use raw::exchange;
+pub use upstream::{Answer, Received, Upstream};
+pub use wait::until;
