@@ -201,6 +201,8 @@ impl Listener {
             "access_log": [access_log(&self.name)],
             "http_filters": http_filters,
             "http_protocol_options": { "accept_http_10": true },
+            // How long Envoy waits for the client to close first, which a client that reads to the end does not.
+            "delayed_close_timeout": "0.05s",
             // So that a CONNECT request, which has no path, gets as far as the module.
             "upgrade_configs": [{ "upgrade_type": "CONNECT" }],
             "route_config": { "virtual_hosts": [{

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice_e2e::{Answer, Bootstrap, Client, Envoy, Listener, Response, Upstream, exchange};
+use tokio::sync::OnceCell;
 
 #[tokio::test]
 async fn values_that_are_not_utf_8_pass_as_they_are() {
-    let edge = Edge::start().await;
+    let edge = edge().await;
     for value in [&b"\xff"[..], b"cheng\xff", b"\xff\xfe\x80", b"\xe9t\xe9", b"\xed\xa0\x80"] {
         for name in ["end-user", "cookie", "x-regex", "x-prefix", "x-set", "x-removed", "x-other"] {
             let path = format!("/bytes/{name}/{}", value.len());
@@ -31,7 +32,7 @@ async fn values_that_are_not_utf_8_pass_as_they_are() {
 
 #[tokio::test]
 async fn a_path_may_have_any_byte() {
-    let edge = Edge::start().await;
+    let edge = edge().await;
     for path in [
         &b"/\xff"[..],
         b"/%ff%00%zz%",
@@ -50,7 +51,7 @@ async fn a_path_may_have_any_byte() {
 
 #[tokio::test]
 async fn a_value_of_64_kilobytes_is_matched_like_any_other() {
-    let edge = Edge::start().await;
+    let edge = edge().await;
     let large = "a".repeat(64 * 1024);
     for (name, value, version) in [
         ("end-user", large.clone(), "v1"),
@@ -68,7 +69,7 @@ async fn a_value_of_64_kilobytes_is_matched_like_any_other() {
 
 #[tokio::test]
 async fn a_path_of_60_kilobytes_is_matched_like_any_other() {
-    let edge = Edge::start().await;
+    let edge = edge().await;
     let long = "x/".repeat(15_000);
     let parameters = "p=1&".repeat(8_000);
     for (path, version) in [
@@ -86,7 +87,7 @@ async fn a_path_of_60_kilobytes_is_matched_like_any_other() {
 /// Envoy joins repeated headers with commas before it matches, so a second value takes the first one's match away.
 #[tokio::test]
 async fn repeated_headers_are_matched_as_one() {
-    let edge = Edge::start().await;
+    let edge = edge().await;
     let twice = edge.get("/").header("end-user", "cheng").header("end-user", "jim").send().await;
     assert_eq!(twice.upstream(), "v1");
 
@@ -101,7 +102,7 @@ async fn repeated_headers_are_matched_as_one() {
 
 #[tokio::test]
 async fn values_may_be_empty() {
-    let edge = Edge::start().await;
+    let edge = edge().await;
     for name in ["end-user", "cookie", "x-regex", "x-prefix", "x-other"] {
         let response = edge.get("/").header(name, "").send().await;
         assert_eq!(response.upstream(), "v1", "{name}");
@@ -113,7 +114,7 @@ async fn values_may_be_empty() {
 
 #[tokio::test]
 async fn names_may_have_every_character_that_http_allows() {
-    let edge = Edge::start().await;
+    let edge = edge().await;
     let long = "n".repeat(10_000);
     for name in ["!#$%&'*+-.^_`|~", "x_under_score", "0", "X-UPPER", &long] {
         let request = format!(
@@ -132,7 +133,7 @@ async fn names_may_have_every_character_that_http_allows() {
 
 #[tokio::test]
 async fn requests_without_an_ordinary_path_or_host_do_no_harm() {
-    let edge = Edge::start().await;
+    let edge = edge().await;
     for request in [
         "OPTIONS * HTTP/1.1\r\nhost: example.com\r\nconnection: close\r\n\r\n",
         "CONNECT example.com:443 HTTP/1.1\r\nhost: example.com:443\r\nconnection: close\r\n\r\n",
@@ -156,7 +157,7 @@ async fn requests_without_an_ordinary_path_or_host_do_no_harm() {
 
 #[tokio::test]
 async fn hosts_may_be_anything() {
-    let edge = Edge::start().await;
+    let edge = edge().await;
     let long = "h".repeat(5_000);
     for host in [
         "example.com:99999",
@@ -181,7 +182,7 @@ async fn hosts_may_be_anything() {
 /// The header that steers Envoy's route is the router's alone.
 #[tokio::test]
 async fn a_client_cannot_choose_the_cluster() {
-    let edge = Edge::start().await;
+    let edge = edge().await;
     for lines in [
         "x-sluice-cluster: secret",
         "x-sluice-cluster: secret\r\nx-sluice-cluster: secret",
@@ -211,7 +212,7 @@ async fn a_client_cannot_choose_the_cluster() {
 /// Nor can it have Envoy give up early or try again.
 #[tokio::test]
 async fn a_client_cannot_set_timeouts_or_retries() {
-    let edge = Edge::start().await;
+    let edge = edge().await;
     let headers = [
         ("x-envoy-upstream-rq-timeout-ms", "1"),
         ("x-envoy-upstream-rq-per-try-timeout-ms", "1"),
@@ -234,6 +235,12 @@ async fn a_client_cannot_set_timeouts_or_retries() {
         }
     }
     edge.still_serves().await;
+}
+
+/// All tests have the same Envoy: what one of them breaks is broken for all, which is the point.
+async fn edge() -> &'static Edge {
+    static EDGE: OnceCell<Edge> = OnceCell::const_new();
+    EDGE.get_or_init(Edge::start).await
 }
 
 /// An Envoy whose rules look at everything that a request has, and its upstreams.
