@@ -1,6 +1,6 @@
 //! The harness of the end-to-end tests: a real Envoy with the modules as they ship, real sockets on both sides.
 //!
-//! - [`Bootstrap`], [`Listener`] and [`Cluster`] write Envoy's configuration,
+//! - [`Bootstrap`] and [`Listener`] write Envoy's configuration,
 //! - [`Envoy`] runs it and knows its ports, its logs and its counters,
 //! - [`Upstream`] is a service that echoes and records what it receives,
 //! - [`Client`] sends requests, also those that no well-behaved client would send.

@@ -255,6 +255,28 @@ async fn a_direct_response_is_what_the_rule_says() {
 }
 
 #[tokio::test]
+async fn bodies_pass_as_they_are_and_do_not_disturb_replies() {
+    let edge = Edge::start(json!([
+        { "match": [{ "uri": { "prefix": "/gone" } }], "directResponse": { "status": 410 } },
+        rule("/kept", json!({ "headers": { "request": { "set": { "x-set": "1" } } } })),
+    ]))
+    .await;
+    let body = "0123456789".repeat(30_000);
+    for client in [edge.client(), edge.client().http2()] {
+        let post = |path: &str| client.request(Method::POST, path).body(body.clone());
+        let mut connection = client.connect().await;
+        assert_eq!(connection.send(post("/kept")).await.json()["body"], body);
+        assert_eq!(edge.received("/kept").pop().expect("a request").header("x-set"), ["1"]);
+        // Envoy closes a connection whose request it has answered before the end, as it may.
+        for (path, status) in [("/gone", 410), ("/nowhere", 404)] {
+            let mut connection = client.connect().await;
+            assert_eq!(connection.send(post(path)).await.status, status, "{path}");
+        }
+    }
+    assert_eq!(edge.envoy.traps(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_browser_is_told_which_origins_may_ask() {
     let edge = Edge::start(json!([rule(
         "/",
