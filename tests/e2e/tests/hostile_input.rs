@@ -221,13 +221,17 @@ async fn a_client_cannot_set_timeouts_or_retries() {
         ("x-envoy-max-retries", "7"),
         ("x-envoy-retriable-status-codes", "503"),
     ];
-    for path in ["/slow", "/failing"] {
+    for (path, copies, status) in
+        [("/slow/1", 1, 200), ("/slow/2", 2, 200), ("/failing/1", 1, 503), ("/failing/2", 2, 503)]
+    {
         let mut request = edge.get(path);
         for (name, value) in headers {
-            request = request.header(name, value).header(name, value);
+            for _ in 0..copies {
+                request = request.header(name, value);
+            }
         }
         let response = request.send().await;
-        assert_eq!(response.status, if path == "/slow" { 200 } else { 503 }, "{}", response.text());
+        assert_eq!(response.status, status, "{path}: {}", response.text());
         let received = edge.v1.received(path);
         assert_eq!(received.len(), 1, "{path} was tried {} times", received.len());
         for (name, _) in headers {
@@ -254,10 +258,11 @@ struct Edge {
 
 impl Edge {
     async fn start() -> Self {
-        let v1 = Upstream::answering("v1", |request| match request.path.as_str() {
-            "/slow" => Answer { delay: Duration::from_millis(100), ..Answer::default() },
-            "/failing" => Answer { status: 503, ..Answer::default() },
-            _ => Answer::default(),
+        let v1 = Upstream::answering("v1", |request| {
+            let path = request.path.as_str();
+            let status = if path.starts_with("/failing") { 503 } else { 200 };
+            let delay = Duration::from_millis(if path.starts_with("/slow") { 100 } else { 0 });
+            Answer { status, delay, ..Answer::default() }
         });
         let (v2, secret) = (Upstream::echo("v2"), Upstream::echo("secret"));
         let envoy = Envoy::start(
