@@ -49,6 +49,15 @@ async fn the_retries_of_a_rule_replace_those_of_the_route() {
     }
 }
 
+/// Not even those of the route: Istio's own default is two.
+#[tokio::test]
+async fn no_attempts_means_no_retries_at_all() {
+    let rules = json!([rule("/none", json!({ "retries": { "attempts": 0 } }))]);
+    let edge = Edge::start_with(rules, with_retries).await;
+    assert_eq!(edge.get("/none/503").send().await.status, 503);
+    assert_eq!(edge.received("/none").len(), 1);
+}
+
 #[tokio::test]
 async fn a_try_has_a_time_of_its_own() {
     let edge = Edge::start(json!([rule(
