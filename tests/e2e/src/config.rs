@@ -32,6 +32,7 @@ pub struct Listener {
     max_headers: Option<(u32, u32)>,
     retry_policy: Option<Value>,
     internal_clients: bool,
+    claims: Option<Value>,
 }
 
 /// A cluster with the given endpoints, taken in turn.
@@ -131,6 +132,7 @@ impl Listener {
             max_headers: None,
             retry_policy: None,
             internal_clients: false,
+            claims: None,
         }
     }
 
@@ -164,6 +166,11 @@ impl Listener {
         Self { internal_clients: true, ..self }
     }
 
+    /// Leaves the claims of a token where Envoy's JWT filter leaves those that it verified.
+    pub fn claims(self, claims: Value) -> Self {
+        Self { claims: Some(claims), ..self }
+    }
+
     fn to_json(&self) -> Value {
         let mut listener = json!({
             "name": self.name,
@@ -184,6 +191,18 @@ impl Listener {
 
     fn connection_manager(&self) -> Value {
         let mut http_filters = Vec::new();
+        http_filters.extend(self.claims.as_ref().map(|claims| {
+            json!({
+                "name": "envoy.filters.http.set_metadata",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config",
+                    "metadata": [{
+                        "metadata_namespace": "envoy.filters.http.jwt_authn",
+                        "value": { "payload": claims },
+                    }],
+                },
+            })
+        }));
         http_filters.extend(self.plugin.as_deref().map(|plugin| wasm(&self.name, plugin)));
         http_filters.push(json!({
             "name": "envoy.filters.http.router",
@@ -300,6 +319,7 @@ fn access_log(listener: &str) -> Value {
                 "flags": "%RESPONSE_FLAGS%",
                 "cluster": "%UPSTREAM_CLUSTER%",
                 "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+                "details": "%RESPONSE_CODE_DETAILS%",
                 "decision": "%FILTER_STATE(wasm.sluice.route:PLAIN)%",
             } },
         },
