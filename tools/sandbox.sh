@@ -19,20 +19,33 @@ start_seconds=30
 print_requests() {
   local url=http://127.0.0.1:$port
   cat <<END
-Sluice sandbox on $url, admin on http://127.0.0.1:$admin, log in $log
+The sandbox answers on $url. Try:
 
-  # version v2 answers, as for every request of this user
   curl -H 'end-user: cheng' $url/payment/balance/query
+    {"code":200,"data":"Hello v2, cheng!, id: 1 email: cheng@163.com","message":null}
 
-  # version v1 answers
-  curl $url/payment/balance/query
+  curl -H 'end-user: jim' $url/payment/balance/query
+    {"code":200,"data":"Hello v1, jim!, id: 1","message":null}
 
-  # an external service that is let through
+  curl -H 'Host: kim-payment-service' $url/payment/balance/query
+    v1 and v2 in turn
+
+  curl -H 'Host: canary.example.com' -H 'end-user: cheng' $url/payment/balance/query
+    half of the users get v1, half v2; each always the same
+
   curl -H 'Host: httpbin.example.com' $url/status/418
+    a teapot
 
-  # 404: a path of it that is not
   curl -i -H 'Host: httpbin.example.com' $url/headers
+    HTTP/1.1 404 Not Found
 
+  curl -H 'Host: helloworld-v1.example.com' $url/hello
+    Hello version: v1, instance: sandbox
+
+  curl -w ' %{http_code} after %{time_total} s' -H 'Host: httpbin.org' $url/delay/5
+    upstream request timeout 504 after 3 s
+
+The rules are in $config, the log in $log, Envoy's admin interface on http://127.0.0.1:$admin.
 Ctrl-C stops it.
 END
 }
