@@ -164,3 +164,101 @@ fn read_list(
     }
     names.join(",").into_bytes().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, FixedAttributes, pairs};
+
+    const POLICY: &str = r#"{
+        "allowOrigins": [{"exact": "https://a.com"}, {"regex": "https://[bc]\\.com"}],
+        "allowMethods": ["POST", "GET"], "allowHeaders": ["X-Foo-Bar", "X-Foo-Baz"],
+        "exposeHeaders": ["X-Out"], "maxAge": "24h", "allowCredentials": true}"#;
+
+    /// The decision in one line.
+    fn decide(text: &str, headers: &[(&str, &str)]) -> String {
+        let cors = testing::read(text, Cors::read).unwrap();
+        let headers = pairs(headers);
+        let attributes = FixedAttributes::default();
+        match cors.decide(&Request::new(&headers, &attributes)) {
+            CorsDecision::Forward => "forward".to_owned(),
+            CorsDecision::Allowed(origin) => {
+                let edits = cors.response_edits(&origin);
+                let shown = edits.iter().map(|e| format!("{}={}", e.name, text_of(&e.value)));
+                shown.collect::<Vec<_>>().join(" ")
+            }
+            CorsDecision::Preflight(headers) => {
+                let shown = headers.iter().map(|(n, v)| format!("{n}={}", text_of(v)));
+                format!("200 {}", shown.collect::<Vec<_>>().join(" "))
+            }
+        }
+    }
+
+    fn text_of(value: &[u8]) -> String {
+        String::from_utf8_lossy(value).into_owned()
+    }
+
+    fn preflight(origin: &'static str) -> Vec<(&'static str, &'static str)> {
+        let headers = [
+            (":method", "OPTIONS"),
+            ("origin", origin),
+            ("access-control-request-method", "DELETE"),
+            ("access-control-request-headers", "x-a,x-b"),
+        ];
+        headers.to_vec()
+    }
+
+    #[test]
+    fn preflights_of_allowed_origins_are_answered_with_the_lists() {
+        assert_eq!(
+            decide(POLICY, &preflight("https://b.com")),
+            "200 access-control-allow-origin=https://b.com access-control-allow-credentials=true \
+             access-control-allow-methods=POST,GET access-control-allow-headers=X-Foo-Bar,X-Foo-Baz \
+             access-control-max-age=86400"
+        );
+        let any =
+            r#"{"allowOrigins": [{"exact": "*"}], "allowMethods": ["*"], "allowHeaders": ["*"]}"#;
+        assert_eq!(
+            decide(any, &preflight("https://z.com")),
+            "200 access-control-allow-origin=https://z.com access-control-allow-methods=DELETE \
+             access-control-allow-headers=x-a,x-b"
+        );
+    }
+
+    #[test]
+    fn others_go_on_unless_the_policy_ignores_them() {
+        assert_eq!(decide(POLICY, &preflight("https://z.com")), "forward");
+        let ignore = POLICY.replacen('{', r#"{"unmatchedPreflights": "IGNORE", "#, 1);
+        assert_eq!(decide(&ignore, &preflight("https://z.com")), "200 ");
+        assert_eq!(decide(POLICY, &preflight("")), "forward");
+        assert_eq!(decide(POLICY, &[(":method", "GET")]), "forward");
+        assert_eq!(decide(POLICY, &[(":method", "GET"), ("origin", "https://z.com")]), "forward");
+    }
+
+    #[test]
+    fn simple_requests_of_allowed_origins_are_marked() {
+        let marked = "access-control-allow-origin=https://a.com \
+             access-control-allow-credentials=true access-control-expose-headers=X-Out";
+        for method in ["GET", "OPTIONS"] {
+            let headers = [(":method", method), ("origin", "https://a.com")];
+            assert_eq!(decide(POLICY, &headers), marked, "{method}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        let text = r#"{"allowOrigins": [{"exact": ""}, {}], "allowMethods": ["get"],
+            "allowHeaders": ["a b"], "exposeHeaders": ["*"], "maxAge": "1500ms",
+            "unmatchedPreflights": "DROP", "allowCredentials": "yes"}"#;
+        assert_eq!(
+            testing::read(text, Cors::read).unwrap_err(),
+            "allowOrigins[0]: is an empty origin\n\
+             allowOrigins[1]: has none of exact, prefix and regex\n\
+             allowMethods[0]: \"get\" is not an HTTP method\n\
+             allowHeaders[0]: \"a b\" is not a header name\n\
+             maxAge: \"1500ms\" is not a whole number of seconds\n\
+             unmatchedPreflights: \"DROP\" is neither FORWARD nor IGNORE\n\
+             allowCredentials: \"yes\" is not true or false"
+        );
+    }
+}

@@ -221,20 +221,14 @@ fn read_subset(node: &Node<'_>) -> Option<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::Json;
-    use crate::report::Report;
+    use crate::testing;
 
     fn cluster(template: Option<&str>, namespace: Option<&str>, text: &str) -> String {
         let template = template
             .map_or(ClusterTemplate::default(), |text| ClusterTemplate(parse(text).unwrap()));
         let naming = Naming { namespace: namespace.map(str::to_owned), template };
-        let json = Json::parse(text.as_bytes()).unwrap();
-        let report = Report::default();
-        let destination = read(&Node::root(&json, &report), &naming);
-        match report.finish(&json) {
-            Ok(_) => destination.unwrap().cluster,
-            Err(rejection) => rejection.to_string(),
-        }
+        let read = testing::read(text, |node| read(node, &naming));
+        read.map_or_else(|errors| errors, |destination| destination.cluster)
     }
 
     #[test]

@@ -66,3 +66,39 @@ fn read_body(node: &Node<'_>) -> Option<Vec<u8>> {
     }
     Some(body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn bodies_are_text_or_base64() {
+        let read = |text: &str| testing::read(text, DirectResponse::read);
+        let body = |text: &str| read(text).unwrap().body;
+        assert_eq!(body(r#"{"status": 503, "body": {"string": "sorry"}}"#), b"sorry");
+        assert_eq!(body(r#"{"status": 200, "body": {"bytes": "/w=="}}"#), b"\xff");
+        assert_eq!(body(r#"{"status": 200}"#), b"");
+        assert_eq!(
+            read(r#"{"body": {"bytes": "?"}}"#).unwrap_err(),
+            "status: is required\nbody.bytes: \"?\" is not base64"
+        );
+        assert_eq!(
+            read(r#"{"status": 600, "body": {"bytes": "", "string": ""}}"#).unwrap_err(),
+            "status: 600 is not in 200..=599\nbody: has both string and bytes"
+        );
+    }
+
+    #[test]
+    fn large_bodies_are_remarked_on_and_huge_ones_refused() {
+        let text =
+            |size| format!(r#"{{"status": 200, "body": {{"string": "{}"}}}}"#, "x".repeat(size));
+        let (_, notices) =
+            testing::read_with_notices(&text(LARGE_BODY_BYTES + 1), DirectResponse::read).unwrap();
+        assert_eq!(notices, "body: has 102401 bytes, which every worker keeps in memory");
+        assert_eq!(
+            testing::read(&text(MAX_BODY_BYTES + 1), DirectResponse::read).unwrap_err(),
+            "body: has 1048577 bytes, at most 1048576 are allowed"
+        );
+    }
+}

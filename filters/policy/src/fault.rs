@@ -144,14 +144,10 @@ fn read_grpc_status(node: &Node<'_>) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::Json;
-    use crate::report::Report;
+    use crate::testing;
 
     fn read_text(text: &str) -> Result<Fault, String> {
-        let json = Json::parse(text.as_bytes()).unwrap();
-        let report = Report::default();
-        let fault = read(&Node::root(&json, &report));
-        report.finish(&json).map(|_| fault.unwrap()).map_err(|rejection| rejection.to_string())
+        testing::read(text, read)
     }
 
     #[test]

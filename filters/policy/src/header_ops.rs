@@ -158,14 +158,10 @@ fn read_header_value(node: &Node<'_>) -> Option<Box<[u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::Json;
-    use crate::report::Report;
+    use crate::testing;
 
     fn read_text(text: &str) -> Result<Headers, String> {
-        let json = Json::parse(text.as_bytes()).unwrap();
-        let report = Report::default();
-        let headers = read(&Node::root(&json, &report));
-        report.finish(&json).map(|_| headers.unwrap()).map_err(|rejection| rejection.to_string())
+        testing::read(text, read)
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub mod router;
 pub mod sampling;
 pub mod split;
 pub mod string_match;
+#[cfg(test)]
+mod testing;
 pub mod timeouts;
 pub mod virtual_hosts;
 pub mod virtual_service;

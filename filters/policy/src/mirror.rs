@@ -55,3 +55,55 @@ fn read_percent(node: &Node<'_>) -> Option<Percent> {
     }
     percent
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::destination::ClusterTemplate;
+    use crate::testing;
+
+    fn mirrors(text: &str) -> Result<(Vec<(String, u32)>, String), String> {
+        let naming =
+            Naming { namespace: Some("ns".to_owned()), template: ClusterTemplate::default() };
+        let (mirrors, notices) =
+            testing::read_with_notices(text, |node| Some(read(&mut node.object()?, &naming)))?;
+        let shown = |mirror: Mirror| (mirror.destination.cluster, mirror.percentage.per_million());
+        Ok((mirrors.into_iter().map(shown).collect(), notices))
+    }
+
+    const V2: &str = r#"{"host": "a", "subset": "v2", "port": {"number": 80}}"#;
+    const CLUSTER: &str = "outbound|80|v2|a.ns.svc.cluster.local";
+
+    #[test]
+    fn an_absent_percentage_is_all_and_the_newer_field_wins() {
+        let shares = |fields: &str| {
+            let (mirrors, notices) = mirrors(&format!(r#"{{"mirror": {V2}{fields}}}"#)).unwrap();
+            assert_eq!(mirrors[0].0, CLUSTER);
+            (mirrors[0].1, notices)
+        };
+        let deprecated = "mirrorPercent: is deprecated, use mirrorPercentage".to_owned();
+        assert_eq!(shares(""), (1_000_000, String::new()));
+        assert_eq!(shares(r#", "mirrorPercentage": {"value": 0}"#).0, 0);
+        assert_eq!(shares(r#", "mirrorPercentage": {"value": 12.5}"#).0, 125_000);
+        assert_eq!(shares(r#", "mirror_percent": 5"#).0, 50_000);
+        assert_eq!(
+            shares(r#", "mirrorPercentage": {"value": 1}, "mirrorPercent": 5"#),
+            (10_000, deprecated)
+        );
+    }
+
+    #[test]
+    fn refusals() {
+        let text = format!(
+            r#"{{"mirror": {V2}, "mirrorPercent": 101, "mirrors": [{{}}, {{"destination": {V2},
+                "percentage": {{"value": -1}}}}]}}"#
+        );
+        assert_eq!(
+            mirrors(&text).unwrap_err(),
+            "mirrorPercent: 101 is not in 0..=100\n\
+             mirrors: is given beside mirror\n\
+             mirrors[0].destination: is required\n\
+             mirrors[1].percentage.value: -1 is not in 0..=100"
+        );
+    }
+}

@@ -256,12 +256,14 @@ fn is_field(key: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
-    fn errors(text: &str, read: impl Fn(Node<'_>)) -> String {
-        let json = Json::parse(text.as_bytes()).unwrap();
-        let report = Report::default();
-        read(Node::root(&json, &report));
-        report.finish(&json).map_or_else(|rejection| rejection.to_string(), |_| String::new())
+    fn errors(text: &str, read: impl Fn(&Node<'_>)) -> String {
+        let read = |node: &Node<'_>| {
+            read(node);
+            Some(())
+        };
+        testing::read(text, read).err().unwrap_or_default()
     }
 
     #[test]

@@ -124,3 +124,74 @@ fn is_label_text(text: &str) -> bool {
         && text.bytes().next().is_none_or(|byte| byte.is_ascii_alphanumeric())
         && text.bytes().last().is_none_or(|byte| byte.is_ascii_alphanumeric())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    struct Istio;
+
+    impl NodeMetadata for Istio {
+        fn namespace(&self) -> Option<String> {
+            Some("prod".to_owned())
+        }
+
+        fn label(&self, name: &str) -> Option<String> {
+            (name == "app").then(|| "web".to_owned())
+        }
+    }
+
+    fn labels(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_document_wins_over_the_metadata() {
+        let plain = Proxy::read(None, &Istio);
+        assert!(plain.is_in_namespace("prod") && !plain.is_in_namespace("test"));
+        assert!(plain.has_labels(&labels(&[("app", "web")])) && plain.has_labels(&[]));
+        assert!(!plain.has_labels(&labels(&[("app", "web"), ("version", "v1")])));
+        assert_eq!(plain.serves(&[MESH.to_owned()]), None);
+        let text = r#"{"namespace": "test", "labels": {"version": "v1"}, "gateways": ["ns/gw"]}"#;
+        let checks = testing::read(text, |node| {
+            let proxy = Proxy::read(Some(node), &Istio);
+            Some([
+                proxy.is_in_namespace("test") && !proxy.is_in_namespace("prod"),
+                proxy.has_labels(&labels(&[("version", "v1")])),
+                !proxy.has_labels(&labels(&[("app", "web")])),
+                proxy.serves(&["ns/gw".to_owned()]) == Some(true),
+                proxy.serves(&[MESH.to_owned()]) == Some(false),
+            ])
+        });
+        assert_eq!(checks, Ok([true; 5]));
+        let nowhere = Proxy::read(None, &NoMetadata);
+        assert!(!nowhere.is_in_namespace("") && !nowhere.has_labels(&labels(&[("app", "web")])));
+    }
+
+    #[test]
+    fn names_of_gateways_are_completed() {
+        let read = |text: &str| testing::read(text, |node| Some(read_gateways(node, Some("ns"))));
+        assert_eq!(
+            read(r#"["gw", "other/gw", "mesh", "gw.istio.svc"]"#).unwrap(),
+            ["ns/gw", "other/gw", "mesh", "ns/gw.istio.svc"]
+        );
+        assert_eq!(
+            read(r#"["a/b/c", "", "a/", "*"]"#).unwrap_err(),
+            "[0]: \"a/b/c\" is not a gateway name, write NAME or NAMESPACE/NAME\n\
+             [1]: \"\" is not a gateway name, write NAME or NAMESPACE/NAME\n\
+             [2]: \"a/\" is not a gateway name, write NAME or NAMESPACE/NAME\n\
+             [3]: \"*\" is not a gateway name, write NAME or NAMESPACE/NAME"
+        );
+    }
+
+    #[test]
+    fn labels_are_kubernetes_labels() {
+        let text = r#"{"app.kubernetes.io/name": "x", "a": "", "-b": "x", "c": "x y", "": "x"}"#;
+        assert_eq!(
+            testing::read(text, |node| Some(read_labels(node))).unwrap_err(),
+            "-b: \"-b\" is not a label name\nc: \"x y\" is not a label value\n\
+             [\"\"]: \"\" is not a label name"
+        );
+    }
+}

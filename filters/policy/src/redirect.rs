@@ -169,3 +169,78 @@ fn read_status(node: &Node<'_>) -> Option<u16> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, FixedAttributes, pairs};
+
+    fn location(text: &str, headers: &[(&str, &str)], port: u16, matched: MatchedPath) -> String {
+        let redirect = testing::read(text, Redirect::read).unwrap();
+        let headers = pairs(headers);
+        let attributes = FixedAttributes { port: Some(port), ..Default::default() };
+        let location = redirect.location(&Request::new(&headers, &attributes), matched);
+        String::from_utf8(location).unwrap()
+    }
+
+    fn get<'a>(host: &'a str, path: &'a str) -> [(&'static str, &'a str); 3] {
+        [(":scheme", "http"), (":authority", host), (":path", path)]
+    }
+
+    #[test]
+    fn ports_are_derived_as_istio_does() {
+        let of_request = |more: &str, host: &str, port| {
+            let text = format!(r#"{{"derivePort": "FROM_REQUEST_PORT"{more}}}"#);
+            location(&text, &get(host, "/foo"), port, MatchedPath::Prefix(1))
+        };
+        assert_eq!(of_request(r#", "scheme": "https""#, "host", 80), "https://host:80/foo");
+        assert_eq!(of_request("", "b", 80), "http://b/foo");
+        assert_eq!(of_request("", "b:80", 80), "http://b:80/foo");
+        assert_eq!(of_request("", "b", 85), "http://b:85/foo");
+        assert_eq!(of_request("", "b:90", 85), "http://b:85/foo");
+        assert_eq!(of_request("", "[::1]:90", 85), "http://[::1]:85/foo");
+        let fixed = r#"{"port": 443, "scheme": "https"}"#;
+        assert_eq!(location(fixed, &get("b", "/"), 80, MatchedPath::Whole), "https://b/");
+    }
+
+    #[test]
+    fn the_usual_port_of_a_scheme_that_is_left_goes() {
+        let headers = [&get("b:80", "/")[..], &[("x-forwarded-proto", "http")][..]].concat();
+        let text = r#"{"scheme": "https"}"#;
+        assert_eq!(location(text, &headers, 80, MatchedPath::Whole), "https://b/");
+    }
+
+    #[test]
+    fn paths_keep_the_query_unless_they_have_one() {
+        let to = |text: &str, matched| location(text, &get("h", "/foo/bar?k=v"), 80, matched);
+        assert_eq!(to(r#"{"uri": "/new"}"#, MatchedPath::Whole), "http://h/new?k=v");
+        assert_eq!(to(r#"{"uri": "/new?x"}"#, MatchedPath::Whole), "http://h/new?x");
+        let prefix = r#"{"prefixRewrite": "/new/"}"#;
+        assert_eq!(to(prefix, MatchedPath::Prefix(5)), "http://h/new/bar?k=v");
+        assert_eq!(to(r#"{"authority": "o:1"}"#, MatchedPath::Whole), "http://o:1/foo/bar?k=v");
+    }
+
+    #[test]
+    fn refusals() {
+        let refuse = |text: &str| testing::read(text, Redirect::read).unwrap_err();
+        assert_eq!(
+            refuse("{}"),
+            "configuration: has none of uri, prefixRewrite, authority, scheme, port and derivePort"
+        );
+        assert_eq!(
+            refuse(
+                r#"{"uri": "/", "prefixRewrite": "/", "port": 1, "derivePort": "X",
+                    "scheme": "ftp", "redirectCode": 304, "authority": "a b"}"#
+            ),
+            "configuration: has both uri and prefixRewrite\n\
+             configuration: has both port and derivePort\n\
+             scheme: \"ftp\" is neither http nor https\n\
+             redirectCode: 304 is not one of 301, 302, 303, 307 and 308\n\
+             authority: \"a b\" is not an authority"
+        );
+        assert_eq!(
+            refuse(r#"{"derivePort": "X"}"#),
+            "derivePort: \"X\" is neither FROM_PROTOCOL_DEFAULT nor FROM_REQUEST_PORT"
+        );
+    }
+}

@@ -139,44 +139,9 @@ pub fn split_path(target: &[u8]) -> (&[u8], &[u8]) {
 }
 
 #[cfg(test)]
-pub(crate) mod testing {
-    use super::*;
-
-    /// Attributes that a test chooses.
-    #[derive(Default)]
-    pub struct FixedAttributes {
-        pub port: Option<u16>,
-        pub source: Option<Vec<u8>>,
-        pub claims: Vec<(Vec<&'static str>, Vec<&'static str>)>,
-    }
-
-    impl Attributes for FixedAttributes {
-        fn destination_port(&self) -> Option<u16> {
-            self.port
-        }
-
-        fn source_address(&self) -> Option<Vec<u8>> {
-            self.source.clone()
-        }
-
-        fn claim(&self, path: &[String]) -> Vec<Vec<u8>> {
-            let found = self.claims.iter().find(|(known, _)| known == path);
-            let values =
-                |values: &Vec<&str>| values.iter().map(|v| v.as_bytes().to_vec()).collect();
-            found.map_or(Vec::new(), |(_, claim)| values(claim))
-        }
-    }
-
-    /// Header pairs of a request; a name that stands twice is sent twice.
-    pub fn pairs(headers: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
-        headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect()
-    }
-}
-
-#[cfg(test)]
 mod tests {
-    use super::testing::{FixedAttributes, pairs};
     use super::*;
+    use crate::testing::{FixedAttributes, pairs};
 
     #[test]
     fn repeated_headers_are_joined_without_a_space() {

@@ -168,14 +168,10 @@ fn parse_substitution(text: &str, groups: usize) -> Result<Vec<Substitute>, &'st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::Json;
-    use crate::report::Report;
+    use crate::testing;
 
     fn read(text: &str) -> Result<Rewrite, String> {
-        let json = Json::parse(text.as_bytes()).unwrap();
-        let report = Report::default();
-        let rewrite = Rewrite::read(&Node::root(&json, &report));
-        report.finish(&json).map(|_| rewrite.unwrap()).map_err(|rejection| rejection.to_string())
+        testing::read(text, Rewrite::read)
     }
 
     fn regex(pattern: &str, substitution: &str, target: &str) -> String {

@@ -191,3 +191,93 @@ fn forward_edits<'a>(
     edits.extend(fixed.iter().map(FixedEdit::as_edit));
     edits
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::NoMetadata;
+    use crate::testing::{FixedAttributes, FixedDraw, pairs};
+
+    const DOCUMENT: &str = r#"{
+        "namespace": "prod",
+        "clusterName": "{host}[-{subset}]",
+        "virtualServices": [
+            {"hosts": ["reviews", "shop.com"], "http": [
+                {"match": [{"uri": {"prefix": "/old"}}], "rewrite": {"uri": "/new"}, "timeout": "2s",
+                 "headers": {"response": {"set": {"x-a": "1"}}},
+                 "route": [{"destination": {"host": "reviews", "subset": "v1"}}]},
+                {"name": "named", "match": [{"uri": {"exact": "/gone"}}],
+                 "directResponse": {"status": 410}}]},
+            {"hosts": ["shop.com", "reviews.prod.svc"], "http": [
+                {"route": [{"destination": {"host": "other.com"}, "weight": 1},
+                           {"destination": {"host": "third.com"}, "weight": 1}]}]}]}"#;
+
+    /// The decision in one line: the note, then the reply's status or the edits.
+    fn decide(headers: &[(&str, &str)]) -> String {
+        let (router, _) = Router::from_json(DOCUMENT.as_bytes(), &NoMetadata).unwrap();
+        let headers = pairs(headers);
+        let attributes = FixedAttributes::default();
+        let request = Request::new(&headers, &attributes);
+        let decision = router.route(&request, &mut FixedDraw(1));
+        let mut text = decision.note.to_owned();
+        for edit in &decision.edits {
+            let value = String::from_utf8_lossy(&edit.value);
+            text.push_str(&format!(" {:?} {}={value}", edit.operation, edit.name));
+        }
+        let reply = decision.reply.map(|reply| format!(" reply {}", reply.status));
+        text + &reply.unwrap_or_default()
+    }
+
+    #[test]
+    fn what_clients_send_of_the_steering_headers_goes_first() {
+        assert_eq!(
+            decide(&[
+                (":authority", "reviews.prod:9080"),
+                (":path", "/old/x?y"),
+                (CLUSTER, "evil"),
+                (CLUSTER, "evil"),
+                ("x-envoy-max-retries", "9"),
+            ]),
+            "virtualServices[0].http[0].match[0] Remove x-sluice-cluster= \
+             Remove x-envoy-max-retries= Set x-envoy-original-path=/old/x?y Set :path=/new/x?y \
+             Set x-envoy-upstream-rq-timeout-ms=2000 \
+             Set x-sluice-cluster=reviews.prod.svc.cluster.local-v1"
+        );
+    }
+
+    #[test]
+    fn services_for_one_host_stand_one_after_another() {
+        let path = |host, path| decide(&[(":authority", host), (":path", path)]);
+        assert_eq!(path("shop.com", "/gone"), "named reply 410");
+        assert_eq!(
+            path("shop.com", "/"),
+            "virtualServices[1].http[0] Set x-sluice-cluster=third.com"
+        );
+        // Written out in the second service, so not the short name of the first.
+        assert_eq!(
+            path("reviews.prod.svc", "/old"),
+            "virtualServices[1].http[0] Set x-sluice-cluster=third.com"
+        );
+        assert_eq!(path("reviews", "/"), "no route reply 404");
+        assert_eq!(path("nobody.com", "/"), "no virtual host reply 404");
+    }
+
+    #[test]
+    fn documents_are_refused_with_every_error() {
+        let refuse = |text: &[u8]| Router::from_json(text, &NoMetadata).unwrap_err().to_string();
+        assert_eq!(refuse(b""), "configuration: is empty");
+        assert_eq!(refuse(b"{}"), "virtualServices: is required");
+        assert_eq!(
+            refuse(
+                br#"{"virtualServices": [{"hosts": ["*"], "http": [{"route": [
+                    {"destination": {"host": "a"}, "weight": -1}]}]}], "mode": "shadow"}"#
+            ),
+            "virtualServices[0].hosts[0]: \"*\" is not allowed in the mesh, bind it to a gateway with \
+             gateways\n\
+             virtualServices[0].http[0].route[0].destination.port: is required: clusterName has {port} \
+             and there is no service registry to ask\n\
+             virtualServices[0].http[0].route[0].weight: -1 is negative\n\
+             mode: unknown field, known are proxy, namespace, clusterName, sampling, virtualServices"
+        );
+    }
+}

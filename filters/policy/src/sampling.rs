@@ -99,15 +99,10 @@ pub fn score(user: u64, name: &str, weight: u32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::Json;
-    use crate::report::Report;
-    use crate::request::testing::{FixedAttributes, pairs};
+    use crate::testing::{self, FixedAttributes, pairs};
 
     fn read(text: &str) -> Result<Sampling, String> {
-        let json = Json::parse(text.as_bytes()).unwrap();
-        let report = Report::default();
-        let sampling = Sampling::read(&Node::root(&json, &report));
-        report.finish(&json).map(|_| sampling.unwrap()).map_err(|rejection| rejection.to_string())
+        testing::read(text, Sampling::read)
     }
 
     fn user(sampling: &Sampling, headers: &[(&str, &str)]) -> Option<u64> {

@@ -91,14 +91,7 @@ fn winner<T>(choices: &[Choice<T>], user: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Fixed(u64);
-
-    impl Draws for Fixed {
-        fn draw(&mut self) -> u64 {
-            self.0
-        }
-    }
+    use crate::testing::FixedDraw;
 
     fn split(weights: &[u32]) -> Result<Split<usize>, InvalidSplit> {
         let choice = |(target, weight): (usize, &u32)| Choice {
@@ -110,7 +103,7 @@ mod tests {
     }
 
     fn pick(weights: &[u32], random: u64) -> usize {
-        *split(weights).unwrap().pick(None, &mut Fixed(random)).unwrap().1
+        *split(weights).unwrap().pick(None, &mut FixedDraw(random)).unwrap().1
     }
 
     #[test]
@@ -139,7 +132,7 @@ mod tests {
         let mut counts = [0u32; 3];
         for user in 0u64..10_000 {
             let user = xxhash_rust::xxh64::xxh64(&user.to_le_bytes(), 7);
-            counts[*split.pick(Some(user), &mut Fixed(0)).unwrap().1] += 1;
+            counts[*split.pick(Some(user), &mut FixedDraw(0)).unwrap().1] += 1;
         }
         for (count, share) in counts.iter().zip([0.7, 0.2, 0.1]) {
             let deviation = (10_000.0_f64 * share * (1.0 - share)).sqrt();

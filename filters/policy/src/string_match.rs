@@ -110,14 +110,10 @@ pub fn read_value_match(node: &Node<'_>) -> Option<ValueMatch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::Json;
-    use crate::report::Report;
+    use crate::testing;
 
     fn read_value(text: &str) -> Result<ValueMatch, String> {
-        let json = Json::parse(text.as_bytes()).unwrap();
-        let report = Report::default();
-        let condition = read_value_match(&Node::root(&json, &report));
-        report.finish(&json).map(|_| condition.unwrap()).map_err(|rejection| rejection.to_string())
+        testing::read(text, read_value_match)
     }
 
     #[test]

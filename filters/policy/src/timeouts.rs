@@ -147,19 +147,14 @@ fn is_registered_status(status: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::Json;
-    use crate::report::Report;
+    use crate::testing;
 
     fn retries(text: &str) -> Result<Vec<String>, String> {
-        let json = Json::parse(text.as_bytes()).unwrap();
-        let report = Report::default();
-        let edits = read_retries(&Node::root(&json, &report));
         let shown = |edit: &FixedEdit| {
             let edit = edit.as_edit();
             format!("{}: {}", edit.name, String::from_utf8_lossy(&edit.value))
         };
-        let shown = edits.iter().map(shown).collect();
-        report.finish(&json).map(|_| shown).map_err(|rejection| rejection.to_string())
+        testing::read(text, |node| Some(read_retries(node).iter().map(shown).collect()))
     }
 
     #[test]

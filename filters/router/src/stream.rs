@@ -123,3 +123,74 @@ impl<H: HttpHost> Stream<H> {
         &self.host
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use sluice_host::fake::FakeHost;
+    use sluice_policy::proxy::NoMetadata;
+
+    use super::*;
+
+    const DOCUMENT: &str = r#"{"clusterName": "{host}", "virtualServices": [
+        {"hosts": ["a.com"], "http": [
+            {"name": "gone", "match": [{"uri": {"exact": "/gone"}}],
+             "directResponse": {"status": 410, "body": {"string": "gone"}},
+             "headers": {"response": {"add": {"x-out": "1"}}}},
+            {"name": "all", "headers": {"request": {"remove": ["x-in"]},
+             "response": {"remove": ["server"], "set": {"x-out": "2"}}},
+             "route": [{"destination": {"host": "b"}}]}]}]}"#;
+
+    fn stream(path: &str, host: FakeHost) -> Stream<FakeHost> {
+        let next_id = Cell::new(0);
+        let counters = Counters::new(|_| {
+            next_id.set(next_id.get() + 1);
+            Counter(next_id.get())
+        });
+        let (router, notices) = Router::from_json(DOCUMENT.as_bytes(), &NoMetadata).unwrap();
+        assert_eq!(notices, []);
+        let shared = Rc::new(Shared { router, counters, random: Random::default() });
+        let host = host
+            .with_request_header(":authority", "a.com")
+            .with_request_header(":path", path)
+            .with_response_header("server", "x");
+        Stream::new(host, shared)
+    }
+
+    #[test]
+    fn a_forwarded_request_is_edited_noted_and_counted() {
+        let client = FakeHost::default()
+            .with_request_header("x-in", b"\xff")
+            .with_request_header("x-sluice-cluster", "evil");
+        let mut stream = stream("/", client);
+        assert_eq!(stream.on_request_headers(), Next::Continue);
+        let headers = stream.host().request_headers();
+        let cluster: Vec<_> = headers.iter().filter(|(name, _)| name.starts_with("x-")).collect();
+        assert_eq!(cluster, [&("x-sluice-cluster".to_owned(), b"b".to_vec())]);
+        assert_eq!(stream.host().notes(), [(NOTE.to_owned(), "all".to_owned())]);
+        assert_eq!(stream.host().count(stream.shared.counters.forwarded), 1);
+        assert_eq!(stream.host().count(stream.shared.counters.responded), 0);
+        assert_eq!(stream.host().replies(), []);
+        stream.on_response_headers();
+        let response = [("x-out".to_owned(), b"2".to_vec())];
+        assert_eq!(stream.host().response_headers(), response);
+        // A second call of Envoy's, as for an informational response, edits nothing twice.
+        stream.on_response_headers();
+        assert_eq!(stream.host().response_headers(), response);
+    }
+
+    #[test]
+    fn a_reply_is_given_once_and_edited_like_a_response() {
+        let mut stream = stream("/gone", FakeHost::default());
+        assert_eq!(stream.on_request_headers(), Next::Replied);
+        let replies = stream.host().replies();
+        assert_eq!(replies.len(), 1);
+        assert_eq!((replies[0].status, replies[0].body.as_slice()), (410, &b"gone"[..]));
+        assert_eq!(replies[0].details, "sluice_direct_response");
+        assert_eq!(stream.host().count(stream.shared.counters.responded), 1);
+        stream.on_response_headers();
+        let added = ("x-out".to_owned(), b"1".to_vec());
+        assert!(stream.host().response_headers().contains(&added));
+    }
+}

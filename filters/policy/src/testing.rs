@@ -1,0 +1,62 @@
+//! What the unit tests of this crate share.
+
+use crate::json::Json;
+use crate::node::Node;
+use crate::report::Report;
+use crate::request::{Attributes, Draws};
+
+/// Reads a JSON text: the value, or all errors, one a line.
+pub fn read<T>(text: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<T, String> {
+    read_with_notices(text, read).map(|(value, _)| value)
+}
+
+/// Reads a JSON text: the value with the notices, one a line, or all errors.
+pub fn read_with_notices<T>(
+    text: &str,
+    read: impl FnOnce(&Node<'_>) -> Option<T>,
+) -> Result<(T, String), String> {
+    let json = Json::parse(text.as_bytes()).unwrap();
+    let report = Report::default();
+    let value = read(&Node::root(&json, &report));
+    let notices = report.finish(&json).map_err(|rejection| rejection.to_string())?;
+    let notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
+    Ok((value.expect("a value where there is no error"), notices.join("\n")))
+}
+
+/// Attributes that a test chooses.
+#[derive(Default)]
+pub struct FixedAttributes {
+    pub port: Option<u16>,
+    pub source: Option<Vec<u8>>,
+    pub claims: Vec<(Vec<&'static str>, Vec<&'static str>)>,
+}
+
+impl Attributes for FixedAttributes {
+    fn destination_port(&self) -> Option<u16> {
+        self.port
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        self.source.clone()
+    }
+
+    fn claim(&self, path: &[String]) -> Vec<Vec<u8>> {
+        let found = self.claims.iter().find(|(known, _)| known == path);
+        let values = |values: &Vec<&str>| values.iter().map(|v| v.as_bytes().to_vec()).collect();
+        found.map_or(Vec::new(), |(_, claim)| values(claim))
+    }
+}
+
+/// Always the same draw.
+pub struct FixedDraw(pub u64);
+
+impl Draws for FixedDraw {
+    fn draw(&mut self) -> u64 {
+        self.0
+    }
+}
+
+/// Header pairs of a request; a name that stands twice is sent twice.
+pub fn pairs(headers: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+    headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect()
+}
