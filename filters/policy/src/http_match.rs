@@ -1,14 +1,12 @@
 //! `HTTPMatchRequest`: the conditions under which a route applies. All of them have to hold.
 
+use crate::claim::{self, ClaimCondition};
 use crate::header::check_name;
 use crate::host_name;
 use crate::node::{Node, Object};
 use crate::proxy::{Proxy, read_gateways, read_labels};
 use crate::request::Request;
 use crate::string_match::{self, EmptyPrefix, StringMatch, ValueMatch};
-
-/// Header conditions with this prefix are on claims of the request's JWT.
-const CLAIM_PREFIX: &str = "@request.auth.claims";
 
 /// What a match is read in.
 pub struct Scope<'a> {
@@ -41,13 +39,6 @@ pub struct HttpMatch {
 #[derive(Clone, Debug)]
 struct HeaderCondition {
     name: String,
-    condition: ValueMatch,
-    is_inverted: bool,
-}
-
-#[derive(Clone, Debug)]
-struct ClaimCondition {
-    path: Vec<String>,
     condition: ValueMatch,
     is_inverted: bool,
 }
@@ -119,7 +110,7 @@ impl HttpMatch {
             } else {
                 string_match::read_value_match(&node)
             };
-            if let Some(path) = claim_path(name) {
+            if let Some(path) = claim::path_of(name) {
                 if !scope.is_for_gateway {
                     node.error("is for virtual services of a gateway, set gateways");
                 }
@@ -214,13 +205,6 @@ impl HeaderCondition {
     }
 }
 
-impl ClaimCondition {
-    fn holds(&self, request: &Request<'_>) -> bool {
-        let values = request.claim(&self.path);
-        values.iter().any(|value| self.condition.is_match(Some(value))) != self.is_inverted
-    }
-}
-
 /// Whether the conditions on the proxy hold. As in Istio, `gateways` replaces the two others.
 fn is_for_proxy(object: &mut Object<'_>, scope: &Scope<'_>) -> bool {
     let labels = object.field("sourceLabels").map_or(Vec::new(), |node| read_labels(&node));
@@ -263,23 +247,6 @@ fn read_without_header(node: &Node<'_>) -> Option<ValueMatch> {
     }
 }
 
-/// The members that lead to a claim, from `@request.auth.claims.a.b` or
-/// `@request.auth.claims[a][b]`; the latter form allows dots in names.
-fn claim_path(name: &str) -> Option<Vec<String>> {
-    let start = name.get(..CLAIM_PREFIX.len())?;
-    let rest = name.get(CLAIM_PREFIX.len()..)?;
-    if !start.eq_ignore_ascii_case(CLAIM_PREFIX) {
-        return None;
-    }
-    let bracketed = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let parts: Vec<String> = match (rest.strip_prefix('.'), bracketed) {
-        (Some(dotted), _) => dotted.split('.').map(str::to_owned).collect(),
-        (None, Some(bracketed)) => bracketed.split("][").map(str::to_owned).collect(),
-        (None, None) => return None,
-    };
-    (!parts.iter().any(String::is_empty)).then_some(parts)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,11 +261,7 @@ mod tests {
 
     fn matched(text: &str, headers: &[(&str, &str)]) -> Option<MatchedPath> {
         let headers = pairs(headers);
-        let attributes = FixedAttributes {
-            port: Some(80),
-            claims: vec![(vec!["groups"], vec!["user", "admin"]), (vec!["a", "b"], vec!["c"])],
-            ..Default::default()
-        };
+        let attributes = FixedAttributes { port: Some(80), ..Default::default() };
         read_match(text).unwrap().matches(&Request::new(&headers, &attributes))
     }
 
@@ -348,19 +311,6 @@ mod tests {
         let more = [&good[..], &[("y", "")][..]].concat();
         assert!(matched(text, &more).is_none());
         assert!(matched(&text.replace("80,", "81,"), &good).is_none());
-    }
-
-    #[test]
-    fn claims_match_by_any_element() {
-        let holds = |headers: &str| path_matches(headers, "/").is_some();
-        assert!(holds(r#"{"headers": {"@request.auth.claims.groups": {"exact": "admin"}}}"#));
-        assert!(holds(r#"{"headers": {"@request.auth.claims[a][b]": {"exact": "c"}}}"#));
-        assert!(holds(r#"{"headers": {"@request.auth.claims.a.b": {}}}"#));
-        assert!(!holds(r#"{"headers": {"@request.auth.claims.none": {}}}"#));
-        assert!(!holds(
-            r#"{"withoutHeaders": {"@request.auth.claims.groups": {"exact": "user"}}}"#
-        ));
-        assert!(holds(r#"{"withoutHeaders": {"@request.auth.claims.none": {"exact": "user"}}}"#));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! compiled into a [`router::Router`] and then asked about each [`request::Request`]; the answer is
 //! a [`decision::Decision`]. Nothing here calls Envoy, knows the time or makes random numbers.
 
+pub mod claim;
 pub mod cors;
 pub mod decision;
 pub mod destination;

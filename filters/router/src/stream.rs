@@ -175,7 +175,7 @@ mod tests {
         stream.on_response_headers();
         let response = [("x-out".to_owned(), b"2".to_vec())];
         assert_eq!(stream.host().response_headers(), response);
-        // A second call of Envoy's, as for an informational response, edits nothing twice.
+        // Applied means done, whatever else Envoy calls.
         stream.on_response_headers();
         assert_eq!(stream.host().response_headers(), response);
     }
