@@ -1,0 +1,159 @@
+//! Comparing what was seen of a request with what its row expects.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::rows::{Expectation, Reply, Request};
+
+/// Headers by name, several values joined with commas.
+pub type Headers = BTreeMap<String, Vec<u8>>;
+
+/// What an implementation did with a request.
+#[derive(Debug)]
+pub struct Observed {
+    /// What became of it
+    pub outcome: Outcome,
+    /// The headers of the response
+    pub response: Headers,
+    /// The name of the route in logs, where that can be seen
+    pub route: Option<String>,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It arrived at this cluster with these headers, pseudo-headers included.
+    Forwarded {
+        /// The cluster
+        cluster: String,
+        /// The headers
+        headers: Headers,
+    },
+    /// It was answered.
+    Replied {
+        /// The status
+        status: u16,
+        /// The body
+        body: Vec<u8>,
+    },
+}
+
+/// What is said of headers that a row does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strictness {
+    /// They are as they were.
+    Filter,
+    /// Nothing, since Envoy has some of its own.
+    Envoy,
+}
+
+/// Sums up header pairs.
+pub fn lines(pairs: impl IntoIterator<Item = (String, Vec<u8>)>) -> Headers {
+    let mut headers = Headers::new();
+    for (name, value) in pairs {
+        headers
+            .entry(name.to_ascii_lowercase())
+            .and_modify(|joined| *joined = [&**joined, b",", &value].concat())
+            .or_insert(value);
+    }
+    headers
+}
+
+impl Request {
+    /// What is not as expected; empty if all is.
+    pub fn differences(&self, observed: &Observed, strictness: Strictness) -> Vec<String> {
+        let mut differences = Differences { strictness, found: Vec::new() };
+        match (&self.expect, &observed.outcome) {
+            (
+                Expectation::Forward { cluster, path, host, headers, response_headers, route },
+                Outcome::Forwarded { cluster: chosen, headers: received },
+            ) => {
+                differences.text("cluster", cluster, chosen);
+                differences.route(route.as_deref(), observed);
+                let mut sent = lines(self.pairs());
+                let original = path.as_ref().map(|_| self.path.clone().into_bytes());
+                // What a rewrite of the path says of itself.
+                sent.extend(
+                    original.map(|original| ("x-envoy-original-path".to_owned(), original)),
+                );
+                sent.extend(path.clone().map(|path| (":path".to_owned(), path.into_bytes())));
+                sent.extend(host.clone().map(|host| (":authority".to_owned(), host.into_bytes())));
+                differences.headers(&sent, headers, received);
+                let upstream = lines(bytes(&self.upstream_headers));
+                differences.headers(&upstream, response_headers, &observed.response);
+            }
+            (Expectation::Reply(reply), Outcome::Replied { status, body }) => {
+                let Reply { headers, route, .. } = reply;
+                differences.text("status", &reply.status.to_string(), &status.to_string());
+                differences.bytes("body", Some(&reply.body), Some(body));
+                differences.route(route.as_deref(), observed);
+                differences.headers(&Headers::new(), headers, &observed.response);
+            }
+            (expected, outcome) => {
+                differences.found.push(format!("expected {expected:?}, got {outcome:?}"));
+            }
+        }
+        differences.found
+    }
+
+    /// How a failure names it.
+    pub fn title(&self) -> String {
+        let Self { method, scheme, host, path, headers, .. } = self;
+        format!("{method} {scheme}://{host}{path} {headers:?}")
+    }
+}
+
+struct Differences {
+    strictness: Strictness,
+    found: Vec<String>,
+}
+
+impl Differences {
+    fn text(&mut self, what: &str, expected: &str, got: &str) {
+        self.bytes(what, Some(expected.as_bytes()), Some(got.as_bytes()));
+    }
+
+    fn route(&mut self, expected: Option<&str>, observed: &Observed) {
+        if let (Some(expected), Some(got)) = (expected, &observed.route) {
+            self.text("route", expected, got);
+        }
+    }
+
+    /// Compares all headers: the named ones with what is expected, the others with what was there.
+    fn headers(
+        &mut self,
+        before: &Headers,
+        expected: &BTreeMap<String, Option<String>>,
+        got: &Headers,
+    ) {
+        // Envoy changes headers of its own, but these are the policy's.
+        let is_certain = |name: &str| {
+            self.strictness == Strictness::Filter
+                || matches!(name, ":authority" | ":path" | "x-envoy-original-path")
+        };
+        let others = before.keys().chain(got.keys()).filter(|name| is_certain(name));
+        let names: BTreeSet<String> = others.chain(expected.keys()).cloned().collect();
+        for name in names {
+            let wanted = match expected.get(&name) {
+                Some(value) => value.as_deref().map(str::as_bytes),
+                None => before.get(&name).map(Vec::as_slice),
+            };
+            self.bytes(&name, wanted, got.get(&name).map(Vec::as_slice));
+        }
+    }
+
+    fn bytes(&mut self, what: &str, expected: Option<&[u8]>, got: Option<&[u8]>) {
+        if expected != got {
+            let shown = |value: Option<&[u8]>| {
+                value.map_or("none".to_owned(), |value| {
+                    format!("{:?}", String::from_utf8_lossy(value))
+                })
+            };
+            self.found.push(format!("{what}: expected {}, got {}", shown(expected), shown(got)));
+        }
+    }
+}
+
+/// Pairs of texts as pairs of a name and bytes.
+pub(crate) fn bytes(pairs: &[(String, String)]) -> impl Iterator<Item = (String, Vec<u8>)> {
+    pairs.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes()))
+}

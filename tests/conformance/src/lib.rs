@@ -1,0 +1,81 @@
+//! What Sluice has to do, as tables: `cases/*.json` say what becomes of requests, `rejections/*.json`
+//! what is wrong with configurations.
+//!
+//! The rows run through the policy crate natively and as WebAssembly, and through the filter with a
+//! host that is not Envoy. [`cases`] is for whoever runs them through one more implementation. See
+//! `README.md` for the fields of a row.
+
+mod check;
+mod policy;
+mod rejection;
+mod rows;
+mod shares;
+
+pub use check::{Headers, Observed, Outcome, Strictness, lines};
+pub use policy::{Attributes, Seeded, check as check_by_policy};
+pub use rejection::{Findings, Rejection, check as check_rejection};
+pub use rows::{Case, Distribution, Expectation, Node, Reply, Request};
+pub use shares::Counts;
+
+use serde::de::DeserializeOwned;
+
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// The rows of one file.
+#[derive(Debug)]
+pub struct Table<T> {
+    /// The file's name without `.json`
+    pub topic: &'static str,
+    /// Its rows, in order
+    pub rows: Vec<T>,
+}
+
+/// All rows about requests.
+///
+/// # Panics
+/// When a row has an unknown field or asserts nothing.
+pub fn cases() -> Vec<Table<Case>> {
+    let tables: Vec<Table<Case>> = CASES.iter().map(|(topic, text)| read(topic, text)).collect();
+    tables.iter().flat_map(|table| &table.rows).for_each(Case::validate);
+    tables
+}
+
+/// All rows about configurations.
+///
+/// # Panics
+/// When a row has an unknown field or asserts nothing.
+pub fn rejections() -> Vec<Table<Rejection>> {
+    REJECTIONS.iter().map(|(topic, text)| read(topic, text)).collect()
+}
+
+/// One row about requests.
+///
+/// # Panics
+/// When there is none, or it asserts nothing.
+pub fn case(topic: &str, id: &str) -> Case {
+    let case = pick(CASES, topic, |row: &Case| row.id == id);
+    case.validate();
+    case
+}
+
+/// One row about a configuration.
+///
+/// # Panics
+/// When there is none.
+pub fn rejection(topic: &str, id: &str) -> Rejection {
+    pick(REJECTIONS, topic, |row: &Rejection| row.id == id)
+}
+
+fn pick<T: DeserializeOwned>(
+    files: &[(&'static str, &str)],
+    topic: &str,
+    is_wanted: impl Fn(&T) -> bool,
+) -> T {
+    let (topic, text) = files.iter().find(|(known, _)| *known == topic).expect("a file");
+    read(topic, text).rows.into_iter().find(is_wanted).expect("a row")
+}
+
+fn read<T: DeserializeOwned>(topic: &'static str, text: &str) -> Table<T> {
+    let rows = serde_json::from_str(text).unwrap_or_else(|error| panic!("{topic}.json: {error}"));
+    Table { topic, rows }
+}

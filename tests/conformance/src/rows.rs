@@ -1,0 +1,259 @@
+//! Rows about requests, as they are written.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// A configuration and what becomes of requests under it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Case {
+    /// Unique in its file, the start of the test's name
+    pub id: String,
+    /// The rest of the test's name
+    pub name: String,
+    /// Who says that it has to be so
+    pub source: String,
+    /// Why, where that is not plain
+    pub note: Option<String>,
+    /// Why it cannot run through an Envoy, if so
+    pub envoy: Option<String>,
+    /// What Envoy knows about its workload: `NAMESPACE` and `LABELS`
+    #[serde(default)]
+    pub node: Node,
+    /// The configuration of the router
+    pub config: Box<RawValue>,
+    /// Requests with what becomes of them
+    #[serde(default)]
+    pub requests: Vec<Request>,
+    /// Where many requests go, in place of `requests`
+    pub distribution: Option<Distribution>,
+}
+
+/// The node metadata of Envoy's bootstrap.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "UPPERCASE")]
+pub struct Node {
+    /// The namespace of the workload
+    pub namespace: Option<String>,
+    /// The labels of the workload
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A request and what becomes of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// GET if absent
+    #[serde(default = "get")]
+    pub method: String,
+    /// `/` if absent
+    #[serde(default = "slash")]
+    pub path: String,
+    /// `example.com` if absent
+    #[serde(default = "example")]
+    pub host: String,
+    /// `http` if absent
+    #[serde(default = "http")]
+    pub scheme: String,
+    /// Names with values
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// The port that the client connected to
+    pub port: Option<u16>,
+    /// The client's address
+    pub source: Option<String>,
+    /// The payload of the client's JWT
+    #[serde(default)]
+    pub claims: Value,
+    /// The random number. Without one, the expectation has to hold for every draw
+    pub draw: Option<u64>,
+    /// Headers of the upstream's response
+    #[serde(default)]
+    pub upstream_headers: Vec<(String, String)>,
+    /// What becomes of it
+    pub expect: Expectation,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "WrittenExpectation")]
+pub enum Expectation {
+    /// It is forwarded.
+    Forward {
+        /// The cluster it goes to
+        cluster: String,
+        /// The path after a rewrite; without one it is the one that was sent
+        path: Option<String>,
+        /// The host, where it changes
+        host: Option<String>,
+        /// Headers that change; `None` for those that are absent
+        headers: BTreeMap<String, Option<String>>,
+        /// Headers of the response that change
+        response_headers: BTreeMap<String, Option<String>>,
+        /// The name of the route in logs
+        route: Option<String>,
+    },
+    /// It is answered.
+    Reply(Reply),
+}
+
+/// An answer of the filter.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status
+    pub status: u16,
+    /// All of its headers
+    pub headers: BTreeMap<String, Option<String>>,
+    /// The body
+    pub body: Vec<u8>,
+    /// The name of the route in logs
+    pub route: Option<String>,
+}
+
+/// Where many requests go.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Distribution {
+    /// How many are sent
+    pub requests: u32,
+    /// Headers of each; `{n}` in a value is its number
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// The share of each cluster; others get none
+    pub shares: BTreeMap<String, f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenExpectation {
+    cluster: Option<String>,
+    path: Option<String>,
+    host: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, Option<String>>,
+    #[serde(default)]
+    response_headers: BTreeMap<String, Option<String>>,
+    status: Option<u16>,
+    location: Option<String>,
+    body: Option<String>,
+    body_bytes: Option<Vec<u8>>,
+    route: Option<String>,
+}
+
+impl TryFrom<WrittenExpectation> for Expectation {
+    type Error = &'static str;
+
+    fn try_from(written: WrittenExpectation) -> Result<Self, &'static str> {
+        let WrittenExpectation { path, host, mut headers, response_headers, route, .. } = written;
+        let has_reply =
+            written.location.is_some() || written.body.is_some() || written.body_bytes.is_some();
+        match (written.cluster, written.status) {
+            (Some(cluster), None) if !has_reply => {
+                Ok(Self::Forward { cluster, path, host, headers, response_headers, route })
+            }
+            (None, Some(status))
+                if path.is_none() && host.is_none() && response_headers.is_empty() =>
+            {
+                let location = written.location.map(|value| ("location".to_owned(), Some(value)));
+                headers.extend(location);
+                let body = match (written.body, written.body_bytes) {
+                    (Some(_), Some(_)) => return Err("expect has both body and bodyBytes"),
+                    (text, None) => text.unwrap_or_default().into_bytes(),
+                    (None, Some(bytes)) => bytes,
+                };
+                Ok(Self::Reply(Reply { status, headers, body, route }))
+            }
+            _ => Err("expect is about a cluster or about a status"),
+        }
+    }
+}
+
+impl Case {
+    /// Asserts that the row asserts something.
+    ///
+    /// # Panics
+    /// When it has neither or both of `requests` and `distribution`.
+    pub fn validate(&self) {
+        assert_ne!(
+            self.requests.is_empty(),
+            self.distribution.is_none(),
+            "{} has neither or both of requests and distribution",
+            self.id
+        );
+    }
+}
+
+impl Distribution {
+    /// The request with this number. It is expected to go to any of the clusters.
+    pub fn request(&self, number: u32) -> Request {
+        let expect = Expectation::Forward {
+            cluster: String::new(),
+            path: None,
+            host: None,
+            headers: BTreeMap::new(),
+            response_headers: BTreeMap::new(),
+            route: None,
+        };
+        let number = number.to_string();
+        let headers = self.headers.iter();
+        let headers =
+            headers.map(|(name, value)| (name.clone(), value.replace("{n}", &number))).collect();
+        Request {
+            method: get(),
+            path: slash(),
+            host: example(),
+            scheme: http(),
+            headers,
+            port: None,
+            source: None,
+            claims: Value::Null,
+            draw: None,
+            upstream_headers: Vec::new(),
+            expect,
+        }
+    }
+}
+
+impl Request {
+    /// All headers as Envoy gives them to a filter: the pseudo-headers first, names in lower case.
+    pub fn pairs(&self) -> Vec<(String, Vec<u8>)> {
+        let pseudo = [
+            (":authority", &self.host),
+            (":path", &self.path),
+            (":method", &self.method),
+            (":scheme", &self.scheme),
+        ];
+        // A CONNECT request has no path.
+        let pseudo = pseudo.into_iter().filter(|(_, value)| !value.is_empty());
+        let mut pairs: Vec<_> =
+            pseudo.map(|(name, value)| (name.to_owned(), value.clone().into_bytes())).collect();
+        let own = self.headers.iter();
+        pairs.extend(
+            own.map(|(name, value)| (name.to_ascii_lowercase(), value.clone().into_bytes())),
+        );
+        if !pairs.iter().any(|(name, _)| name == "x-forwarded-proto") {
+            pairs.push(("x-forwarded-proto".to_owned(), self.scheme.clone().into_bytes()));
+        }
+        pairs
+    }
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+fn slash() -> String {
+    "/".to_owned()
+}
+
+fn example() -> String {
+    "example.com".to_owned()
+}
+
+fn http() -> String {
+    "http".to_owned()
+}
