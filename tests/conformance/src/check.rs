@@ -70,6 +70,8 @@ impl Request {
                 differences.text("cluster", cluster, chosen);
                 differences.route(route.as_deref(), observed);
                 let mut sent = lines(self.pairs());
+                // The router's alone, and it is the cluster above.
+                sent.remove("x-sluice-cluster");
                 let original = path.as_ref().map(|_| self.path.clone().into_bytes());
                 // What a rewrite of the path says of itself.
                 sent.extend(
