@@ -159,3 +159,76 @@ impl Differences {
 pub(crate) fn bytes(pairs: &[(String, String)]) -> impl Iterator<Item = (String, Vec<u8>)> {
     pairs.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(expect: &str) -> Request {
+        let text = format!(r#"{{"path": "/a?b", "headers": [["x", "1"]], "expect": {expect}}}"#);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn forwarded(changes: &[(&str, &str)], response: &[(&str, &str)]) -> Observed {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
+        let mut headers = lines(request(r#"{"cluster": "a"}"#).pairs());
+        headers.extend(changes.iter().map(own));
+        let outcome = Outcome::Forwarded { cluster: "a".to_owned(), headers };
+        Observed { outcome, response: response.iter().map(own).collect(), route: None }
+    }
+
+    #[test]
+    fn what_is_not_named_has_to_stay() {
+        let plain = request(r#"{"cluster": "a"}"#);
+        let differences = |observed: &Observed| plain.differences(observed, Strictness::Filter);
+        assert!(differences(&forwarded(&[], &[])).is_empty());
+        assert_eq!(differences(&forwarded(&[("y", "2")], &[])), [r#"y: expected none, got "2""#]);
+        assert_eq!(differences(&forwarded(&[], &[("y", "2")])), [r#"y: expected none, got "2""#]);
+        assert_eq!(
+            differences(&forwarded(&[(":path", "/c"), ("x", "3")], &[])),
+            [r#":path: expected "/a?b", got "/c""#, r#"x: expected "1", got "3""#]
+        );
+        let by_envoy =
+            plain.differences(&forwarded(&[("x-request-id", "2")], &[]), Strictness::Envoy);
+        assert!(by_envoy.is_empty());
+    }
+
+    #[test]
+    fn what_is_named_has_to_be() {
+        let named = request(
+            r#"{"cluster": "b", "path": "/c", "host": "d", "headers": {"x": null, "y": "2"},
+                "responseHeaders": {"z": "3"}}"#,
+        );
+        let differences = named.differences(&forwarded(&[], &[]), Strictness::Envoy);
+        assert_eq!(
+            differences,
+            [
+                r#"cluster: expected "b", got "a""#,
+                r#":authority: expected "d", got "example.com""#,
+                r#":path: expected "/c", got "/a?b""#,
+                r#"x: expected none, got "1""#,
+                r#"x-envoy-original-path: expected "/a?b", got none"#,
+                r#"y: expected "2", got none"#,
+                r#"z: expected "3", got none"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn an_answer_is_compared_as_a_whole() {
+        let answered = request(r#"{"status": 301, "location": "/n", "body": "b"}"#);
+        let outcome = Outcome::Replied { status: 302, body: b"c".to_vec() };
+        let response = Headers::from([("x".to_owned(), b"1".to_vec())]);
+        let observed = Observed { outcome, response, route: None };
+        assert_eq!(
+            answered.differences(&observed, Strictness::Filter),
+            [
+                r#"status: expected "301", got "302""#,
+                r#"body: expected "b", got "c""#,
+                r#"location: expected "/n", got none"#,
+                r#"x: expected none, got "1""#,
+            ]
+        );
+        assert_eq!(answered.differences(&forwarded(&[], &[]), Strictness::Filter).len(), 1);
+    }
+}

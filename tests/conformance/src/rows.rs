@@ -257,3 +257,46 @@ fn example() -> String {
 fn http() -> String {
     "http".to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(expect: &str) -> Result<Expectation, String> {
+        serde_json::from_str(expect).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_expectation_is_about_a_cluster_or_a_status() {
+        assert!(matches!(read(r#"{"cluster": "a"}"#), Ok(Expectation::Forward { .. })));
+        assert!(matches!(read(r#"{"status": 404}"#), Ok(Expectation::Reply(_))));
+        for nothing_or_both in [
+            "{}",
+            r#"{"path": "/"}"#,
+            r#"{"cluster": "a", "status": 200}"#,
+            r#"{"cluster": "a", "location": "/"}"#,
+            r#"{"cluster": "a", "body": ""}"#,
+            r#"{"status": 200, "path": "/"}"#,
+            r#"{"status": 200, "body": "a", "bodyBytes": [97]}"#,
+            r#"{"status": 200, "responseHeaders": {"a": "b"}}"#,
+        ] {
+            assert!(read(nothing_or_both).is_err(), "{nothing_or_both}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_errors() {
+        assert!(read(r#"{"cluster": "a", "header": {"a": "b"}}"#).is_err());
+        let request = r#"{"paht": "/", "expect": {"cluster": "a"}}"#;
+        assert!(serde_json::from_str::<Request>(request).is_err());
+        let case = r#"{"id": "", "name": "", "source": "", "config": {}, "request": []}"#;
+        assert!(serde_json::from_str::<Case>(case).is_err());
+    }
+
+    #[test]
+    #[should_panic(expected = "X has neither or both of requests and distribution")]
+    fn a_row_without_requests_asserts_nothing() {
+        let case = r#"{"id": "X", "name": "", "source": "", "config": {}}"#;
+        serde_json::from_str::<Case>(case).unwrap().validate();
+    }
+}

@@ -28,3 +28,29 @@ impl Distribution {
         differences
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_standard_deviations_are_allowed() {
+        let text = r#"{"requests": 1000, "shares": {"a": 0.5, "b": 0.5, "c": 0}}"#;
+        let half: Distribution = serde_json::from_str(text).unwrap();
+        let differences = |counts: &[(&str, u32)]| {
+            let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count));
+            half.differences(&counts.collect())
+        };
+        assert!(differences(&[("a", 547), ("b", 453)]).is_empty());
+        assert_eq!(
+            differences(&[("a", 548), ("b", 451), ("c", 1)]),
+            [
+                "a got 548, expected 500 +- 47.4",
+                "b got 451, expected 500 +- 47.4",
+                "c got 1, expected 0 +- 0.0"
+            ]
+        );
+        let strange = differences(&[("a", 500), ("b", 500), ("d", 1)]);
+        assert_eq!(strange, ["d is not among the shares"]);
+    }
+}

@@ -1,0 +1,6 @@
+//! What holds whatever the input, tried on random ones.
+#![cfg(not(target_arch = "wasm32"))]
+
+mod arithmetic;
+mod documents;
+mod requests;

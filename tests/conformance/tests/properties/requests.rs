@@ -1,0 +1,100 @@
+//! The router has an answer to every request.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::TestRunner;
+use sluice_conformance::{Case, Request, Seeded, cases};
+use sluice_policy::header::HeaderOperation;
+use sluice_policy::router::Router;
+
+const CLUSTER: &str = "x-sluice-cluster";
+
+/// Headers as an attacker may send them, and what else is known of the request.
+type Input = (Vec<(String, Vec<u8>)>, Request);
+
+#[test]
+fn every_request_is_either_forwarded_once_or_answered() {
+    let cases: Vec<Case> = cases().into_iter().flat_map(|table| table.rows).collect();
+    let routers: Vec<Router> = cases.iter().map(compile).collect();
+    TestRunner::default()
+        .run(&input(&cases), |(headers, known)| {
+            for router in &routers {
+                assert_total(router, &headers, &known);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn compile(case: &Case) -> Router {
+    Router::from_json(case.config.get().as_bytes(), &case.node).unwrap().0
+}
+
+/// Routes the request and looks at the whole decision.
+pub fn assert_total(router: &Router, headers: &[(String, Vec<u8>)], known: &Request) {
+    let attributes = sluice_conformance::Attributes(known);
+    let request = sluice_policy::request::Request::new(headers, &attributes);
+    let decision = router.route(&request, &mut Seeded::default());
+
+    let to_cluster: Vec<_> = decision.edits.iter().filter(|edit| edit.name == CLUSTER).collect();
+    let sets = to_cluster.iter().filter(|edit| edit.operation == HeaderOperation::Set).count();
+    match &decision.reply {
+        None => {
+            assert_eq!(sets, 1, "{decision:?}");
+            let last = to_cluster.last().unwrap();
+            assert!(last.operation == HeaderOperation::Set && !last.value.is_empty());
+        }
+        Some(reply) => {
+            assert_eq!(sets, 0, "{decision:?}");
+            assert!((200..600).contains(&reply.status), "{decision:?}");
+        }
+    }
+    assert!(!decision.note.is_empty());
+    let edits = decision.response.iter().flat_map(|plan| plan.edits());
+    for edit in edits.chain(decision.edits.iter().cloned()) {
+        let is_pseudo = matches!(edit.name, ":path" | ":authority");
+        assert!(is_pseudo || is_lower_case_token(edit.name), "{edit:?}");
+    }
+}
+
+fn is_lower_case_token(name: &str) -> bool {
+    sluice_policy::header::is_token(name) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+/// Requests like those of the cases, with some of their parts replaced by anything at all.
+fn input(cases: &[Case]) -> impl Strategy<Value = Input> + use<> {
+    let requests: Vec<Request> = cases.iter().flat_map(|case| case.requests.clone()).collect();
+    let mut pairs: Vec<_> = requests.iter().flat_map(Request::pairs).collect();
+    pairs.extend([
+        (CLUSTER.to_owned(), b"secret".to_vec()),
+        ("cookie".to_owned(), b"=;;=\"".to_vec()),
+    ]);
+    let names: Vec<String> = pairs.iter().map(|(name, _)| name.clone()).collect();
+
+    let bytes = || vec(any::<u8>(), 0..40);
+    let header = prop_oneof![
+        4 => select(pairs),
+        2 => (select(names.clone()), bytes()),
+        1 => ("[a-z0-9-]{1,20}".prop_map(|name| name), bytes()),
+        1 => (select(names), "[ -~]{0,40}".prop_map(String::into_bytes)),
+    ];
+    (select(requests), vec(header, 0..8), any::<Option<u16>>(), any::<u8>()).prop_map(
+        |(mut request, more, port, dropped)| {
+            let mut headers = request.pairs();
+            // Perhaps without one of its own, which may be a pseudo-header.
+            if headers.len() > usize::from(dropped) {
+                headers.remove(usize::from(dropped));
+            }
+            for (name, value) in more {
+                // Envoy has one of each pseudo-header.
+                if name.starts_with(':') {
+                    headers.retain(|(known, _)| *known != name);
+                }
+                headers.push((name, value));
+            }
+            request.port = port.or(request.port);
+            (headers, request)
+        },
+    )
+}
