@@ -1,0 +1,236 @@
+//! Every row of `tests/conformance/cases` through `router.wasm` in a real Envoy: one listener for each row, one test with the
+//! row's name. What needs no Envoy is tested there; here is whether Envoy lets the router do what it decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::{Value, json};
+use sluice_conformance::{
+    Case, Counts, Distribution, Expectation, Node, Observed, Outcome, Request, Strictness, cases,
+    lines,
+};
+use sluice_e2e::{
+    Answer, Bootstrap, Client, Connection, Envoy, Listener, Received, Response, Upstream,
+};
+use tokio::runtime::Runtime;
+
+/// Names the request of a row, so that the upstream knows what to answer.
+const TEST_CASE: &str = "x-test-case";
+
+fn main() -> ExitCode {
+    let fleet = Arc::new(Fleet::new());
+    let trials = CASES.iter().map(|(name, case)| {
+        let fleet = Arc::clone(&fleet);
+        Trial::test(trial_name(name, case), move || fleet.check(name, case))
+            .with_ignored_flag(case.envoy.is_some())
+    });
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials.collect());
+    // Before the process ends, so that every Envoy has ended too.
+    drop(fleet);
+    conclusion.exit_code()
+}
+
+/// All rows with the names of their listeners.
+static CASES: LazyLock<Vec<(String, Case)>> = LazyLock::new(|| {
+    let named = |topic: &str, case: Case| (format!("{topic}-{}", case.id), case);
+    let tables = cases().into_iter();
+    tables
+        .flat_map(|table| table.rows.into_iter().map(move |case| named(table.topic, case)))
+        .collect()
+});
+
+fn trial_name(name: &str, case: &Case) -> String {
+    let topic = name.split('-').next().unwrap_or_default();
+    format!("{topic}::{}_{}", case.id.to_lowercase(), case.name)
+}
+
+/// An Envoy for each kind of workload, started when a row first needs it.
+struct Fleet {
+    runtime: Runtime,
+    upstream: Upstream,
+    envoys: Vec<(Node, OnceLock<Envoy>)>,
+}
+
+impl Fleet {
+    fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let upstream = Upstream::answering("upstream", answer);
+        let mut envoys: Vec<(Node, OnceLock<Envoy>)> = Vec::new();
+        for (_, case) in CASES.iter() {
+            if !envoys.iter().any(|(node, _)| *node == case.node) {
+                envoys.push((case.node.clone(), OnceLock::new()));
+            }
+        }
+        Self { runtime, upstream, envoys }
+    }
+
+    fn check(&self, name: &str, case: &Case) -> Result<(), Failed> {
+        let (node, envoy) = self.envoys.iter().find(|(node, _)| *node == case.node).unwrap();
+        let envoy =
+            envoy.get_or_init(|| self.runtime.block_on(Envoy::start(&self.bootstrap(node))));
+        self.runtime.block_on(async {
+            // What depends on a certain draw is for the policy alone.
+            for (number, request) in
+                case.requests.iter().enumerate().filter(|(_, r)| r.draw.is_none())
+            {
+                let client = client(envoy, &listener_name(name, &request.claims), request);
+                let mut connection = client.connect().await;
+                let test_case = format!("{name} {number}");
+                let observed = send(&mut connection, &client, request, Some(&test_case)).await;
+                let differences = visible(request).differences(&observed, Strictness::Envoy);
+                if !differences.is_empty() {
+                    return Err(
+                        format!("{}\n  {}", request.title(), differences.join("\n  ")).into()
+                    );
+                }
+            }
+            match &case.distribution {
+                Some(distribution) => check_shares(envoy, name, distribution).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// A listener for every row about such a workload, and one for each of its tokens.
+    fn bootstrap(&self, node: &Node) -> Bootstrap {
+        let mut clusters = BTreeSet::new();
+        let mut bootstrap = Bootstrap::new()
+            .node_metadata(json!({ "NAMESPACE": node.namespace, "LABELS": node.labels }));
+        for (name, case) in CASES.iter().filter(|(_, case)| case.node == *node) {
+            let claims: BTreeMap<String, &Value> = match case.distribution {
+                Some(_) => BTreeMap::from([(listener_name(name, &Value::Null), &Value::Null)]),
+                None => case
+                    .requests
+                    .iter()
+                    .map(|r| (listener_name(name, &r.claims), &r.claims))
+                    .collect(),
+            };
+            for (listener, claims) in claims {
+                let mut listener =
+                    Listener::new(&listener).plugin_text(case.config.get()).proxy_protocol();
+                if !claims.is_null() {
+                    listener = listener.claims(claims.clone());
+                }
+                bootstrap = bootstrap.listener(listener);
+            }
+            clusters.extend(clusters_of(case));
+        }
+        let upstream = [self.upstream.address()];
+        clusters.iter().fold(bootstrap, |bootstrap, cluster| bootstrap.cluster(cluster, &upstream))
+    }
+}
+
+/// A token is a matter of the listener here, so each of a row's tokens has one.
+fn listener_name(name: &str, claims: &Value) -> String {
+    if claims.is_null() { name.to_owned() } else { format!("{name} {claims}") }
+}
+
+fn clusters_of(case: &Case) -> Vec<String> {
+    let expected = case.requests.iter().filter_map(|request| match &request.expect {
+        Expectation::Forward { cluster, .. } => Some(cluster.clone()),
+        Expectation::Reply(_) => None,
+    });
+    let shares =
+        case.distribution.iter().flat_map(|distribution| distribution.shares.keys().cloned());
+    expected.chain(shares).collect()
+}
+
+/// Echoes, with the headers that the row gives to the upstream.
+fn answer(received: &Received) -> Answer {
+    let find = || {
+        let name = received.header(TEST_CASE).pop()?;
+        let (name, number) = name.split_once(' ')?;
+        let (_, case) = CASES.iter().find(|(known, _)| known == name)?;
+        case.requests.get(number.parse::<usize>().ok()?)
+    };
+    let headers = find().map_or(&[][..], |request| &request.upstream_headers);
+    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    Answer { headers, ..Answer::default() }
+}
+
+fn client(envoy: &Envoy, listener: &str, request: &Request) -> Client {
+    let client = envoy.listener(listener);
+    request.port.map_or(client.clone(), |port| client.destination_port(port))
+}
+
+async fn send(
+    connection: &mut Connection,
+    client: &Client,
+    request: &Request,
+    test_case: Option<&str>,
+) -> Observed {
+    let method = request.method.parse().unwrap();
+    let mut sent = client.request(method, &request.path).host(&request.host);
+    for (name, value) in &request.headers {
+        sent = sent.header(name, value);
+    }
+    if request.scheme != "http" {
+        // By which Envoy knows that a proxy in front of it has ended TLS.
+        sent = sent.header("x-forwarded-proto", &request.scheme);
+    }
+    if let Some(test_case) = test_case {
+        sent = sent.header(TEST_CASE, test_case);
+    }
+    observed(connection.send(sent).await)
+}
+
+fn observed(response: Response) -> Observed {
+    let outcome = match response.cluster() {
+        Some(cluster) => Outcome::Forwarded { cluster, headers: received(&response) },
+        None => Outcome::Replied { status: response.status, body: response.body.to_vec() },
+    };
+    let headers = response.headers.iter();
+    let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+    Observed { outcome, response: lines(headers), route: None }
+}
+
+/// The request as the upstream got it, by its echo.
+fn received(response: &Response) -> sluice_conformance::Headers {
+    let echo = response.json();
+    let headers: Vec<(String, String)> = serde_json::from_value(echo["headers"].clone()).unwrap();
+    let path = (":path".to_owned(), echo["path"].as_str().unwrap().to_owned());
+    let headers = headers.into_iter().map(|(name, value)| match name.as_str() {
+        "host" => (":authority".to_owned(), value),
+        _ => (name, value),
+    });
+    lines(headers.chain([path]).map(|(name, value)| (name, value.into_bytes())))
+}
+
+/// The request with what can be seen of its expectation: Envoy's router takes the headers away by which it is told about
+/// timeouts and retries.
+fn visible(request: &Request) -> Request {
+    let mut request = request.clone();
+    if let Expectation::Forward { headers, .. } = &mut request.expect {
+        headers.retain(|name, _| !name.starts_with("x-envoy-"));
+    }
+    request
+}
+
+/// Draws twice if need be: a fair split is off by three standard deviations once in 370 counts.
+async fn check_shares(
+    envoy: &Envoy,
+    name: &str,
+    distribution: &Distribution,
+) -> Result<(), Failed> {
+    let client = envoy.listener(name);
+    let mut connection = client.connect().await;
+    let mut differences = Vec::new();
+    for _ in 0..2 {
+        let mut counts = Counts::new();
+        for number in 0..distribution.requests {
+            let request = distribution.request(number);
+            let observed = send(&mut connection, &client, &request, None).await;
+            let Outcome::Forwarded { cluster, .. } = observed.outcome else {
+                return Err(format!("request {number} was not forwarded: {observed:?}").into());
+            };
+            *counts.entry(cluster).or_default() += 1;
+        }
+        differences = distribution.differences(&counts);
+        if differences.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(format!("twice in a row: {}", differences.join("\n")).into())
+}
