@@ -1,6 +1,6 @@
 //! The client in front of Envoy.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
@@ -19,6 +19,7 @@ pub struct Client {
     address: SocketAddr,
     http2: bool,
     destination_port: Option<u16>,
+    source_address: Option<Ipv4Addr>,
 }
 
 /// A request under construction: GET, host `example.com`, no other header.
@@ -56,7 +57,7 @@ pub struct Response {
 impl Client {
     /// A client of the listener at `address`, with HTTP/1.1.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, http2: false, destination_port: None }
+        Self { address, http2: false, destination_port: None, source_address: None }
     }
 
     /// The same listener by HTTP/2 without TLS.
@@ -68,6 +69,11 @@ impl Client {
     /// [`proxy_protocol`](crate::Listener::proxy_protocol).
     pub fn destination_port(self, port: u16) -> Self {
         Self { destination_port: Some(port), ..self }
+    }
+
+    /// Says in a PROXY protocol line that the connection came from `address`, with the same demand on the listener.
+    pub fn source_address(self, address: Ipv4Addr) -> Self {
+        Self { source_address: Some(address), ..self }
     }
 
     /// Where the listener is.
@@ -96,8 +102,10 @@ impl Client {
     pub async fn connect(&self) -> Connection {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        if let Some(port) = self.destination_port {
-            let line = format!("PROXY TCP4 127.0.0.1 127.0.0.1 40000 {port}\r\n");
+        if self.destination_port.is_some() || self.source_address.is_some() {
+            let port = self.destination_port.unwrap_or(self.address.port());
+            let source = self.source_address.unwrap_or(Ipv4Addr::LOCALHOST);
+            let line = format!("PROXY TCP4 {source} 127.0.0.1 40000 {port}\r\n");
             stream.write_all(line.as_bytes()).await.unwrap();
         }
         let stream = TokioIo::new(stream);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -50,26 +51,41 @@ fn trial_name(name: &str, case: &Case) -> String {
 struct Fleet {
     runtime: Runtime,
     upstream: Upstream,
-    envoys: Vec<(Node, OnceLock<Envoy>)>,
+    stations: Vec<Station>,
+}
+
+struct Station {
+    node: Node,
+    envoy: OnceLock<Envoy>,
+    was_started: AtomicBool,
 }
 
 impl Fleet {
     fn new() -> Self {
         let runtime = Runtime::new().unwrap();
         let upstream = Upstream::answering("upstream", answer);
-        let mut envoys: Vec<(Node, OnceLock<Envoy>)> = Vec::new();
+        let mut stations: Vec<Station> = Vec::new();
         for (_, case) in CASES.iter() {
-            if !envoys.iter().any(|(node, _)| *node == case.node) {
-                envoys.push((case.node.clone(), OnceLock::new()));
+            if !stations.iter().any(|station| station.node == case.node) {
+                let (envoy, was_started) = (OnceLock::new(), AtomicBool::new(false));
+                stations.push(Station { node: case.node.clone(), envoy, was_started });
             }
         }
-        Self { runtime, upstream, envoys }
+        Self { runtime, upstream, stations }
+    }
+
+    fn envoy(&self, node: &Node) -> &Envoy {
+        let station = self.stations.iter().find(|station| station.node == *node).unwrap();
+        station.envoy.get_or_init(|| {
+            let is_first = !station.was_started.swap(true, Ordering::Relaxed);
+            // One reason is enough, and waiting for each row in turn takes long.
+            assert!(is_first, "Envoy did not start, an earlier failure says why");
+            self.runtime.block_on(Envoy::start(&self.bootstrap(node)))
+        })
     }
 
     fn check(&self, name: &str, case: &Case) -> Result<(), Failed> {
-        let (node, envoy) = self.envoys.iter().find(|(node, _)| *node == case.node).unwrap();
-        let envoy =
-            envoy.get_or_init(|| self.runtime.block_on(Envoy::start(&self.bootstrap(node))));
+        let envoy = self.envoy(&case.node);
         self.runtime.block_on(async {
             // What depends on a certain draw is for the policy alone.
             for (number, request) in
@@ -151,8 +167,14 @@ fn answer(received: &Received) -> Answer {
 }
 
 fn client(envoy: &Envoy, listener: &str, request: &Request) -> Client {
-    let client = envoy.listener(listener);
-    request.port.map_or(client.clone(), |port| client.destination_port(port))
+    let mut client = envoy.listener(listener);
+    if let Some(port) = request.port {
+        client = client.destination_port(port);
+    }
+    if let Some(source) = &request.source {
+        client = client.source_address(source.parse().unwrap());
+    }
+    client
 }
 
 async fn send(
