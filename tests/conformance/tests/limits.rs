@@ -1,0 +1,55 @@
+//! Sizes that would not look good in a table, natively and as WebAssembly.
+
+use sluice_policy::proxy::NoMetadata;
+use sluice_policy::router::Router;
+
+fn notices(document: &str) -> Vec<String> {
+    let (_, notices) = Router::from_json(document.as_bytes(), &NoMetadata).unwrap();
+    notices.iter().map(ToString::to_string).collect()
+}
+
+fn errors(document: &str) -> String {
+    Router::from_json(document.as_bytes(), &NoMetadata).unwrap_err().to_string()
+}
+
+/// A document whose response has a body of so many bytes.
+fn body(bytes: usize) -> String {
+    let text = "x".repeat(bytes);
+    let route =
+        format!(r#"{{"directResponse": {{"status": 200, "body": {{"string": "{text}"}}}}}}"#);
+    format!(r#"{{"virtualServices": [{{"hosts": ["example.com"], "http": [{route}]}}]}}"#)
+}
+
+/// Source: istio pkg/config/validation, validateHTTPDirectResponse
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+#[cfg_attr(not(target_arch = "wasm32"), test)]
+fn bodies_are_remarked_upon_from_100_kib_and_refused_above_1_mib() {
+    const PATH: &str = "virtualServices[0].http[0].directResponse.body";
+    assert!(notices(&body(100 << 10)).is_empty());
+    let large = format!("{PATH}: has 102401 bytes, which every worker keeps in memory");
+    assert_eq!(notices(&body((100 << 10) + 1)), [large]);
+    assert_eq!(notices(&body(1 << 20)).len(), 1);
+    assert_eq!(
+        errors(&body((1 << 20) + 1)),
+        format!("{PATH}: has 1048577 bytes, at most 1048576 are allowed")
+    );
+}
+
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+#[cfg_attr(not(target_arch = "wasm32"), test)]
+fn a_document_that_is_nested_too_deeply_is_refused() {
+    for (open, close) in [("[", "]"), (r#"{"virtualServices":"#, "}")] {
+        let document = format!("{}0{}", open.repeat(100_000), close.repeat(100_000));
+        assert!(errors(&document).contains("recursion limit exceeded"));
+    }
+}
+
+/// A pattern may be short and yet need more memory than a module has.
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+#[cfg_attr(not(target_arch = "wasm32"), test)]
+fn a_pattern_that_needs_too_much_memory_is_refused() {
+    let route = r#"{"match": [{"uri": {"regex": "((a{100}){100}){100}"}}], "directResponse": {"status": 200}}"#;
+    let document = format!(r#"{{"virtualServices": [{{"hosts": ["a.com"], "http": [{route}]}}]}}"#);
+    let errors = errors(&document);
+    assert!(errors.starts_with("virtualServices[0].http[0].match[0].uri.regex: "), "{errors}");
+}
