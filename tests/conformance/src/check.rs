@@ -90,8 +90,16 @@ impl Request {
                 differences.route(route.as_deref(), observed);
                 differences.headers(&Headers::new(), headers, &observed.response);
             }
-            (expected, outcome) => {
-                differences.found.push(format!("expected {expected:?}, got {outcome:?}"));
+            (Expectation::Forward { cluster, .. }, Outcome::Replied { status, body }) => {
+                let body = String::from_utf8_lossy(body);
+                differences
+                    .found
+                    .push(format!("expected at {cluster:?}, answered with {status} {body:?}"));
+            }
+            (Expectation::Reply(reply), Outcome::Forwarded { cluster, .. }) => {
+                differences
+                    .found
+                    .push(format!("expected to be {}, forwarded to {cluster:?}", reply.status));
             }
         }
         differences.found
@@ -229,6 +237,13 @@ mod tests {
                 r#"x: expected none, got "1""#,
             ]
         );
-        assert_eq!(answered.differences(&forwarded(&[], &[]), Strictness::Filter).len(), 1);
+        assert_eq!(
+            answered.differences(&forwarded(&[], &[]), Strictness::Filter),
+            [r#"expected to be 301, forwarded to "a""#]
+        );
+        assert_eq!(
+            request(r#"{"cluster": "a"}"#).differences(&observed, Strictness::Filter),
+            [r#"expected at "a", answered with 302 "c""#]
+        );
     }
 }
