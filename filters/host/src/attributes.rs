@@ -21,7 +21,9 @@ impl<H: HttpHost> Attributes for StreamAttributes<'_, H> {
 
     fn source_address(&self) -> Option<Vec<u8>> {
         let address = self.0.property(&["source", "address"])?;
-        Some(without_port(&address).to_vec())
+        let host = without_port(&address);
+        let bare = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
+        Some(bare.unwrap_or(host).to_vec())
     }
 
     fn claim(&self, path: &[String]) -> Vec<Vec<u8>> {
@@ -95,7 +97,7 @@ mod tests {
             .with_property(&["source", "address"], "[::1]:5555");
         let attributes = StreamAttributes(&host);
         assert_eq!(attributes.destination_port(), Some(8080));
-        assert_eq!(attributes.source_address().as_deref(), Some(&b"[::1]"[..]));
+        assert_eq!(attributes.source_address().as_deref(), Some(&b"::1"[..]));
         let nothing = FakeHost::default();
         assert_eq!(StreamAttributes(&nothing).destination_port(), None);
         let odd = FakeHost::default().with_property(&["destination", "port"], "x");

@@ -25,14 +25,15 @@ impl ClaimCondition {
     }
 }
 
+/// Whether a header condition of this name is on a claim.
+pub fn is_claim(name: &str) -> bool {
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
 /// The members that lead to a claim, from `@request.auth.claims.a.b` or
 /// `@request.auth.claims[a][b]`; the latter form allows dots in names.
 pub fn path_of(name: &str) -> Option<Vec<String>> {
-    let start = name.get(..PREFIX.len())?;
     let rest = name.get(PREFIX.len()..)?;
-    if !start.eq_ignore_ascii_case(PREFIX) {
-        return None;
-    }
     let bracketed = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let parts: Vec<String> = match (rest.strip_prefix('.'), bracketed) {
         (Some(dotted), _) => dotted.split('.').map(str::to_owned).collect(),

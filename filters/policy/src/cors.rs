@@ -40,8 +40,11 @@ impl Cors {
     pub fn read(node: &Node<'_>) -> Option<Self> {
         let mut object = node.object()?;
         let mut cors = Self::default();
-        for node in object.list("allowOrigin") {
-            node.notice("allowOrigin is deprecated, use allowOrigins");
+        let deprecated = object.field("allowOrigin");
+        if let Some(node) = &deprecated {
+            node.notice("is deprecated, use allowOrigins");
+        }
+        for node in deprecated.map_or(Vec::new(), |node| node.elements()) {
             cors.origins.extend(node.string().map(|o| StringMatch::Exact(o.as_bytes().into())));
         }
         for node in object.list("allowOrigins") {

@@ -59,15 +59,16 @@ impl Default for ClusterTemplate {
 }
 
 impl ClusterTemplate {
-    /// Reads a pattern.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let text = node.string()?;
-        match parse(text) {
-            Ok(parts) => Some(Self(parts)),
-            Err(reason) => {
+    /// Reads a pattern. After an error it is one that asks nothing of destinations, so that they are
+    /// not refused for it as well.
+    pub fn read(node: &Node<'_>) -> Self {
+        match node.string().map(parse) {
+            Some(Ok(parts)) => Self(parts),
+            Some(Err(reason)) => {
                 node.invalid(reason);
-                None
+                Self(Vec::new())
             }
+            None => Self(Vec::new()),
         }
     }
 

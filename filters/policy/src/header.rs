@@ -81,20 +81,20 @@ pub const CLUSTER: &str = "x-sluice-cluster";
 /// Reads a header name into lower case: one or more token characters (RFC 9110, section 5.6.2),
 /// or one of `pseudo`, with `host` read as `:authority`.
 pub fn check_name(node: &Node<'_>, name: &str, pseudo: &[&str]) -> Option<String> {
-    let name = name.to_ascii_lowercase();
-    let name = if name == "host" { ":authority".to_owned() } else { name };
-    if pseudo.contains(&name.as_str()) {
-        return Some(name);
+    let lower = name.to_ascii_lowercase();
+    let lower = if lower == "host" { ":authority".to_owned() } else { lower };
+    if pseudo.contains(&lower.as_str()) {
+        return Some(lower);
     }
-    if name.starts_with(':') {
-        node.error("is a pseudo-header that cannot be used here");
+    if lower.starts_with(':') {
+        node.error(format_args!("{name:?} is a pseudo-header that cannot be used here"));
         return None;
     }
-    if !is_token(&name) {
+    if !is_token(&lower) {
         node.error(format_args!("{name:?} is not a header name"));
         return None;
     }
-    Some(name)
+    Some(lower)
 }
 
 /// Whether `text` is a token of RFC 9110, as header names and methods are.

@@ -7,6 +7,7 @@
 
 use crate::header::{FixedEdit, HeaderEdit, HeaderOperation, OWN_PREFIX, check_name};
 use crate::node::{Node, Object};
+use crate::rewrite::read_authority;
 
 /// The operations of one level.
 #[derive(Clone, Debug, Default)]
@@ -95,16 +96,22 @@ fn read_ops(headers: &mut Object<'_>, field: &'static str, message: Message) -> 
 
 /// Names with their values, sorted by name.
 fn read_values(node: &Node<'_>, message: Message) -> Vec<(String, Box<[u8]>)> {
-    let mut values = Vec::new();
+    let mut values: Vec<(String, Box<[u8]>)> = Vec::new();
     for (name, node) in node.entries() {
         let name = match message {
             // The name Host, in any spelling, is a rewrite of the authority.
             Message::Request if is_authority(name) => Some(":authority".to_owned()),
             _ => read_name(&node, name),
         };
-        let value = read_header_value(&node);
-        if let (Some(name), Some(value)) = (name, value) {
-            let place = values.partition_point(|(known, _)| *known <= name);
+        let value = match name.as_deref() {
+            Some(":authority") => read_authority(&node),
+            _ => read_header_value(&node),
+        };
+        let (Some(name), Some(value)) = (name, value) else { continue };
+        let place = values.partition_point(|(known, _)| *known < name);
+        if values.get(place).is_some_and(|(known, _)| *known == name) {
+            node.error("is given twice, in another spelling");
+        } else {
             values.insert(place, (name, value));
         }
     }
@@ -117,12 +124,12 @@ fn read_name(node: &Node<'_>, name: &str) -> Option<String> {
         node.error(format_args!("{name:?} cannot be changed here"));
         return None;
     }
-    let name = check_name(node, name, &[])?;
-    if name.starts_with(OWN_PREFIX) {
+    let lower = check_name(node, name, &[])?;
+    if lower.starts_with(OWN_PREFIX) {
         node.error(format_args!("{name:?} is one of Sluice's own headers"));
         return None;
     }
-    Some(name)
+    Some(lower)
 }
 
 fn is_authority(name: &str) -> bool {
@@ -191,7 +198,7 @@ mod tests {
         assert_eq!(
             read_text(text).unwrap_err(),
             "request.set[\"\"]: \"\" is not a header name\n\
-             request.set[\":path\"]: is a pseudo-header that cannot be used here\n\
+             request.set[\":path\"]: \":path\" is a pseudo-header that cannot be used here\n\
              request.set.x-sluice-cluster: \"x-sluice-cluster\" is one of Sluice's own headers\n\
              request.add.a: \"abc%123\" has a single %, write %%\n\
              request.add.b: \"%START_TIME%\" has a %COMMAND%, which a filter cannot evaluate; \

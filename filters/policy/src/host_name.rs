@@ -77,8 +77,9 @@ pub fn is_short(name: &str) -> bool {
 /// them to a virtual host: `reviews.default.svc.cluster.local` is also `reviews.default.svc`,
 /// `reviews.default` and, for clients of the same namespace, `reviews`. Empty for other names.
 pub fn aliases(full_name: &str, namespace: Option<&str>) -> Vec<String> {
-    let Some(service) = full_name.strip_suffix(CLUSTER_DOMAIN).and_then(|s| s.strip_suffix('.'))
-    else {
+    let service = full_name.strip_suffix(CLUSTER_DOMAIN).and_then(|s| s.strip_suffix('.'));
+    // A wildcard is no service: without the domain it would stand for names outside of it too.
+    let Some(service) = service.filter(|service| !service.contains('*')) else {
         return Vec::new();
     };
     let mut aliases = vec![format!("{service}.svc"), service.to_owned()];
@@ -137,6 +138,9 @@ mod tests {
         assert_eq!(aliases(full, Some("prod")), ["reviews.prod.svc", "reviews.prod", "reviews"]);
         assert_eq!(aliases(full, Some("test")), ["reviews.prod.svc", "reviews.prod"]);
         assert!(aliases("example.com", Some("prod")).is_empty());
+        for wildcard in ["*.prod.svc.cluster.local", "*-v1.prod.svc.cluster.local"] {
+            assert!(aliases(wildcard, Some("prod")).is_empty(), "{wildcard}");
+        }
     }
 
     #[test]

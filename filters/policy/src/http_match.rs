@@ -110,15 +110,19 @@ impl HttpMatch {
             } else {
                 string_match::read_value_match(&node)
             };
-            if let Some(path) = claim::path_of(name) {
+            if claim::is_claim(name) {
+                let path = claim::path_of(name);
+                if path.is_none() {
+                    node.error(format_args!(
+                        "{name:?} is not a claim, write @request.auth.claims.NAME"
+                    ));
+                }
                 if !scope.is_for_gateway {
                     node.error("is for virtual services of a gateway, set gateways");
                 }
-                self.claims.extend(condition.map(|condition| ClaimCondition {
-                    path,
-                    condition,
-                    is_inverted,
-                }));
+                if let (Some(path), Some(condition)) = (path, condition) {
+                    self.claims.push(ClaimCondition { path, condition, is_inverted });
+                }
                 continue;
             }
             let pseudo = [":method", ":scheme", ":authority", ":path"];
@@ -340,7 +344,7 @@ mod tests {
             read_match(text).unwrap_err(),
             "uri: has none of exact, prefix and regex\n\
              headers.a: null is not an object\n\
-             headers[\":status\"]: is a pseudo-header that cannot be used here\n\
+             headers[\":status\"]: \":status\" is a pseudo-header that cannot be used here\n\
              headers.b.regex: \"*\" is not a regular expression: repetition operator missing expression\n\
              port: 70000 is not in 1..=65535\n\
              gateways: needs proxy.gateways, the gateways that this proxy serves (mesh for a sidecar)\n\

@@ -17,6 +17,9 @@ use crate::rewrite::Rewrite;
 use crate::split::{Choice, InvalidSplit, Split};
 use crate::timeouts;
 
+/// Why a route or a destination with more than one new authority is refused.
+const TWO_AUTHORITIES: &str = "sets the authority more than once";
+
 /// A route, compiled.
 #[derive(Debug)]
 pub struct HttpRoute {
@@ -156,7 +159,7 @@ fn read_for_other_filters(object: &mut Object<'_>, naming: &Naming) {
 fn check_authority(object: &Object<'_>, rewrite: &Rewrite, headers: &Headers) {
     let is_rewritten = rewrite.authority.is_some() && headers.request.authority.is_some();
     if is_rewritten || headers.request.has_two_authorities {
-        object.node.error("sets the authority more than once");
+        object.node.error(TWO_AUTHORITIES);
     }
 }
 
@@ -176,9 +179,7 @@ fn read_action(
     fixed: &[FixedEdit],
 ) -> Option<Action> {
     let node = object.node;
-    let route = object
-        .field("route")
-        .filter(|node| !matches!(node.json, crate::json::Json::Array(values) if values.is_empty()));
+    let route = object.field("route").filter(|node| !node.is_empty_list());
     let redirect = object.field("redirect");
     let response = object.field("directResponse");
     let (fault, rewrite_given) = (object.field("fault"), object.field("rewrite"));
@@ -261,6 +262,9 @@ fn read_weighted(node: &Node<'_>, naming: &Naming) -> Option<WeightedDestination
     let weight = object.field("weight").map_or(Some(0), |node| read_weight(&node));
     let headers =
         object.field("headers").map_or(Some(Headers::default()), |n| header_ops::read(&n));
+    if headers.as_ref().is_some_and(|headers| headers.request.has_two_authorities) {
+        node.error(TWO_AUTHORITIES);
+    }
     let destination = destination.and_then(|node| destination::read(&node, naming));
     Some(WeightedDestination { destination: destination?, weight: weight?, headers: headers? })
 }
@@ -300,10 +304,13 @@ fn target(
 
 /// With a single destination Istio lets its `set` win over the route's, here the route's wins.
 fn notice_shadowed_headers(node: &Node<'_>, route: &Headers, own: &Headers) {
-    let pairs = [(&route.request, &own.request), (&route.response, &own.response)];
-    for (route, own) in pairs {
+    let pairs =
+        [("request", &route.request, &own.request), ("response", &route.response, &own.response)];
+    for (message, route, own) in pairs {
         for name in own.names_set().filter(|name| route.names_set().any(|other| other == *name)) {
-            let text = format!("sets {name}, which the route sets too; the route's value is sent");
+            let text = format!(
+                "sets the {message} header {name}, which the route sets too; the route's value is sent"
+            );
             node.notice(text);
         }
     }

@@ -55,6 +55,11 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Whether it is an array without elements.
+    pub fn is_empty_list(&self) -> bool {
+        matches!(self.json, Json::Array(values) if values.is_empty())
+    }
+
     /// The elements of an array; an error and nothing for anything else.
     pub fn elements(&self) -> Vec<Node<'a>> {
         let Json::Array(values) = self.json else {
@@ -198,7 +203,7 @@ impl<'a> Object<'a> {
     /// The elements of the list field `name`; an error when it is absent or empty.
     pub fn required_list(&mut self, name: &'static str) -> Vec<Node<'a>> {
         let Some(node) = self.required(name) else { return Vec::new() };
-        if matches!(node.json, Json::Array(values) if values.is_empty()) {
+        if node.is_empty_list() {
             node.error("is empty");
         }
         node.elements()

@@ -75,6 +75,16 @@ pub enum InvalidPattern {
     Syntax(String),
 }
 
+impl InvalidPattern {
+    /// Reports it about the pattern at `node`.
+    pub fn report(&self, node: &Node<'_>) {
+        match self {
+            Self::Empty => node.error(self),
+            _ => node.invalid(self),
+        }
+    }
+}
+
 impl fmt::Display for InvalidPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -98,14 +108,31 @@ fn check(pattern: &str) -> Result<(), InvalidPattern> {
     }
     let mut rest = pattern;
     let mut in_class = false;
+    // How many repetition operators stand right before: one, or one with the "?" that makes it lazy.
+    let mut repetitions = 0;
     while let Some(first) = rest.chars().next() {
         let construct = if in_class { class_construct(rest) } else { plain_construct(rest) };
         if let Some(construct) = construct {
             return Err(InvalidPattern::Ambiguous(construct));
         }
+        if !in_class {
+            repetitions = match (first, repetitions) {
+                ('*' | '+' | '?' | '{', 0) => 1,
+                ('?', 1) => 2,
+                ('*' | '+' | '?' | '{', _) => {
+                    return Err(InvalidPattern::Ambiguous(
+                        "a repetition of a repetition, group it",
+                    ));
+                }
+                _ => 0,
+            };
+        }
         let mut skip = first.len_utf8();
         match first {
-            '\\' => skip += rest.chars().nth(1).map_or(0, char::len_utf8),
+            '\\' => skip += escape_length(rest),
+            '{' if !in_class => skip = rest.find('}').map_or(skip, |end| end + 1),
+            // Not a repetition but the start of flags or a name.
+            '(' if rest.starts_with("(?") => skip += 1,
             // A class opens with "[" or "[^", and a "]" right after that is a literal.
             '[' if !in_class => {
                 in_class = true;
@@ -119,6 +146,17 @@ fn check(pattern: &str) -> Result<(), InvalidPattern> {
         rest = rest.get(skip..).unwrap_or_default();
     }
     Ok(())
+}
+
+/// The length of an escape sequence behind its backslash, with the braces that it may have.
+fn escape_length(rest: &str) -> usize {
+    let escaped = rest.chars().nth(1);
+    let length = escaped.map_or(0, char::len_utf8);
+    let braced = rest.get(1 + length..).is_some_and(|tail| tail.starts_with('{'));
+    match rest.find('}') {
+        Some(end) if braced && matches!(escaped, Some('x' | 'p' | 'P')) => end,
+        _ => length,
+    }
 }
 
 fn plain_construct(rest: &str) -> Option<&'static str> {
@@ -151,12 +189,8 @@ fn class_construct(rest: &str) -> Option<&'static str> {
 pub fn read_pattern(node: &Node<'_>) -> Option<Pattern> {
     match Pattern::new(node.string()?) {
         Ok(pattern) => Some(pattern),
-        Err(InvalidPattern::Empty) => {
-            node.error(InvalidPattern::Empty);
-            None
-        }
         Err(reason) => {
-            node.invalid(reason);
+            reason.report(node);
             None
         }
     }
@@ -212,8 +246,24 @@ mod tests {
     #[test]
     fn what_re2_reads_differently_is_refused() {
         for pattern in [
-            r"\C", "[a[b]", "[[a-z]]", "[a&&b]", "[a--b]", r"\<b", "(?x)a b", "(?u:a)", "(?sR)a",
-            "[]a[b]", "[^]a&&b]",
+            r"\C",
+            "[a[b]",
+            "[[a-z]]",
+            "[a&&b]",
+            "[a--b]",
+            r"\<b",
+            "(?x)a b",
+            "(?u:a)",
+            "(?sR)a",
+            "[]a[b]",
+            "[^]a&&b]",
+            "a**",
+            "a+*",
+            "a{2}*",
+            "a*??",
+            "a??+",
+            "(a?)?+",
+            r"\x{41}+*",
         ] {
             let refused = Pattern::new(pattern);
             assert!(matches!(refused, Err(InvalidPattern::Ambiguous(_))), "{pattern}");
@@ -232,6 +282,9 @@ mod tests {
             "[]a]",
             "[a-]",
             "(?:xu)",
+            "a*?b??c{2}?",
+            r"[*+]*\*?",
+            r"\x{41}+",
         ] {
             assert!(Pattern::new(pattern).is_ok(), "{pattern}");
         }

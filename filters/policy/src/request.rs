@@ -104,8 +104,10 @@ impl<'a> Request<'a> {
 
     /// The value of a cookie, without the quotes that it may have.
     pub fn cookie(&self, name: &str) -> Option<Vec<u8>> {
-        let cookies = self.header("cookie")?;
-        cookies.split(|byte| *byte == b';').find_map(|cookie| {
+        // Line by line: unlike other headers, cookies are not joined with commas.
+        let lines = self.headers.iter().filter(|(name, _)| name == "cookie");
+        let mut cookies = lines.flat_map(|(_, line)| line.split(|byte| *byte == b';'));
+        cookies.find_map(|cookie| {
             let mut parts = cookie.trim_ascii().splitn(2, |byte| *byte == b'=');
             if parts.next()? != name.as_bytes() {
                 return None;
@@ -170,10 +172,11 @@ mod tests {
 
     #[test]
     fn cookies_are_found_by_their_whole_name() {
-        let headers = pairs(&[("cookie", "xuid=0; uid=\"a=b\"; uid=c")]);
+        let headers = pairs(&[("cookie", "xuid=0; uid=\"a=b\"; uid=c"), ("cookie", "next=d")]);
         let attributes = FixedAttributes::default();
         let request = Request::new(&headers, &attributes);
         assert_eq!(request.cookie("uid").as_deref(), Some(&b"a=b"[..]));
+        assert_eq!(request.cookie("next").as_deref(), Some(&b"d"[..]));
         assert_eq!(request.cookie("id"), None);
     }
 }

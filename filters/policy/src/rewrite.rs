@@ -118,10 +118,11 @@ fn read_regex_rewrite(node: &Node<'_>) -> Option<PathRewrite> {
     if substitution.is_empty() {
         substitution_node.error("is empty");
     }
+    read_path(&substitution_node)?;
     let pattern = match compile_unanchored(pattern_node.string()?) {
         Ok(pattern) => pattern,
         Err(reason) => {
-            pattern_node.invalid(reason);
+            reason.report(&pattern_node);
             return None;
         }
     };

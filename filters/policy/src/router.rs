@@ -63,7 +63,7 @@ impl Router {
             }
             namespace.map(str::to_owned)
         });
-        let template = object.field("clusterName").and_then(|node| ClusterTemplate::read(&node));
+        let template = object.field("clusterName").map(|node| ClusterTemplate::read(&node));
         let naming = Naming { namespace, template: template.unwrap_or_default() };
         let sampling = object.field("sampling").and_then(|node| Sampling::read(&node));
         self.sampling = sampling.unwrap_or_default();

@@ -150,7 +150,7 @@ mod tests {
              key[1]: has not exactly one of header, cookie and sourceAddress\n\
              key[2].cookie: \"a b\" is not a cookie name\n\
              key[3].sourceAddress: is either true or left out\n\
-             key[4].header: is a pseudo-header that cannot be used here\n\
+             key[4].header: \":method\" is a pseudo-header that cannot be used here\n\
              sald: unknown field, did you mean \"salt\"?"
         );
         assert_eq!(read("{}").unwrap_err(), "key: is required");

@@ -69,7 +69,7 @@ pub fn read_retries(node: &Node<'_>) -> Vec<FixedEdit> {
         },
     };
     let per_try = object.field("perTryTimeout");
-    let retry_on = object.field("retryOn").filter(|node| node.string() != Some(""));
+    let retry_on = object.given("retryOn");
     let remote = object.field("retryRemoteLocalities");
     if attempts == 0 {
         for node in [&per_try, &retry_on, &remote].into_iter().flatten() {

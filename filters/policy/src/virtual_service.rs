@@ -36,7 +36,8 @@ impl VirtualService {
         };
         let http = object.field("http");
         let others = ["tls", "tcp"].map(|name| object.field(name));
-        if http.is_none() && others.iter().all(Option::is_none) {
+        let is_empty = http.as_ref().is_none_or(Node::is_empty_list);
+        if is_empty && others.iter().all(Option::is_none) {
             node.error("has none of http, tls and tcp");
         }
         let http = http.map_or(Vec::new(), |node| node.elements());
