@@ -1,6 +1,7 @@
 //! `HTTPMatchRequest`: the conditions under which a route applies. All of them have to hold.
 
 use crate::claim::{self, ClaimCondition};
+use crate::document::Filter;
 use crate::header::check_name;
 use crate::host_name;
 use crate::node::{Node, Object};
@@ -98,7 +99,7 @@ impl HttpMatch {
             .and_then(|node| node.port());
         read.is_for_this_proxy = is_for_proxy(&mut object, scope);
         if let Some(node) = object.field("statPrefix") {
-            node.notice("is not carried out by this filter, set it in Envoy");
+            node.notice_to(Filter::Router, "is not carried out by this filter, set it in Envoy");
         }
         Some(read)
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::cors::Cors;
 use crate::destination::{self, Destination, Naming};
 use crate::direct_response::DirectResponse;
+use crate::document::Filter;
 use crate::fault;
 use crate::header::{CLUSTER, FixedEdit, HeaderOperation};
 use crate::header_ops::{self, Headers};
@@ -145,14 +146,14 @@ fn read_matches(
 fn read_for_other_filters(object: &mut Object<'_>, naming: &Naming) {
     if let Some(node) = object.field("fault") {
         fault::read(&node);
-        node.notice("is not carried out by this filter");
+        node.notice_to(Filter::Router, "is not carried out by this filter");
     }
     for mirror in mirror::read(object, naming) {
         let text = format!(
             "mirroring to {} is not carried out by this filter",
             mirror.destination.cluster
         );
-        object.node.notice(text);
+        object.node.notice_to(Filter::Router, text);
     }
 }
 
@@ -311,7 +312,7 @@ fn notice_shadowed_headers(node: &Node<'_>, route: &Headers, own: &Headers) {
             let text = format!(
                 "sets the {message} header {name}, which the route sets too; the route's value is sent"
             );
-            node.notice(text);
+            node.notice_to(Filter::Router, text);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::document::Filter;
 use crate::json::Json;
 use crate::report::Report;
 
@@ -36,6 +37,13 @@ impl<'a> Node<'a> {
     /// Reports something remarkable about this value, which is no error.
     pub fn notice(&self, reason: impl fmt::Display) {
         self.report.notice(self.json, reason);
+    }
+
+    /// Reports something remarkable about this value if it is `filter` that reads the document.
+    pub fn notice_to(&self, filter: Filter, reason: impl fmt::Display) {
+        if self.report.filter() == filter {
+            self.notice(reason);
+        }
     }
 
     fn child(&self, json: &'a Json) -> Self {

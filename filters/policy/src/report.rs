@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 
+use crate::document::Filter;
 use crate::json::Json;
 
 /// One finding: where it is, as a JSON path from the root of the document, and what it is.
@@ -53,8 +54,9 @@ impl std::error::Error for Rejection {}
 ///
 /// Findings are kept with the identity of the value that they are about. Their paths are worked out
 /// at the end, so that reading a document without findings, however large, costs nothing for them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Report {
+    filter: Filter,
     errors: RefCell<Vec<Entry>>,
     notices: RefCell<Vec<Entry>>,
 }
@@ -69,6 +71,16 @@ struct Entry {
 }
 
 impl Report {
+    /// A report for a filter, without findings.
+    pub fn new(filter: Filter) -> Self {
+        Self { filter, errors: RefCell::default(), notices: RefCell::default() }
+    }
+
+    /// The filter that reads the document.
+    pub fn filter(&self) -> Filter {
+        self.filter
+    }
+
     /// Adds an error about `value`, or about a `member` that it should have.
     pub fn error(&self, value: &Json, member: Option<&'static str>, reason: impl fmt::Display) {
         let reason = reason.to_string();
@@ -165,7 +177,7 @@ mod tests {
         let Json::Object(fields) = &root else { panic!("not an object") };
         let Json::Array(list) = &fields[0].1 else { panic!("not an array") };
         let Json::Object(inner) = &list[0] else { panic!("not an object") };
-        let report = Report::default();
+        let report = Report::new(Filter::Router);
         report.error(&fields[1].1, None, "last");
         report.error(&inner[1].1, None, "third");
         report.error(&inner[0].1, None, "second");
@@ -181,7 +193,7 @@ mod tests {
     #[test]
     fn notices_are_given_where_there_is_no_error() {
         let root = Json::parse(b"[1]").unwrap();
-        let report = Report::default();
+        let report = Report::new(Filter::Router);
         report.notice(&root, "remarkable");
         let notices = report.finish(&root).unwrap();
         assert_eq!(notices[0].to_string(), "configuration: remarkable");

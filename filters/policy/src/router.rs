@@ -1,41 +1,33 @@
 //! The router: which cluster a request goes to and what is changed on the way, as the virtual
-//! services of the document say. First the virtual host by the authority, then the first route that
-//! matches, then a destination by weight.
+//! services of the document say. Of the route that matches, a destination is chosen by weight.
 
 use std::borrow::Cow;
-use std::rc::Rc;
 
 use crate::cors::{Cors, CorsDecision};
 use crate::decision::{Decision, Outcome, Reply, ResponsePlan};
-use crate::destination::{ClusterTemplate, Naming};
+use crate::document::{Document, Filter};
 use crate::header::{CLUSTER, FixedEdit, HeaderEdit};
-use crate::host_name;
 use crate::http_match::MatchedPath;
 use crate::http_route::{Action, HttpRoute};
-use crate::json::Json;
-use crate::node::Node;
-use crate::proxy::{NodeMetadata, Proxy};
-use crate::report::{Finding, Rejection, Report};
+use crate::proxy::NodeMetadata;
+use crate::report::{Finding, Rejection};
 use crate::request::{Draws, Request};
 use crate::sampling::Sampling;
 use crate::timeouts::ROUTER_HEADERS;
-use crate::virtual_hosts::VirtualHosts;
-use crate::virtual_service::VirtualService;
+use crate::virtual_services::{Match, NoMatch, VirtualServices};
 
 /// The header in which Envoy's own rewrites keep the path that the client asked for.
 const ORIGINAL_PATH: &str = "x-envoy-original-path";
 
-/// The compiled virtual services of a document.
+/// The router's part of a document.
 #[derive(Debug, Default)]
 pub struct Router {
-    virtual_hosts: VirtualHosts,
-    routes: Vec<Vec<Rc<HttpRoute>>>,
+    services: VirtualServices,
     sampling: Sampling,
 }
 
 impl Router {
-    /// Compiles a document for the proxy that `metadata` describes. Along with the router come
-    /// notices: what is accepted and left to others.
+    /// Compiles a document, see [`Document::parse`].
     ///
     /// # Errors
     /// A document with any error is rejected as a whole, with all of its errors.
@@ -43,81 +35,19 @@ impl Router {
         document: &[u8],
         metadata: &dyn NodeMetadata,
     ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let report = Report::default();
-        let mut router = Self::default();
-        let json = Json::parse(document).map_err(|reason| Rejection {
-            errors: vec![Finding { path: String::new(), reason }],
-        })?;
-        router.read(&Node::root(&json, &report), metadata);
-        let notices = report.finish(&json)?;
-        Ok((router, notices))
-    }
-
-    fn read(&mut self, node: &Node<'_>, metadata: &dyn NodeMetadata) {
-        let Some(mut object) = node.object() else { return };
-        let proxy = Proxy::read(object.field("proxy").as_ref(), metadata);
-        let namespace = object.field("namespace").and_then(|node| {
-            let namespace = node.string().filter(|namespace| host_name::is_label(namespace));
-            if namespace.is_none() {
-                node.invalid("is not a namespace");
-            }
-            namespace.map(str::to_owned)
-        });
-        let template = object.field("clusterName").map(|node| ClusterTemplate::read(&node));
-        let naming = Naming { namespace, template: template.unwrap_or_default() };
-        let sampling = object.field("sampling").and_then(|node| Sampling::read(&node));
-        self.sampling = sampling.unwrap_or_default();
-        let nodes = object.required_list("virtualServices");
-        let services: Vec<_> = nodes
-            .iter()
-            .enumerate()
-            .filter_map(|(index, node)| {
-                let path = format!("virtualServices[{index}]");
-                VirtualService::read(node, &path, &naming, &proxy)
-            })
-            .filter(|service| service.is_for_this_proxy)
-            .collect();
-        self.add_virtual_hosts(services, naming.namespace.as_deref());
-    }
-
-    /// Enters the hosts of all services. Routes of several services for one host stand one after
-    /// another in document order, as Istio merges them for a gateway.
-    fn add_virtual_hosts(&mut self, services: Vec<VirtualService>, namespace: Option<&str>) {
-        let mut aliases = Vec::new();
-        for service in &services {
-            for host in &service.hosts {
-                let domain = match host.parse::<std::net::Ipv6Addr>() {
-                    Ok(_) => format!("[{host}]"),
-                    Err(_) => host.clone(),
-                };
-                let full_name = host_name::qualify(&domain, namespace);
-                let index = self.virtual_hosts.entry(&full_name, self.routes.len());
-                if index == self.routes.len() {
-                    self.routes.push(Vec::new());
-                }
-                if let Some(routes) = self.routes.get_mut(index) {
-                    routes.extend(service.routes.iter().cloned());
-                }
-                let others = host_name::aliases(&full_name, namespace);
-                aliases.extend(others.into_iter().map(|alias| (alias, index)));
-            }
-        }
-        // Last, so that a host that is written out wins over another's short name.
-        for (alias, index) in aliases {
-            self.virtual_hosts.entry(&alias, index);
-        }
+        let (document, notices) = Document::parse(document, Filter::Router, metadata)?;
+        let Document { services, sampling } = document;
+        Ok((Self { services, sampling }, notices))
     }
 
     /// Decides about a request. `draws` is asked for a weighted choice that is not sticky.
     pub fn route<'a>(&'a self, request: &Request<'a>, draws: &mut dyn Draws) -> Decision<'a> {
-        let Some(routes) =
-            self.virtual_hosts.find(request.authority).and_then(|index| self.routes.get(index))
-        else {
-            return not_found(Outcome::NoVirtualHost, "no virtual host");
-        };
-        let found = routes.iter().find_map(|route| Some((route, route.matches(request)?)));
-        let Some((route, (note, matched))) = found else {
-            return not_found(Outcome::NoRoute, "no route");
+        let Match { route, name: note, path } = match self.services.find(request) {
+            Ok(matched) => matched,
+            Err(NoMatch::Route) => return not_found(Outcome::NoRoute, "no route"),
+            Err(NoMatch::VirtualHost) => {
+                return not_found(Outcome::NoVirtualHost, "no virtual host");
+            }
         };
         let cors =
             route.cors.as_ref().map_or(CorsDecision::Forward, |cors| Cors::decide(cors, request));
@@ -137,7 +67,7 @@ impl Router {
         };
         let (outcome, reply, target, edits) = match &route.action {
             Action::Redirect(redirect, _) => {
-                let location = Cow::Owned(redirect.location(request, matched));
+                let location = Cow::Owned(redirect.location(request, path));
                 let headers = vec![("location", location)];
                 let reply = Reply { status: redirect.status, headers, body: &[] };
                 (Outcome::Redirected, Some(reply), 0, Vec::new())
@@ -152,7 +82,7 @@ impl Router {
                 let Some((index, target)) = split.pick(user, draws) else {
                     return not_found(Outcome::NoRoute, "no destination");
                 };
-                let edits = forward_edits(request, route, matched, &target.request);
+                let edits = forward_edits(request, route, path, &target.request);
                 (Outcome::Forwarded, None, index, edits)
             }
         };

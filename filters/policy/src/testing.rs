@@ -1,5 +1,6 @@
 //! What the unit tests of this crate share.
 
+use crate::document::Filter;
 use crate::json::Json;
 use crate::node::Node;
 use crate::report::Report;
@@ -16,7 +17,7 @@ pub fn read_with_notices<T>(
     read: impl FnOnce(&Node<'_>) -> Option<T>,
 ) -> Result<(T, String), String> {
     let json = Json::parse(text.as_bytes()).unwrap();
-    let report = Report::default();
+    let report = Report::new(Filter::Router);
     let value = read(&Node::root(&json, &report));
     let notices = report.finish(&json).map_err(|rejection| rejection.to_string())?;
     let notices: Vec<String> = notices.iter().map(ToString::to_string).collect();

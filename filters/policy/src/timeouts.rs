@@ -1,5 +1,6 @@
 //! `timeout` and `retries`, which Envoy's router carries out as request headers tell it.
 
+use crate::document::Filter;
 use crate::duration;
 use crate::header::{FixedEdit, HeaderOperation};
 use crate::node::Node;
@@ -105,7 +106,10 @@ pub fn read_retries(node: &Node<'_>) -> Vec<FixedEdit> {
 }
 
 fn leave_to_envoy(node: &Node<'_>) {
-    node.notice("is not carried out by this filter, set it in the retry policy of Envoy's route");
+    node.notice_to(
+        Filter::Router,
+        "is not carried out by this filter, set it in the retry policy of Envoy's route",
+    );
 }
 
 /// Reads `retryOn`: conditions and status codes, separated by commas.

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::destination::Naming;
+use crate::document::Filter;
 use crate::host_name;
 use crate::http_match::Scope;
 use crate::http_route::HttpRoute;
@@ -43,7 +44,7 @@ impl VirtualService {
         let http = http.map_or(Vec::new(), |node| node.elements());
         let routes = read_routes(&http, path, naming, &scope);
         for node in others.into_iter().flatten() {
-            node.notice("is not carried out by this filter");
+            node.notice_to(Filter::Router, "is not carried out by this filter");
         }
         if let Some(node) = object.field("exportTo") {
             node.strings();

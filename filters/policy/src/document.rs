@@ -1,0 +1,78 @@
+//! A configuration document: what all filters share. Every filter takes the same document, checks
+//! all of it and uses what it needs.
+
+use crate::destination::{ClusterTemplate, Naming};
+use crate::host_name;
+use crate::json::Json;
+use crate::node::Node;
+use crate::proxy::{NodeMetadata, Proxy};
+use crate::report::{Finding, Rejection, Report};
+use crate::sampling::Sampling;
+use crate::virtual_service::VirtualService;
+use crate::virtual_services::VirtualServices;
+
+/// The filters that read documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// `fault.wasm`
+    Fault,
+    /// `router.wasm`
+    Router,
+}
+
+/// A document, compiled.
+#[derive(Debug, Default)]
+pub struct Document {
+    /// `virtualServices`
+    pub services: VirtualServices,
+    /// `sampling`
+    pub sampling: Sampling,
+}
+
+impl Document {
+    /// Compiles a document for a filter on the proxy that `metadata` describes. Along with it come
+    /// notices: what is accepted and left to others.
+    ///
+    /// # Errors
+    /// A document with any error is rejected as a whole, with all of its errors.
+    pub fn parse(
+        document: &[u8],
+        filter: Filter,
+        metadata: &dyn NodeMetadata,
+    ) -> Result<(Self, Vec<Finding>), Rejection> {
+        let json = Json::parse(document).map_err(|reason| Rejection {
+            errors: vec![Finding { path: String::new(), reason }],
+        })?;
+        let report = Report::new(filter);
+        let read = Self::read(&Node::root(&json, &report), metadata);
+        let notices = report.finish(&json)?;
+        Ok((read.unwrap_or_default(), notices))
+    }
+
+    fn read(node: &Node<'_>, metadata: &dyn NodeMetadata) -> Option<Self> {
+        let mut object = node.object()?;
+        let proxy = Proxy::read(object.field("proxy").as_ref(), metadata);
+        let namespace = object.field("namespace").and_then(|node| {
+            let namespace = node.string().filter(|namespace| host_name::is_label(namespace));
+            if namespace.is_none() {
+                node.invalid("is not a namespace");
+            }
+            namespace.map(str::to_owned)
+        });
+        let template = object.field("clusterName").map(|node| ClusterTemplate::read(&node));
+        let naming = Naming { namespace, template: template.unwrap_or_default() };
+        let sampling = object.field("sampling").and_then(|node| Sampling::read(&node));
+        let nodes = object.required_list("virtualServices");
+        let read = |(index, node): (usize, &Node<'_>)| {
+            let path = format!("virtualServices[{index}]");
+            VirtualService::read(node, &path, &naming, &proxy)
+        };
+        let services: Vec<_> = nodes.iter().enumerate().filter_map(read).collect();
+        let services: Vec<_> =
+            services.into_iter().filter(|service| service.is_for_this_proxy).collect();
+        Some(Self {
+            services: VirtualServices::new(&services, naming.namespace.as_deref()),
+            sampling: sampling.unwrap_or_default(),
+        })
+    }
+}
