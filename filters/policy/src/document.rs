@@ -2,6 +2,7 @@
 //! all of it and uses what it needs.
 
 use crate::destination::{ClusterTemplate, Naming};
+use crate::fault::FaultSettings;
 use crate::host_name;
 use crate::json::Json;
 use crate::node::Node;
@@ -27,6 +28,8 @@ pub struct Document {
     pub services: VirtualServices,
     /// `sampling`
     pub sampling: Sampling,
+    /// `faults`
+    pub faults: FaultSettings,
 }
 
 impl Document {
@@ -62,6 +65,7 @@ impl Document {
         let template = object.field("clusterName").map(|node| ClusterTemplate::read(&node));
         let naming = Naming { namespace, template: template.unwrap_or_default() };
         let sampling = object.field("sampling").and_then(|node| Sampling::read(&node));
+        let faults = object.field("faults").and_then(|node| FaultSettings::read(&node));
         let nodes = object.required_list("virtualServices");
         let read = |(index, node): (usize, &Node<'_>)| {
             let path = format!("virtualServices[{index}]");
@@ -73,6 +77,7 @@ impl Document {
         Some(Self {
             services: VirtualServices::new(&services, naming.namespace.as_deref()),
             sampling: sampling.unwrap_or_default(),
+            faults: faults.unwrap_or_default(),
         })
     }
 }

@@ -1,34 +1,29 @@
-//! `HTTPFaultInjection` as it is written, with everything that Istio refuses about it.
+//! Faults: which requests wait, which are aborted and how.
 //!
-//! The router does not inject faults; it checks them, because every filter checks the whole document.
+//! As in Envoy's fault filter the delay comes first, and whether the request is aborted is drawn
+//! after it has waited, independently: both happen to the product of the two shares. With
+//! `sampling`, both draws are hashes of the user: the same user is always in or out.
 
-use std::time::Duration;
+mod fields;
+mod settings;
 
-use crate::direct_response::read_status;
-use crate::duration;
-use crate::node::Node;
-use crate::percent::{Percent, read_fault_percent};
+use std::time::{Duration, SystemTime};
 
-/// The names of gRPC's status codes, by number.
-pub const GRPC_STATUS_NAMES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
+use xxhash_rust::xxh64::xxh64;
+
+pub use fields::{GRPC_STATUS_NAMES, read};
+pub use settings::{Budget, FaultSettings, HeaderFaults};
+
+use crate::document::{Document, Filter};
+use crate::percent::Percent;
+use crate::proxy::NodeMetadata;
+use crate::report::{Finding, Rejection};
+use crate::request::{Draws, Request};
+use crate::sampling::Sampling;
+use crate::virtual_services::VirtualServices;
+
+/// The body of an abort, and its message for gRPC; Envoy's.
+pub const ABORT_BODY: &str = "fault filter abort";
 
 /// What a route injects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +37,44 @@ pub struct Fault {
 /// A delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delay {
-    /// How long, at least 1 ms
-    pub fixed: Duration,
+    /// How long
+    pub length: DelayLength,
     /// How often; never when absent, as in Istio
     pub percentage: Percent,
+}
+
+/// The length of a delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DelayLength {
+    /// Exponentially distributed, which neither Istio nor Envoy has.
+    Exponential {
+        /// The mean
+        mean: Duration,
+        /// What no delay is longer than
+        max: Duration,
+    },
+    /// Always the same, and beyond Istio up to `jitter` more, evenly distributed.
+    Fixed {
+        /// The shortest delay, at least 1 ms
+        duration: Duration,
+        /// What the longest has more
+        jitter: Duration,
+    },
+}
+
+impl DelayLength {
+    /// The length for a random number.
+    pub fn draw(self, random: u64) -> Duration {
+        // In (0, 1), so that the logarithm is finite.
+        let point = ((random >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        match self {
+            Self::Exponential { mean, max } => {
+                let length = -libm::log(point) * mean.as_secs_f64();
+                Duration::try_from_secs_f64(length).map_or(max, |length| length.min(max))
+            }
+            Self::Fixed { duration, jitter } => duration.saturating_add(jitter.mul_f64(point)),
+        }
+    }
 }
 
 /// An abort.
@@ -60,140 +89,239 @@ pub struct Abort {
 /// The status of an abort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AbortStatus {
-    /// A gRPC status, 0 to 16
+    /// A gRPC status, 0 to 16; a request that is not gRPC gets HTTP 200
     Grpc(u8),
-    /// An HTTP status, 200 to 599
+    /// An HTTP status, 200 to 599; for a gRPC request Envoy derives the gRPC status from it
     Http(u16),
 }
 
-/// Reads a route's `fault`.
-pub fn read(node: &Node<'_>) -> Option<Fault> {
-    let mut object = node.object()?;
-    let (delay, abort) = (object.field("delay"), object.field("abort"));
-    if delay.is_none() && abort.is_none() {
-        node.error("has neither delay nor abort");
-    }
-    Some(Fault {
-        delay: delay.and_then(|node| read_delay(&node)),
-        abort: abort.and_then(|node| read_abort(&node)),
-    })
+/// The faults of a document.
+#[derive(Debug, Default)]
+pub struct Faults {
+    services: VirtualServices,
+    sampling: Sampling,
+    /// What is the same for all routes
+    pub settings: FaultSettings,
 }
 
-fn read_delay(node: &Node<'_>) -> Option<Delay> {
-    let mut object = node.object()?;
-    let percentage = object.field("percentage");
-    // The deprecated whole percentage, read where there is no other.
-    let percent = object.field("percent");
-    let fixed = object.field("fixedDelay");
-    let exponential = object.field("exponentialDelay");
-    if let Some(node) = &exponential {
-        node.error("is not supported by Istio and Envoy");
-    } else if fixed.is_none() {
-        node.error("has no fixedDelay");
+/// What may happen to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// How long it waits, if it does
+    pub delay: Option<Duration>,
+    abort: Option<Abort>,
+    user: Option<u64>,
+    /// How many of the request's fault headers could not be read
+    pub malformed_headers: u32,
+}
+
+/// What a user's hash is taken of, so that the two draws are independent.
+const DELAY_DRAW: &[u8] = b"delay";
+const ABORT_DRAW: &[u8] = b"abort";
+
+impl Faults {
+    /// Compiles a document, see [`Document::parse`].
+    ///
+    /// # Errors
+    /// A document with any error is rejected as a whole, with all of its errors.
+    pub fn from_json(
+        document: &[u8],
+        metadata: &dyn NodeMetadata,
+    ) -> Result<(Self, Vec<Finding>), Rejection> {
+        let (document, notices) = Document::parse(document, Filter::Fault, metadata)?;
+        let Document { services, sampling, faults: settings } = document;
+        Ok((Self { services, sampling, settings }, notices))
     }
-    let percentage = match (percentage, percent) {
-        (Some(node), _) => read_fault_percent(&node),
-        (None, Some(node)) => {
-            let percent = node.number().and_then(Percent::new);
-            if percent.is_none() {
-                node.invalid("is not in 0..=100");
-            }
-            percent
+
+    /// What may happen to a request, by the first route that matches and the request's own fault
+    /// headers, where these are allowed; they win. The delay is drawn here, the abort when the
+    /// request has waited. `now` decides whether faults have expired.
+    pub fn plan(&self, request: &Request<'_>, now: SystemTime, draws: &mut dyn Draws) -> Plan {
+        let mut plan = Plan { delay: None, abort: None, user: None, malformed_headers: 0 };
+        if self.settings.not_after.is_some_and(|end| now > end) {
+            return plan;
         }
-        (None, None) => Some(Percent::NONE),
-    };
-    let fixed = Duration::from_millis(duration::read_milliseconds(&fixed?)?);
-    Some(Delay { fixed, percentage: percentage? })
-}
-
-fn read_abort(node: &Node<'_>) -> Option<Abort> {
-    let mut object = node.object()?;
-    let percentage = object.field("percentage");
-    let given =
-        ["httpStatus", "grpcStatus", "http2Error"].map(|name| Some((name, object.field(name)?)));
-    let percentage = percentage.map_or(Some(Percent::NONE), |node| read_fault_percent(&node));
-    let mut given = given.into_iter().flatten();
-    let Some((name, status)) = given.next() else {
-        node.error("has neither httpStatus nor grpcStatus");
-        return None;
-    };
-    if let Some((other, _)) = given.next() {
-        node.error(format_args!("has both {name} and {other}"));
-        return None;
-    }
-    let status = match name {
-        "httpStatus" => AbortStatus::Http(read_status(&status)?),
-        "grpcStatus" => AbortStatus::Grpc(read_grpc_status(&status)?),
-        _ => {
-            status.error("is not supported by Istio and Envoy");
-            return None;
+        let fault = self.services.find(request).ok().and_then(|matched| matched.route.fault);
+        let asked = self.settings.headers.read(request);
+        plan.malformed_headers = asked.malformed;
+        let delay = asked.delay.or(fault.and_then(|fault| fault.delay));
+        plan.abort = asked.abort.or(fault.and_then(|fault| fault.abort));
+        if delay.is_none() && plan.abort.is_none() {
+            return plan;
         }
-    };
-    Some(Abort { status, percentage: percentage? })
+        plan.user = self.sampling.user(request);
+        if let Some(delay) = delay {
+            let is_hit = delay.percentage.hit(draw(plan.user, DELAY_DRAW, draws));
+            let length = is_hit.then(|| delay.length.draw(draws.draw()));
+            // Envoy skips what is no time at all.
+            plan.delay = length.filter(|length| !length.is_zero());
+        }
+        plan
+    }
 }
 
-fn read_grpc_status(node: &Node<'_>) -> Option<u8> {
-    let name = node.string()?;
-    let code = GRPC_STATUS_NAMES.iter().position(|known| *known == name);
-    if code.is_none() {
-        node.invalid("is not the name of a gRPC status such as UNAVAILABLE");
+impl Plan {
+    /// Nothing happens.
+    pub fn is_empty(&self) -> bool {
+        self.delay.is_none() && self.abort.is_none()
     }
-    code.and_then(|code| u8::try_from(code).ok())
+
+    /// Draws the abort; to be asked once, after the delay.
+    pub fn draw_abort(&self, draws: &mut dyn Draws) -> Option<AbortStatus> {
+        let abort = self.abort?;
+        let is_hit = abort.percentage.hit(draw(self.user, ABORT_DRAW, draws));
+        is_hit.then_some(abort.status)
+    }
+}
+
+/// The draw called `name`: of the user where there is one, else a random one.
+fn draw(user: Option<u64>, name: &[u8], draws: &mut dyn Draws) -> u64 {
+    user.map_or_else(|| draws.draw(), |user| xxh64(name, user))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing;
+    use crate::proxy::NoMetadata;
+    use crate::testing::{FixedAttributes, FixedDraw, pairs};
 
-    fn read_text(text: &str) -> Result<Fault, String> {
-        testing::read(text, read)
+    /// Draws from a list, in order.
+    struct Listed<'a>(&'a [u64]);
+
+    impl Draws for Listed<'_> {
+        fn draw(&mut self) -> u64 {
+            let (first, rest) = self.0.split_first().expect("a draw too many");
+            self.0 = rest;
+            *first
+        }
+    }
+
+    fn faults(more: &str, fault: &str) -> Faults {
+        let document = format!(
+            r#"{{"clusterName": "{{host}}", {more} "virtualServices": [{{"hosts": ["a"], "http": [
+                {{"fault": {fault}, "route": [{{"destination": {{"host": "b"}}}}]}}]}}]}}"#
+        );
+        Faults::from_json(document.as_bytes(), &NoMetadata).unwrap().0
+    }
+
+    fn plan(faults: &Faults, headers: &[(&str, &str)], draws: &mut dyn Draws) -> Plan {
+        let mut all = pairs(&[(":authority", "a"), (":path", "/")]);
+        all.extend(pairs(headers));
+        let attributes = FixedAttributes::default();
+        faults.plan(&Request::new(&all, &attributes), SystemTime::UNIX_EPOCH, draws)
+    }
+
+    const BOTH: &str = r#"{"delay": {"fixedDelay": "5s", "percentage": {"value": 50}},
+        "abort": {"httpStatus": 503, "percentage": {"value": 25}}}"#;
+
+    #[test]
+    fn delay_and_abort_are_drawn_independently() {
+        let faults = faults("", BOTH);
+        // A draw for the delay, one for its length, and the abort's own.
+        let mut draws = Listed(&[499_999, 0, 249_999]);
+        let hit = plan(&faults, &[], &mut draws);
+        assert_eq!(hit.delay, Some(Duration::from_secs(5)));
+        assert_eq!(hit.draw_abort(&mut draws), Some(AbortStatus::Http(503)));
+        let mut draws = Listed(&[500_000, 250_000]);
+        let missed = plan(&faults, &[], &mut draws);
+        assert_eq!(missed.delay, None);
+        assert_eq!(missed.draw_abort(&mut draws), None);
     }
 
     #[test]
-    fn an_absent_percentage_is_never() {
-        let fault = read_text(
-            r#"{"delay": {"fixedDelay": "7s"}, "abort": {"grpcStatus": "DEADLINE_EXCEEDED",
-                "percentage": {"value": 50}}}"#,
-        )
-        .unwrap();
-        let delay = Delay { fixed: Duration::from_secs(7), percentage: Percent::NONE };
-        assert_eq!(fault.delay, Some(delay));
-        let percentage = Percent::new(50.0).unwrap();
-        assert_eq!(fault.abort, Some(Abort { status: AbortStatus::Grpc(4), percentage }));
+    fn a_user_is_always_in_or_out() {
+        let faults = faults(r#""sampling": {"key": [{"header": "user"}]},"#, BOTH);
+        let mut counts = [0u32; 4];
+        for user in 0..4_000 {
+            let user = user.to_string();
+            let outcome = |random| {
+                let plan = plan(&faults, &[("user", &user)], &mut FixedDraw(random));
+                let abort = plan.draw_abort(&mut FixedDraw(random)).is_some();
+                usize::from(plan.delay.is_some()) * 2 + usize::from(abort)
+            };
+            assert_eq!(outcome(0), outcome(u64::MAX));
+            counts[outcome(0)] += 1;
+        }
+        // Both: a half of a quarter. Within four standard deviations.
+        for (count, share) in counts.iter().zip([0.375, 0.125, 0.375, 0.125]) {
+            let deviation = (4_000.0_f64 * share * (1.0 - share)).sqrt();
+            assert!((f64::from(*count) - 4_000.0 * share).abs() < 4.0 * deviation, "{counts:?}");
+        }
     }
 
     #[test]
-    fn refusals() {
-        let refuse = |text: &str| read_text(text).unwrap_err();
-        assert_eq!(refuse("{}"), "configuration: has neither delay nor abort");
-        assert_eq!(
-            refuse(r#"{"delay": {"exponentialDelay": "1s"}, "abort": {"http2Error": "X"}}"#),
-            "delay.exponentialDelay: is not supported by Istio and Envoy\n\
-             abort.http2Error: is not supported by Istio and Envoy"
-        );
-        assert_eq!(
-            refuse(r#"{"delay": {}, "abort": {"percentage": {"value": 101}}}"#),
-            "delay: has no fixedDelay\n\
-             abort: has neither httpStatus nor grpcStatus\n\
-             abort.percentage.value: 101 is neither 0 nor in 0.0001..=100"
-        );
-        assert_eq!(
-            refuse(
-                r#"{"delay": {"fixedDelay": "1.5ms", "percentage": {"value": 0.00001}},
-                "abort": {"httpStatus": 600}}"#
-            ),
-            "delay.fixedDelay: \"1.5ms\" is not a whole number of milliseconds\n\
-             delay.percentage.value: 0.00001 is neither 0 nor in 0.0001..=100\n\
-             abort.httpStatus: 600 is not in 200..=599"
-        );
-        assert_eq!(
-            refuse(r#"{"abort": {"httpStatus": 200, "grpcStatus": "BAD_STATUS"}}"#),
-            "abort: has both httpStatus and grpcStatus"
-        );
-        assert_eq!(
-            refuse(r#"{"abort": {"grpcStatus": "BAD_STATUS"}}"#),
-            "abort.grpcStatus: \"BAD_STATUS\" is not the name of a gRPC status such as UNAVAILABLE"
-        );
+    fn faults_end_by_themselves() {
+        let more = r#""faults": {"notAfter": "1970-01-01T00:00:00Z"},"#;
+        let faults = faults(more, BOTH);
+        let all = pairs(&[(":authority", "a"), (":path", "/")]);
+        let attributes = FixedAttributes::default();
+        let request = Request::new(&all, &attributes);
+        let at = |seconds| {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            faults.plan(&request, now, &mut FixedDraw(0)).is_empty()
+        };
+        assert!(!at(0));
+        assert!(at(1));
+    }
+
+    #[test]
+    fn lengths_are_distributed_as_they_say() {
+        let ms = Duration::from_millis;
+        let fixed = DelayLength::Fixed { duration: ms(100), jitter: ms(50) };
+        assert!(fixed.draw(0) >= ms(100) && fixed.draw(0) < ms(101));
+        assert!(fixed.draw(u64::MAX) > ms(149) && fixed.draw(u64::MAX) <= ms(150));
+        let exponential = DelayLength::Exponential { mean: ms(100), max: ms(1000) };
+        assert_eq!(exponential.draw(0), ms(1000), "capped");
+        assert!(exponential.draw(u64::MAX) < ms(1));
+        // The mean of evenly spread draws: 100 ms, less what the cap takes off (e^-10 of it).
+        let draws = 100_000u64;
+        let total: f64 =
+            (0..draws).map(|n| exponential.draw(u64::MAX / draws * n).as_secs_f64()).sum();
+        assert!((total / draws as f64 - 0.1).abs() < 0.0005, "{total}");
+    }
+
+    #[test]
+    fn requests_may_ask_for_faults_up_to_the_configured_share() {
+        let more = r#""faults": {"headers": {"delay": {"value": 40}, "abort": {"value": 100}}},"#;
+        let asked = faults(more, r#"{"abort": {"httpStatus": 500, "percentage": {"value": 100}}}"#);
+        let abort = |headers: &[(&str, &str)]| {
+            plan(&asked, headers, &mut FixedDraw(0)).draw_abort(&mut FixedDraw(0))
+        };
+        assert_eq!(abort(&[]), Some(AbortStatus::Http(500)));
+        assert_eq!(abort(&[("x-envoy-fault-abort-request", "429")]), Some(AbortStatus::Http(429)));
+        let both =
+            [("x-envoy-fault-abort-request", "429"), ("x-envoy-fault-abort-grpc-request", "5")];
+        assert_eq!(abort(&both), Some(AbortStatus::Http(429)));
+        assert_eq!(abort(&both[1..]), Some(AbortStatus::Grpc(5)));
+        let delay =
+            |headers: &[(&str, &str)], random| plan(&asked, headers, &mut FixedDraw(random)).delay;
+        let five = ("x-envoy-fault-delay-request", "5");
+        let share = |share| ("x-envoy-fault-delay-request-percentage", share);
+        let ms = Some(Duration::from_millis(5));
+        assert_eq!([delay(&[five], 399_999), delay(&[five], 400_000)], [ms, None]);
+        assert_eq!(delay(&[five, share("60")], 400_000), None, "not above the configured");
+        assert_eq!(delay(&[five, share("10")], 100_000), None);
+        assert_eq!(delay(&[five, share("10")], 99_999), ms);
+        assert_eq!(delay(&[five, share("x")], 399_999), ms, "what cannot be read does not count");
+        assert_eq!(delay(&[("x-envoy-fault-delay-request", "0")], 0), None);
+        let malformed = [
+            ("x-envoy-fault-delay-request", "1s"),
+            ("x-envoy-fault-abort-request", "600"),
+            ("x-envoy-fault-abort-grpc-request", "17"),
+            ("x-envoy-fault-abort-request-percentage", "-1"),
+        ];
+        let plan = plan(&asked, &malformed, &mut FixedDraw(0));
+        assert_eq!(plan.malformed_headers, 4);
+        assert_eq!(plan.draw_abort(&mut FixedDraw(0)), Some(AbortStatus::Http(500)));
+    }
+
+    #[test]
+    fn without_a_setting_nobody_may_ask() {
+        let none = faults("", r#"{"abort": {"httpStatus": 500}}"#);
+        let headers =
+            [("x-envoy-fault-abort-request", "429"), ("x-envoy-fault-delay-request", "x")];
+        let plan = plan(&none, &headers, &mut FixedDraw(0));
+        assert_eq!((plan.delay, plan.malformed_headers), (None, 0));
+        assert_eq!(plan.draw_abort(&mut FixedDraw(0)), None);
     }
 }

@@ -6,7 +6,7 @@ use crate::cors::Cors;
 use crate::destination::{self, Destination, Naming};
 use crate::direct_response::DirectResponse;
 use crate::document::Filter;
-use crate::fault;
+use crate::fault::{self, Fault};
 use crate::header::{CLUSTER, FixedEdit, HeaderOperation};
 use crate::header_ops::{self, Headers};
 use crate::http_match::{HttpMatch, MatchedPath, Scope};
@@ -32,6 +32,8 @@ pub struct HttpRoute {
     pub rewrite: Rewrite,
     /// The CORS policy
     pub cors: Option<Cors>,
+    /// The fault that it injects
+    pub fault: Option<Fault>,
 }
 
 /// What a route does.
@@ -104,7 +106,11 @@ impl HttpRoute {
         if let Some(node) = object.field("delegate") {
             node.error("is not supported, write the delegate's routes here");
         }
-        read_for_other_filters(&mut object, naming);
+        let fault = object.field("fault").and_then(|node| {
+            node.notice_to(Filter::Router, "is not carried out by this filter");
+            fault::read(&node)
+        });
+        read_mirrors(&mut object, naming);
         let action = read_action(&mut object, naming, &headers, &rewrite, &fixed);
         if let Some(Action::Redirect(redirect, _)) = &action {
             check_prefix_redirect(&mut object, redirect, &matches);
@@ -114,7 +120,7 @@ impl HttpRoute {
         if matches.is_empty() {
             return None;
         }
-        Some(Rc::new(Self { matches, action: action?, rewrite, cors }))
+        Some(Rc::new(Self { matches, action: action?, rewrite, cors, fault }))
     }
 }
 
@@ -142,12 +148,8 @@ fn read_matches(
     matches
 }
 
-/// Reads what other filters carry out, for its errors, and says that it is theirs.
-fn read_for_other_filters(object: &mut Object<'_>, naming: &Naming) {
-    if let Some(node) = object.field("fault") {
-        fault::read(&node);
-        node.notice_to(Filter::Router, "is not carried out by this filter");
-    }
+/// Reads mirrors, for their errors, and says that they are another filter's.
+fn read_mirrors(object: &mut Object<'_>, naming: &Naming) {
     for mirror in mirror::read(object, naming) {
         let text = format!(
             "mirroring to {} is not carried out by this filter",

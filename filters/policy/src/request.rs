@@ -84,6 +84,12 @@ impl<'a> Request<'a> {
         Some(joined)
     }
 
+    /// The first value of a header, given in lower case.
+    pub fn first_header(&self, name: &str) -> Option<&'a [u8]> {
+        let first = self.headers.iter().find(|(known, _)| known == name);
+        first.map(|(_, value)| value.as_slice())
+    }
+
     /// The path without query and fragment.
     pub fn path(&self) -> &'a [u8] {
         split_path(self.path_and_query).0

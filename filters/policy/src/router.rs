@@ -36,7 +36,7 @@ impl Router {
         metadata: &dyn NodeMetadata,
     ) -> Result<(Self, Vec<Finding>), Rejection> {
         let (document, notices) = Document::parse(document, Filter::Router, metadata)?;
-        let Document { services, sampling } = document;
+        let Document { services, sampling, .. } = document;
         Ok((Self { services, sampling }, notices))
     }
 
@@ -207,7 +207,8 @@ mod tests {
              virtualServices[0].http[0].route[0].destination.port: is required: clusterName has {port} \
              and there is no service registry to ask\n\
              virtualServices[0].http[0].route[0].weight: -1 is negative\n\
-             mode: unknown field, known are proxy, namespace, clusterName, sampling, virtualServices"
+             mode: unknown field, known are proxy, namespace, clusterName, sampling, faults, \
+             virtualServices"
         );
     }
 }
