@@ -5,12 +5,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
+use sluice_policy::report::{Finding, Rejection};
 
-use crate::http::{Counter, HttpHost, LocalReply};
+use crate::http::{Counter, Gauge, HttpHost, LocalReply};
 
 /// The Envoy that the module runs in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +46,27 @@ impl HttpHost for Envoy {
 
     fn increment(&self, counter: Counter) {
         let _ = hostcalls::increment_metric(counter.0, 1);
+    }
+
+    fn change(&self, gauge: Gauge, by: i64) {
+        let _ = hostcalls::increment_metric(gauge.0, by);
+    }
+
+    fn value(&self, gauge: Gauge) -> u64 {
+        hostcalls::get_metric(gauge.0).unwrap_or_default()
+    }
+
+    fn resume_request(&self) {
+        // A stream that is gone by now has nothing to go on with.
+        let _ = hostcalls::resume_http_request();
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn time_of_day(&self) -> SystemTime {
+        SystemTime::now()
     }
 }
 
@@ -86,7 +109,7 @@ fn send_local_response(reply: &LocalReply<'_>) {
             reply.body.len(),
             headers.as_ptr(),
             headers.len(),
-            NO_GRPC_STATUS,
+            reply.grpc_status.map_or(NO_GRPC_STATUS, i32::from),
         )
     };
 }
@@ -111,15 +134,33 @@ fn encode_pairs(pairs: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// The plugin's configuration; empty when there is none.
-pub fn plugin_configuration() -> Vec<u8> {
+fn plugin_configuration() -> Vec<u8> {
     hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX)
         .ok()
         .flatten()
         .unwrap_or_default()
 }
 
+/// Compiles the plugin's configuration and logs what there is to say about it; `None` when it is
+/// refused.
+pub fn configure<T>(
+    compile: impl FnOnce(&[u8]) -> Result<(T, Vec<Finding>), Rejection>,
+) -> Option<T> {
+    follow_log_level();
+    match compile(&plugin_configuration()) {
+        Ok((compiled, notices)) => {
+            notices.iter().for_each(|notice| log::warn!("{notice}"));
+            Some(compiled)
+        }
+        Err(rejection) => {
+            rejection.errors.iter().for_each(|error| log::error!("{error}"));
+            None
+        }
+    }
+}
+
 /// Logs only what Envoy would show, so that nothing is formatted in vain.
-pub fn follow_log_level() {
+fn follow_log_level() {
     let level = hostcalls::get_log_level().unwrap_or(LogLevel::Info);
     log::set_max_level(match level {
         LogLevel::Trace => log::LevelFilter::Trace,
@@ -147,16 +188,45 @@ pub fn declare_note(name: &str) {
     let _ = hostcalls::call_foreign_function("declare_property", Some(&arguments));
 }
 
-/// A counter of this name, `wasmcustom.NAME` in Envoy's statistics. Defined once per VM: every
-/// definition of a name takes memory in Envoy that is never given back.
+/// A counter of this name, `wasmcustom.NAME` in Envoy's statistics.
 pub fn counter(name: &'static str) -> Counter {
+    Counter(metric(MetricType::Counter, name))
+}
+
+/// A gauge of this name, `wasmcustom.NAME` in Envoy's statistics.
+pub fn gauge(name: &'static str) -> Gauge {
+    Gauge(metric(MetricType::Gauge, name))
+}
+
+/// Defines a metric once per VM: every definition of a name takes memory in Envoy that is never
+/// given back.
+fn metric(kind: MetricType, name: &'static str) -> u32 {
     thread_local! {
         static DEFINED: RefCell<HashMap<&'static str, u32>> = RefCell::default();
     }
     DEFINED.with_borrow_mut(|defined| {
-        Counter(*defined.entry(name).or_insert_with(|| {
+        *defined.entry(name).or_insert_with(|| {
             // An id that Envoy does not know: increments of it are errors and of no effect.
-            hostcalls::define_metric(MetricType::Counter, name).unwrap_or(u32::MAX)
-        }))
+            hostcalls::define_metric(kind, name).unwrap_or(u32::MAX)
+        })
     })
+}
+
+/// Has `on_tick` called once `wait` has passed, at the earliest, and again in that period. `None`
+/// turns it off. Of all timers of a plugin on a worker there is only this one.
+pub fn set_timer(wait: Option<Duration>) {
+    // Whole milliseconds, upwards: a tick must not come early, and 0 would turn the timer off.
+    let wait = wait.map(|wait| Duration::from_millis(wait_milliseconds(wait)));
+    let _ = hostcalls::set_tick_period(wait.unwrap_or_default());
+}
+
+fn wait_milliseconds(wait: Duration) -> u64 {
+    let milliseconds = wait.as_nanos().div_ceil(1_000_000);
+    u64::try_from(milliseconds).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX))
+}
+
+/// Makes calls be about the stream or plugin `context`, until the current callback returns. False
+/// when there is none of this id any more.
+pub fn enter(context: u32) -> bool {
+    hostcalls::set_effective_context(context).is_ok()
 }

@@ -1,13 +1,15 @@
 //! A host for tests: it has what the test gives it and remembers what the filter did.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
 
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
 
-use crate::http::{Counter, HttpHost, LocalReply};
+use crate::http::{Counter, Gauge, HttpHost, LocalReply};
 
 /// A stand-in for Envoy.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FakeHost {
     properties: Vec<(Vec<String>, Vec<u8>)>,
     request: RefCell<Vec<(String, Vec<u8>)>>,
@@ -15,6 +17,27 @@ pub struct FakeHost {
     replies: RefCell<Vec<FakeReply>>,
     notes: RefCell<Vec<(String, String)>>,
     counts: RefCell<Vec<Counter>>,
+    gauges: RefCell<HashMap<u32, i64>>,
+    resumptions: Cell<usize>,
+    start: Instant,
+    elapsed: Cell<Duration>,
+}
+
+impl Default for FakeHost {
+    fn default() -> Self {
+        Self {
+            properties: Vec::new(),
+            request: RefCell::default(),
+            response: RefCell::default(),
+            replies: RefCell::default(),
+            notes: RefCell::default(),
+            counts: RefCell::default(),
+            gauges: RefCell::default(),
+            resumptions: Cell::default(),
+            start: Instant::now(),
+            elapsed: Cell::default(),
+        }
+    }
 }
 
 /// A local reply that a filter gave.
@@ -22,6 +45,8 @@ pub struct FakeHost {
 pub struct FakeReply {
     /// The status
     pub status: u16,
+    /// The gRPC status, if one was given
+    pub grpc_status: Option<u8>,
     /// The headers
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body
@@ -63,6 +88,16 @@ impl FakeHost {
     /// The notes that were left, in order.
     pub fn notes(&self) -> Vec<(String, String)> {
         self.notes.borrow().clone()
+    }
+
+    /// How often a paused request was resumed.
+    pub fn resumptions(&self) -> usize {
+        self.resumptions.get()
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.elapsed.set(self.elapsed.get() + time);
     }
 
     /// How often a counter was incremented.
@@ -107,6 +142,7 @@ impl HttpHost for FakeHost {
         let owned = |(name, value): &(&str, &[u8])| ((*name).to_owned(), value.to_vec());
         self.replies.borrow_mut().push(FakeReply {
             status: reply.status,
+            grpc_status: reply.grpc_status,
             headers: reply.headers.iter().map(owned).collect(),
             body: reply.body.to_vec(),
             details: reply.details.to_owned(),
@@ -119,5 +155,26 @@ impl HttpHost for FakeHost {
 
     fn increment(&self, counter: Counter) {
         self.counts.borrow_mut().push(counter);
+    }
+
+    fn change(&self, gauge: Gauge, by: i64) {
+        *self.gauges.borrow_mut().entry(gauge.0).or_default() += by;
+    }
+
+    fn value(&self, gauge: Gauge) -> u64 {
+        let value = self.gauges.borrow().get(&gauge.0).copied().unwrap_or_default();
+        u64::try_from(value).unwrap_or_default()
+    }
+
+    fn resume_request(&self) {
+        self.resumptions.set(self.resumptions.get() + 1);
+    }
+
+    fn now(&self) -> Instant {
+        self.start + self.elapsed.get()
+    }
+
+    fn time_of_day(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.elapsed.get()
     }
 }

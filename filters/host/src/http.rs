@@ -1,16 +1,24 @@
 //! What an HTTP filter asks of Envoy during a request.
 
+use std::time::{Instant, SystemTime};
+
 use sluice_policy::header::HeaderEdit;
 
 /// A counter that was defined when the filter was configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counter(pub u32);
 
+/// A gauge that was defined when the filter was configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gauge(pub u32);
+
 /// An answer in the upstream's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalReply<'a> {
     /// The HTTP status. Envoy turns the answer to a gRPC request into HTTP 200 with a gRPC status.
     pub status: u16,
+    /// The gRPC status of the answer to a gRPC request; without one Envoy derives it from `status`
+    pub grpc_status: Option<u8>,
     /// Its headers
     pub headers: Vec<(&'a str, &'a [u8])>,
     /// Its body
@@ -44,4 +52,19 @@ pub trait HttpHost {
 
     /// Adds one to a counter.
     fn increment(&self, counter: Counter);
+
+    /// Changes a gauge by a difference.
+    fn change(&self, gauge: Gauge, by: i64);
+
+    /// The value of a gauge: of the whole Envoy, not only of this worker.
+    fn value(&self, gauge: Gauge) -> u64;
+
+    /// Lets a request go on that was paused in its headers.
+    fn resume_request(&self);
+
+    /// The time for measuring how long something takes.
+    fn now(&self) -> Instant;
+
+    /// The time of day.
+    fn time_of_day(&self) -> SystemTime;
 }

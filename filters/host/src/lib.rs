@@ -1,6 +1,7 @@
 //! Everything that Sluice asks of Envoy, behind traits that a fake can stand in for.
 
 pub mod attributes;
+pub mod delay;
 #[cfg(target_family = "wasm")]
 pub mod envoy;
 pub mod fake;

@@ -135,10 +135,15 @@ impl Faults {
 
     /// What may happen to a request, by the first route that matches and the request's own fault
     /// headers, where these are allowed; they win. The delay is drawn here, the abort when the
-    /// request has waited. `now` decides whether faults have expired.
-    pub fn plan(&self, request: &Request<'_>, now: SystemTime, draws: &mut dyn Draws) -> Plan {
+    /// request has waited. `now` is asked for only where faults have an end.
+    pub fn plan(
+        &self,
+        request: &Request<'_>,
+        now: impl FnOnce() -> SystemTime,
+        draws: &mut dyn Draws,
+    ) -> Plan {
         let mut plan = Plan { delay: None, abort: None, user: None, malformed_headers: 0 };
-        if self.settings.not_after.is_some_and(|end| now > end) {
+        if self.settings.not_after.is_some_and(|end| now() > end) {
             return plan;
         }
         let fault = self.services.find(request).ok().and_then(|matched| matched.route.fault);
@@ -208,7 +213,7 @@ mod tests {
         let mut all = pairs(&[(":authority", "a"), (":path", "/")]);
         all.extend(pairs(headers));
         let attributes = FixedAttributes::default();
-        faults.plan(&Request::new(&all, &attributes), SystemTime::UNIX_EPOCH, draws)
+        faults.plan(&Request::new(&all, &attributes), || SystemTime::UNIX_EPOCH, draws)
     }
 
     const BOTH: &str = r#"{"delay": {"fixedDelay": "5s", "percentage": {"value": 50}},
@@ -258,7 +263,7 @@ mod tests {
         let request = Request::new(&all, &attributes);
         let at = |seconds| {
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            faults.plan(&request, now, &mut FixedDraw(0)).is_empty()
+            faults.plan(&request, || now, &mut FixedDraw(0)).is_empty()
         };
         assert!(!at(0));
         assert!(at(1));

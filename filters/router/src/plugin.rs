@@ -28,20 +28,8 @@ impl Context for Plugin {}
 
 impl RootContext for Plugin {
     fn on_configure(&mut self, _: usize) -> bool {
-        envoy::follow_log_level();
-        let (router, notices) =
-            match Router::from_json(&envoy::plugin_configuration(), &EnvoyNode(&Envoy)) {
-                Ok(compiled) => compiled,
-                Err(rejection) => {
-                    for error in &rejection.errors {
-                        log::error!("{error}");
-                    }
-                    return false;
-                }
-            };
-        for notice in notices {
-            log::warn!("{notice}");
-        }
+        let compiled = envoy::configure(|document| Router::from_json(document, &EnvoyNode(&Envoy)));
+        let Some(router) = compiled else { return false };
         envoy::declare_note(NOTE);
         let counters = Counters::new(envoy::counter);
         self.shared = Some(Rc::new(Shared { router, counters, random: Random::default() }));

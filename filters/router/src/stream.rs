@@ -98,6 +98,7 @@ impl<H: HttpHost> Stream<H> {
             let headers = reply.headers.iter().map(|(name, value)| (*name, value.as_ref()));
             self.host.reply(&LocalReply {
                 status: reply.status,
+                grpc_status: None,
                 headers: headers.collect(),
                 body: reply.body,
                 details,

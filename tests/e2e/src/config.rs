@@ -27,6 +27,7 @@ pub struct Bootstrap {
 #[derive(Clone)]
 pub struct Listener {
     name: String,
+    fault: Option<String>,
     plugin: Option<String>,
     proxy_protocol: bool,
     max_headers: Option<(u32, u32)>,
@@ -127,6 +128,7 @@ impl Listener {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            fault: None,
             plugin: None,
             proxy_protocol: false,
             max_headers: None,
@@ -134,6 +136,11 @@ impl Listener {
             internal_clients: false,
             claims: None,
         }
+    }
+
+    /// Puts the fault filter before the router, with this configuration.
+    pub fn fault(self, configuration: &Value) -> Self {
+        Self { fault: Some(configuration.to_string()), ..self }
     }
 
     /// Gives the router this configuration.
@@ -203,7 +210,10 @@ impl Listener {
                 },
             })
         }));
-        http_filters.extend(self.plugin.as_deref().map(|plugin| wasm(&self.name, plugin)));
+        let plugins = [("fault", &self.fault), ("router", &self.plugin)];
+        for (filter, plugin) in plugins {
+            http_filters.extend(plugin.as_deref().map(|plugin| wasm(filter, &self.name, plugin)));
+        }
         http_filters.push(json!({
             "name": "envoy.filters.http.router",
             "typed_config": {
@@ -287,16 +297,16 @@ pub(crate) fn write_listeners(directory: &Path, listeners: &[Listener]) -> std::
     file
 }
 
-fn wasm(name: &str, configuration: &str) -> Value {
+fn wasm(filter: &str, name: &str, configuration: &str) -> Value {
     json!({
-        "name": "sluice.router",
+        "name": format!("sluice.{filter}"),
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
             "config": {
-                "name": name,
+                "name": format!("{name} {filter}"),
                 "vm_config": {
                     "runtime": "envoy.wasm.runtime.v8",
-                    "code": { "local": { "filename": module("router") } },
+                    "code": { "local": { "filename": module(filter) } },
                 },
                 "configuration": {
                     "@type": "type.googleapis.com/google.protobuf.StringValue",
