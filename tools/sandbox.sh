@@ -45,6 +45,12 @@ The sandbox answers on $url. Try:
   curl -w ' %{http_code} after %{time_total} s' -H 'Host: httpbin.org' $url/delay/5
     upstream request timeout 504 after 3 s
 
+  curl -w ' after %{time_total} s' -H 'Host: delay.example.com' -H 'end-user: cheng' $url/payment/balance/query
+    the answer of v1 after 7 s; at once for other users
+
+  curl -i -H 'Host: abort.example.com' -H 'end-user: cheng' $url/payment/balance/query
+    HTTP/1.1 500 Internal Server Error ... fault filter abort; 200 for other users
+
 The rules are in $config, the log in $log, Envoy's admin interface on http://127.0.0.1:$admin.
 Ctrl-C stops it.
 END

@@ -49,21 +49,21 @@ impl Envoy {
         Self::run("envoy.json", directory, bootstrap.worker_count()).await
     }
 
-    /// Starts `envoy/sandbox.yaml` as it stands, only on a loopback address of its own in place of 127.0.0.1: the ports in
-    /// the file stay, and are free there. Of the access log there is the text.
+    /// Starts a configuration of the repository, such as `envoy/sandbox.yaml`, as it stands, only on a loopback address of
+    /// its own in place of 127.0.0.1: the ports in the file stay, and are free there. Of the access log there is the text.
     ///
     /// # Panics
     /// When it does not start. The message has the end of its log.
-    pub async fn sandbox() -> Self {
+    pub async fn of_file(file: &str) -> Self {
         static COUNT: AtomicU8 = AtomicU8::new(1);
         let [.., high, low] = std::process::id().to_be_bytes();
         let address = format!("127.{high}.{low}.{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let text = std::fs::read_to_string(files::workspace().join("envoy/sandbox.yaml")).unwrap();
+        let text = std::fs::read_to_string(files::workspace().join(file)).unwrap();
 
         let directory = TempDir::new().unwrap();
         let text = text
             .replace("127.0.0.1", &address)
-            .replace("dist/router.wasm", files::module("router").to_str().unwrap());
+            .replace("dist/", &format!("{}/", files::modules().to_str().unwrap()));
         std::fs::write(directory.path().join("envoy.yaml"), text).unwrap();
         Self::run("envoy.yaml", directory, 2).await.unwrap_or_else(|failure| failure.panic())
     }

@@ -7,6 +7,14 @@ pub fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
+/// The folder with the modules that ship.
+///
+/// # Panics
+/// When none has been built.
+pub(crate) fn modules() -> PathBuf {
+    present(workspace().join("dist"), "run `make build` first")
+}
+
 /// The module that ships as `dist/NAME.wasm`.
 ///
 /// # Panics

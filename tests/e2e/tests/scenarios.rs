@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 
 async fn sandbox() -> Client {
     static SANDBOX: OnceCell<Envoy> = OnceCell::const_new();
-    SANDBOX.get_or_init(Envoy::sandbox).await.listener("edge")
+    SANDBOX.get_or_init(|| Envoy::of_file("envoy/sandbox.yaml")).await.listener("edge")
 }
 
 fn seconds(seconds: f64) -> Duration {
@@ -188,4 +188,23 @@ async fn an_external_service_gets_three_seconds() {
     assert_eq!(without.status, 200);
     without.assert_took(seconds(5.0)..seconds(10.0));
     assert_eq!(edge.get("/delay/1").host("httpbin.org").send().await.status, 200);
+}
+
+/// F1 and F3, in the sandbox.
+#[tokio::test]
+async fn one_user_has_the_faults_of_the_sandbox() {
+    let edge = sandbox().await;
+    let ask = |host: &str, user: &str| {
+        edge.get("/payment/balance/query").host(host).header("end-user", user).send()
+    };
+    let (delayed, other) =
+        (ask("delay.example.com", "cheng").await, ask("delay.example.com", "jim").await);
+    assert_eq!(data(&delayed), "Hello v1, cheng!, id: 1");
+    delayed.assert_took(seconds(7.0)..seconds(12.0));
+    assert_eq!(data(&other), "Hello v1, jim!, id: 1");
+    assert!(other.elapsed < seconds(5.0), "{:?}", other.elapsed);
+    let (aborted, other) =
+        (ask("abort.example.com", "cheng").await, ask("abort.example.com", "jim").await);
+    assert_eq!((aborted.status, aborted.text().as_str()), (500, "fault filter abort"));
+    assert_eq!(data(&other), "Hello v1, jim!, id: 1");
 }
