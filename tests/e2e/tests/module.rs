@@ -1,8 +1,11 @@
-//! The module as a file.
+//! The modules as files.
 
-/// A ConfigMap, in which a sidecar gets it, holds 1 MiB, and the base64 of a module has a third more bytes than the module.
+/// A ConfigMap, in which a sidecar gets a module, holds 1 MiB, and the base64 of a module has a third more bytes than the
+/// module.
 #[test]
-fn the_router_fits_into_a_configmap() {
-    let size = std::fs::metadata(sluice_e2e::module("router")).unwrap().len();
-    assert!(size <= 700_000, "dist/router.wasm has {size} bytes");
+fn every_module_fits_into_a_configmap() {
+    for name in ["fault", "router"] {
+        let size = std::fs::metadata(sluice_e2e::module(name)).unwrap().len();
+        assert!(size <= 700_000, "dist/{name}.wasm has {size} bytes");
+    }
 }

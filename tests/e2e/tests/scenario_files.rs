@@ -1,0 +1,63 @@
+//! The scenarios under `envoy/scenarios`, each as it stands there, with the results that its README shows.
+
+use std::time::Duration;
+
+use sluice_e2e::{Client, Envoy, Response, until};
+
+const PATH: &str = "/payment/balance/query";
+
+async fn scenario(name: &str) -> (Envoy, Client) {
+    let envoy = Envoy::of_file(&format!("envoy/scenarios/{name}/envoy.yaml")).await;
+    let edge = envoy.listener("edge");
+    (envoy, edge)
+}
+
+async fn ask(edge: &Client, user: &str) -> Response {
+    edge.get(PATH).header("end-user", user).send().await
+}
+
+fn assert_payment(response: &Response, user: &str) {
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_eq!(response.json()["data"], format!("Hello v1, {user}!, id: 1"));
+}
+
+/// Delays, aborts and active faults.
+async fn counts(envoy: &Envoy) -> [u64; 3] {
+    let mut counts = [0; 3];
+    let names = ["delays_injected", "aborts_injected", "active_faults"];
+    for (count, name) in counts.iter_mut().zip(names) {
+        *count = envoy.stat(&format!("wasmcustom.sluice.fault.{name}")).await;
+    }
+    counts
+}
+
+#[tokio::test]
+async fn f1_fault_delay() {
+    let (envoy, edge) = scenario("fault-delay").await;
+    let (delayed, other) = tokio::join!(ask(&edge, "cheng"), ask(&edge, "jim"));
+    assert_payment(&delayed, "cheng");
+    delayed.assert_took(Duration::from_secs(7)..Duration::from_secs(12));
+    assert_payment(&other, "jim");
+    assert!(other.elapsed < Duration::from_secs(5), "{:?}", other.elapsed);
+    assert_eq!(counts(&envoy).await, [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn f2_fault_delay_timeout() {
+    let (envoy, edge) = scenario("fault-delay-timeout").await;
+    let limit = Duration::from_secs(1);
+    let answer = tokio::time::timeout(limit, ask(&edge, "cheng")).await;
+    assert!(answer.is_err(), "an answer before the delay was over: {answer:?}");
+    until("the stream is cleaned up", async || (counts(&envoy).await[2] == 0).then_some(())).await;
+    assert_eq!(counts(&envoy).await, [1, 0, 0]);
+    assert_payment(&ask(&edge, "jim").await, "jim");
+}
+
+#[tokio::test]
+async fn f3_fault_abort() {
+    let (envoy, edge) = scenario("fault-abort").await;
+    let aborted = ask(&edge, "cheng").await;
+    assert_eq!((aborted.status, aborted.text().as_str()), (500, "fault filter abort"));
+    assert_payment(&ask(&edge, "jim").await, "jim");
+    assert_eq!(counts(&envoy).await, [0, 1, 0]);
+}
