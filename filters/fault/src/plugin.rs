@@ -96,4 +96,9 @@ impl HttpContext for PluginStream {
         }
         Action::Continue
     }
+
+    fn on_http_response_body(&mut self, size: usize, _: bool) -> Action {
+        let is_reset = self.0.as_mut().is_some_and(|stream| stream.on_response_body(size));
+        if is_reset { Action::Pause } else { Action::Continue }
+    }
 }

@@ -1,4 +1,4 @@
-//! One request through the fault filter: it goes on, waits, or is answered.
+//! One request through the fault filter: it goes on, waits, or is answered, and its response may break off.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -40,6 +40,7 @@ pub struct Shared {
 pub struct Counters {
     delays_injected: Counter,
     aborts_injected: Counter,
+    resets_injected: Counter,
     faults_overflow: Counter,
     budget_exhausted: Counter,
     malformed_headers: Counter,
@@ -55,6 +56,7 @@ impl Counters {
         Self {
             delays_injected: counter("sluice.fault.delays_injected"),
             aborts_injected: counter("sluice.fault.aborts_injected"),
+            resets_injected: counter("sluice.fault.resets_injected"),
             faults_overflow: counter("sluice.fault.faults_overflow"),
             budget_exhausted: counter("sluice.fault.budget_exhausted"),
             malformed_headers: counter("sluice.fault.malformed_headers"),
@@ -112,12 +114,14 @@ pub struct Stream<H: HttpHost> {
     host: H,
     shared: Rc<Shared>,
     state: Rc<State>,
+    /// How much of the response's body may still pass, where it is to break off
+    body_left: Option<u64>,
 }
 
 impl<H: HttpHost> Stream<H> {
     /// A stream that has just begun; `id` is its context's.
     pub fn new(id: u32, host: H, shared: Rc<Shared>) -> Self {
-        Self { id, host, shared, state: Rc::default() }
+        Self { id, host, shared, state: Rc::default(), body_left: None }
     }
 
     /// Injects what is due to the request.
@@ -130,6 +134,7 @@ impl<H: HttpHost> Stream<H> {
         for _ in 0..plan.malformed_headers {
             self.host.increment(shared.counters.malformed_headers);
         }
+        self.body_left = plan.reset_after;
         if let Some(delay) = plan.delay
             && self.state.admit(shared, &self.host)
         {
@@ -153,6 +158,21 @@ impl<H: HttpHost> Stream<H> {
         {
             self.host.edit_response_header(&HeaderEdit::set(MARK, mark.as_bytes()));
         }
+    }
+
+    /// Breaks off a response whose time has come; whether it did.
+    pub fn on_response_body(&mut self, size: usize) -> bool {
+        let Some(left) = self.body_left else { return false };
+        self.body_left = left.checked_sub(size as u64);
+        // The abort's own body is not the upstream's.
+        let is_due = self.body_left.is_none() && self.state.mark.get() != Some("abort");
+        if !is_due || !self.state.admit(&self.shared, &self.host) {
+            return false;
+        }
+        self.host.increment(self.shared.counters.resets_injected);
+        self.host.note(NOTE, "reset");
+        self.host.reset_response();
+        true
     }
 
     /// The host, for tests.
@@ -247,10 +267,15 @@ mod tests {
 
     /// A worker with these settings; every request waits a second and is aborted.
     fn worker(settings: &str) -> Rc<Shared> {
+        worker_with(settings, r#"{"delay": {"fixedDelay": "1s", "percentage": {"value": 100}}}"#)
+    }
+
+    /// The same with another fault at `/wait`.
+    fn worker_with(settings: &str, fault: &str) -> Rc<Shared> {
         let document = format!(
             r#"{{"clusterName": "{{host}}", "faults": {settings}, "virtualServices": [
                 {{"hosts": ["a"], "http": [{{
-                    "fault": {{"delay": {{"fixedDelay": "1s", "percentage": {{"value": 100}}}}}},
+                    "fault": {fault},
                     "match": [{{"uri": {{"exact": "/wait"}}}}],
                     "route": [{{"destination": {{"host": "b"}}}}]}}, {{
                     "fault": {{"delay": {{"fixedDelay": "1s", "percentage": {{"value": 100}}}},
@@ -329,6 +354,26 @@ mod tests {
         assert_eq!(counts(&shared, &stream), [1, 1, 0, 0, 1]);
         stream.on_response_headers();
         assert_eq!(stream.host().response_headers(), [(MARK.to_owned(), b"abort".to_vec())]);
+    }
+
+    #[test]
+    fn a_response_breaks_off_when_it_is_longer_than_it_may_be() {
+        let fault = r#"{"reset": {"afterBytes": 10, "percentage": {"value": 100}}}"#;
+        let shared = worker_with("{}", fault);
+        let mut longer = stream(1, "/wait", &shared);
+        assert_eq!(longer.on_request_headers(), Next::Continue);
+        assert_eq!(
+            [6, 4, 0, 1].map(|size| longer.on_response_body(size)),
+            [false, false, false, true]
+        );
+        assert_eq!(
+            (longer.host().resets(), longer.host().count(shared.counters.resets_injected)),
+            (1, 1)
+        );
+        assert!(!longer.on_response_body(1), "once is enough");
+        let mut other = stream(2, "/", &worker("{}"));
+        other.on_request_headers();
+        assert!(!other.on_response_body(1000));
     }
 
     #[test]

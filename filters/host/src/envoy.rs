@@ -61,6 +61,10 @@ impl HttpHost for Envoy {
         let _ = hostcalls::resume_http_request();
     }
 
+    fn reset_response(&self) {
+        let _ = hostcalls::reset_http_response();
+    }
+
     fn now(&self) -> Instant {
         Instant::now()
     }

@@ -19,6 +19,7 @@ pub struct FakeHost {
     counts: RefCell<Vec<Counter>>,
     gauges: RefCell<HashMap<u32, i64>>,
     resumptions: Cell<usize>,
+    resets: Cell<usize>,
     start: Instant,
     elapsed: Cell<Duration>,
 }
@@ -34,6 +35,7 @@ impl Default for FakeHost {
             counts: RefCell::default(),
             gauges: RefCell::default(),
             resumptions: Cell::default(),
+            resets: Cell::default(),
             start: Instant::now(),
             elapsed: Cell::default(),
         }
@@ -93,6 +95,11 @@ impl FakeHost {
     /// How often a paused request was resumed.
     pub fn resumptions(&self) -> usize {
         self.resumptions.get()
+    }
+
+    /// How often the stream was reset.
+    pub fn resets(&self) -> usize {
+        self.resets.get()
     }
 
     /// Lets time pass.
@@ -168,6 +175,10 @@ impl HttpHost for FakeHost {
 
     fn resume_request(&self) {
         self.resumptions.set(self.resumptions.get() + 1);
+    }
+
+    fn reset_response(&self) {
+        self.resets.set(self.resets.get() + 1);
     }
 
     fn now(&self) -> Instant {

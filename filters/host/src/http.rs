@@ -62,6 +62,9 @@ pub trait HttpHost {
     /// Lets a request go on that was paused in its headers.
     fn resume_request(&self);
 
+    /// Breaks off the stream while its response is sent.
+    fn reset_response(&self);
+
     /// The time for measuring how long something takes.
     fn now(&self) -> Instant;
 

@@ -32,6 +32,17 @@ pub struct Fault {
     pub delay: Option<Delay>,
     /// Answers in the upstream's place, after the delay
     pub abort: Option<Abort>,
+    /// Breaks off the response's body; neither Istio nor Envoy has that
+    pub reset: Option<Reset>,
+}
+
+/// A response that breaks off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// After how many bytes of the body, at the most
+    pub after_bytes: u64,
+    /// How often; never when absent
+    pub percentage: Percent,
 }
 
 /// A delay.
@@ -105,10 +116,12 @@ pub struct Faults {
 }
 
 /// What may happen to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// How long it waits, if it does
     pub delay: Option<Duration>,
+    /// After how many bytes of the response's body the stream is reset, if it is
+    pub reset_after: Option<u64>,
     abort: Option<Abort>,
     user: Option<u64>,
     /// How many of the request's fault headers could not be read
@@ -118,6 +131,7 @@ pub struct Plan {
 /// What a user's hash is taken of, so that the two draws are independent.
 const DELAY_DRAW: &[u8] = b"delay";
 const ABORT_DRAW: &[u8] = b"abort";
+const RESET_DRAW: &[u8] = b"reset";
 
 impl Faults {
     /// Compiles a document, see [`Document::parse`].
@@ -142,7 +156,7 @@ impl Faults {
         now: impl FnOnce() -> SystemTime,
         draws: &mut dyn Draws,
     ) -> Plan {
-        let mut plan = Plan { delay: None, abort: None, user: None, malformed_headers: 0 };
+        let mut plan = Plan::default();
         if self.settings.not_after.is_some_and(|end| now() > end) {
             return plan;
         }
@@ -151,7 +165,8 @@ impl Faults {
         plan.malformed_headers = asked.malformed;
         let delay = asked.delay.or(fault.and_then(|fault| fault.delay));
         plan.abort = asked.abort.or(fault.and_then(|fault| fault.abort));
-        if delay.is_none() && plan.abort.is_none() {
+        let reset = fault.and_then(|fault| fault.reset);
+        if delay.is_none() && plan.abort.is_none() && reset.is_none() {
             return plan;
         }
         plan.user = self.sampling.user(request);
@@ -161,6 +176,10 @@ impl Faults {
             // Envoy skips what is no time at all.
             plan.delay = length.filter(|length| !length.is_zero());
         }
+        if let Some(reset) = reset {
+            let is_hit = reset.percentage.hit(draw(plan.user, RESET_DRAW, draws));
+            plan.reset_after = is_hit.then_some(reset.after_bytes);
+        }
         plan
     }
 }
@@ -168,7 +187,7 @@ impl Faults {
 impl Plan {
     /// Nothing happens.
     pub fn is_empty(&self) -> bool {
-        self.delay.is_none() && self.abort.is_none()
+        self.delay.is_none() && self.abort.is_none() && self.reset_after.is_none()
     }
 
     /// Draws the abort; to be asked once, after the delay.
@@ -231,6 +250,13 @@ mod tests {
         let missed = plan(&faults, &[], &mut draws);
         assert_eq!(missed.delay, None);
         assert_eq!(missed.draw_abort(&mut draws), None);
+    }
+
+    #[test]
+    fn responses_break_off_at_their_share() {
+        let faults = faults("", r#"{"reset": {"afterBytes": 10, "percentage": {"value": 50}}}"#);
+        let reset = |random| plan(&faults, &[], &mut Listed(&[random])).reset_after;
+        assert_eq!([reset(499_999), reset(500_000)], [Some(10), None]);
     }
 
     #[test]

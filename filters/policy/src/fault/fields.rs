@@ -1,9 +1,10 @@
 //! `HTTPFaultInjection` as it is written: Istio's fields, what Istio refuses about them and what it
-//! would silently drop, and the fields beyond Istio's: `exponentialDelay`, `maxDelay` and `jitter`.
+//! would silently drop, and the fields beyond Istio's: `exponentialDelay`, `maxDelay`, `jitter` and
+//! `reset`.
 
 use std::time::Duration;
 
-use super::{Abort, AbortStatus, Delay, DelayLength, Fault};
+use super::{Abort, AbortStatus, Delay, DelayLength, Fault, Reset};
 use crate::direct_response::read_status;
 use crate::duration;
 use crate::node::{Node, Object};
@@ -34,13 +35,27 @@ pub const GRPC_STATUS_NAMES: [&str; 17] = [
 pub fn read(node: &Node<'_>) -> Option<Fault> {
     let mut object = node.object()?;
     let (delay, abort) = (object.field("delay"), object.field("abort"));
-    if delay.is_none() && abort.is_none() {
-        node.error("has neither delay nor abort");
+    let reset = object.field("reset");
+    if delay.is_none() && abort.is_none() && reset.is_none() {
+        node.error("has none of delay, abort and reset");
     }
     Some(Fault {
         delay: delay.and_then(|node| read_delay(&node)),
         abort: abort.and_then(|node| read_abort(&node)),
+        reset: reset.and_then(|node| read_reset(&node)),
     })
+}
+
+fn read_reset(node: &Node<'_>) -> Option<Reset> {
+    let mut object = node.object()?;
+    let percentage = object.field("percentage");
+    let percentage = percentage.map_or(Some(Percent::NONE), |node| read_fault_percent(&node));
+    let bytes = object.required("afterBytes")?;
+    let after_bytes = u64::try_from(bytes.integer()?).ok();
+    if after_bytes.is_none() {
+        bytes.invalid("is negative");
+    }
+    Some(Reset { after_bytes: after_bytes?, percentage: percentage? })
 }
 
 /// How many times its mean an exponential delay may be if the rule does not say.
@@ -183,7 +198,9 @@ mod tests {
     #[test]
     fn refusals() {
         let refuse = |text: &str| read_text(text).unwrap_err();
-        assert_eq!(refuse("{}"), "configuration: has neither delay nor abort");
+        assert_eq!(refuse("{}"), "configuration: has none of delay, abort and reset");
+        assert_eq!(refuse(r#"{"reset": {"afterBytes": -1}}"#), "reset.afterBytes: -1 is negative");
+        assert_eq!(refuse(r#"{"reset": {}}"#), "reset.afterBytes: is required");
         assert_eq!(
             refuse(
                 r#"{"delay": {"exponentialDelay": "1s", "fixedDelay": "1s"},
