@@ -10,9 +10,13 @@ use walrus::{ExportItem, Module, ModuleConfig};
 /// Called `proxy_on_` like the callbacks, but it is the allocator through which the host writes.
 const ALLOCATOR: &str = "proxy_on_memory_allocate";
 
+/// What an own callback is called that is to take the place of the SDK's `proxy_on_`.
+const OWN: &str = "sluice_on_";
+
 /// Removes the callbacks that are not in `keep` and the code that only they used.
 ///
-/// All other exports stay. It is an error if the module does not export one of `keep`.
+/// All other exports stay. A callback `sluice_on_NAME` in `keep` becomes `proxy_on_NAME`; it can do
+/// what the SDK's cannot. It is an error if the module does not export one of `keep`.
 pub fn strip(wasm: &[u8], keep: &[String]) -> Result<Vec<u8>> {
     let mut config = ModuleConfig::new();
     config.generate_producers_section(false);
@@ -32,6 +36,7 @@ fn remove_callbacks(module: &mut Module, keep: &[String]) -> Result<()> {
         }
         missing.retain(|name| *name != export.name);
         let is_callback = export.name.starts_with("proxy_on_") && export.name != ALLOCATOR;
+        let is_callback = is_callback || export.name.starts_with(OWN);
         if is_callback && !keep.contains(&export.name) {
             unused.push(export.id());
         }
@@ -40,6 +45,11 @@ fn remove_callbacks(module: &mut Module, keep: &[String]) -> Result<()> {
         bail!("does not export {}", missing.join(", "));
     }
     unused.into_iter().for_each(|export| module.exports.delete(export));
+    for export in module.exports.iter_mut() {
+        if let Some(name) = export.name.strip_prefix(OWN) {
+            export.name = format!("proxy_on_{name}");
+        }
+    }
     Ok(())
 }
 
@@ -74,6 +84,7 @@ mod tests {
           (func $helper call $done)
           (func $configure (export "proxy_on_configure") call $log)
           (func $tick (export "proxy_on_tick") call $helper)
+          (func $own (export "sluice_on_tick") call $tick)
           (func $_ZN4core3ptr13drop_in_place17h0123456789abcdefE)
           (func $_ZN6sluice5route17h0123456789abcdefE (export "proxy_on_request_headers")
             call $_ZN4core3ptr13drop_in_place17h0123456789abcdefE))
@@ -145,6 +156,16 @@ mod tests {
     fn names_are_those_of_the_source() {
         let module = stripped(&["proxy_on_request_headers"]).unwrap();
         assert!(function_names(&module).contains(&"sluice::route"));
+    }
+
+    #[test]
+    fn an_own_callback_takes_the_place_of_the_sdks() {
+        let module = stripped(&["sluice_on_tick"]).unwrap();
+        assert!(exports(&module).contains(&"proxy_on_tick"));
+        assert!(!exports(&module).iter().any(|name| name.starts_with("sluice_")));
+        assert!(function_names(&module).contains(&"own"));
+        // Which goes on to the SDK's.
+        assert!(function_names(&module).contains(&"tick"));
     }
 
     #[test]

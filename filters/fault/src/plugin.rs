@@ -13,7 +13,7 @@ use sluice_host::envoy::{self, Envoy};
 use sluice_host::http::HttpHost;
 use sluice_policy::fault::Faults;
 
-use crate::stream::{Counters, NOTE, Next, Shared, Stream};
+use crate::stream::{Body, Counters, NOTE, Next, Shared, Stream};
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
@@ -45,7 +45,7 @@ impl RootContext for Plugin {
         let next = || shared.queue.borrow_mut().pop_due(now);
         while let Some((id, waiting)) = next() {
             if envoy::enter(id) {
-                waiting.on_delay_over(shared, &Envoy);
+                waiting.on_time_over(shared, &Envoy);
             }
         }
         envoy::enter(self.id);
@@ -98,7 +98,19 @@ impl HttpContext for PluginStream {
     }
 
     fn on_http_response_body(&mut self, size: usize, _: bool) -> Action {
-        let is_reset = self.0.as_mut().is_some_and(|stream| stream.on_response_body(size));
-        if is_reset { Action::Pause } else { Action::Continue }
+        match self.0.as_mut().map(|stream| stream.on_response_body(size)) {
+            Some(Body::Hold(timer)) => {
+                set_timer(timer);
+                Action::Pause
+            }
+            Some(Body::Reset) => Action::Pause,
+            Some(Body::Pass) | None => Action::Continue,
+        }
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        // They come after the body that is still held.
+        let is_held = self.0.as_ref().is_some_and(Stream::holds_response);
+        if is_held { Action::Pause } else { Action::Continue }
     }
 }

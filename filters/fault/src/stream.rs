@@ -1,8 +1,9 @@
-//! One request through the fault filter: it goes on, waits, or is answered, and its response may break off.
+//! One request through the fault filter: it goes on, waits, or is answered, and its response may be slow or
+//! break off.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sluice_host::attributes::StreamAttributes;
 use sluice_host::delay::{DelayQueue, Timer};
@@ -41,6 +42,7 @@ pub struct Counters {
     delays_injected: Counter,
     aborts_injected: Counter,
     resets_injected: Counter,
+    response_rl_injected: Counter,
     faults_overflow: Counter,
     budget_exhausted: Counter,
     malformed_headers: Counter,
@@ -57,6 +59,7 @@ impl Counters {
             delays_injected: counter("sluice.fault.delays_injected"),
             aborts_injected: counter("sluice.fault.aborts_injected"),
             resets_injected: counter("sluice.fault.resets_injected"),
+            response_rl_injected: counter("sluice.fault.response_rl_injected"),
             faults_overflow: counter("sluice.fault.faults_overflow"),
             budget_exhausted: counter("sluice.fault.budget_exhausted"),
             malformed_headers: counter("sluice.fault.malformed_headers"),
@@ -89,10 +92,22 @@ pub enum Next {
     Wait(Timer),
 }
 
-/// What the queue keeps of a request that waits.
+/// What happens to a piece of a response's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// It is held back; the timer is to be set so.
+    Hold(Timer),
+    /// It goes on.
+    Pass,
+    /// The stream is reset.
+    Reset,
+}
+
+/// What the queue keeps of a stream that waits.
 #[derive(Debug)]
 pub struct Waiting {
-    plan: Plan,
+    /// What is to be decided about a request; absent where it is the response that waits
+    request: Option<Plan>,
     state: Rc<State>,
 }
 
@@ -116,12 +131,21 @@ pub struct Stream<H: HttpHost> {
     state: Rc<State>,
     /// How much of the response's body may still pass, where it is to break off
     body_left: Option<u64>,
+    pace: Option<Pace>,
+}
+
+/// How fast a response's body passes.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    bytes_per_second: u64,
+    /// When everything so far may have passed
+    paid_until: Option<Instant>,
 }
 
 impl<H: HttpHost> Stream<H> {
     /// A stream that has just begun; `id` is its context's.
     pub fn new(id: u32, host: H, shared: Rc<Shared>) -> Self {
-        Self { id, host, shared, state: Rc::default(), body_left: None }
+        Self { id, host, shared, state: Rc::default(), body_left: None, pace: None }
     }
 
     /// Injects what is due to the request.
@@ -135,6 +159,9 @@ impl<H: HttpHost> Stream<H> {
             self.host.increment(shared.counters.malformed_headers);
         }
         self.body_left = plan.reset_after;
+        self.pace = plan
+            .bytes_per_second
+            .map(|bytes_per_second| Pace { bytes_per_second, paid_until: None });
         if let Some(delay) = plan.delay
             && self.state.admit(shared, &self.host)
         {
@@ -145,7 +172,7 @@ impl<H: HttpHost> Stream<H> {
             // A deadline beyond the clock's end: as good as never.
             let Some(deadline) = now.checked_add(delay) else { return Next::Wait(Timer::Keep) };
             self.state.deadline.set(Some(deadline));
-            let waiting = Waiting { plan, state: Rc::clone(&self.state) };
+            let waiting = Waiting { request: Some(plan), state: Rc::clone(&self.state) };
             return Next::Wait(shared.queue.borrow_mut().push(self.id, deadline, now, waiting));
         }
         if self.state.abort(&plan, shared, &self.host) { Next::Replied } else { Next::Continue }
@@ -160,19 +187,55 @@ impl<H: HttpHost> Stream<H> {
         }
     }
 
-    /// Breaks off a response whose time has come; whether it did.
-    pub fn on_response_body(&mut self, size: usize) -> bool {
-        let Some(left) = self.body_left else { return false };
-        self.body_left = left.checked_sub(size as u64);
+    /// Breaks off a response whose time has come, or holds a piece of it until its time has.
+    pub fn on_response_body(&mut self, size: usize) -> Body {
         // The abort's own body is not the upstream's.
-        let is_due = self.body_left.is_none() && self.state.mark.get() != Some("abort");
-        if !is_due || !self.state.admit(&self.shared, &self.host) {
-            return false;
+        if self.state.mark.get() == Some("abort") {
+            return Body::Pass;
         }
-        self.host.increment(self.shared.counters.resets_injected);
-        self.host.note(NOTE, "reset");
-        self.host.reset_response();
-        true
+        let left = self.body_left.map(|left| left.checked_sub(size as u64));
+        self.body_left = left.flatten();
+        if left == Some(None) && self.state.admit(&self.shared, &self.host) {
+            self.host.increment(self.shared.counters.resets_injected);
+            self.host.note(NOTE, "reset");
+            self.host.reset_response();
+            return Body::Reset;
+        }
+        self.hold(size)
+    }
+
+    /// Holds a piece of the body until all that has come, with it, could have passed at the rate.
+    fn hold(&mut self, size: usize) -> Body {
+        let Some(pace) = &mut self.pace else { return Body::Pass };
+        let now = self.host.now();
+        let paid_until = match pace.paid_until {
+            Some(paid_until) => paid_until.max(now),
+            None if self.state.admit(&self.shared, &self.host) => {
+                self.host.increment(self.shared.counters.response_rl_injected);
+                now
+            }
+            None => {
+                self.pace = None;
+                return Body::Pass;
+            }
+        };
+        let cost = Duration::from_secs_f64(size as f64 / pace.bytes_per_second as f64);
+        let Some(deadline) = paid_until.checked_add(cost) else { return Body::Pass };
+        pace.paid_until = Some(deadline);
+        let mut queue = self.shared.queue.borrow_mut();
+        let held = self.state.deadline.take().and_then(|held| queue.remove(self.id, held));
+        // The empty piece that ends a body costs nothing, but it does not overtake the others.
+        if held.is_none() && cost.is_zero() {
+            return Body::Pass;
+        }
+        self.state.deadline.set(Some(deadline));
+        let waiting = Waiting { request: None, state: Rc::clone(&self.state) };
+        Body::Hold(queue.push(self.id, deadline, now, waiting))
+    }
+
+    /// Whether a part of the response's body is held back.
+    pub fn holds_response(&self) -> bool {
+        self.state.deadline.get().is_some()
     }
 
     /// The host, for tests.
@@ -192,11 +255,15 @@ impl<H: HttpHost> Drop for Stream<H> {
 }
 
 impl Waiting {
-    /// The delay is over: answers the request or lets it go on. Calls of `host` have to be about
-    /// the stream that waited.
-    pub fn on_delay_over(self, shared: &Shared, host: &impl HttpHost) {
+    /// The time is over: answers the request or lets it go on, or the response. Calls of `host` have
+    /// to be about the stream that waited.
+    pub fn on_time_over(self, shared: &Shared, host: &impl HttpHost) {
         self.state.deadline.set(None);
-        if !self.state.abort(&self.plan, shared, host) {
+        let Some(plan) = self.request else {
+            host.resume_response();
+            return;
+        };
+        if !self.state.abort(&plan, shared, host) {
             // A fault that has done its work is not active any more, however long the stream lasts.
             self.state.release(shared, host);
             host.resume_request();
@@ -257,150 +324,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use sluice_host::fake::FakeHost;
-    use sluice_policy::proxy::NoMetadata;
-
-    use super::*;
-
-    /// A worker with these settings; every request waits a second and is aborted.
-    fn worker(settings: &str) -> Rc<Shared> {
-        worker_with(settings, r#"{"delay": {"fixedDelay": "1s", "percentage": {"value": 100}}}"#)
-    }
-
-    /// The same with another fault at `/wait`.
-    fn worker_with(settings: &str, fault: &str) -> Rc<Shared> {
-        let document = format!(
-            r#"{{"clusterName": "{{host}}", "faults": {settings}, "virtualServices": [
-                {{"hosts": ["a"], "http": [{{
-                    "fault": {fault},
-                    "match": [{{"uri": {{"exact": "/wait"}}}}],
-                    "route": [{{"destination": {{"host": "b"}}}}]}}, {{
-                    "fault": {{"delay": {{"fixedDelay": "1s", "percentage": {{"value": 100}}}},
-                        "abort": {{"grpcStatus": "UNAVAILABLE", "percentage": {{"value": 100}}}}}},
-                    "route": [{{"destination": {{"host": "b"}}}}]}}]}}]}}"#
-        );
-        let (faults, notices) = Faults::from_json(document.as_bytes(), &NoMetadata).unwrap();
-        assert_eq!(notices, []);
-        let next_id = Cell::new(0);
-        let id = || {
-            next_id.set(next_id.get() + 1);
-            next_id.get()
-        };
-        let counters = Counters::new(|_| Counter(id()), |_| Gauge(id()));
-        Rc::new(Shared::new(faults, counters))
-    }
-
-    fn stream(id: u32, path: &str, shared: &Rc<Shared>) -> Stream<FakeHost> {
-        let host = FakeHost::default()
-            .with_request_header(":authority", "a")
-            .with_request_header(":path", path);
-        Stream::new(id, host, Rc::clone(shared))
-    }
-
-    /// Lets a second pass and a tick come.
-    fn tick(shared: &Shared, stream: &Stream<FakeHost>) {
-        stream.host().pass(Duration::from_secs(1));
-        let due = shared.queue.borrow_mut().pop_due(stream.host().now());
-        due.expect("a stream whose time has come").1.on_delay_over(shared, stream.host());
-    }
-
-    /// Delays, aborts, overflows, exhausted budgets and active faults, by one stream's host.
-    fn counts(shared: &Shared, stream: &Stream<FakeHost>) -> [u64; 5] {
-        let counters = &shared.counters;
-        let host = stream.host();
-        let count = |counter| u64::try_from(host.count(counter)).unwrap();
-        [
-            count(counters.delays_injected),
-            count(counters.aborts_injected),
-            count(counters.faults_overflow),
-            count(counters.budget_exhausted),
-            host.value(counters.active_faults),
-        ]
-    }
-
-    #[test]
-    fn a_request_waits_and_then_goes_on() {
-        let shared = worker("{}");
-        let mut stream = stream(7, "/wait", &shared);
-        let wait = Next::Wait(Timer::Arm(Duration::from_secs(1)));
-        assert_eq!(stream.on_request_headers(), wait);
-        assert_eq!(counts(&shared, &stream), [1, 0, 0, 0, 1]);
-        assert_eq!(stream.host().resumptions(), 0);
-        tick(&shared, &stream);
-        assert_eq!(stream.host().resumptions(), 1);
-        assert_eq!(stream.host().replies(), []);
-        // Not active any more, though the stream goes on.
-        assert_eq!(counts(&shared, &stream), [1, 0, 0, 0, 0]);
-        stream.on_response_headers();
-        assert_eq!(stream.host().response_headers(), [(MARK.to_owned(), b"delay".to_vec())]);
-        assert!(shared.queue.borrow().is_empty());
-    }
-
-    #[test]
-    fn the_abort_comes_after_the_delay_and_counts_as_one_active_fault() {
-        let shared = worker("{}");
-        let mut stream = stream(7, "/", &shared);
-        assert!(matches!(stream.on_request_headers(), Next::Wait(_)));
-        assert_eq!(stream.host().replies(), []);
-        tick(&shared, &stream);
-        let replies = stream.host().replies();
-        assert_eq!((replies[0].status, replies[0].grpc_status), (200, Some(14)));
-        assert_eq!(replies[0].body, ABORT_BODY.as_bytes());
-        assert_eq!(replies[0].details, "fault_filter_abort");
-        assert_eq!((replies.len(), stream.host().resumptions()), (1, 0));
-        assert_eq!(counts(&shared, &stream), [1, 1, 0, 0, 1]);
-        stream.on_response_headers();
-        assert_eq!(stream.host().response_headers(), [(MARK.to_owned(), b"abort".to_vec())]);
-    }
-
-    #[test]
-    fn a_response_breaks_off_when_it_is_longer_than_it_may_be() {
-        let fault = r#"{"reset": {"afterBytes": 10, "percentage": {"value": 100}}}"#;
-        let shared = worker_with("{}", fault);
-        let mut longer = stream(1, "/wait", &shared);
-        assert_eq!(longer.on_request_headers(), Next::Continue);
-        assert_eq!(
-            [6, 4, 0, 1].map(|size| longer.on_response_body(size)),
-            [false, false, false, true]
-        );
-        assert_eq!(
-            (longer.host().resets(), longer.host().count(shared.counters.resets_injected)),
-            (1, 1)
-        );
-        assert!(!longer.on_response_body(1), "once is enough");
-        let mut other = stream(2, "/", &worker("{}"));
-        other.on_request_headers();
-        assert!(!other.on_response_body(1000));
-    }
-
-    #[test]
-    fn a_client_that_leaves_leaves_nothing_behind() {
-        let shared = worker("{}");
-        let mut stream = stream(7, "/wait", &shared);
-        stream.on_request_headers();
-        assert_eq!(shared.queue.borrow().len(), 1);
-        drop(stream);
-        assert!(shared.queue.borrow().is_empty());
-    }
-
-    #[test]
-    fn limits_let_requests_pass() {
-        let full = worker(r#"{"maxActive": 0}"#);
-        let mut first = stream(1, "/", &full);
-        assert_eq!(first.on_request_headers(), Next::Continue);
-        // The delay and then the abort were both over the limit.
-        assert_eq!(counts(&full, &first), [0, 0, 2, 0, 0]);
-        let spent = worker(r#"{"budget": {"faults": 1, "window": "1h"}, "markResponses": false}"#);
-        let mut first = stream(1, "/wait", &spent);
-        assert!(matches!(first.on_request_headers(), Next::Wait(_)));
-        tick(&spent, &first);
-        let mut second = stream(2, "/wait", &spent);
-        assert_eq!(second.on_request_headers(), Next::Continue);
-        assert_eq!(counts(&spent, &second), [0, 0, 0, 1, 0]);
-        first.on_response_headers();
-        assert_eq!(first.host().response_headers(), []);
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
+use proxy_wasm::types::{Action, BufferType, LogLevel, MapType, MetricType, Status};
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
 use sluice_policy::report::{Finding, Rejection};
 
@@ -59,6 +59,10 @@ impl HttpHost for Envoy {
     fn resume_request(&self) {
         // A stream that is gone by now has nothing to go on with.
         let _ = hostcalls::resume_http_request();
+    }
+
+    fn resume_response(&self) {
+        let _ = hostcalls::resume_http_response();
     }
 
     fn reset_response(&self) {
@@ -227,6 +231,23 @@ pub fn set_timer(wait: Option<Duration>) {
 fn wait_milliseconds(wait: Duration) -> u64 {
     let milliseconds = wait.as_nanos().div_ceil(1_000_000);
     u64::try_from(milliseconds).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX))
+}
+
+unsafe extern "C" {
+    safe fn proxy_on_response_body(context: u32, size: usize, is_end: bool) -> Action;
+}
+
+/// The response's body, with the one answer that the SDK does not have: a pause in which Envoy holds
+/// the upstream back when its buffer is full (`StopIterationAndWatermark`). In the SDK's own pause
+/// Envoy gathers the body up to its limit and then fails the response.
+///
+/// The build puts it in the place of the SDK's callback in modules that list it.
+#[unsafe(no_mangle)]
+pub extern "C" fn sluice_on_response_body(context: u32, size: usize, is_end: bool) -> u32 {
+    match proxy_on_response_body(context, size, is_end) {
+        Action::Pause => 2,
+        _ => 0,
+    }
 }
 
 /// Makes calls be about the stream or plugin `context`, until the current callback returns. False

@@ -92,7 +92,7 @@ impl FakeHost {
         self.notes.borrow().clone()
     }
 
-    /// How often a paused request was resumed.
+    /// How often a paused request or response was resumed.
     pub fn resumptions(&self) -> usize {
         self.resumptions.get()
     }
@@ -174,6 +174,10 @@ impl HttpHost for FakeHost {
     }
 
     fn resume_request(&self) {
+        self.resumptions.set(self.resumptions.get() + 1);
+    }
+
+    fn resume_response(&self) {
         self.resumptions.set(self.resumptions.get() + 1);
     }
 

@@ -62,6 +62,9 @@ pub trait HttpHost {
     /// Lets a request go on that was paused in its headers.
     fn resume_request(&self);
 
+    /// Lets a response go on that was paused in its body.
+    fn resume_response(&self);
+
     /// Breaks off the stream while its response is sent.
     fn reset_response(&self);
 

@@ -34,6 +34,17 @@ pub struct Fault {
     pub abort: Option<Abort>,
     /// Breaks off the response's body; neither Istio nor Envoy has that
     pub reset: Option<Reset>,
+    /// Slows the response's body down; Istio does not have that
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// A response whose body is slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// The rate, above 0
+    pub bytes_per_second: u64,
+    /// How often; never when absent
+    pub percentage: Percent,
 }
 
 /// A response that breaks off.
@@ -122,6 +133,8 @@ pub struct Plan {
     pub delay: Option<Duration>,
     /// After how many bytes of the response's body the stream is reset, if it is
     pub reset_after: Option<u64>,
+    /// How many bytes of the response's body pass in a second, if they are limited
+    pub bytes_per_second: Option<u64>,
     abort: Option<Abort>,
     user: Option<u64>,
     /// How many of the request's fault headers could not be read
@@ -132,6 +145,7 @@ pub struct Plan {
 const DELAY_DRAW: &[u8] = b"delay";
 const ABORT_DRAW: &[u8] = b"abort";
 const RESET_DRAW: &[u8] = b"reset";
+const RATE_LIMIT_DRAW: &[u8] = b"rate limit";
 
 impl Faults {
     /// Compiles a document, see [`Document::parse`].
@@ -166,7 +180,8 @@ impl Faults {
         let delay = asked.delay.or(fault.and_then(|fault| fault.delay));
         plan.abort = asked.abort.or(fault.and_then(|fault| fault.abort));
         let reset = fault.and_then(|fault| fault.reset);
-        if delay.is_none() && plan.abort.is_none() && reset.is_none() {
+        let rate_limit = fault.and_then(|fault| fault.rate_limit);
+        if delay.is_none() && plan.abort.is_none() && reset.is_none() && rate_limit.is_none() {
             return plan;
         }
         plan.user = self.sampling.user(request);
@@ -180,6 +195,10 @@ impl Faults {
             let is_hit = reset.percentage.hit(draw(plan.user, RESET_DRAW, draws));
             plan.reset_after = is_hit.then_some(reset.after_bytes);
         }
+        if let Some(limit) = rate_limit {
+            let is_hit = limit.percentage.hit(draw(plan.user, RATE_LIMIT_DRAW, draws));
+            plan.bytes_per_second = is_hit.then_some(limit.bytes_per_second);
+        }
         plan
     }
 }
@@ -187,7 +206,12 @@ impl Faults {
 impl Plan {
     /// Nothing happens.
     pub fn is_empty(&self) -> bool {
-        self.delay.is_none() && self.abort.is_none() && self.reset_after.is_none()
+        *self
+            == Self {
+                user: self.user,
+                malformed_headers: self.malformed_headers,
+                ..Self::default()
+            }
     }
 
     /// Draws the abort; to be asked once, after the delay.

@@ -1,18 +1,20 @@
-//! Responses that the fault filter breaks off.
+//! Responses that the fault filter breaks off or slows down.
 
-use serde_json::json;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 use sluice_e2e::{Answer, Bootstrap, Client, Envoy, Listener, Upstream};
 
 const BODY_BYTES: usize = 200_000;
 
-async fn start(after_bytes: usize) -> (Envoy, Upstream) {
+async fn start(fault: Value) -> (Envoy, Upstream) {
     let body: &'static str = "x".repeat(BODY_BYTES).leak();
     let upstream =
         Upstream::answering("service", move |_| Answer { body: Some(body), ..Answer::default() });
     let document = json!({
         "clusterName": "{host}",
         "virtualServices": [{ "hosts": ["*"], "gateways": ["gateway"], "http": [{
-            "fault": { "reset": { "afterBytes": after_bytes, "percentage": { "value": 100 } } },
+            "fault": fault,
             "route": [{ "destination": { "host": "service" } }],
         }] }],
     });
@@ -25,6 +27,10 @@ async fn start(after_bytes: usize) -> (Envoy, Upstream) {
     (envoy, upstream)
 }
 
+fn reset(after_bytes: usize) -> Value {
+    json!({ "reset": { "afterBytes": after_bytes, "percentage": { "value": 100 } } })
+}
+
 async fn ask(client: &Client) -> Result<usize, String> {
     let response = client.connect().await.try_send(client.get("/")).await?;
     assert_eq!(response.status, 200);
@@ -34,7 +40,7 @@ async fn ask(client: &Client) -> Result<usize, String> {
 #[tokio::test]
 async fn a_response_that_is_longer_breaks_off() {
     for after_bytes in [0, 1000, BODY_BYTES - 1] {
-        let (envoy, _upstream) = start(after_bytes).await;
+        let (envoy, _upstream) = start(reset(after_bytes)).await;
         let edge = envoy.listener("edge");
         for client in [edge.clone(), edge.http2()] {
             let answer = ask(&client).await;
@@ -48,10 +54,54 @@ async fn a_response_that_is_longer_breaks_off() {
 
 #[tokio::test]
 async fn a_response_that_is_not_longer_is_whole() {
-    let (envoy, _upstream) = start(BODY_BYTES).await;
+    let (envoy, _upstream) = start(reset(BODY_BYTES)).await;
     let edge = envoy.listener("edge");
     for client in [edge.clone(), edge.http2()] {
         assert_eq!(ask(&client).await, Ok(BODY_BYTES));
     }
     assert_eq!(envoy.stat("wasmcustom.sluice.fault.resets_injected").await, 0);
+}
+
+/// 200,000 bytes at 100 KiB/s: just under two seconds, and whole.
+#[tokio::test]
+async fn a_response_takes_as_long_as_its_rate_says() {
+    let limit = json!({ "limitKbps": 100, "percentage": { "value": 100 } });
+    let (envoy, _upstream) = start(json!({ "responseRateLimit": limit })).await;
+    let edge = envoy.listener("edge");
+    let seconds = BODY_BYTES as f64 / (100.0 * 1024.0);
+    for client in [edge.clone(), edge.http2()] {
+        let start = Instant::now();
+        assert_eq!(ask(&client).await, Ok(BODY_BYTES));
+        let took = start.elapsed().as_secs_f64();
+        assert!((seconds - 0.01..seconds + 3.0).contains(&took), "{took} s for {seconds} s");
+    }
+    assert_eq!(envoy.stat("wasmcustom.sluice.fault.response_rl_injected").await, 2);
+    assert_eq!(envoy.stat("wasmcustom.sluice.fault.active_faults").await, 0);
+}
+
+/// More than Envoy would gather in a filter: the upstream is held back, and nothing is lost.
+#[tokio::test]
+async fn a_response_larger_than_envoys_buffers_is_slowed_down_too() {
+    const LARGE: usize = 8 << 20;
+    let body: &'static str = "x".repeat(LARGE).leak();
+    let upstream =
+        Upstream::answering("service", move |_| Answer { body: Some(body), ..Answer::default() });
+    let limit = json!({ "limitKbps": 4096, "percentage": { "value": 100 } });
+    let document = json!({
+        "clusterName": "{host}",
+        "virtualServices": [{ "hosts": ["*"], "gateways": ["gateway"], "http": [{
+            "fault": { "responseRateLimit": limit },
+            "route": [{ "destination": { "host": "service" } }],
+        }] }],
+    });
+    let envoy = Envoy::start(
+        &Bootstrap::new()
+            .listener(Listener::new("edge").fault(&document).plugin(&document))
+            .cluster("service", &[upstream.address()]),
+    )
+    .await;
+    let start = Instant::now();
+    assert_eq!(ask(&envoy.listener("edge")).await, Ok(LARGE));
+    assert!(start.elapsed() > Duration::from_millis(1990), "{:?}", start.elapsed());
+    assert_eq!(envoy.traps(), [""; 0]);
 }

@@ -1,10 +1,10 @@
 //! `HTTPFaultInjection` as it is written: Istio's fields, what Istio refuses about them and what it
-//! would silently drop, and the fields beyond Istio's: `exponentialDelay`, `maxDelay`, `jitter` and
-//! `reset`.
+//! would silently drop, and the fields beyond Istio's: `exponentialDelay`, `maxDelay`, `jitter`,
+//! `reset` and, after Envoy's, `responseRateLimit`.
 
 use std::time::Duration;
 
-use super::{Abort, AbortStatus, Delay, DelayLength, Fault, Reset};
+use super::{Abort, AbortStatus, Delay, DelayLength, Fault, RateLimit, Reset};
 use crate::direct_response::read_status;
 use crate::duration;
 use crate::node::{Node, Object};
@@ -36,14 +36,28 @@ pub fn read(node: &Node<'_>) -> Option<Fault> {
     let mut object = node.object()?;
     let (delay, abort) = (object.field("delay"), object.field("abort"));
     let reset = object.field("reset");
-    if delay.is_none() && abort.is_none() && reset.is_none() {
-        node.error("has none of delay, abort and reset");
+    let rate_limit = object.field("responseRateLimit");
+    if [&delay, &abort, &reset, &rate_limit].iter().all(|field| field.is_none()) {
+        node.error("has none of delay, abort, reset and responseRateLimit");
     }
     Some(Fault {
         delay: delay.and_then(|node| read_delay(&node)),
         abort: abort.and_then(|node| read_abort(&node)),
         reset: reset.and_then(|node| read_reset(&node)),
+        rate_limit: rate_limit.and_then(|node| read_rate_limit(&node)),
     })
+}
+
+fn read_rate_limit(node: &Node<'_>) -> Option<RateLimit> {
+    let mut object = node.object()?;
+    let percentage = object.field("percentage");
+    let percentage = percentage.map_or(Some(Percent::NONE), |node| read_fault_percent(&node));
+    let limit = object.required("limitKbps")?;
+    let kibibytes = u64::try_from(limit.integer()?).ok().filter(|kib| (1..=1 << 40).contains(kib));
+    if kibibytes.is_none() {
+        limit.invalid("is not 1 or more KiB/s");
+    }
+    Some(RateLimit { bytes_per_second: kibibytes? * 1024, percentage: percentage? })
 }
 
 fn read_reset(node: &Node<'_>) -> Option<Reset> {
@@ -198,7 +212,14 @@ mod tests {
     #[test]
     fn refusals() {
         let refuse = |text: &str| read_text(text).unwrap_err();
-        assert_eq!(refuse("{}"), "configuration: has none of delay, abort and reset");
+        assert_eq!(
+            refuse("{}"),
+            "configuration: has none of delay, abort, reset and responseRateLimit"
+        );
+        assert_eq!(
+            refuse(r#"{"responseRateLimit": {"limitKbps": 0}}"#),
+            "responseRateLimit.limitKbps: 0 is not 1 or more KiB/s"
+        );
         assert_eq!(refuse(r#"{"reset": {"afterBytes": -1}}"#), "reset.afterBytes: -1 is negative");
         assert_eq!(refuse(r#"{"reset": {}}"#), "reset.afterBytes: is required");
         assert_eq!(
