@@ -7,8 +7,8 @@ use sluice_e2e::{Answer, Bootstrap, Client, Envoy, Listener, Upstream};
 
 const BODY_BYTES: usize = 200_000;
 
-async fn start(fault: Value) -> (Envoy, Upstream) {
-    let body: &'static str = "x".repeat(BODY_BYTES).leak();
+async fn start(fault: Value, body_bytes: usize) -> (Envoy, Upstream) {
+    let body: &'static str = "x".repeat(body_bytes).leak();
     let upstream =
         Upstream::answering("service", move |_| Answer { body: Some(body), ..Answer::default() });
     let document = json!({
@@ -31,6 +31,10 @@ fn reset(after_bytes: usize) -> Value {
     json!({ "reset": { "afterBytes": after_bytes, "percentage": { "value": 100 } } })
 }
 
+fn rate_limit(limit_kbps: u64) -> Value {
+    json!({ "responseRateLimit": { "limitKbps": limit_kbps, "percentage": { "value": 100 } } })
+}
+
 async fn ask(client: &Client) -> Result<usize, String> {
     let response = client.connect().await.try_send(client.get("/")).await?;
     assert_eq!(response.status, 200);
@@ -40,7 +44,7 @@ async fn ask(client: &Client) -> Result<usize, String> {
 #[tokio::test]
 async fn a_response_that_is_longer_breaks_off() {
     for after_bytes in [0, 1000, BODY_BYTES - 1] {
-        let (envoy, _upstream) = start(reset(after_bytes)).await;
+        let (envoy, _upstream) = start(reset(after_bytes), BODY_BYTES).await;
         let edge = envoy.listener("edge");
         for client in [edge.clone(), edge.http2()] {
             let answer = ask(&client).await;
@@ -54,7 +58,7 @@ async fn a_response_that_is_longer_breaks_off() {
 
 #[tokio::test]
 async fn a_response_that_is_not_longer_is_whole() {
-    let (envoy, _upstream) = start(reset(BODY_BYTES)).await;
+    let (envoy, _upstream) = start(reset(BODY_BYTES), BODY_BYTES).await;
     let edge = envoy.listener("edge");
     for client in [edge.clone(), edge.http2()] {
         assert_eq!(ask(&client).await, Ok(BODY_BYTES));
@@ -65,8 +69,7 @@ async fn a_response_that_is_not_longer_is_whole() {
 /// 200,000 bytes at 100 KiB/s: just under two seconds, and whole.
 #[tokio::test]
 async fn a_response_takes_as_long_as_its_rate_says() {
-    let limit = json!({ "limitKbps": 100, "percentage": { "value": 100 } });
-    let (envoy, _upstream) = start(json!({ "responseRateLimit": limit })).await;
+    let (envoy, _upstream) = start(rate_limit(100), BODY_BYTES).await;
     let edge = envoy.listener("edge");
     let seconds = BODY_BYTES as f64 / (100.0 * 1024.0);
     for client in [edge.clone(), edge.http2()] {
@@ -83,23 +86,7 @@ async fn a_response_takes_as_long_as_its_rate_says() {
 #[tokio::test]
 async fn a_response_larger_than_envoys_buffers_is_slowed_down_too() {
     const LARGE: usize = 8 << 20;
-    let body: &'static str = "x".repeat(LARGE).leak();
-    let upstream =
-        Upstream::answering("service", move |_| Answer { body: Some(body), ..Answer::default() });
-    let limit = json!({ "limitKbps": 4096, "percentage": { "value": 100 } });
-    let document = json!({
-        "clusterName": "{host}",
-        "virtualServices": [{ "hosts": ["*"], "gateways": ["gateway"], "http": [{
-            "fault": { "responseRateLimit": limit },
-            "route": [{ "destination": { "host": "service" } }],
-        }] }],
-    });
-    let envoy = Envoy::start(
-        &Bootstrap::new()
-            .listener(Listener::new("edge").fault(&document).plugin(&document))
-            .cluster("service", &[upstream.address()]),
-    )
-    .await;
+    let (envoy, _upstream) = start(rate_limit(4096), LARGE).await;
     let start = Instant::now();
     assert_eq!(ask(&envoy.listener("edge")).await, Ok(LARGE));
     assert!(start.elapsed() > Duration::from_millis(1990), "{:?}", start.elapsed());
