@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+/// How much before its deadline a stream may go on. Envoy's timers go by a clock that moves in steps of
+/// some milliseconds, so waiting for the rest would most often cost such a step more.
+const EARLY: Duration = Duration::from_millis(1);
+
 /// What waits for its time, at most one entry for each stream.
 #[derive(Debug)]
 pub struct DelayQueue<T> {
@@ -44,9 +48,9 @@ impl<T> DelayQueue<T> {
         self.waiting.remove(&(deadline, id))
     }
 
-    /// Takes out the next stream whose deadline has come.
+    /// Takes out the next stream whose deadline has come, or is less than a millisecond away.
     pub fn pop_due(&mut self, now: Instant) -> Option<(u32, T)> {
-        let first = self.waiting.first_entry().filter(|first| first.key().0 <= now)?;
+        let first = self.waiting.first_entry().filter(|first| first.key().0 <= now + EARLY)?;
         let ((_, id), entry) = first.remove_entry();
         Some((id, entry))
     }
@@ -81,8 +85,8 @@ mod tests {
         assert_eq!(queue.push(2, at(70), start, "c"), Timer::Keep);
         assert_eq!(queue.push(3, at(10), start, "a"), Timer::Arm(Duration::from_millis(10)));
         assert_eq!(queue.push(4, at(50), start, "d"), Timer::Keep);
-        assert_eq!(queue.pop_due(at(9)), None);
-        assert_eq!(queue.pop_due(at(60)), Some((3, "a")));
+        assert_eq!(queue.pop_due(at(8)), None);
+        assert_eq!(queue.pop_due(at(9)), Some((3, "a")), "a millisecond is not worth another tick");
         assert_eq!(queue.pop_due(at(60)), Some((1, "b")));
         assert_eq!(queue.pop_due(at(60)), Some((4, "d")));
         assert_eq!(queue.pop_due(at(60)), None);

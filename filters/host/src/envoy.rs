@@ -220,17 +220,16 @@ fn metric(kind: MetricType, name: &'static str) -> u32 {
     })
 }
 
-/// Has `on_tick` called once `wait` has passed, at the earliest, and again in that period. `None`
-/// turns it off. Of all timers of a plugin on a worker there is only this one.
+/// Has `on_tick` called once `wait`, in whole milliseconds, has passed, and again in that period.
+/// `None` turns it off. Of all timers of a plugin on a worker there is only this one.
 pub fn set_timer(wait: Option<Duration>) {
-    // Whole milliseconds, upwards: a tick must not come early, and 0 would turn the timer off.
+    // At least one: 0 would turn the timer off.
     let wait = wait.map(|wait| Duration::from_millis(wait_milliseconds(wait)));
     let _ = hostcalls::set_tick_period(wait.unwrap_or_default());
 }
 
 fn wait_milliseconds(wait: Duration) -> u64 {
-    let milliseconds = wait.as_nanos().div_ceil(1_000_000);
-    u64::try_from(milliseconds).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX))
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX))
 }
 
 unsafe extern "C" {
