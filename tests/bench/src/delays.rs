@@ -1,0 +1,123 @@
+//! By how much a delay is longer than it should be.
+
+use std::time::Duration;
+
+use sluice_e2e::{Bootstrap, Client, Envoy};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::faults::{DELAYED, Filter};
+use crate::samples::{Samples, Summary};
+
+/// A line of the table.
+struct Case {
+    delay: Duration,
+    connections: usize,
+    /// How many requests each connection sends in a round
+    requests: usize,
+}
+
+const ROUNDS: usize = 6;
+
+/// The goal: how far the module may be behind the native filter, in milliseconds.
+const GOAL: Summary = Summary { p50: 1.0, p99: 3.0 };
+
+const fn case(milliseconds: u64, connections: usize, requests: usize) -> Case {
+    Case { delay: Duration::from_millis(milliseconds), connections, requests }
+}
+
+const CASES: [Case; 6] = [
+    case(5, 1, 100),
+    case(5, 16, 40),
+    case(50, 1, 34),
+    case(50, 16, 20),
+    case(500, 1, 10),
+    case(500, 16, 5),
+];
+
+/// Measures and prints the table.
+pub async fn run() {
+    let mut bootstrap = Bootstrap::new();
+    for delay in CASES.map(|case| case.delay).chunk_by(PartialEq::eq).filter_map(<[_]>::first) {
+        for filter in Filter::ALL {
+            bootstrap = bootstrap.listener(filter.listener(&listener(filter, *delay), *delay));
+        }
+    }
+    let envoy = Envoy::start(&bootstrap).await;
+
+    println!("Delay error, that is latency minus the delay, p50 / p99 in ms:\n");
+    println!(
+        "{:>6} {:>11} {:>7} {:>16} {:>16} {:>16}  goal",
+        "delay", "connections", "samples", "native", "wasm", "wasm - native"
+    );
+    for case in &CASES {
+        let [native, wasm] = measure(&envoy, case).await;
+        let samples = native.len();
+        let [native, wasm] = [native, wasm].map(|samples| samples.summary());
+        let behind = Summary { p50: wasm.p50 - native.p50, p99: wasm.p99 - native.p99 };
+        let is_within = behind.p50 <= GOAL.p50 && behind.p99 <= GOAL.p99;
+        println!(
+            "{:>3} ms {:>11} {:>7} {:>16} {:>16} {:>16}  {}",
+            case.delay.as_millis(),
+            case.connections,
+            samples,
+            native.to_string(),
+            wasm.to_string(),
+            format!("{:+.2} / {:+.2}", behind.p50, behind.p99),
+            if is_within { "within" } else { "beyond" },
+        );
+    }
+    println!(
+        "\nGoal: at most {} ms behind the native filter at p50 and {} ms at p99. Samples are those of each\n\
+         filter, taken in turns over {ROUNDS} rounds; the p99 of less than 100 is their maximum.",
+        GOAL.p50, GOAL.p99
+    );
+}
+
+fn listener(filter: Filter, delay: Duration) -> String {
+    format!("{}-{}", filter.name(), delay.as_millis())
+}
+
+/// The samples of the native filter and of the module, whose turns alternate.
+async fn measure(envoy: &Envoy, case: &Case) -> [Samples; 2] {
+    let mut samples = [Samples::default(), Samples::default()];
+    for round in 0..ROUNDS {
+        // So that neither is always the first.
+        for turn in 0..2 {
+            let index = (round + turn) % 2;
+            let client = envoy.listener(&listener(Filter::ALL[index], case.delay));
+            samples[index].append(turns(&client, case, round).await);
+        }
+    }
+    samples
+}
+
+/// The samples of one filter in one round.
+async fn turns(client: &Client, case: &Case, round: usize) -> Samples {
+    let mut connections = JoinSet::new();
+    for connection in 0..case.connections {
+        let client = client.clone();
+        let Case { delay, requests, .. } = *case;
+        connections.spawn(async move {
+            let mut samples = Samples::default();
+            let mut open = client.connect().await;
+            for request in 0..requests {
+                sleep(pause(request + requests * (round + ROUNDS * connection))).await;
+                let response = open.send(client.get("/").header(DELAYED, "1")).await;
+                assert_eq!(response.status, 200);
+                samples.add(response.elapsed, delay);
+            }
+            samples
+        });
+    }
+    let mut samples = Samples::default();
+    connections.join_all().await.into_iter().for_each(|some| samples.append(some));
+    samples
+}
+
+/// A pause before a request, up to 8 ms and evenly spread. Without one a request follows on the response before, hence on a
+/// tick of the clock that Envoy's timers go by, which is no request's case in production.
+fn pause(number: usize) -> Duration {
+    const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
+    Duration::from_secs_f64(0.008 * (number as f64 * GOLDEN_RATIO).fract())
+}
