@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::faults::{DELAYED, Filter};
-use crate::samples::Samples;
+use crate::samples::{Samples, Summary};
 
 const CONNECTIONS: usize = 200;
 const STREAMS: usize = 100;
@@ -212,5 +212,6 @@ fn mebibytes(bytes: u64) -> String {
 }
 
 fn latency(samples: &Samples) -> String {
-    samples.summary().to_string()
+    let Summary { p50, p99, .. } = samples.summary();
+    format!("{p50:.2} / {p99:.2}")
 }
