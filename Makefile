@@ -41,6 +41,11 @@ test: setup build ## run all tests: native, real Envoy, wasm in Node.js
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER='$(wasm_test_runner)' \
 	  cargo test --package sluice-conformance --target wasm32-unknown-unknown --locked
 
+.PHONY: bench
+bench: setup-envoy build ## compare the fault filter's delays with Envoy's own
+	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- delays
+	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- waiting
+
 .PHONY: sandbox
 sandbox: setup-envoy build ## run Envoy with the modules on port 10000 until Ctrl-C
 	@ENVOY='$(envoy)' tools/sandbox.sh

@@ -28,7 +28,10 @@ pub struct Bootstrap {
 pub struct Listener {
     name: String,
     fault: Option<String>,
+    envoy_fault: Option<Value>,
     plugin: Option<String>,
+    direct_response: bool,
+    concurrent_streams: Option<u32>,
     proxy_protocol: bool,
     max_headers: Option<(u32, u32)>,
     retry_policy: Option<Value>,
@@ -129,7 +132,10 @@ impl Listener {
         Self {
             name: name.to_owned(),
             fault: None,
+            envoy_fault: None,
             plugin: None,
+            direct_response: false,
+            concurrent_streams: None,
             proxy_protocol: false,
             max_headers: None,
             retry_policy: None,
@@ -141,6 +147,21 @@ impl Listener {
     /// Puts the fault filter before the router, with this configuration.
     pub fn fault(self, configuration: &Value) -> Self {
         Self { fault: Some(configuration.to_string()), ..self }
+    }
+
+    /// Puts Envoy's own fault filter before the router, with this configuration (`HTTPFault`).
+    pub fn envoy_fault(self, configuration: Value) -> Self {
+        Self { envoy_fault: Some(configuration), ..self }
+    }
+
+    /// Has Envoy's route answer every request with 200, so that no cluster is needed.
+    pub fn direct_response(self) -> Self {
+        Self { direct_response: true, ..self }
+    }
+
+    /// Allows so many streams at a time on an HTTP/2 connection.
+    pub fn concurrent_streams(self, concurrent_streams: u32) -> Self {
+        Self { concurrent_streams: Some(concurrent_streams), ..self }
     }
 
     /// Gives the router this configuration.
@@ -210,6 +231,12 @@ impl Listener {
                 },
             })
         }));
+        http_filters.extend(self.envoy_fault.as_ref().map(|configuration| {
+            let mut configuration = configuration.clone();
+            configuration["@type"] =
+                "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault".into();
+            json!({ "name": "envoy.filters.http.fault", "typed_config": configuration })
+        }));
         let plugins = [("fault", &self.fault), ("router", &self.plugin)];
         for (filter, plugin) in plugins {
             http_filters.extend(plugin.as_deref().map(|plugin| wasm(filter, &self.name, plugin)));
@@ -247,6 +274,13 @@ impl Listener {
                 ],
             }] },
         });
+        if self.direct_response {
+            manager["route_config"]["virtual_hosts"][0]["routes"] =
+                json!([{ "match": { "prefix": "/" }, "direct_response": { "status": 200 } }]);
+        }
+        if let Some(streams) = self.concurrent_streams {
+            manager["http2_protocol_options"] = json!({ "max_concurrent_streams": streams });
+        }
         if self.internal_clients {
             manager["use_remote_address"] = true.into();
             let loopback = json!({ "address_prefix": "127.0.0.0", "prefix_len": 8 });

@@ -135,6 +135,11 @@ impl Envoy {
         stat.and_then(|stat| stat["value"].as_u64()).unwrap_or(0)
     }
 
+    /// The physical memory that the process has, in bytes.
+    pub fn resident_memory(&self) -> u64 {
+        self.process.resident_memory()
+    }
+
     /// What Envoy and the modules logged so far.
     pub fn log(&self) -> String {
         self.process.log()
@@ -208,6 +213,14 @@ impl Process {
 
     fn log(&self) -> String {
         read(&self.directory.path().join("log"))
+    }
+
+    fn resident_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.lock().unwrap().id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("VmRSS in kB");
+        kilobytes.parse::<u64>().unwrap() * 1024
     }
 }
 

@@ -1,0 +1,27 @@
+//! Benchmarks of the fault filter beside Envoy's own, as tables for people to read. Nothing here fails for a number.
+//!
+//!     cargo run --release -p sluice-bench -- delays|waiting
+
+mod delays;
+mod faults;
+mod samples;
+mod waiting;
+
+use std::process::ExitCode;
+
+use tokio::runtime::Builder;
+
+fn main() -> ExitCode {
+    // One thread, as Envoy has one worker: a core for each.
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["delays"] => runtime.block_on(delays::run()),
+        ["waiting"] => runtime.block_on(waiting::run()),
+        _ => {
+            eprintln!("usage: sluice-bench delays|waiting");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,217 @@
+//! Many requests that wait at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sluice_e2e::{Bootstrap, Client, Connection, Envoy, until};
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::faults::{DELAYED, Filter};
+use crate::samples::{Samples, Summary};
+
+const CONNECTIONS: usize = 200;
+const STREAMS: usize = 100;
+/// Long enough to start all streams and to measure while all of them wait.
+const DELAY: Duration = Duration::from_secs(10);
+/// How long to measure before.
+const BEFORE: Duration = Duration::from_secs(3);
+const LISTENER: &str = "waiting";
+
+/// What was measured with one filter.
+struct Outcome {
+    waited: u64,
+    resumed: usize,
+    memory_before: Memory,
+    memory_waiting: Memory,
+    started_in: Duration,
+    resumed_in: Duration,
+    before: Samples,
+    waiting: Samples,
+    resuming: Samples,
+}
+
+/// Envoy's memory in bytes.
+#[derive(Clone, Copy)]
+struct Memory {
+    /// What the system gave it: all of it, the module's too
+    resident: u64,
+    /// What its own allocator has given out: all but the module's
+    allocated: u64,
+}
+
+/// One request that is not delayed: when it began and how long it took.
+type Probe = (Instant, Duration);
+
+/// Measures and prints the table.
+pub async fn run() {
+    let [native, wasm] = [measure(Filter::Native).await, measure(Filter::Wasm).await];
+    println!(
+        "{} streams, {CONNECTIONS} connections with {STREAMS} each, that wait {} s:\n",
+        CONNECTIONS * STREAMS,
+        DELAY.as_secs()
+    );
+    let row = |name: &str, value: &dyn Fn(&Outcome) -> String| {
+        println!("{name:<46} {:>16} {:>16}", value(&native), value(&wasm));
+    };
+    println!("{:<46} {:>16} {:>16}", "", Filter::Native.name(), Filter::Wasm.name());
+    row("waiting at once", &|outcome| outcome.waited.to_string());
+    row("resumed with 200", &|outcome| outcome.resumed.to_string());
+    row("all started within, s", &|outcome| format!("{:.2}", outcome.started_in.as_secs_f64()));
+    row("all resumed within, s", &|outcome| format!("{:.2}", outcome.resumed_in.as_secs_f64()));
+    row("resident memory before, MiB", &|outcome| mebibytes(outcome.memory_before.resident));
+    row("resident memory while they wait, MiB", &|outcome| {
+        mebibytes(outcome.memory_waiting.resident)
+    });
+    row("resident memory per waiting stream, bytes", &|outcome| {
+        outcome.per_stream(|memory| memory.resident)
+    });
+    row("  of which Envoy allocated, bytes", &|outcome| {
+        outcome.per_stream(|memory| memory.allocated)
+    });
+    println!("latency of other requests, p50 / p99 in ms");
+    row("  before", &|outcome| latency(&outcome.before));
+    row("  while they wait", &|outcome| latency(&outcome.waiting));
+    row("  while they are resumed", &|outcome| latency(&outcome.resuming));
+    let counts = |outcome: &Outcome| {
+        [&outcome.before, &outcome.waiting, &outcome.resuming].map(Samples::len)
+    };
+    println!(
+        "\nThe other requests go to the same worker of Envoy, one after the other: {:?} with the native filter,\n\
+         {:?} with the module, in the three phases. The client takes a core of its own where there is one.",
+        counts(&native),
+        counts(&wasm)
+    );
+}
+
+async fn measure(filter: Filter) -> Outcome {
+    // An Envoy for each, so that neither has memory that the other used before.
+    let listener = filter.listener(LISTENER, DELAY).concurrent_streams(STREAMS as u32);
+    let envoy = Envoy::start(&Bootstrap::new().listener(listener)).await;
+    let client = envoy.listener(LISTENER).http2();
+
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut connection = client.connect().await;
+        // The first response comes after the settings, so the connection is complete.
+        assert_eq!(connection.send(client.get("/")).await.status, 200);
+        connections.push(connection);
+    }
+    let probes = Probes::start(envoy.listener(LISTENER));
+    sleep(BEFORE).await;
+    let memory_before = Memory::of(&envoy).await;
+
+    let start = Instant::now();
+    let streams = streams(&client, &connections);
+    let gauge = filter.gauge(LISTENER);
+    let expected = (CONNECTIONS * STREAMS) as u64;
+    let mut waited = 0;
+    until("all streams wait, or the first are over", async || {
+        waited = envoy.stat(&gauge).await.max(waited);
+        (waited == expected || start.elapsed() > DELAY - Duration::from_secs(1)).then_some(())
+    })
+    .await;
+    let all_wait = Instant::now();
+    // The worker has nothing to do any more; let it settle.
+    sleep(Duration::from_secs(1)).await;
+    let memory_waiting = Memory::of(&envoy).await;
+
+    let ends: Vec<Instant> = streams.join_all().await.into_iter().flatten().collect();
+    let probes = probes.stop();
+    assert!(envoy.traps().is_empty(), "{:?}", envoy.traps());
+    let first_end = start + DELAY;
+    let last_end = ends.iter().max().copied().unwrap_or(first_end);
+    let during = |from: Instant, to: Instant| {
+        let mut samples = Samples::default();
+        let within = probes.iter().filter(|(start, _)| (from..to).contains(start));
+        within.for_each(|(_, elapsed)| samples.add(*elapsed, Duration::ZERO));
+        samples
+    };
+    Outcome {
+        waited,
+        resumed: ends.len(),
+        memory_before,
+        memory_waiting,
+        started_in: all_wait - start,
+        resumed_in: last_end - first_end,
+        before: during(start - BEFORE, start),
+        waiting: during(all_wait, first_end),
+        resuming: during(first_end, last_end),
+    }
+}
+
+/// Starts all requests; each tells when it was answered with 200.
+fn streams(client: &Client, connections: &[Connection]) -> JoinSet<Option<Instant>> {
+    let mut streams = JoinSet::new();
+    for connection in connections {
+        for _ in 0..STREAMS {
+            let mut connection = connection.share();
+            let request = client.get("/").header(DELAYED, "1");
+            streams.spawn(async move {
+                let response = connection.try_send(request).await.ok()?;
+                (response.status == 200).then(Instant::now)
+            });
+        }
+    }
+    streams
+}
+
+/// Requests that are not delayed, from a thread of their own.
+struct Probes {
+    is_over: Arc<AtomicBool>,
+    thread: thread::JoinHandle<Vec<Probe>>,
+}
+
+impl Probes {
+    fn start(client: Client) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&is_over);
+        let thread = thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut connection = client.connect().await;
+                let mut probes = Vec::new();
+                while !flag.load(Ordering::Relaxed) {
+                    let start = Instant::now();
+                    let response = connection.send(client.get("/")).await;
+                    assert_eq!(response.status, 200);
+                    probes.push((start, response.elapsed));
+                    sleep(Duration::from_millis(1)).await;
+                }
+                probes
+            })
+        });
+        Self { is_over, thread }
+    }
+
+    fn stop(self) -> Vec<Probe> {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+impl Memory {
+    async fn of(envoy: &Envoy) -> Self {
+        let text = envoy.admin("/memory").await.json()["allocated"].as_str().unwrap().to_owned();
+        Self { resident: envoy.resident_memory(), allocated: text.parse().unwrap() }
+    }
+}
+
+impl Outcome {
+    fn per_stream(&self, kind: impl Fn(Memory) -> u64) -> String {
+        let more = kind(self.memory_waiting).saturating_sub(kind(self.memory_before));
+        (more / self.waited.max(1)).to_string()
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}
+
+fn latency(samples: &Samples) -> String {
+    let Summary { p50, p99, .. } = samples.summary();
+    format!("{p50:.2} / {p99:.2}")
+}
