@@ -172,6 +172,17 @@ impl Request {
 }
 
 impl Connection {
+    /// The same connection once more, for requests side by side.
+    ///
+    /// # Panics
+    /// When it is not HTTP/2.
+    pub fn share(&self) -> Self {
+        match &self.0 {
+            Sender::Http1(_) => panic!("HTTP/1.1 has one request at a time"),
+            Sender::Http2(sender) => Self(Sender::Http2(sender.clone())),
+        }
+    }
+
     /// Sends a request and waits for the whole response.
     ///
     /// # Panics
