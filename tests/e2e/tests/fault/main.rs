@@ -15,16 +15,19 @@ fn all() -> Value {
     json!({ "value": 100 })
 }
 
+fn route() -> Value {
+    json!([{ "destination": { "host": "service" } }])
+}
+
 /// Rules for every host: one for each name, with its fault, for requests whose header `case` is that name, and the route
 /// for both filters. Other requests have no fault.
 fn cases(cases: impl IntoIterator<Item = (String, Value)>) -> Value {
-    let route = json!([{ "destination": { "host": "service" } }]);
     let rule = |(name, fault)| {
         let only = json!([{ "headers": { "case": { "exact": name } } }]);
-        json!({ "match": only, "fault": fault, "route": route })
+        json!({ "match": only, "fault": fault, "route": route() })
     };
     let mut rules: Vec<_> = cases.into_iter().map(rule).collect();
-    rules.push(json!({ "route": route }));
+    rules.push(json!({ "route": route() }));
     any_host(rules.into())
 }
 

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Request, Upstream, any_host, until};
 use tokio::task::JoinSet;
 
-use crate::{Counts, NONE, all, assert_counts, counts, faulty, start, until_active};
+use crate::{
+    Counts, NONE, all, assert_counts, counts, faulty, route, start, until_active, with_settings,
+};
 
 fn delay(length: &str) -> Value {
     json!({ "delay": { "fixedDelay": length, "percentage": all() } })
@@ -186,4 +188,89 @@ async fn the_router_routes_after_the_delay() {
     assert_eq!(versions[0].received("/").len(), 0);
     assert_eq!(edge.get("/").send().await.cluster().as_deref(), Some("service-v1"));
     assert_counts(&envoy, Counts { delays: 1, ..NONE }).await;
+}
+
+#[tokio::test]
+async fn each_waits_for_its_own_time_in_whatever_order_they_come() {
+    let settings = json!({ "headers": { "delay": all() } });
+    let rules = with_settings(any_host(json!([{ "route": route() }])), settings);
+    let (envoy, _upstream) = start(rules).await;
+    let edge = envoy.listener("edge").http2();
+    let connection = edge.connect().await;
+    let send = |milliseconds: u64| {
+        let request = edge.get("/").header("x-envoy-fault-delay-request", milliseconds.to_string());
+        let mut shared = connection.share();
+        async move { (milliseconds, shared.send(request).await) }
+    };
+    // The timer is set for this one first, and then for each that is due before it.
+    let last = tokio::spawn(send(6000));
+    until_active(&envoy, 1).await;
+    let mut tasks = JoinSet::new();
+    for number in 0..200 {
+        // 1 to 401 ms, up and down.
+        tasks.spawn(send(1 + number * 37 % 401));
+    }
+    for (milliseconds, response) in tasks.join_all().await {
+        assert_eq!(response.header("x-sluice-fault").as_deref(), Some("delay"));
+        let (delay, took) = (Duration::from_millis(milliseconds), response.elapsed);
+        assert!(took >= delay, "{took:?} is less than {delay:?}");
+        assert!(took < delay + Duration::from_secs(3), "{took:?} is a lot more than {delay:?}");
+    }
+    assert!(!last.is_finished(), "it waits for longer than all of them");
+    assert!(last.await.unwrap().1.elapsed >= Duration::from_secs(6));
+    assert_counts(&envoy, Counts { delays: 201, ..NONE }).await;
+}
+
+#[tokio::test]
+async fn a_timeout_begins_after_the_delay_and_an_abort_is_not_retried() {
+    let abort = json!({ "abort": { "httpStatus": 503, "percentage": all() } });
+    let only = |path| json!([{ "uri": { "exact": path } }]);
+    let retries = json!({ "attempts": 3, "retryOn": "5xx" });
+    let document = any_host(json!([
+        { "match": only("/late"), "fault": delay("1s"), "timeout": "0.5s", "route": route() },
+        { "match": only("/aborted"), "fault": abort, "retries": retries, "route": route() },
+    ]));
+    let (envoy, upstream) = start(document).await;
+    let edge = envoy.listener("edge");
+    let late = edge.get("/late").send().await;
+    assert_eq!(late.status, 200, "{}", late.text());
+    assert!(late.elapsed >= Duration::from_secs(1), "{:?}", late.elapsed);
+    assert_eq!(edge.get("/aborted").send().await.status, 503);
+    assert_eq!(upstream.received("/aborted").len(), 0);
+    assert_counts(&envoy, Counts { delays: 1, aborts: 1, ..NONE }).await;
+}
+
+#[tokio::test]
+async fn they_finish_even_when_the_filter_is_taken_away() {
+    let document = faulty(delay("3s"));
+    let with = Listener::new("edge").fault(&document).plugin(&document);
+    let upstream = Upstream::echo("service");
+    let bootstrap = Bootstrap::new().dynamic_listeners().listener(with).workers(2);
+    let envoy = Envoy::start(&bootstrap.cluster("service", &[upstream.address()])).await;
+    let edge = envoy.listener("edge");
+    let mut old = JoinSet::new();
+    for _ in 0..8 {
+        old.spawn(waiting(&edge, "/old").send());
+    }
+    until_active(&envoy, 8).await;
+    assert!(envoy.update(&[Listener::new("edge").plugin(&document)]).await, "{}", envoy.log());
+    let gone = Instant::now();
+    until("both workers are without the filter", async || {
+        for _ in 0..4 {
+            // Asked at once, so a request that still waits is a question that is asked again.
+            let asked = waiting(&edge, "/new").send();
+            let answer = tokio::time::timeout(Duration::from_millis(500), asked).await.ok()?;
+            answer.header("x-sluice-fault").is_none().then_some(())?;
+        }
+        Some(())
+    })
+    .await;
+    assert!(gone.elapsed() < Duration::from_secs(3), "{:?}", gone.elapsed());
+    for old in old.join_all().await {
+        assert_eq!((old.status, old.header("x-sluice-fault").as_deref()), (200, Some("delay")));
+        assert!(old.elapsed >= Duration::from_secs(3), "{:?}", old.elapsed);
+    }
+    assert_eq!(upstream.received("/old").len(), 8);
+    until_active(&envoy, 0).await;
+    assert_eq!(envoy.traps(), [""; 0]);
 }
