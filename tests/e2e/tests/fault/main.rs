@@ -3,6 +3,7 @@
 mod aborts;
 mod headers;
 mod limits;
+mod unusual;
 mod waiting;
 
 use std::time::Duration;
