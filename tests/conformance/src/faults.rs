@@ -8,7 +8,7 @@ use sluice_policy::fault::{AbortStatus, Faults};
 use sluice_policy::request::{Attributes, Draws, Request};
 
 use crate::policy::{Fixed, Seeded};
-use crate::rows::{Distribution, Node, example, get, pairs, slash};
+use crate::rows::{Distribution, Node, assert_asserts, example, get, pairs, slash};
 use crate::shares::Counts;
 
 /// A configuration and the faults of requests under it.
@@ -80,12 +80,7 @@ impl FaultCase {
     /// # Panics
     /// When it has neither or both of `requests` and `distribution`.
     pub fn validate(&self) {
-        assert_ne!(
-            self.requests.is_empty(),
-            self.distribution.is_none(),
-            "{} has neither or both of requests and distribution",
-            self.id
-        );
+        assert_asserts(&self.id, &self.requests, self.distribution.as_ref());
     }
 }
 

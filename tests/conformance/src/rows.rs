@@ -178,13 +178,17 @@ impl Case {
     /// # Panics
     /// When it has neither or both of `requests` and `distribution`.
     pub fn validate(&self) {
-        assert_ne!(
-            self.requests.is_empty(),
-            self.distribution.is_none(),
-            "{} has neither or both of requests and distribution",
-            self.id
-        );
+        assert_asserts(&self.id, &self.requests, self.distribution.as_ref());
     }
+}
+
+/// Asserts that a row has either requests or a distribution.
+pub(crate) fn assert_asserts<R>(id: &str, requests: &[R], distribution: Option<&Distribution>) {
+    assert_ne!(
+        requests.is_empty(),
+        distribution.is_none(),
+        "{id} has neither or both of requests and distribution"
+    );
 }
 
 impl Distribution {

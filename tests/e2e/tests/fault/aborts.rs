@@ -2,16 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sluice_e2e::{Client, Response};
 
-use crate::{Counts, NONE, all, assert_counts, cases, faulty, start, with_settings};
-
-fn abort(status: Value) -> Value {
-    let mut abort = status;
-    abort["percentage"] = all();
-    json!({ "abort": abort })
-}
+use crate::{Counts, NONE, abort, assert_counts, cases, delay, faulty, start, with_settings};
 
 async fn call(client: &Client, case: &str, content_type: &str) -> Response {
     let call = client.request("POST".parse().unwrap(), "/service/Method");
@@ -104,11 +98,10 @@ async fn a_grpc_status_goes_to_grpc_and_the_others_get_200() {
 
 #[tokio::test]
 async fn an_abort_comes_after_the_delay() {
-    let delay = json!({ "fixedDelay": "1s", "percentage": all() });
     let mut http = abort(json!({ "httpStatus": 503 }));
-    http["delay"] = delay.clone();
+    http["delay"] = delay("1s")["delay"].take();
     let mut grpc = abort(json!({ "grpcStatus": "DEADLINE_EXCEEDED" }));
-    grpc["delay"] = delay;
+    grpc["delay"] = delay("1s")["delay"].take();
     let (envoy, upstream) =
         start(cases([("http".to_owned(), http), ("grpc".to_owned(), grpc)])).await;
     let (http1, http2) = (envoy.listener("edge"), envoy.listener("edge").http2());
@@ -133,7 +126,7 @@ async fn an_abort_comes_after_the_delay() {
 async fn responses_are_not_marked_where_they_need_not_be() {
     let document = cases([
         ("abort".to_owned(), abort(json!({ "httpStatus": 500 }))),
-        ("delay".to_owned(), json!({ "delay": { "fixedDelay": "1ms", "percentage": all() } })),
+        ("delay".to_owned(), delay("1ms")),
     ]);
     let (envoy, _upstream) =
         start(with_settings(document, json!({ "markResponses": false }))).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{Counts, NONE, all, assert_counts, faulty, start, with_settings};
+use crate::{Counts, NONE, abort, all, assert_counts, faulty, start, with_settings};
 
 const DELAY: &str = "x-envoy-fault-delay-request";
 const DELAY_SHARE: &str = "x-envoy-fault-delay-request-percentage";
@@ -14,8 +14,8 @@ const ABORT_SHARE: &str = "x-envoy-fault-abort-request-percentage";
 
 /// Requests may ask for these shares of faults; those with `case: faulty` are aborted in any case.
 fn document(settings: Value) -> Value {
-    let fault = json!({ "abort": { "httpStatus": 500, "percentage": all() } });
-    with_settings(faulty(fault), json!({ "headers": settings }))
+    let rules = faulty(abort(json!({ "httpStatus": 500 })));
+    with_settings(rules, json!({ "headers": settings }))
 }
 
 #[tokio::test]

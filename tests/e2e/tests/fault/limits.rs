@@ -6,14 +6,10 @@ use serde_json::{Value, json};
 use sluice_e2e::{Connection, Envoy};
 use tokio::task::JoinSet;
 
-use crate::{Counts, NONE, all, assert_counts, faulty, start, with_settings};
+use crate::{Counts, NONE, abort, all, assert_counts, delay, faulty, start, with_settings};
 
-fn delay(length: &str) -> Value {
-    json!({ "delay": { "fixedDelay": length, "percentage": all() } })
-}
-
-fn abort() -> Value {
-    json!({ "abort": { "httpStatus": 503, "percentage": all() } })
+fn unavailable() -> Value {
+    abort(json!({ "httpStatus": 503 }))
 }
 
 /// The fault of one request after the other, by the mark of its response.
@@ -29,7 +25,7 @@ async fn marks(envoy: &Envoy, requests: usize) -> Vec<Option<String>> {
 
 #[tokio::test]
 async fn none_may_be_active() {
-    for (fault, overflow) in [(delay("9s"), 1), (abort(), 1)] {
+    for (fault, overflow) in [(delay("9s"), 1), (unavailable(), 1)] {
         let settings = json!({ "maxActive": 0 });
         let (envoy, upstream) = start(with_settings(faulty(fault), settings)).await;
         assert_eq!(marks(&envoy, 1).await, [None]);
@@ -77,7 +73,7 @@ async fn a_fault_that_is_over_makes_room() {
 #[tokio::test]
 async fn a_budget_is_spent_once() {
     let settings = json!({ "budget": { "faults": 3, "window": "1h" } });
-    let (envoy, upstream) = start(with_settings(faulty(abort()), settings)).await;
+    let (envoy, upstream) = start(with_settings(faulty(unavailable()), settings)).await;
     let mark = || Some("abort".to_owned());
     assert_eq!(marks(&envoy, 7).await, [mark(), mark(), mark(), None, None, None, None]);
     assert_eq!(upstream.received("/").len(), 4);
@@ -87,7 +83,7 @@ async fn a_budget_is_spent_once() {
 #[tokio::test]
 async fn a_budget_comes_back_with_the_next_window() {
     let settings = json!({ "budget": { "faults": 1, "window": "1s" } });
-    let (envoy, _upstream) = start(with_settings(faulty(abort()), settings)).await;
+    let (envoy, _upstream) = start(with_settings(faulty(unavailable()), settings)).await;
     assert_eq!(marks(&envoy, 1).await, [Some("abort".to_owned())]);
     sluice_e2e::until("there is a budget again", async || marks(&envoy, 1).await.pop().flatten())
         .await;
@@ -97,7 +93,7 @@ async fn a_budget_comes_back_with_the_next_window() {
 async fn faults_end_when_they_say() {
     for (end, aborts) in [("2020-01-01T00:00:00Z", 0), ("2120-01-01T00:00:00Z", 2)] {
         let settings = json!({ "notAfter": end });
-        let (envoy, upstream) = start(with_settings(faulty(abort()), settings)).await;
+        let (envoy, upstream) = start(with_settings(faulty(unavailable()), settings)).await;
         let mark = (aborts > 0).then(|| "abort".to_owned());
         assert_eq!(marks(&envoy, 2).await, [mark.clone(), mark]);
         assert_eq!(upstream.received("/").len() as u64, 2 - aborts);

@@ -16,6 +16,18 @@ fn all() -> Value {
     json!({ "value": 100 })
 }
 
+/// A fault that lets every request wait.
+fn delay(length: &str) -> Value {
+    json!({ "delay": { "fixedDelay": length, "percentage": all() } })
+}
+
+/// A fault that aborts every request with a status, `{ "httpStatus": 503 }` or the like.
+fn abort(mut status: Value) -> Value {
+    status["percentage"] = all();
+    json!({ "abort": status })
+}
+
+/// The one destination of most rules.
 fn route() -> Value {
     json!([{ "destination": { "host": "service" } }])
 }
@@ -103,8 +115,7 @@ async fn assert_counts(envoy: &Envoy, expected: Counts) {
 
 #[tokio::test]
 async fn one_user_waits_and_the_others_do_not() {
-    let (envoy, _upstream) =
-        start(faulty(json!({ "delay": { "fixedDelay": "0.5s", "percentage": all() } }))).await;
+    let (envoy, _upstream) = start(faulty(delay("0.5s"))).await;
     let edge = envoy.listener("edge");
     let slow = edge.get("/slow").header("case", "faulty").send().await;
     assert_eq!((slow.status, slow.upstream().as_str()), (200, "service"));
@@ -119,8 +130,7 @@ async fn one_user_waits_and_the_others_do_not() {
 
 #[tokio::test]
 async fn one_user_is_aborted_and_the_others_are_not() {
-    let (envoy, upstream) =
-        start(faulty(json!({ "abort": { "httpStatus": 500, "percentage": all() } }))).await;
+    let (envoy, upstream) = start(faulty(abort(json!({ "httpStatus": 500 })))).await;
     let edge = envoy.listener("edge");
     let aborted = edge.get("/aborted").header("case", "faulty").send().await;
     assert_eq!((aborted.status, aborted.text().as_str()), (500, "fault filter abort"));

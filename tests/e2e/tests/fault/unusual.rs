@@ -5,18 +5,15 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use sluice_e2e::{any_host, exchange};
 
-use crate::{Counts, NONE, all, assert_counts, cases, counts, route, start, until_active};
+use crate::{Counts, NONE, all, assert_counts, cases, counts, delay, route, start, until_active};
 
 #[tokio::test]
 async fn a_delay_may_be_longer_than_any_timer() {
-    let rule = |name: &str, length| {
-        let fault = json!({ "delay": { "fixedDelay": length, "percentage": all() } });
-        (name.to_owned(), fault)
-    };
     // The last is as long as a duration can be; a timer has 49 days.
     let rules = ["century", "longest", "soon"];
     let lengths = ["876000h", "2562047h", "200ms"];
-    let rules = rules.into_iter().zip(lengths).map(|(name, length)| rule(name, length));
+    let rules =
+        rules.into_iter().zip(lengths).map(|(name, length)| (name.to_owned(), delay(length)));
     let (envoy, upstream) = start(cases(rules)).await;
     let edge = envoy.listener("edge");
     let long: Vec<_> = ["century", "longest"]
@@ -36,8 +33,8 @@ async fn a_delay_may_be_longer_than_any_timer() {
 
 #[tokio::test]
 async fn pipelined_requests_wait_one_after_the_other() {
-    let fault = json!({ "delay": { "fixedDelay": "300ms", "percentage": all() } });
-    let (envoy, upstream) = start(any_host(json!([{ "fault": fault, "route": route() }]))).await;
+    let (envoy, upstream) =
+        start(any_host(json!([{ "fault": delay("300ms"), "route": route() }]))).await;
     let start = Instant::now();
     let bytes = b"GET /1 HTTP/1.1\r\nhost: a\r\n\r\n\
         GET /2 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";

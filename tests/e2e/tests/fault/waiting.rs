@@ -2,17 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Request, Upstream, any_host, until};
 use tokio::task::JoinSet;
 
 use crate::{
-    Counts, NONE, all, assert_counts, counts, faulty, route, start, until_active, with_settings,
+    Counts, NONE, abort, all, assert_counts, counts, delay, faulty, route, start, until_active,
+    with_settings,
 };
-
-fn delay(length: &str) -> Value {
-    json!({ "delay": { "fixedDelay": length, "percentage": all() } })
-}
 
 fn waiting(client: &Client, path: &str) -> Request {
     client.get(path).header("case", "faulty")
@@ -223,7 +220,7 @@ async fn each_waits_for_its_own_time_in_whatever_order_they_come() {
 
 #[tokio::test]
 async fn a_timeout_begins_after_the_delay_and_an_abort_is_not_retried() {
-    let abort = json!({ "abort": { "httpStatus": 503, "percentage": all() } });
+    let abort = abort(json!({ "httpStatus": 503 }));
     let only = |path| json!([{ "uri": { "exact": path } }]);
     let retries = json!({ "attempts": 3, "retryOn": "5xx" });
     let document = any_host(json!([
