@@ -1,17 +1,19 @@
-//! What Sluice has to do, as tables: `cases/*.json` say what becomes of requests, `rejections/*.json`
-//! what is wrong with configurations.
+//! What Sluice has to do, as tables: `cases/*.json` say what becomes of requests, `faults/*.json`
+//! which faults they get, `rejections/*.json` what is wrong with configurations.
 //!
 //! The rows run through the policy crate natively and as WebAssembly, and through the filter with a
 //! host that is not Envoy. [`cases`] is for whoever runs them through one more implementation. See
 //! `README.md` for the fields of a row.
 
 mod check;
+mod faults;
 mod policy;
 mod rejection;
 mod rows;
 mod shares;
 
 pub use check::{Headers, Observed, Outcome, Strictness, lines};
+pub use faults::{FaultCase, FaultExpectation, FaultRequest, check as check_fault_by_policy};
 pub use policy::{Attributes, Seeded, check as check_by_policy};
 pub use rejection::{Findings, Rejection, check as check_rejection};
 pub use rows::{Case, Distribution, Expectation, Node, Reply, Request};
@@ -38,6 +40,16 @@ pub fn cases() -> Vec<Table<Case>> {
     let tables: Vec<Table<Case>> = CASES.iter().map(|(topic, text)| read(topic, text)).collect();
     tables.iter().flat_map(|table| &table.rows).for_each(Case::validate);
     tables
+}
+
+/// One row about faults.
+///
+/// # Panics
+/// When there is none, or it asserts nothing.
+pub fn fault(topic: &str, id: &str) -> FaultCase {
+    let case = pick(FAULTS, topic, |row: &FaultCase| row.id == id);
+    case.validate();
+    case
 }
 
 /// All rows about configurations.

@@ -159,7 +159,7 @@ impl NodeMetadata for Node {
     }
 }
 
-struct Fixed(u64);
+pub(crate) struct Fixed(pub u64);
 
 impl Draws for Fixed {
     fn draw(&mut self) -> u64 {

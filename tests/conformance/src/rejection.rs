@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sluice_policy::fault::Faults;
 use sluice_policy::report::Finding;
 use sluice_policy::router::Router;
 
@@ -68,10 +69,19 @@ impl TryFrom<WrittenRejection> for Rejection {
 /// # Panics
 /// When something else is found in it than the row says.
 pub fn check(row: &Rejection) {
-    let shown = |findings: &[Finding]| findings.iter().map(Finding::to_string).collect();
+    let shown =
+        |findings: &[Finding]| -> Vec<_> { findings.iter().map(Finding::to_string).collect() };
     let found = match Router::from_json(row.text.as_bytes(), &Node::default()) {
         Ok((_, notices)) => Findings::Notices(shown(&notices)),
         Err(rejection) => Findings::Errors(shown(&rejection.errors)),
     };
     assert!(found == row.expect, "expected {:#?}\ngot {found:#?}", row.expect);
+    // The filters share one document, and what is wrong with it is wrong for all of them.
+    let errors = match &row.expect {
+        Findings::Errors(errors) => errors.as_slice(),
+        Findings::Notices(_) => &[],
+    };
+    let found = Faults::from_json(row.text.as_bytes(), &Node::default()).err();
+    let found = found.map_or_else(Vec::new, |rejection| shown(&rejection.errors));
+    assert!(found == errors, "expected by the fault filter {errors:#?}\ngot {found:#?}");
 }

@@ -178,13 +178,17 @@ impl Case {
     /// # Panics
     /// When it has neither or both of `requests` and `distribution`.
     pub fn validate(&self) {
-        assert_ne!(
-            self.requests.is_empty(),
-            self.distribution.is_none(),
-            "{} has neither or both of requests and distribution",
-            self.id
-        );
+        assert_asserts(&self.id, &self.requests, self.distribution.as_ref());
     }
+}
+
+/// Asserts that a row has either requests or a distribution.
+pub(crate) fn assert_asserts<R>(id: &str, requests: &[R], distribution: Option<&Distribution>) {
+    assert_ne!(
+        requests.is_empty(),
+        distribution.is_none(),
+        "{id} has neither or both of requests and distribution"
+    );
 }
 
 impl Distribution {
@@ -221,36 +225,36 @@ impl Distribution {
 impl Request {
     /// All headers as Envoy gives them to a filter: the pseudo-headers first, names in lower case.
     pub fn pairs(&self) -> Vec<(String, Vec<u8>)> {
-        let pseudo = [
-            (":authority", &self.host),
-            (":path", &self.path),
-            (":method", &self.method),
-            (":scheme", &self.scheme),
-        ];
-        // A CONNECT request has no path.
-        let pseudo = pseudo.into_iter().filter(|(_, value)| !value.is_empty());
-        let mut pairs: Vec<_> =
-            pseudo.map(|(name, value)| (name.to_owned(), value.clone().into_bytes())).collect();
-        let own = self.headers.iter();
-        pairs.extend(
-            own.map(|(name, value)| (name.to_ascii_lowercase(), value.clone().into_bytes())),
-        );
-        if !pairs.iter().any(|(name, _)| name == "x-forwarded-proto") {
-            pairs.push(("x-forwarded-proto".to_owned(), self.scheme.clone().into_bytes()));
-        }
-        pairs
+        let Self { method, path, host, scheme, headers, .. } = self;
+        pairs([host, path, method, scheme], headers)
     }
 }
 
-fn get() -> String {
+/// A request's headers as Envoy gives them to a filter, from `:authority`, `:path`, `:method` and
+/// `:scheme` and from those that are sent.
+pub(crate) fn pairs(pseudo: [&str; 4], headers: &[(String, String)]) -> Vec<(String, Vec<u8>)> {
+    let own = |name: &str, value: &str| (name.to_ascii_lowercase(), value.as_bytes().to_vec());
+    let scheme = pseudo[3];
+    let pseudo = [":authority", ":path", ":method", ":scheme"].into_iter().zip(pseudo);
+    // A CONNECT request has no path.
+    let pseudo = pseudo.filter(|(_, value)| !value.is_empty());
+    let mut pairs: Vec<_> = pseudo.map(|(name, value)| own(name, value)).collect();
+    pairs.extend(headers.iter().map(|(name, value)| own(name, value)));
+    if !pairs.iter().any(|(name, _)| name == "x-forwarded-proto") {
+        pairs.push(own("x-forwarded-proto", scheme));
+    }
+    pairs
+}
+
+pub(crate) fn get() -> String {
     "GET".to_owned()
 }
 
-fn slash() -> String {
+pub(crate) fn slash() -> String {
     "/".to_owned()
 }
 
-fn example() -> String {
+pub(crate) fn example() -> String {
     "example.com".to_owned()
 }
 

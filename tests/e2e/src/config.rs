@@ -365,6 +365,7 @@ fn access_log(listener: &str) -> Value {
                 "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
                 "details": "%RESPONSE_CODE_DETAILS%",
                 "decision": "%FILTER_STATE(wasm.sluice.route:PLAIN)%",
+                "fault": "%FILTER_STATE(wasm.sluice.fault:PLAIN)%",
             } },
         },
     })

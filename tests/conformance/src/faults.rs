@@ -1,0 +1,263 @@
+//! Rows about faults, and running them through the policy crate.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sluice_policy::fault::{AbortStatus, Faults};
+use sluice_policy::request::{Attributes, Draws, Request};
+
+use crate::policy::{Fixed, Seeded};
+use crate::rows::{Distribution, Node, assert_asserts, example, get, pairs, slash};
+use crate::shares::Counts;
+
+/// A configuration and the faults of requests under it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FaultCase {
+    /// Unique in its file, the start of the test's name
+    pub id: String,
+    /// The rest of the test's name
+    pub name: String,
+    /// Who says that it has to be so
+    pub source: String,
+    /// Why, where that is not plain
+    pub note: Option<String>,
+    /// The configuration of the filter
+    pub config: Box<RawValue>,
+    /// Requests with their faults
+    #[serde(default)]
+    pub requests: Vec<FaultRequest>,
+    /// How many of many requests get which faults, in place of `requests`: shares of `none`,
+    /// `delay`, `abort` and `delay, abort`
+    pub distribution: Option<Distribution>,
+}
+
+/// A request and its faults.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FaultRequest {
+    /// GET if absent
+    #[serde(default = "get")]
+    pub method: String,
+    /// `/` if absent
+    #[serde(default = "slash")]
+    pub path: String,
+    /// `example.com` if absent
+    #[serde(default = "example")]
+    pub host: String,
+    /// Names with values
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// When it arrives, in seconds since 1970
+    #[serde(default)]
+    pub at: u64,
+    /// The random numbers in order, all of which are asked for. Without them, the expectation has
+    /// to hold for all
+    pub draws: Option<Vec<u64>>,
+    /// Its faults
+    pub expect: FaultExpectation,
+}
+
+/// The faults of a request; none if nothing is named.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FaultExpectation {
+    /// For how long it waits
+    pub delay_ms: Option<u64>,
+    /// The HTTP status that it is then aborted with
+    pub http_status: Option<u16>,
+    /// The gRPC status that it is then aborted with
+    pub grpc_status: Option<u8>,
+    /// How many of its headers ask for what cannot be
+    #[serde(default)]
+    pub malformed_headers: u32,
+}
+
+impl FaultCase {
+    /// Asserts that the row asserts something.
+    ///
+    /// # Panics
+    /// When it has neither or both of `requests` and `distribution`.
+    pub fn validate(&self) {
+        assert_asserts(&self.id, &self.requests, self.distribution.as_ref());
+    }
+}
+
+impl FaultRequest {
+    /// All headers as Envoy gives them to a filter.
+    pub fn pairs(&self) -> Vec<(String, Vec<u8>)> {
+        pairs([&self.host, &self.path, &self.method, "http"], &self.headers)
+    }
+
+    /// When it arrives.
+    pub fn time(&self) -> Duration {
+        Duration::from_secs(self.at)
+    }
+
+    /// How a failure names it.
+    pub fn title(&self) -> String {
+        format!("{} http://{}{} {:?}", self.method, self.host, self.path, self.headers)
+    }
+}
+
+impl FaultExpectation {
+    /// What was seen of a request.
+    ///
+    /// # Panics
+    /// When it waits for a part of a millisecond, which no row can say.
+    pub fn new(
+        delay: Option<Duration>,
+        abort: Option<AbortStatus>,
+        malformed_headers: u32,
+    ) -> Self {
+        let milliseconds = |delay: Duration| {
+            assert_eq!(delay.subsec_nanos() % 1_000_000, 0, "{delay:?}");
+            u64::try_from(delay.as_millis()).unwrap()
+        };
+        let (http_status, grpc_status) = match abort {
+            None => (None, None),
+            Some(AbortStatus::Http(status)) => (Some(status), None),
+            Some(AbortStatus::Grpc(status)) => (None, Some(status)),
+        };
+        Self { delay_ms: delay.map(milliseconds), http_status, grpc_status, malformed_headers }
+    }
+}
+
+/// Runs a row through the policy.
+///
+/// # Panics
+/// When something is not as the row says. The message has all of it.
+pub fn check(case: &FaultCase) {
+    let faults = match Faults::from_json(case.config.get().as_bytes(), &Node::default()) {
+        Ok((faults, _)) => faults,
+        Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
+    };
+    let mut differences = Vec::new();
+    for request in &case.requests {
+        let observe =
+            |draws: &mut dyn Draws| observe(&faults, &request.pairs(), request.time(), draws);
+        let found = match &request.draws {
+            Some(draws) => {
+                let mut listed = Listed(draws);
+                let found = observe(&mut listed);
+                assert_eq!(listed.0, [0; 0], "not asked for: {}", request.title());
+                vec![found]
+            }
+            None => {
+                let mut seeded = Seeded::default();
+                let fixed = [0, 1, u64::MAX].map(|draw| observe(&mut Fixed(draw)));
+                let random = (0..20).map(|_| observe(&mut seeded));
+                fixed.into_iter().chain(random).collect()
+            }
+        };
+        // The first draw that shows a difference is enough.
+        if let Some(found) = found.iter().find(|found| **found != request.expect) {
+            let (title, expected) = (request.title(), &request.expect);
+            differences.push(format!("{title}\n  expected {expected:?}\n  got {found:?}"));
+        }
+    }
+    if let Some(distribution) = &case.distribution {
+        let mut draws = Seeded::default();
+        let mut counts = Counts::new();
+        for number in 0..distribution.requests {
+            let pairs = distribution.request(number).pairs();
+            let found = observe(&faults, &pairs, Duration::ZERO, &mut draws);
+            let is_aborted = found.http_status.is_some() || found.grpc_status.is_some();
+            let kind = match (found.delay_ms.is_some(), is_aborted) {
+                (false, false) => "none",
+                (true, false) => "delay",
+                (false, true) => "abort",
+                (true, true) => "delay, abort",
+            };
+            *counts.entry(kind.to_owned()).or_default() += 1;
+        }
+        differences.extend(distribution.differences(&counts));
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+fn observe(
+    faults: &Faults,
+    pairs: &[(String, Vec<u8>)],
+    time: Duration,
+    draws: &mut dyn Draws,
+) -> FaultExpectation {
+    let request = Request::new(pairs, &NoAttributes);
+    let plan = faults.plan(&request, || SystemTime::UNIX_EPOCH + time, draws);
+    FaultExpectation::new(plan.delay, plan.draw_abort(draws), plan.malformed_headers)
+}
+
+struct NoAttributes;
+
+impl Attributes for NoAttributes {
+    fn destination_port(&self) -> Option<u16> {
+        None
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn claim(&self, _: &[String]) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+}
+
+struct Listed<'a>(&'a [u64]);
+
+impl Draws for Listed<'_> {
+    fn draw(&mut self) -> u64 {
+        let (first, rest) = self.0.split_first().expect("no more draws than the row has");
+        self.0 = rest;
+        *first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(requests: &str) -> FaultCase {
+        let fault = r#"{"abort": {"httpStatus": 500, "percentage": {"value": 50}}}"#;
+        let text = format!(
+            r#"{{"id": "X", "name": "", "source": "", "config": {{"clusterName": "{{host}}",
+                "virtualServices": [{{"hosts": ["example.com"], "http": [
+                    {{"fault": {fault}, "route": [{{"destination": {{"host": "a"}}}}]}}]}}]}},
+                "requests": {requests}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn what_a_row_says_holds() {
+        check(&case(
+            r#"[{"draws": [0], "expect": {"httpStatus": 500}}, {"draws": [500000], "expect": {}},
+                {"host": "other.com", "expect": {}}]"#,
+        ));
+    }
+
+    #[test]
+    #[should_panic(expected = "expected FaultExpectation")]
+    fn another_fault_is_a_difference() {
+        check(&case(r#"[{"draws": [0], "expect": {"grpcStatus": 0}}]"#));
+    }
+
+    #[test]
+    #[should_panic(expected = "expected FaultExpectation")]
+    fn without_draws_it_holds_for_all() {
+        check(&case(r#"[{"expect": {"httpStatus": 500}}]"#));
+    }
+
+    #[test]
+    #[should_panic(expected = "not asked for: GET")]
+    fn draws_are_used_up() {
+        check(&case(r#"[{"draws": [0, 7], "expect": {"httpStatus": 500}}]"#));
+    }
+
+    #[test]
+    #[should_panic(expected = "X has neither or both of requests and distribution")]
+    fn a_row_without_requests_asserts_nothing() {
+        case("[]").validate();
+    }
+}

@@ -1,0 +1,137 @@
+//! How many faults there are, how long there are any, and for whom.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluice_e2e::{Connection, Envoy};
+use tokio::task::JoinSet;
+
+use crate::{Counts, NONE, abort, all, assert_counts, delay, faulty, start, with_settings};
+
+fn unavailable() -> Value {
+    abort(json!({ "httpStatus": 503 }))
+}
+
+/// The fault of one request after the other, by the mark of its response.
+async fn marks(envoy: &Envoy, requests: usize) -> Vec<Option<String>> {
+    let mut connection = envoy.listener("edge").connect().await;
+    let mut marks = Vec::new();
+    for _ in 0..requests {
+        let request = envoy.listener("edge").get("/").header("case", "faulty");
+        marks.push(connection.send(request).await.header("x-sluice-fault"));
+    }
+    marks
+}
+
+#[tokio::test]
+async fn none_may_be_active() {
+    for (fault, overflow) in [(delay("9s"), 1), (unavailable(), 1)] {
+        let settings = json!({ "maxActive": 0 });
+        let (envoy, upstream) = start(with_settings(faulty(fault), settings)).await;
+        assert_eq!(marks(&envoy, 1).await, [None]);
+        assert_eq!(upstream.received("/").len(), 1);
+        assert_counts(&envoy, Counts { overflow, ..NONE }).await;
+    }
+}
+
+#[tokio::test]
+async fn two_may_be_active_and_the_others_pass() {
+    let settings = json!({ "maxActive": 2 });
+    let (envoy, upstream) = start(with_settings(faulty(delay("2s")), settings)).await;
+    let edge = envoy.listener("edge");
+    let mut tasks = JoinSet::new();
+    for _ in 0..5 {
+        tasks.spawn(edge.get("/").header("case", "faulty").send());
+    }
+    let mut responses = tasks.join_all().await;
+    responses.sort_by_key(|response| response.elapsed);
+    let marks: Vec<_> =
+        responses.iter().map(|response| response.header("x-sluice-fault")).collect();
+    let mark = Some("delay".to_owned());
+    assert_eq!(marks, [None, None, None, mark.clone(), mark]);
+    assert!(responses[2].elapsed < Duration::from_secs(2), "{responses:?}");
+    assert!(responses[3].elapsed >= Duration::from_secs(2), "{responses:?}");
+    assert_eq!(upstream.received("/").len(), 5);
+    assert_counts(&envoy, Counts { delays: 2, overflow: 3, ..NONE }).await;
+}
+
+#[tokio::test]
+async fn a_fault_that_is_over_makes_room() {
+    let settings = json!({ "maxActive": 1 });
+    let document = faulty(json!({
+        "delay": { "fixedDelay": "1ms", "percentage": all() },
+        "abort": { "httpStatus": 503, "percentage": all() },
+    }));
+    let (envoy, _upstream) = start(with_settings(document, settings)).await;
+    for number in 1..=5 {
+        // A delay and an abort of the same request are one active fault.
+        assert_eq!(marks(&envoy, 1).await, [Some("abort".to_owned())]);
+        assert_counts(&envoy, Counts { delays: number, aborts: number, ..NONE }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_budget_is_spent_once() {
+    let settings = json!({ "budget": { "faults": 3, "window": "1h" } });
+    let (envoy, upstream) = start(with_settings(faulty(unavailable()), settings)).await;
+    let mark = || Some("abort".to_owned());
+    assert_eq!(marks(&envoy, 7).await, [mark(), mark(), mark(), None, None, None, None]);
+    assert_eq!(upstream.received("/").len(), 4);
+    assert_counts(&envoy, Counts { aborts: 3, over_budget: 4, ..NONE }).await;
+}
+
+#[tokio::test]
+async fn a_budget_comes_back_with_the_next_window() {
+    let settings = json!({ "budget": { "faults": 1, "window": "1s" } });
+    let (envoy, _upstream) = start(with_settings(faulty(unavailable()), settings)).await;
+    assert_eq!(marks(&envoy, 1).await, [Some("abort".to_owned())]);
+    sluice_e2e::until("there is a budget again", async || marks(&envoy, 1).await.pop().flatten())
+        .await;
+}
+
+#[tokio::test]
+async fn faults_end_when_they_say() {
+    for (end, aborts) in [("2020-01-01T00:00:00Z", 0), ("2120-01-01T00:00:00Z", 2)] {
+        let settings = json!({ "notAfter": end });
+        let (envoy, upstream) = start(with_settings(faulty(unavailable()), settings)).await;
+        let mark = (aborts > 0).then(|| "abort".to_owned());
+        assert_eq!(marks(&envoy, 2).await, [mark.clone(), mark]);
+        assert_eq!(upstream.received("/").len() as u64, 2 - aborts);
+        assert_counts(&envoy, Counts { aborts, ..NONE }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_user_is_always_in_or_always_out() {
+    const USERS: usize = 60;
+    const TURNS: usize = 4;
+    let mut document = faulty(json!({
+        "delay": { "fixedDelay": "1ms", "percentage": { "value": 50 } },
+        "abort": { "httpStatus": 503, "percentage": { "value": 50 } },
+    }));
+    document["sampling"] = json!({ "key": [{ "header": "user" }] });
+    let (envoy, _upstream) = start(document).await;
+    let mut connection = envoy.listener("edge").connect().await;
+    let first = turn(&envoy, &mut connection, USERS).await;
+    for _ in 1..TURNS {
+        assert_eq!(turn(&envoy, &mut connection, USERS).await, first);
+    }
+    let count = |mark: Option<&str>| first.iter().filter(|known| known.as_deref() == mark).count();
+    // A half of the half that is not aborted waits: each of the three has its share, by hashes that do not change.
+    let shares = [count(None), count(Some("delay")), count(Some("abort"))];
+    assert!(shares[0] >= 5 && shares[1] >= 5 && shares[2] >= 15, "{shares:?}");
+    let aborts = (TURNS * shares[2]) as u64;
+    let delays = crate::counts(&envoy).await.delays;
+    assert_eq!(delays % TURNS as u64, 0, "a user waits in every turn or in none");
+    assert_counts(&envoy, Counts { delays, aborts, ..NONE }).await;
+}
+
+async fn turn(envoy: &Envoy, connection: &mut Connection, users: usize) -> Vec<Option<String>> {
+    let mut marks = Vec::new();
+    for user in 0..users {
+        let request = envoy.listener("edge").get("/").header("case", "faulty");
+        let response = connection.send(request.header("user", user.to_string())).await;
+        marks.push(response.header("x-sluice-fault"));
+    }
+    marks
+}
