@@ -48,9 +48,11 @@ impl<T> DelayQueue<T> {
         self.waiting.remove(&(deadline, id))
     }
 
-    /// Takes out the next stream whose deadline has come, or almost.
+    /// Takes out the next stream whose deadline has come, or almost. To be called in a tick: that one
+    /// is for the deadline that it was armed for, also where Envoy's clock is ahead of `now`.
     pub fn pop_due(&mut self, now: Instant) -> Option<(u32, T)> {
-        let first = self.waiting.first_entry().filter(|first| first.key().0 <= now + EARLY)?;
+        let due = self.armed.map_or(now, |armed| armed.max(now)) + EARLY;
+        let first = self.waiting.first_entry().filter(|first| first.key().0 <= due)?;
         let ((_, id), entry) = first.remove_entry();
         Some((id, entry))
     }
@@ -85,12 +87,9 @@ mod tests {
         assert_eq!(queue.push(2, at(70), start, "c"), Timer::Keep);
         assert_eq!(queue.push(3, at(10), start, "a"), Timer::Arm(Duration::from_millis(10)));
         assert_eq!(queue.push(4, at(50), start, "d"), Timer::Keep);
-        assert_eq!(queue.pop_due(at(7)), None);
-        assert_eq!(
-            queue.pop_due(at(8)),
-            Some((3, "a")),
-            "two milliseconds are not worth another tick"
-        );
+        assert_eq!(queue.pop_due(at(7)), Some((3, "a")), "the tick was armed for it");
+        assert_eq!(queue.pop_due(at(47)), None);
+        assert_eq!(queue.arm(at(47)), Timer::Arm(Duration::from_millis(3)));
         assert_eq!(queue.pop_due(at(60)), Some((1, "b")));
         assert_eq!(queue.pop_due(at(60)), Some((4, "d")));
         assert_eq!(queue.pop_due(at(60)), None);

@@ -44,6 +44,7 @@ pub struct Listener {
 struct Cluster {
     name: String,
     endpoints: Vec<SocketAddr>,
+    http2: bool,
 }
 
 /// The router's configuration with one VirtualService which has these rules (`http`) for every host. Clusters are called
@@ -75,7 +76,18 @@ impl Bootstrap {
 
     /// Adds a cluster. The name may be Istio's, with its bars.
     pub fn cluster(mut self, name: &str, endpoints: &[SocketAddr]) -> Self {
-        self.clusters.push(Cluster { name: name.to_owned(), endpoints: endpoints.to_vec() });
+        let (name, endpoints) = (name.to_owned(), endpoints.to_vec());
+        self.clusters.push(Cluster { name, endpoints, http2: false });
+        self
+    }
+
+    /// Adds a cluster of one endpoint that speaks HTTP/2, as gRPC servers do.
+    pub fn http2_cluster(mut self, name: &str, endpoint: SocketAddr) -> Self {
+        self.clusters.push(Cluster {
+            name: name.to_owned(),
+            endpoints: vec![endpoint],
+            http2: true,
+        });
         self
     }
 
@@ -301,7 +313,7 @@ impl Cluster {
             .iter()
             .map(|address| json!({ "endpoint": { "address": socket(*address) } }))
             .collect();
-        json!({
+        let mut cluster = json!({
             "name": self.name,
             "type": "STATIC",
             "connect_timeout": "1s",
@@ -311,7 +323,15 @@ impl Cluster {
                 "cluster_name": self.name,
                 "endpoints": [{ "lb_endpoints": endpoints }],
             },
-        })
+        });
+        if self.http2 {
+            const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+            cluster["typed_extension_protocol_options"] = json!({ OPTIONS: {
+                "@type": format!("type.googleapis.com/{OPTIONS}"),
+                "explicit_http_config": { "http2_protocol_options": {} },
+            } });
+        }
+        cluster
     }
 }
 
