@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Envoy, Listener, Upstream, any_host, until};
 
 /// A share of everything.
+/// How early a delay may end: Envoy's timers go by a clock that moves in steps of some milliseconds.
+const LAG: Duration = Duration::from_millis(10);
+
 fn all() -> Value {
     json!({ "value": 100 })
 }
