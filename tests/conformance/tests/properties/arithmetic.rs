@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sluice_policy::duration::{GoDuration, InvalidDuration};
+use sluice_policy::fault::DelayLength;
 use sluice_policy::percent::Percent;
 use sluice_policy::request::Draws;
 use sluice_policy::split::{Choice, Split};
@@ -148,6 +149,19 @@ proptest! {
     #[test]
     fn percentages_outside_of_the_range_are_none(value in any::<f64>()) {
         prop_assert_eq!(Percent::new(value).is_some(), (0.0..=100.0).contains(&value));
+    }
+
+    #[test]
+    fn delays_are_as_long_as_they_may_be(
+        shortest in 1u64..100_000_000,
+        more in 0u64..100_000_000,
+        random in any::<u64>(),
+    ) {
+        let (shortest, more) = (Duration::from_millis(shortest), Duration::from_millis(more));
+        let fixed = DelayLength::Fixed { duration: shortest, jitter: more }.draw(random);
+        prop_assert!((shortest..=shortest + more).contains(&fixed), "{:?}", fixed);
+        let exponential = DelayLength::Exponential { mean: shortest, max: more }.draw(random);
+        prop_assert!(exponential <= more, "{:?}", exponential);
     }
 
     #[test]
