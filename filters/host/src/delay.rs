@@ -51,7 +51,8 @@ impl<T> DelayQueue<T> {
     /// Takes out the next stream whose deadline has come, or almost. To be called in a tick: that one
     /// is for the deadline that it was armed for, also where Envoy's clock is ahead of `now`.
     pub fn pop_due(&mut self, now: Instant) -> Option<(u32, T)> {
-        let due = self.armed.map_or(now, |armed| armed.max(now)) + EARLY;
+        let tick = self.armed.map_or(now, |armed| armed.max(now));
+        let due = tick.checked_add(EARLY).unwrap_or(tick);
         let first = self.waiting.first_entry().filter(|first| first.key().0 <= due)?;
         let ((_, id), entry) = first.remove_entry();
         Some((id, entry))
