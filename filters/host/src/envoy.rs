@@ -12,15 +12,32 @@ use proxy_wasm::types::{Action, BufferType, LogLevel, MapType, MetricType, Statu
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
 use sluice_policy::report::{Finding, Rejection};
 
-use crate::http::{Counter, Gauge, HttpHost, LocalReply};
+use crate::calls;
+use crate::http::{Call, Counter, Gauge, Headers, HttpHost, LocalReply};
 
 /// The Envoy that the module runs in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Envoy;
 
 impl HttpHost for Envoy {
-    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
+    fn request_headers(&self) -> Headers {
         hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
+    }
+
+    fn response_headers(&self) -> Headers {
+        hostcalls::get_map_bytes(MapType::HttpResponseHeaders).unwrap_or_default()
+    }
+
+    fn response_trailers(&self) -> Headers {
+        hostcalls::get_map_bytes(MapType::HttpResponseTrailers).unwrap_or_default()
+    }
+
+    fn request_body(&self, size: usize) -> Vec<u8> {
+        buffer(BufferType::HttpRequestBody, size)
+    }
+
+    fn response_body(&self, size: usize) -> Vec<u8> {
+        buffer(BufferType::HttpResponseBody, size)
     }
 
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
@@ -69,6 +86,10 @@ impl HttpHost for Envoy {
         let _ = hostcalls::reset_http_response();
     }
 
+    fn call(&self, call: Call<Self>) {
+        calls::enqueue(call);
+    }
+
     fn now(&self) -> Instant {
         Instant::now()
     }
@@ -76,6 +97,11 @@ impl HttpHost for Envoy {
     fn time_of_day(&self) -> SystemTime {
         SystemTime::now()
     }
+}
+
+/// The first `size` bytes of a buffer, or what there is of them.
+pub(crate) fn buffer(buffer: BufferType, size: usize) -> Vec<u8> {
+    hostcalls::get_buffer(buffer, 0, size).ok().flatten().unwrap_or_default()
 }
 
 fn edit_header(map: MapType, edit: &HeaderEdit<'_>) {
@@ -124,7 +150,7 @@ fn send_local_response(reply: &LocalReply<'_>) {
 
 /// Header pairs as proxy-wasm passes them: the count, the lengths, then the texts, each with a zero
 /// byte at its end.
-fn encode_pairs(pairs: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn encode_pairs(pairs: &[(&str, &[u8])]) -> Vec<u8> {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut bytes = Vec::new();
     bytes.extend_from_slice(&u32::try_from(pairs.len()).unwrap_or(u32::MAX).to_le_bytes());
@@ -143,10 +169,7 @@ fn encode_pairs(pairs: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// The plugin's configuration; empty when there is none.
 fn plugin_configuration() -> Vec<u8> {
-    hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX)
-        .ok()
-        .flatten()
-        .unwrap_or_default()
+    buffer(BufferType::PluginConfiguration, usize::MAX)
 }
 
 /// Compiles the plugin's configuration and logs what there is to say about it; `None` when it is

@@ -6,14 +6,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
 
-use crate::http::{Counter, Gauge, HttpHost, LocalReply};
+use crate::http::{Call, Counter, Gauge, Headers, HttpHost, LocalReply};
 
 /// A stand-in for Envoy.
 #[derive(Debug)]
 pub struct FakeHost {
     properties: Vec<(Vec<String>, Vec<u8>)>,
-    request: RefCell<Vec<(String, Vec<u8>)>>,
-    response: RefCell<Vec<(String, Vec<u8>)>>,
+    request: RefCell<Headers>,
+    response: RefCell<Headers>,
+    trailers: Headers,
+    body: RefCell<Vec<u8>>,
+    calls: RefCell<Vec<Call<FakeHost>>>,
     replies: RefCell<Vec<FakeReply>>,
     notes: RefCell<Vec<(String, String)>>,
     counts: RefCell<Vec<Counter>>,
@@ -30,6 +33,9 @@ impl Default for FakeHost {
             properties: Vec::new(),
             request: RefCell::default(),
             response: RefCell::default(),
+            trailers: Vec::new(),
+            body: RefCell::default(),
+            calls: RefCell::default(),
             replies: RefCell::default(),
             notes: RefCell::default(),
             counts: RefCell::default(),
@@ -77,9 +83,20 @@ impl FakeHost {
         self
     }
 
-    /// The response headers as they are now.
-    pub fn response_headers(&self) -> Vec<(String, Vec<u8>)> {
-        self.response.borrow().clone()
+    /// Gives it a response trailer.
+    pub fn with_response_trailer(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.trailers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Gives it the piece of a body that has just come, of the request or the response.
+    pub fn set_body(&self, body: &[u8]) {
+        *self.body.borrow_mut() = body.to_vec();
+    }
+
+    /// Takes the calls that the filter has made.
+    pub fn take_calls(&self) -> Vec<Call<Self>> {
+        self.calls.take()
     }
 
     /// The replies that were given, in order.
@@ -128,8 +145,24 @@ pub fn apply(headers: &mut Vec<(String, Vec<u8>)>, edit: &HeaderEdit<'_>) {
 }
 
 impl HttpHost for FakeHost {
-    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
+    fn request_headers(&self) -> Headers {
         self.request.borrow().clone()
+    }
+
+    fn response_headers(&self) -> Headers {
+        self.response.borrow().clone()
+    }
+
+    fn response_trailers(&self) -> Headers {
+        self.trailers.clone()
+    }
+
+    fn request_body(&self, size: usize) -> Vec<u8> {
+        self.body.borrow().get(..size).map(<[u8]>::to_vec).unwrap_or_default()
+    }
+
+    fn response_body(&self, size: usize) -> Vec<u8> {
+        self.request_body(size)
     }
 
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
@@ -183,6 +216,10 @@ impl HttpHost for FakeHost {
 
     fn reset_response(&self) {
         self.resets.set(self.resets.get() + 1);
+    }
+
+    fn call(&self, call: Call<Self>) {
+        self.calls.borrow_mut().push(call);
     }
 
     fn now(&self) -> Instant {

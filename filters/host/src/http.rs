@@ -1,6 +1,8 @@
 //! What an HTTP filter asks of Envoy during a request.
 
-use std::time::{Instant, SystemTime};
+use std::fmt;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
 
 use sluice_policy::header::HeaderEdit;
 
@@ -27,13 +29,80 @@ pub struct LocalReply<'a> {
     pub details: &'a str,
 }
 
+/// Header names in lower case with their values, in order.
+pub type Headers = Vec<(String, Vec<u8>)>;
+
+/// A request that a filter sends itself, beside the stream.
+pub struct Call<H> {
+    /// The plugin that sends it, by its context
+    pub plugin: u32,
+    /// The name of Envoy's cluster
+    pub cluster: Rc<str>,
+    /// All headers, `:method`, `:path` and `:authority` among them
+    pub headers: Headers,
+    /// The body; none when empty
+    pub body: Vec<u8>,
+    /// How long it may take, from sending it to the end of the answer
+    pub timeout: Duration,
+    /// How much of the answer's body is read, in bytes
+    pub max_answer_bytes: usize,
+    /// What is done then
+    pub on_answer: OnAnswer<H>,
+}
+
+/// What is done with the answer to a call.
+pub type OnAnswer<H> = Box<dyn FnOnce(&H, Result<CallAnswer, CallFailure>)>;
+
+impl<H> fmt::Debug for Call<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
+/// What an upstream answered to a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallAnswer {
+    /// All headers, `:status` among them
+    pub headers: Headers,
+    /// The trailers
+    pub trailers: Headers,
+    /// The body, up to the call's `max_answer_bytes`
+    pub body: Vec<u8>,
+    /// The length of the whole body, in bytes
+    pub body_size: usize,
+}
+
+/// Why there is no answer to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallFailure {
+    /// The upstream could not be reached, or broke off.
+    Failed,
+    /// It took too long.
+    Timeout,
+    /// Envoy has no cluster of this name.
+    UnknownCluster,
+}
+
 /// The calls into Envoy, of the stream whose callback runs. None of them panics.
 ///
 /// Nothing here names the phase: the request's headers are there in `on_http_request_headers`, the
-/// response's in `on_http_response_headers`. Out of phase, reads are empty and edits are lost.
+/// response's in `on_http_response_headers`, and all of them in `on_log`. Reads out of phase are a fault
+/// of the filter, which the SDK answers with a panic.
 pub trait HttpHost {
     /// All request headers, pseudo-headers included, names in lower case.
-    fn request_headers(&self) -> Vec<(String, Vec<u8>)>;
+    fn request_headers(&self) -> Headers;
+
+    /// All response headers, `:status` included, names in lower case.
+    fn response_headers(&self) -> Headers;
+
+    /// The trailers of the response.
+    fn response_trailers(&self) -> Headers;
+
+    /// The piece of the request's body that has just come, of `size` bytes.
+    fn request_body(&self, size: usize) -> Vec<u8>;
+
+    /// The piece of the response's body that has just come, of `size` bytes.
+    fn response_body(&self, size: usize) -> Vec<u8>;
 
     /// An attribute of Envoy; `None` when it is absent or empty.
     fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
@@ -67,6 +136,12 @@ pub trait HttpHost {
 
     /// Breaks off the stream while its response is sent.
     fn reset_response(&self);
+
+    /// Sends a request of the filter's own, once the current callback is over. It survives the stream, and
+    /// is given up, without an answer, when the plugin is.
+    fn call(&self, call: Call<Self>)
+    where
+        Self: Sized;
 
     /// The time for measuring how long something takes.
     fn now(&self) -> Instant;

@@ -1,6 +1,8 @@
 //! Everything that Sluice asks of Envoy, behind traits that a fake can stand in for.
 
 pub mod attributes;
+#[cfg(target_family = "wasm")]
+pub mod calls;
 pub mod delay;
 #[cfg(target_family = "wasm")]
 pub mod envoy;

@@ -5,6 +5,7 @@ use crate::destination::{ClusterTemplate, Naming};
 use crate::fault::FaultSettings;
 use crate::host_name;
 use crate::json::Json;
+use crate::mirror::MirrorSettings;
 use crate::node::Node;
 use crate::proxy::{NodeMetadata, Proxy};
 use crate::report::{Finding, Rejection, Report};
@@ -17,6 +18,8 @@ use crate::virtual_services::VirtualServices;
 pub enum Filter {
     /// `fault.wasm`
     Fault,
+    /// `mirror.wasm`
+    Mirror,
     /// `router.wasm`
     Router,
 }
@@ -30,6 +33,8 @@ pub struct Document {
     pub sampling: Sampling,
     /// `faults`
     pub faults: FaultSettings,
+    /// `mirroring`
+    pub mirroring: MirrorSettings,
 }
 
 impl Document {
@@ -66,6 +71,7 @@ impl Document {
         let naming = Naming { namespace, template: template.unwrap_or_default() };
         let sampling = object.field("sampling").and_then(|node| Sampling::read(&node));
         let faults = object.field("faults").and_then(|node| FaultSettings::read(&node));
+        let mirroring = object.field("mirroring").and_then(|node| MirrorSettings::read(&node));
         let nodes = object.required_list("virtualServices");
         let read = |(index, node): (usize, &Node<'_>)| {
             let path = format!("virtualServices[{index}]");
@@ -78,6 +84,7 @@ impl Document {
             services: VirtualServices::new(&services, naming.namespace.as_deref()),
             sampling: sampling.unwrap_or_default(),
             faults: faults.unwrap_or_default(),
+            mirroring: mirroring.unwrap_or_default(),
         })
     }
 }

@@ -4,6 +4,7 @@
 //! compiled into a [`router::Router`] and then asked about each [`request::Request`]; the answer is
 //! a [`decision::Decision`]. Nothing here calls Envoy, knows the time or makes random numbers.
 
+pub mod budget;
 pub mod claim;
 pub mod cors;
 pub mod decision;
@@ -13,6 +14,7 @@ pub mod document;
 pub mod duration;
 pub mod fault;
 pub mod header;
+pub mod header_condition;
 pub mod header_ops;
 pub mod host_name;
 pub mod http_match;

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sluice_policy::fault::Faults;
+use sluice_policy::mirror::Mirrors;
 use sluice_policy::report::Finding;
 use sluice_policy::router::Router;
 
@@ -81,7 +82,13 @@ pub fn check(row: &Rejection) {
         Findings::Errors(errors) => errors.as_slice(),
         Findings::Notices(_) => &[],
     };
-    let found = Faults::from_json(row.text.as_bytes(), &Node::default()).err();
-    let found = found.map_or_else(Vec::new, |rejection| shown(&rejection.errors));
-    assert!(found == errors, "expected by the fault filter {errors:#?}\ngot {found:#?}");
+    let document = row.text.as_bytes();
+    let others = [
+        ("fault", Faults::from_json(document, &Node::default()).err()),
+        ("mirror", Mirrors::from_json(document, &Node::default()).err()),
+    ];
+    for (filter, found) in others {
+        let found = found.map_or_else(Vec::new, |rejection| shown(&rejection.errors));
+        assert!(found == errors, "expected by the {filter} filter {errors:#?}\ngot {found:#?}");
+    }
 }
