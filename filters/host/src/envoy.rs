@@ -13,11 +13,44 @@ use sluice_policy::header::{HeaderEdit, HeaderOperation};
 use sluice_policy::report::{Finding, Rejection};
 
 use crate::calls;
-use crate::http::{Call, Counter, Gauge, Headers, HttpHost, LocalReply};
+use crate::host::{Counter, Gauge, Host};
+use crate::http::{Call, Headers, HttpHost, LocalReply};
+use crate::network::{NetworkHost, filter_state_arguments};
 
 /// The Envoy that the module runs in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Envoy;
+
+impl Host for Envoy {
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        hostcalls::get_property(path.to_vec()).ok().flatten()
+    }
+
+    fn note(&self, name: &str, text: &str) {
+        // Without it only the access log is poorer.
+        let _ = hostcalls::set_property(vec![name], Some(text.as_bytes()));
+    }
+
+    fn increment(&self, counter: Counter) {
+        let _ = hostcalls::increment_metric(counter.0, 1);
+    }
+
+    fn change(&self, gauge: Gauge, by: i64) {
+        let _ = hostcalls::increment_metric(gauge.0, by);
+    }
+
+    fn value(&self, gauge: Gauge) -> u64 {
+        hostcalls::get_metric(gauge.0).unwrap_or_default()
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn time_of_day(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
 
 impl HttpHost for Envoy {
     fn request_headers(&self) -> Headers {
@@ -40,8 +73,8 @@ impl HttpHost for Envoy {
         buffer(BufferType::HttpResponseBody, size)
     }
 
-    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        hostcalls::get_property(path.to_vec()).ok().flatten()
+    fn call(&self, call: Call<Self>) {
+        calls::enqueue(call);
     }
 
     fn edit_request_header(&self, edit: &HeaderEdit<'_>) {
@@ -56,23 +89,6 @@ impl HttpHost for Envoy {
         send_local_response(reply);
     }
 
-    fn note(&self, name: &str, text: &str) {
-        // Without it only the access log is poorer.
-        let _ = hostcalls::set_property(vec![name], Some(text.as_bytes()));
-    }
-
-    fn increment(&self, counter: Counter) {
-        let _ = hostcalls::increment_metric(counter.0, 1);
-    }
-
-    fn change(&self, gauge: Gauge, by: i64) {
-        let _ = hostcalls::increment_metric(gauge.0, by);
-    }
-
-    fn value(&self, gauge: Gauge) -> u64 {
-        hostcalls::get_metric(gauge.0).unwrap_or_default()
-    }
-
     fn resume_request(&self) {
         // A stream that is gone by now has nothing to go on with.
         let _ = hostcalls::resume_http_request();
@@ -85,17 +101,25 @@ impl HttpHost for Envoy {
     fn reset_response(&self) {
         let _ = hostcalls::reset_http_response();
     }
+}
 
-    fn call(&self, call: Call<Self>) {
-        calls::enqueue(call);
+impl NetworkHost for Envoy {
+    fn downstream_data(&self, start: usize, length: usize) -> Vec<u8> {
+        let data = hostcalls::get_buffer(BufferType::DownstreamData, start, length);
+        data.ok().flatten().unwrap_or_default()
     }
 
-    fn now(&self) -> Instant {
-        Instant::now()
+    fn close_downstream(&self) {
+        let _ = hostcalls::close_downstream();
     }
 
-    fn time_of_day(&self) -> SystemTime {
-        SystemTime::now()
+    fn resume_downstream(&self) {
+        let _ = hostcalls::resume_downstream();
+    }
+
+    fn set_filter_state(&self, key: &str, value: &[u8]) -> bool {
+        let arguments = filter_state_arguments(key, value);
+        hostcalls::call_foreign_function("set_envoy_filter_state", Some(&arguments)).is_ok()
     }
 }
 
