@@ -222,7 +222,14 @@ async fn the_module_may_be_called_while_it_sends() {
     for number in 0..20 {
         assert_eq!(edge.client().get(&format!("/same/{number}")).send().await.status, 200);
     }
-    counted(&edge, "compare_match", 20).await;
+    until("20 answers match", async || {
+        // Envoy 1.36 counts a plugin's statistics under the cluster, when that had the VM's first plugin.
+        let names =
+            ["", "cluster.copy."].map(|of| format!("{of}wasmcustom.sluice.mirror.compare_match"));
+        let counts = (edge.envoy.stat(&names[0]).await, edge.envoy.stat(&names[1]).await);
+        (counts.0 + counts.1 == 20).then_some(())
+    })
+    .await;
     assert_eq!(edge.envoy.traps(), [""; 0]);
 }
 
