@@ -12,7 +12,7 @@ use sluice_host::calls;
 use sluice_host::envoy::{self, Envoy};
 use sluice_policy::mirror::Mirrors;
 
-use crate::stream::{Counters, NOTE, Shared, Stream};
+use crate::stream::{Counters, Shared, Stream};
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
@@ -32,7 +32,6 @@ impl RootContext for Plugin {
         let compiled =
             envoy::configure(|document| Mirrors::from_json(document, &EnvoyNode(&Envoy)));
         let Some(mirrors) = compiled else { return false };
-        envoy::declare_note(NOTE);
         let counters = Counters::new(envoy::counter);
         self.shared = Some(Rc::new(Shared::new(self.id, mirrors, counters)));
         true

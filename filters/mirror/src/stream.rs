@@ -16,9 +16,6 @@ use sluice_policy::request::Request;
 
 use crate::comparison::Original;
 
-/// The note with the clusters of a request's copies, `%FILTER_STATE(wasm.sluice.mirror:PLAIN)%`.
-pub const NOTE: &str = "sluice.mirror";
-
 /// What all streams of a worker share.
 #[derive(Debug)]
 pub struct Shared {
@@ -185,8 +182,6 @@ impl<H: HttpHost + 'static> Stream<H> {
             self.host.edit_request_header(&mirror.request_edit());
             self.host.increment(self.shared.counters.mirrored);
         }
-        let clusters: Vec<&str> = plan.copies.iter().map(|mirror| &*mirror.cluster).collect();
-        self.host.note(NOTE, &clusters.join(","));
     }
 
     /// Looks at a piece of the request's body.

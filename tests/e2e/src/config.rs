@@ -409,7 +409,7 @@ fn access_log(listener: &str) -> Value {
                 "details": "%RESPONSE_CODE_DETAILS%",
                 "decision": "%FILTER_STATE(wasm.sluice.route:PLAIN)%",
                 "fault": "%FILTER_STATE(wasm.sluice.fault:PLAIN)%",
-                "mirror": "%FILTER_STATE(wasm.sluice.mirror:PLAIN)%",
+                "route": "%ROUTE_NAME%",
             } },
         },
     })

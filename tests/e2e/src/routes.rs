@@ -72,7 +72,10 @@ impl Routes<'_> {
                     })
                 })
                 .collect();
+            let names: Vec<_> = clusters.iter().map(|(_, cluster)| *cluster).collect();
             routes.push(json!({
+                // For the access log.
+                "name": format!("mirrored to {}", names.join(",")),
                 "match": { "prefix": "/", "headers": conditions },
                 "route": self.route(json!(policies)),
             }));

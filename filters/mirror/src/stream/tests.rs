@@ -77,7 +77,6 @@ fn envoy_is_asked_for_a_copy_and_a_client_cannot() {
     stream.on_request_headers();
     let headers = stream.host().request_headers();
     assert_eq!(headers[3..], [("x-sluice-mirror-0".to_owned(), b"copy".to_vec())]);
-    assert_eq!(stream.host().notes(), [(NOTE.to_owned(), "copy".to_owned())]);
     assert_eq!(stream.host().count(shared.counters.mirrored), 1);
     stream.on_request_body(5);
     stream.on_response_body(5);
@@ -93,7 +92,6 @@ fn headers_of_clients_go_also_where_nothing_is_mirrored() {
     let mut stream = Stream::new(host, shared(""));
     stream.on_request_headers();
     assert_eq!(stream.host().request_headers().len(), 1);
-    assert_eq!(stream.host().notes(), []);
 }
 
 #[test]

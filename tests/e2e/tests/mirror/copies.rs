@@ -25,7 +25,7 @@ async fn every_method_is_copied_byte_for_byte() {
         let (original, copy) = edge.pair(&path).await;
         assert_copied(&original, &copy, &[]);
         assert_eq!((original.host.as_str(), copy.host.as_str()), ("a.com:8080", "a.com:8080"));
-        assert_eq!(edge.envoy.access_log(&path).await["mirror"], "copy");
+        assert_eq!(edge.envoy.access_log(&path).await["route"], "mirrored to copy");
     }
     assert_eq!(edge.count("mirrored").await, 7);
     assert_eq!(edge.envoy.traps(), [""; 0]);
@@ -171,7 +171,7 @@ async fn several_mirrors_each_get_a_copy() {
     let third_copy =
         until("the third copy arrives", async || third.received("/several").pop()).await;
     assert_copied(&original, &third_copy, &[]);
-    assert_eq!(edge.envoy.access_log("/several").await["mirror"], "copy,third");
+    assert_eq!(edge.envoy.access_log("/several").await["route"], "mirrored to copy,third");
 
     // With policies that read the headers there is no route per target. The original keeps the headers, for Envoy reads
     // them after it was sent.
