@@ -37,8 +37,7 @@ impl MirrorSettings {
 
     /// Whether a request may be copied.
     pub fn is_eligible(&self, request: &Request<'_>) -> bool {
-        let is_named = |method: &Box<[u8]>| **method == *request.method;
-        (self.methods.is_empty() || self.methods.iter().any(is_named))
+        (self.methods.is_empty() || self.methods.iter().any(|method| **method == *request.method))
             && self.headers.iter().all(|condition| condition.holds(request))
     }
 }
