@@ -20,7 +20,7 @@ use crate::http::{Call, CallAnswer, CallFailure, OnAnswer};
 /// Envoy has to say about each of them at once is said on the VM's stack, one inside of the other.
 const CALLS_PER_TICK: usize = 32;
 
-/// A soon as possible.
+/// As soon as possible.
 const NEXT_TICK: Duration = Duration::from_millis(1);
 
 /// The header that Envoy adds to the answers of upstreams, and not to its own.
@@ -158,10 +158,10 @@ pub extern "C" fn sluice_on_http_call_response(
 ) {
     let Some(sent) = CALLS.with_borrow_mut(|calls| calls.sent.remove(&token)) else { return };
     enter(plugin);
-    let map = |kind, size| {
-        // Without headers the upstream broke off, and there is nothing that could be asked for.
-        let is_there = size > 0 && headers > 0;
-        is_there.then(|| hostcalls::get_map_bytes(kind).unwrap_or_default()).unwrap_or_default()
+    // Without headers the upstream broke off, and there is nothing that could be asked for.
+    let map = |kind, size| match size > 0 && headers > 0 {
+        true => hostcalls::get_map_bytes(kind).unwrap_or_default(),
+        false => Vec::new(),
     };
     let answer = CallAnswer {
         headers: map(MapType::HttpCallResponseHeaders, headers),
