@@ -5,6 +5,7 @@
 //! a [`decision::Decision`]. Nothing here calls Envoy, knows the time or makes random numbers.
 
 pub mod claim;
+pub mod client_hello;
 pub mod cors;
 pub mod decision;
 pub mod destination;
@@ -30,8 +31,10 @@ pub mod request;
 pub mod rewrite;
 pub mod router;
 pub mod sampling;
+pub mod server_name;
 pub mod split;
 pub mod string_match;
+pub mod subnet;
 #[cfg(test)]
 mod testing;
 pub mod timeouts;
