@@ -9,6 +9,8 @@ use crate::node::Node;
 use crate::proxy::{NodeMetadata, Proxy};
 use crate::report::{Finding, Rejection, Report};
 use crate::sampling::Sampling;
+use crate::sni::SniSettings;
+use crate::tls_route::TlsRoute;
 use crate::virtual_service::VirtualService;
 use crate::virtual_services::VirtualServices;
 
@@ -19,6 +21,8 @@ pub enum Filter {
     Fault,
     /// `router.wasm`
     Router,
+    /// `sni.wasm`
+    Sni,
 }
 
 /// A document, compiled.
@@ -30,6 +34,12 @@ pub struct Document {
     pub sampling: Sampling,
     /// `faults`
     pub faults: FaultSettings,
+    /// `tls` of the virtual services that are for this proxy, in order
+    pub tls: Vec<TlsRoute>,
+    /// The hosts of the virtual services that are for this proxy, as they are written
+    pub hosts: Vec<String>,
+    /// `sni`
+    pub sni: SniSettings,
 }
 
 impl Document {
@@ -66,18 +76,22 @@ impl Document {
         let naming = Naming { namespace, template: template.unwrap_or_default() };
         let sampling = object.field("sampling").and_then(|node| Sampling::read(&node));
         let faults = object.field("faults").and_then(|node| FaultSettings::read(&node));
+        let sni = object.field("sni").and_then(|node| SniSettings::read(&node));
         let nodes = object.required_list("virtualServices");
         let read = |(index, node): (usize, &Node<'_>)| {
             let path = format!("virtualServices[{index}]");
             VirtualService::read(node, &path, &naming, &proxy)
         };
         let services: Vec<_> = nodes.iter().enumerate().filter_map(read).collect();
-        let services: Vec<_> =
+        let mut services: Vec<_> =
             services.into_iter().filter(|service| service.is_for_this_proxy).collect();
         Some(Self {
             services: VirtualServices::new(&services, naming.namespace.as_deref()),
             sampling: sampling.unwrap_or_default(),
             faults: faults.unwrap_or_default(),
+            tls: services.iter_mut().flat_map(|service| service.tls.drain(..)).collect(),
+            hosts: services.into_iter().flat_map(|service| service.hosts).collect(),
+            sni: sni.unwrap_or_default(),
         })
     }
 }

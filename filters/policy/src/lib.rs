@@ -32,12 +32,14 @@ pub mod rewrite;
 pub mod router;
 pub mod sampling;
 pub mod server_name;
+pub mod sni;
 pub mod split;
 pub mod string_match;
 pub mod subnet;
 #[cfg(test)]
 mod testing;
 pub mod timeouts;
+pub mod tls_route;
 pub mod virtual_hosts;
 pub mod virtual_service;
 pub mod virtual_services;

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use sluice_policy::fault::Faults;
 use sluice_policy::report::Finding;
 use sluice_policy::router::Router;
+use sluice_policy::sni::SniPolicy;
 
 use crate::rows::Node;
 
@@ -81,7 +82,12 @@ pub fn check(row: &Rejection) {
         Findings::Errors(errors) => errors.as_slice(),
         Findings::Notices(_) => &[],
     };
-    let found = Faults::from_json(row.text.as_bytes(), &Node::default()).err();
-    let found = found.map_or_else(Vec::new, |rejection| shown(&rejection.errors));
-    assert!(found == errors, "expected by the fault filter {errors:#?}\ngot {found:#?}");
+    let text = row.text.as_bytes();
+    for (filter, rejection) in [
+        ("fault", Faults::from_json(text, &Node::default()).err()),
+        ("sni", SniPolicy::from_json(text, &Node::default()).err()),
+    ] {
+        let found = rejection.map_or_else(Vec::new, |rejection| shown(&rejection.errors));
+        assert!(found == errors, "expected by the {filter} filter {errors:#?}\ngot {found:#?}");
+    }
 }
