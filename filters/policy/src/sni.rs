@@ -82,27 +82,33 @@ impl Outcome {
         Self::HelloTimeout,
     ];
 
-    /// Its name in statistics and logs; where Istio's `sni_verifier` counted the same, its name.
-    pub fn name(self) -> &'static str {
+    /// The counter of it; where Istio's `sni_verifier` counted the same, called as there.
+    pub fn counter(self) -> &'static str {
         match self {
-            Self::Routed => "routed",
-            Self::Allowed => "allowed",
-            Self::SnisMatch => "snis_match",
-            Self::Agreed => "agreed",
-            Self::NoSni => "no_sni",
-            Self::InvalidSni => "invalid_sni",
-            Self::HostNotAllowed => "host_not_allowed",
-            Self::NoRoute => "no_route",
-            Self::Misdirected => "misdirected",
-            Self::SnisDoNotMatch => "snis_do_not_match",
-            Self::InnerSniNotFound => "inner_sni_not_found",
-            Self::TlsNotFound => "tls_not_found",
-            Self::MalformedHello => "malformed_client_hello",
-            Self::ClientHelloTooLarge => "client_hello_too_large",
-            Self::Ech => "ech",
-            Self::IncompleteHello => "incomplete_client_hello",
-            Self::HelloTimeout => "client_hello_timeout",
+            Self::Routed => "sluice.sni.routed",
+            Self::Allowed => "sluice.sni.allowed",
+            Self::SnisMatch => "sluice.sni.snis_match",
+            Self::Agreed => "sluice.sni.agreed",
+            Self::NoSni => "sluice.sni.no_sni",
+            Self::InvalidSni => "sluice.sni.invalid_sni",
+            Self::HostNotAllowed => "sluice.sni.host_not_allowed",
+            Self::NoRoute => "sluice.sni.no_route",
+            Self::Misdirected => "sluice.sni.misdirected",
+            Self::SnisDoNotMatch => "sluice.sni.snis_do_not_match",
+            Self::InnerSniNotFound => "sluice.sni.inner_sni_not_found",
+            Self::TlsNotFound => "sluice.sni.tls_not_found",
+            Self::MalformedHello => "sluice.sni.malformed_client_hello",
+            Self::ClientHelloTooLarge => "sluice.sni.client_hello_too_large",
+            Self::Ech => "sluice.sni.ech",
+            Self::IncompleteHello => "sluice.sni.incomplete_client_hello",
+            Self::HelloTimeout => "sluice.sni.client_hello_timeout",
         }
+    }
+
+    /// Its name in logs: that of its counter, without what all of them have.
+    pub fn name(self) -> &'static str {
+        let counter = self.counter();
+        counter.strip_prefix("sluice.sni.").unwrap_or(counter)
     }
 
     /// Whether it is a reason to refuse.
