@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use sluice_host::attributes::StreamAttributes;
 use sluice_host::delay::Timer;
-use sluice_host::network::{NetworkHost, TCP_PROXY_CLUSTER};
+use sluice_host::network::{NetworkHost, TCP_PROXY_CLUSTER, UPSTREAM_SERVER_NAME};
 use sluice_policy::client_hello::ClientHello;
 use sluice_policy::server_name::ServerName;
-use sluice_policy::sni::Outcome;
+use sluice_policy::sni::{Opening, Outcome};
 
 use crate::shared::{Names, Shared};
 
@@ -75,11 +75,9 @@ impl<H: NetworkHost> Connection<H> {
         let sni = attributes.server_name();
         let opening = shared.policy.open(sni.as_deref(), &attributes, &mut &shared.random);
         let mut outcome = opening.outcome;
-        if let Some(cluster) = opening.cluster
-            && !self.host.set_filter_state(TCP_PROXY_CLUSTER, cluster.as_bytes())
-        {
+        if !outcome.is_violation() && !self.set_filter_states(&opening) {
             // Not to go wherever tcp_proxy sends what has no cluster.
-            log::error!("Envoy does not take the cluster {cluster} of {}", opening.route);
+            log::error!("Envoy takes neither the cluster nor the name of {}", opening.route);
             outcome = Outcome::NoRoute;
         }
         let names = Names { sni: opening.name.as_ref(), asked: None };
@@ -91,6 +89,17 @@ impl<H: NetworkHost> Connection<H> {
             return Next::Continue(self.wait());
         }
         Next::Continue(Timer::Keep)
+    }
+
+    /// Tells Envoy where the connection goes and by what name; whether Envoy has taken both.
+    fn set_filter_states(&self, opening: &Opening<'_>) -> bool {
+        let forwards = self.shared.policy.settings.forward_sni;
+        let name = opening.name.as_ref().filter(|_| forwards).map(ServerName::as_str);
+        [(TCP_PROXY_CLUSTER, opening.cluster), (UPSTREAM_SERVER_NAME, name)].iter().all(
+            |(key, value)| {
+                value.is_none_or(|value| self.host.set_filter_state(key, value.as_bytes()))
+            },
+        )
     }
 
     /// Looks at the bytes from the client, of which `size` wait. `is_end` says that no more come.

@@ -27,6 +27,9 @@ pub struct SniSettings {
     pub inner_must_match_outer: bool,
     /// Whether `tls[]` decides where a connection goes; on by default
     pub routing: bool,
+    /// Whether the SNI is also the name that Envoy sends to the upstream, where it opens TLS itself; off
+    /// by default
+    pub forward_sni: bool,
     /// The allowed hosts, in lower case, perhaps with `*` at their start. Without them requests may be
     /// for the hosts of the virtual services
     pub hosts: Option<Vec<String>>,
@@ -82,6 +85,7 @@ impl Default for SniSettings {
             authority: Authority::Entry,
             inner_must_match_outer: false,
             routing: true,
+            forward_sni: false,
             hosts: None,
             max_client_hello: MAX_CLIENT_HELLO,
             hello_timeout: Duration::from_secs(15),
@@ -106,6 +110,7 @@ impl SniSettings {
             authority: read_choice(&mut object, "authority", authority),
             inner_must_match_outer: read_flag(&mut object, "innerMustMatchOuter", false),
             routing: read_flag(&mut object, "routing", true),
+            forward_sni: read_flag(&mut object, "forwardSni", false),
             hosts: object.field("hosts").map(|node| read_hosts(&node)),
             max_client_hello: object
                 .field("maxClientHelloBytes")

@@ -140,7 +140,7 @@ fn every_outcome_has_a_name_of_its_own() {
 #[test]
 fn settings_are_checked() {
     let text = br#"{"sni": {"mode": "off", "missing": 1, "ech": "inner", "authority": "x",
-        "innerMustMatchOuter": 1, "routing": "no", "hosts": ["a.com", "A.com", "10.0.0.1", "a.*"],
+        "innerMustMatchOuter": 1, "routing": "no", "forwardSni": 0, "hosts": ["a.com", "A.com", "10.0.0.1", "a.*"],
         "maxClientHelloBytes": 65537, "helloTimeout": "0s", "host": []},
         "virtualServices": [{"hosts": ["a.com"], "tcp": [{}]}]}"#;
     assert_eq!(
@@ -151,6 +151,7 @@ fn settings_are_checked() {
          sni.authority: \"x\" is neither entry nor exact\n\
          sni.innerMustMatchOuter: 1 is not true or false\n\
          sni.routing: \"no\" is not true or false\n\
+         sni.forwardSni: 0 is not true or false\n\
          sni.hosts[1]: \"A.com\" is given twice\n\
          sni.hosts[2]: \"10.0.0.1\" is an IP address, which is never a server name\n\
          sni.hosts[3]: \"a.*\" is not a server name\n\

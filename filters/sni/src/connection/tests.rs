@@ -79,6 +79,17 @@ fn a_connection_gets_the_cluster_of_its_name() {
 }
 
 #[test]
+fn the_name_goes_on_to_the_upstream_where_that_is_set() {
+    let connection = connect(&worker(r#"{"forwardSni": true}"#), "A.com", true);
+    connection.on_new_connection();
+    let states = connection.host().filter_states();
+    assert_eq!(states[1], (UPSTREAM_SERVER_NAME.to_owned(), b"a.com".to_vec()));
+    let refused = connect(&worker(r#"{"forwardSni": true}"#), "b.com", true);
+    refused.on_new_connection();
+    assert_eq!(refused.host().filter_states(), []);
+}
+
+#[test]
 fn a_connection_without_a_route_is_closed() {
     for (sni, outcome) in
         [("b.com", Outcome::NoRoute), ("", Outcome::NoSni), ("1.2.3.4", Outcome::InvalidSni)]
