@@ -35,8 +35,12 @@ setup-envoy:
 build: setup-rust ## build the wasm modules into dist/
 	cargo xtask build
 
+.PHONY: certificates
+certificates: ## make the certificates of the scenarios and tests, in dist/certificates
+	@tools/certificates.sh
+
 .PHONY: test
-test: setup build ## run all tests: native, real Envoy, wasm in Node.js
+test: setup build certificates ## run all tests: native, real Envoy, wasm in Node.js
 	ENVOY='$(envoy)' cargo test --workspace --locked
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER='$(wasm_test_runner)' \
 	  cargo test --package sluice-conformance --target wasm32-unknown-unknown --locked
@@ -61,7 +65,7 @@ lint: setup-rust ## check format and lints, natively and as wasm
 	cargo clippy $(filters) --target wasm32-wasip1 --locked -- -D warnings
 
 .PHONY: validate
-validate: setup-envoy build ## let Envoy check every configuration under envoy/
+validate: setup-envoy build certificates ## let Envoy check every configuration under envoy/
 	@ENVOY='$(envoy)' tools/validate.sh
 
 .PHONY: size
