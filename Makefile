@@ -46,9 +46,10 @@ test: setup build certificates ## run all tests: native, real Envoy, wasm in Nod
 	  cargo test --package sluice-conformance --target wasm32-unknown-unknown --locked
 
 .PHONY: bench
-bench: setup-envoy build ## compare the fault filter's delays with Envoy's own
+bench: setup-envoy build ## measure the filters, beside Envoy's own where it has them
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- delays
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- waiting
+	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- sni
 
 .PHONY: sandbox
 sandbox: setup-envoy build ## run Envoy with the modules on port 10000 until Ctrl-C

@@ -1,10 +1,11 @@
-//! Benchmarks of the fault filter beside Envoy's own, as tables for people to read. Nothing here fails for a number.
+//! Benchmarks of the filters, as tables for people to read. Nothing here fails for a number.
 //!
-//!     cargo run --release -p sluice-bench -- delays|waiting
+//!     cargo run --release -p sluice-bench -- delays|waiting|sni
 
 mod delays;
 mod faults;
 mod samples;
+mod sni;
 mod waiting;
 
 use std::process::ExitCode;
@@ -17,9 +18,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["delays"] => runtime.block_on(delays::run()),
+        ["sni"] => runtime.block_on(sni::run()),
         ["waiting"] => runtime.block_on(waiting::run()),
         _ => {
-            eprintln!("usage: sluice-bench delays|waiting");
+            eprintln!("usage: sluice-bench delays|waiting|sni");
             return ExitCode::from(2);
         }
     }

@@ -15,7 +15,7 @@ pub struct Bootstrap {
     clusters: Vec<Cluster>,
     dynamic_listeners: bool,
     listeners: Vec<Listener>,
-    other_listeners: Vec<Value>,
+    raw_listeners: Vec<Value>,
     node_metadata: Value,
     workers: u32,
 }
@@ -64,7 +64,7 @@ impl Bootstrap {
             clusters: Vec::new(),
             dynamic_listeners: false,
             listeners: Vec::new(),
-            other_listeners: Vec::new(),
+            raw_listeners: Vec::new(),
             node_metadata: json!({}),
             workers: 1,
         }
@@ -76,10 +76,11 @@ impl Bootstrap {
         self
     }
 
-    /// Adds a listener of another kind, as Envoy's JSON without the address: it gets a free port.
-    pub fn other_listener(mut self, mut listener: Value) -> Self {
+    /// Adds a listener in Envoy's own words, without its address: it has a free port. Not for
+    /// [dynamic listeners](Self::dynamic_listeners).
+    pub fn raw_listener(mut self, mut listener: Value) -> Self {
         listener["address"] = loopback();
-        self.other_listeners.push(listener);
+        self.raw_listeners.push(listener);
         self
     }
 
@@ -135,7 +136,7 @@ impl Bootstrap {
             } });
         } else {
             let listeners = self.listeners.iter().map(Listener::to_json);
-            let listeners: Vec<_> = listeners.chain(self.other_listeners.iter().cloned()).collect();
+            let listeners: Vec<_> = listeners.chain(self.raw_listeners.iter().cloned()).collect();
             bootstrap["static_resources"]["listeners"] = listeners.into();
         }
         std::fs::write(directory.join("envoy.json"), bootstrap.to_string()).unwrap();

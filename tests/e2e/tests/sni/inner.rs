@@ -21,7 +21,7 @@ async fn start(settings: Value) -> Envoy {
     let document = document(json!(["*.example.com"]), "inside", all);
     let socket = tls_socket("egress-gateway", true);
     let gateway = Bootstrap::new()
-        .other_listener(tcp_listener("gateway", &document, "fallback", Some(socket)))
+        .raw_listener(tcp_listener("gateway", &document, "fallback", Some(socket)))
         .cluster("inside", &[service("inside").await])
         .cluster("fallback", &[service("fallback").await]);
     Envoy::start(&gateway).await

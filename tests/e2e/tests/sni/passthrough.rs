@@ -26,13 +26,13 @@ async fn start(settings: Value) -> (Envoy, Upstream) {
         },
     }]);
     let server = Bootstrap::new()
-        .other_listener(listener("web", manager, Some(tls_socket("server", false))))
+        .raw_listener(listener("web", manager, Some(tls_socket("server", false))))
         .cluster("web", &[upstream.address()]);
     let server = Envoy::start(&server).await;
     let names = json!(["www.example.com", "recorded.example.com", "*.wiki.example.org"]);
     let document = document(names, "server", settings);
     let edge = Bootstrap::new()
-        .other_listener(tcp_listener("edge", &document, "fallback", None))
+        .raw_listener(tcp_listener("edge", &document, "fallback", None))
         .cluster("server", &[server.listener("web").address()])
         .cluster("fallback", &[service("fallback").await]);
     let edge = Envoy::start(&edge).await;
@@ -94,7 +94,7 @@ async fn an_encrypted_hello_is_refused_unless_its_outer_name_counts() {
     let document =
         document(json!(["recorded.example.com"]), "server", json!({ "ech": "outerName" }));
     let edge = Bootstrap::new()
-        .other_listener(tcp_listener("edge", &document, "none", None))
+        .raw_listener(tcp_listener("edge", &document, "none", None))
         .cluster("server", &[service("server").await]);
     let edge = Envoy::start(&edge).await;
     assert_eq!(send(&edge, "edge", recorded!("chromium")).await, "server");
