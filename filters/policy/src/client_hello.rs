@@ -12,7 +12,8 @@ use crate::server_name::ServerName;
 pub enum ClientHello {
     /// The start of a ClientHello that is not complete yet. More bytes can turn it into any other.
     NeedMore {
-        /// It cannot be complete before there are so many bytes, which is more than there are
+        /// It cannot be decided before there are so many bytes, which is more than there are; what
+        /// breaks a rule in its middle is found then
         at_least: usize,
     },
     /// A ClientHello with a server name.
@@ -61,9 +62,11 @@ impl ClientHello {
         match reader.client_hello() {
             Ok((Some(name), has_ech)) => Self::Sni { name, has_ech },
             Ok((None, has_ech)) => Self::NoSni { has_ech },
-            Err(Stop::End(missing)) => Self::NeedMore {
-                at_least: reader.at_least.max(reader.position.saturating_add(missing)),
-            },
+            // The headers are looked at byte by byte, the rest once all of it can be there.
+            Err(Stop::End) if reader.message.is_none() => {
+                Self::NeedMore { at_least: bytes.len().saturating_add(1) }
+            }
+            Err(Stop::End) => Self::NeedMore { at_least: reader.at_least },
             Err(Stop::NotTls) => Self::NotTls,
             Err(Stop::Malformed) => Self::Malformed,
             Err(Stop::TooLarge) => Self::TooLarge,
@@ -73,8 +76,8 @@ impl ClientHello {
 
 /// Why reading ends before the message does.
 enum Stop {
-    /// The bytes have ended; so many more are needed for what was being read.
-    End(usize),
+    /// The bytes have ended.
+    End,
     Malformed,
     NotTls,
     TooLarge,
@@ -220,7 +223,7 @@ impl<'a> Reader<'a> {
             return Err(wrong());
         }
         let &[_, _, _, high, low] = header else {
-            return Err(Stop::End(RECORD_HEADER));
+            return Err(Stop::End);
         };
         let length = usize::from(u16::from_be_bytes([high, low]));
         if length == 0 || length > MAX_RECORD {
@@ -245,7 +248,7 @@ impl<'a> Reader<'a> {
     }
 
     fn advance(&mut self, length: usize) -> Result<&'a [u8], Stop> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Stop::End(length))?;
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Stop::End)?;
         self.rest = rest;
         self.position += length;
         Ok(taken)

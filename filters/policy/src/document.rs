@@ -83,14 +83,20 @@ impl Document {
             VirtualService::read(node, &path, &naming, &proxy)
         };
         let services: Vec<_> = nodes.iter().enumerate().filter_map(read).collect();
-        let mut services: Vec<_> =
+        let services: Vec<_> =
             services.into_iter().filter(|service| service.is_for_this_proxy).collect();
+        let entered = VirtualServices::new(&services, naming.namespace.as_deref());
+        let (mut tls, mut hosts) = (Vec::new(), Vec::new());
+        for mut service in services {
+            tls.append(&mut service.tls);
+            hosts.append(&mut service.hosts);
+        }
         Some(Self {
-            services: VirtualServices::new(&services, naming.namespace.as_deref()),
+            services: entered,
             sampling: sampling.unwrap_or_default(),
             faults: faults.unwrap_or_default(),
-            tls: services.iter_mut().flat_map(|service| service.tls.drain(..)).collect(),
-            hosts: services.into_iter().flat_map(|service| service.hosts).collect(),
+            tls,
+            hosts,
             sni: sni.unwrap_or_default(),
         })
     }

@@ -99,15 +99,16 @@ impl SniSettings {
     pub fn read(node: &Node<'_>) -> Option<Self> {
         let mut object = node.object()?;
         let default = Self::default();
-        let modes = [("enforce", Mode::Enforce), ("reportOnly", Mode::ReportOnly)];
-        let missing = [("refuse", Missing::Refuse), ("allow", Missing::Allow)];
-        let ech = [("refuse", Ech::Refuse), ("outerName", Ech::OuterName)];
-        let authority = [("entry", Authority::Entry), ("exact", Authority::Exact)];
+        let mut is_second = |name, first, second| read_choice(&mut object, name, first, second);
+        let mode = is_second("mode", "enforce", "reportOnly");
+        let missing = is_second("missing", "refuse", "allow");
+        let ech = is_second("ech", "refuse", "outerName");
+        let authority = is_second("authority", "entry", "exact");
         Some(Self {
-            mode: read_choice(&mut object, "mode", modes),
-            missing: read_choice(&mut object, "missing", missing),
-            ech: read_choice(&mut object, "ech", ech),
-            authority: read_choice(&mut object, "authority", authority),
+            mode: if mode { Mode::ReportOnly } else { Mode::Enforce },
+            missing: if missing { Missing::Allow } else { Missing::Refuse },
+            ech: if ech { Ech::OuterName } else { Ech::Refuse },
+            authority: if authority { Authority::Exact } else { Authority::Entry },
             inner_must_match_outer: read_flag(&mut object, "innerMustMatchOuter", false),
             routing: read_flag(&mut object, "routing", true),
             forward_sni: read_flag(&mut object, "forwardSni", false),
@@ -124,17 +125,14 @@ impl SniSettings {
     }
 }
 
-/// One of two words, the first when none is given.
-fn read_choice<T: Copy>(object: &mut Object<'_>, name: &'static str, all: [(&str, T); 2]) -> T {
-    let [first, second] = all;
-    let Some(node) = object.field(name) else { return first.1 };
-    match node.string() {
-        Some(word) if word == first.0 => {}
-        Some(word) if word == second.0 => return second.1,
-        Some(_) => node.invalid(format_args!("is neither {} nor {}", first.0, second.0)),
-        None => {}
+/// Whether it is the second of two words; the first when none is given.
+fn read_choice(object: &mut Object<'_>, name: &'static str, first: &str, second: &str) -> bool {
+    let Some(node) = object.field(name) else { return false };
+    let word = node.string();
+    if word.is_some_and(|word| word != first && word != second) {
+        node.invalid(format_args!("is neither {first} nor {second}"));
     }
-    first.1
+    word == Some(second)
 }
 
 fn read_flag(object: &mut Object<'_>, name: &'static str, default: bool) -> bool {

@@ -82,6 +82,9 @@ async fn what_is_not_tls_is_closed() {
     assert_eq!(send(&edge, "edge", &address.bytes()).await, "");
     assert_counts(&edge, &[("no_sni", 2), ("invalid_sni", 1), ("refused", 3)]).await;
     assert_eq!(upstream.received("/").len(), 0);
+    // Nothing of what the client sent is in the log.
+    assert!(edge.log().contains("sni outcome=invalid_sni action=refused sni=- asked=- source="));
+    assert!(!edge.log().contains("10.0.0.1"));
 }
 
 /// Chromium's has what nobody can tell from an encrypted hello.
