@@ -35,17 +35,22 @@ setup-envoy:
 build: setup-rust ## build the wasm modules into dist/
 	cargo xtask build
 
+.PHONY: certificates
+certificates: ## make the certificates of the scenarios and tests, in dist/certificates
+	@tools/certificates.sh
+
 .PHONY: test
-test: setup build ## run all tests: native, real Envoy, wasm in Node.js
+test: setup build certificates ## run all tests: native, real Envoy, wasm in Node.js
 	ENVOY='$(envoy)' cargo test --workspace --locked
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER='$(wasm_test_runner)' \
 	  cargo test --package sluice-conformance --target wasm32-unknown-unknown --locked
 
 .PHONY: bench
-bench: setup-envoy build ## compare the filters with Envoy's own: delays, memory, processor time
+bench: setup-envoy build ## measure the filters, beside Envoy's own where it has them
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- delays
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- waiting
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- mirrors
+	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- sni
 
 .PHONY: sandbox
 sandbox: setup-envoy build ## run Envoy with the modules on port 10000 until Ctrl-C
@@ -62,7 +67,7 @@ lint: setup-rust ## check format and lints, natively and as wasm
 	cargo clippy $(filters) --target wasm32-wasip1 --locked -- -D warnings
 
 .PHONY: validate
-validate: setup-envoy build ## let Envoy check every configuration under envoy/
+validate: setup-envoy build certificates ## let Envoy check every configuration under envoy/
 	@ENVOY='$(envoy)' tools/validate.sh
 
 .PHONY: size

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use sluice_policy::host_name::without_port;
 use sluice_policy::proxy::NodeMetadata;
 use sluice_policy::request::Attributes;
+use sluice_policy::tls_route::Connection;
 
 use crate::host::Host;
 
@@ -42,11 +43,26 @@ impl<H: Host> StreamAttributes<'_, H> {
         self.0.property(&["connection", "requested_server_name"])
     }
 
-    /// The address that the client connected to; the original one behind
-    /// `envoy.filters.listener.original_dst`.
-    pub fn destination_ip(&self) -> Option<IpAddr> {
+    /// Whether Envoy has ended the client's TLS; known once the handshake is over, so in
+    /// `on_downstream_data` and for requests.
+    pub fn is_tls_terminated(&self) -> bool {
+        self.0.property(&["connection", "tls_version"]).is_some()
+    }
+}
+
+impl<H: Host> Connection for StreamAttributes<'_, H> {
+    /// The original one behind `envoy.filters.listener.original_dst`.
+    fn destination_ip(&self) -> Option<IpAddr> {
         let address = self.0.property(&["destination", "address"])?;
         std::str::from_utf8(ip_of(&address)).ok()?.parse().ok()
+    }
+
+    fn destination_port(&self) -> Option<u16> {
+        Attributes::destination_port(self)
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        Attributes::source_address(self)
     }
 }
 
@@ -117,12 +133,12 @@ mod tests {
             .with_property(&["destination", "port"], 8080i64.to_le_bytes())
             .with_property(&["source", "address"], "[::1]:5555");
         let attributes = StreamAttributes(&host);
-        assert_eq!(attributes.destination_port(), Some(8080));
-        assert_eq!(attributes.source_address().as_deref(), Some(&b"::1"[..]));
+        assert_eq!(Attributes::destination_port(&attributes), Some(8080));
+        assert_eq!(Attributes::source_address(&attributes).as_deref(), Some(&b"::1"[..]));
         let nothing = FakeHost::default();
-        assert_eq!(StreamAttributes(&nothing).destination_port(), None);
+        assert_eq!(Attributes::destination_port(&StreamAttributes(&nothing)), None);
         let odd = FakeHost::default().with_property(&["destination", "port"], "x");
-        assert_eq!(StreamAttributes(&odd).destination_port(), None);
+        assert_eq!(Attributes::destination_port(&StreamAttributes(&odd)), None);
     }
 
     #[test]

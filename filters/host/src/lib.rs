@@ -9,5 +9,6 @@ pub mod envoy;
 pub mod fake;
 pub mod host;
 pub mod http;
+pub mod log_rate;
 pub mod network;
 pub mod random;

@@ -10,6 +10,8 @@ use crate::node::Node;
 use crate::proxy::{NodeMetadata, Proxy};
 use crate::report::{Finding, Rejection, Report};
 use crate::sampling::Sampling;
+use crate::sni::SniSettings;
+use crate::tls_route::TlsRoute;
 use crate::virtual_service::VirtualService;
 use crate::virtual_services::VirtualServices;
 
@@ -22,6 +24,8 @@ pub enum Filter {
     Mirror,
     /// `router.wasm`
     Router,
+    /// `sni.wasm`
+    Sni,
 }
 
 /// A document, compiled.
@@ -35,6 +39,12 @@ pub struct Document {
     pub faults: FaultSettings,
     /// `mirroring`
     pub mirroring: MirrorSettings,
+    /// `tls` of the virtual services that are for this proxy, in order
+    pub tls: Vec<TlsRoute>,
+    /// The hosts of the virtual services that are for this proxy, as they are written
+    pub hosts: Vec<String>,
+    /// `sni`
+    pub sni: SniSettings,
 }
 
 impl Document {
@@ -72,6 +82,7 @@ impl Document {
         let sampling = object.field("sampling").and_then(|node| Sampling::read(&node));
         let faults = object.field("faults").and_then(|node| FaultSettings::read(&node));
         let mirroring = object.field("mirroring").and_then(|node| MirrorSettings::read(&node));
+        let sni = object.field("sni").and_then(|node| SniSettings::read(&node));
         let nodes = object.required_list("virtualServices");
         let read = |(index, node): (usize, &Node<'_>)| {
             let path = format!("virtualServices[{index}]");
@@ -80,11 +91,20 @@ impl Document {
         let services: Vec<_> = nodes.iter().enumerate().filter_map(read).collect();
         let services: Vec<_> =
             services.into_iter().filter(|service| service.is_for_this_proxy).collect();
+        let entered = VirtualServices::new(&services, naming.namespace.as_deref());
+        let (mut tls, mut hosts) = (Vec::new(), Vec::new());
+        for mut service in services {
+            tls.append(&mut service.tls);
+            hosts.append(&mut service.hosts);
+        }
         Some(Self {
-            services: VirtualServices::new(&services, naming.namespace.as_deref()),
+            services: entered,
             sampling: sampling.unwrap_or_default(),
             faults: faults.unwrap_or_default(),
             mirroring: mirroring.unwrap_or_default(),
+            tls,
+            hosts,
+            sni: sni.unwrap_or_default(),
         })
     }
 }

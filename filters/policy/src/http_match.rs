@@ -85,11 +85,7 @@ impl HttpMatch {
                 read.query.push((name.as_bytes().into(), condition));
             }
         }
-        // 0 is any port, as protobuf has it.
-        read.port = object
-            .field("port")
-            .filter(|node| node.json != &crate::json::Json::Integer(0))
-            .and_then(|node| node.port());
+        read.port = object.port("port");
         read.is_for_this_proxy = is_for_proxy(&mut object, scope);
         if let Some(node) = object.field("statPrefix") {
             node.notice_to(Filter::Router, "is not carried out by this filter, set it in Envoy");
@@ -189,7 +185,7 @@ impl HttpMatch {
 }
 
 /// Whether the conditions on the proxy hold. As in Istio, `gateways` replaces the two others.
-fn is_for_proxy(object: &mut Object<'_>, scope: &Scope<'_>) -> bool {
+pub(crate) fn is_for_proxy(object: &mut Object<'_>, scope: &Scope<'_>) -> bool {
     let labels = object.field("sourceLabels").map_or(Vec::new(), |node| read_labels(&node));
     let namespace = object.field("sourceNamespace");
     let namespace = namespace.and_then(|node| {

@@ -15,7 +15,7 @@ use crate::node::{Node, Object};
 use crate::redirect::Redirect;
 use crate::request::Request;
 use crate::rewrite::Rewrite;
-use crate::split::{Choice, InvalidSplit, Split};
+use crate::split::{Choice, Split};
 use crate::timeouts;
 
 /// Why a route or a destination with more than one new authority is refused.
@@ -245,17 +245,17 @@ fn read_split(
         Some(Choice { weight: entry.weight, sampling_name, target })
     };
     let choices: Vec<_> = entries.iter().map(read).collect();
-    match Split::try_new(choices.into_iter().collect::<Option<Vec<_>>>()?) {
-        Ok(split) => Some(split),
-        Err(InvalidSplit::NoWeight) => {
-            node.error("the total weight of the destinations is 0");
-            None
-        }
-        Err(InvalidSplit::TooHeavy(total)) => {
-            node.error(format_args!("the total weight {total} is above 4294967295"));
-            None
-        }
-    }
+    split_by_weight(node, choices.into_iter().collect::<Option<Vec<_>>>()?)
+}
+
+/// A split between choices; their errors are about `node`.
+pub(crate) fn split_by_weight<T>(node: &Node<'_>, choices: Vec<Choice<T>>) -> Option<Split<T>> {
+    let reason = match Split::try_new(choices) {
+        Ok(split) => return Some(split),
+        Err(reason) => reason,
+    };
+    node.error(reason);
+    None
 }
 
 /// An entry of `route[]`.
@@ -278,7 +278,7 @@ fn read_weighted(node: &Node<'_>, naming: &Naming) -> Option<WeightedDestination
     Some(WeightedDestination { destination: destination?, weight: weight?, headers: headers? })
 }
 
-fn read_weight(node: &Node<'_>) -> Option<u32> {
+pub(crate) fn read_weight(node: &Node<'_>) -> Option<u32> {
     let weight = node.integer()?;
     if weight < 0 {
         node.invalid("is negative");

@@ -6,6 +6,7 @@
 
 pub mod budget;
 pub mod claim;
+pub mod client_hello;
 pub mod cors;
 pub mod decision;
 pub mod destination;
@@ -32,11 +33,15 @@ pub mod request;
 pub mod rewrite;
 pub mod router;
 pub mod sampling;
+pub mod server_name;
+pub mod sni;
 pub mod split;
 pub mod string_match;
+pub mod subnet;
 #[cfg(test)]
 mod testing;
 pub mod timeouts;
+pub mod tls_route;
 pub mod virtual_hosts;
 pub mod virtual_service;
 pub mod virtual_services;

@@ -202,6 +202,11 @@ impl<'a> Object<'a> {
         self.given(name)?.string()
     }
 
+    /// The port field `name`; 0 is the same as absent, as in protobuf, and stands for any port.
+    pub fn port(&mut self, name: &'static str) -> Option<u16> {
+        self.field(name).filter(|node| node.json != &Json::Integer(0))?.port()
+    }
+
     /// The elements of the list field `name`; none when it is absent.
     pub fn list(&mut self, name: &'static str) -> Vec<Node<'a>> {
         self.field(name).map_or(Vec::new(), |node| node.elements())

@@ -56,6 +56,13 @@ impl Sampling {
             }
         })
     }
+
+    /// The hash of a connection's user, which only its address can tell: `None` where that is not one
+    /// of the keys. Keys of requests are passed over.
+    pub fn user_at(&self, source_address: impl FnOnce() -> Option<Vec<u8>>) -> Option<u64> {
+        let address = self.keys.contains(&SamplingKey::SourceAddress).then(source_address)??;
+        (!address.is_empty()).then(|| xxh64(&address, self.salt_hash))
+    }
 }
 
 fn read_key(node: &Node<'_>) -> Option<SamplingKey> {

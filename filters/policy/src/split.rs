@@ -1,5 +1,7 @@
 //! Choosing one of several destinations by weight.
 
+use std::fmt;
+
 use crate::request::Draws;
 use crate::sampling;
 
@@ -28,6 +30,15 @@ pub enum InvalidSplit {
     NoWeight,
     /// The weights add up to more than 2^32 - 1, Envoy's limit.
     TooHeavy(u64),
+}
+
+impl fmt::Display for InvalidSplit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoWeight => f.write_str("the total weight of the destinations is 0"),
+            Self::TooHeavy(total) => write!(f, "the total weight {total} is above 4294967295"),
+        }
+    }
 }
 
 impl<T> Split<T> {

@@ -5,6 +5,7 @@ use crate::json::Json;
 use crate::node::Node;
 use crate::report::Report;
 use crate::request::{Attributes, Draws};
+use crate::tls_route::Connection;
 
 /// Reads a JSON text: the value, or all errors, one a line.
 pub fn read<T>(text: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<T, String> {
@@ -60,4 +61,26 @@ impl Draws for FixedDraw {
 /// Header pairs of a request; a name that stands twice is sent twice.
 pub fn pairs(headers: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
     headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect()
+}
+
+/// A connection that a test chooses.
+#[derive(Default)]
+pub struct FixedConnection {
+    pub ip: Option<std::net::IpAddr>,
+    pub port: Option<u16>,
+    pub source: Option<Vec<u8>>,
+}
+
+impl Connection for FixedConnection {
+    fn destination_ip(&self) -> Option<std::net::IpAddr> {
+        self.ip
+    }
+
+    fn destination_port(&self) -> Option<u16> {
+        self.port
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        self.source.clone()
+    }
 }

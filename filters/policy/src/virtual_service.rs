@@ -9,6 +9,7 @@ use crate::http_match::Scope;
 use crate::http_route::HttpRoute;
 use crate::node::{Node, Object};
 use crate::proxy::{MESH, Proxy, read_gateways};
+use crate::tls_route::TlsRoute;
 
 /// A virtual service, compiled.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct VirtualService {
     pub hosts: Vec<String>,
     /// The routes that are for this proxy, in order
     pub routes: Vec<Rc<HttpRoute>>,
+    /// The routes of TLS connections that are for this proxy, in order
+    pub tls: Vec<TlsRoute>,
     /// Whether it is bound to a gateway that this proxy serves
     pub is_for_this_proxy: bool,
 }
@@ -36,16 +39,21 @@ impl VirtualService {
             is_for_gateway: gateways.iter().any(|gateway| gateway != MESH),
         };
         let http = object.field("http");
-        let others = ["tls", "tcp"].map(|name| object.field(name));
-        let is_empty = http.as_ref().is_none_or(Node::is_empty_list);
-        if is_empty && others.iter().all(Option::is_none) {
+        let [tls, tcp] = ["tls", "tcp"].map(|name| object.field(name));
+        let is_empty = |node: &Option<Node<'_>>| node.as_ref().is_none_or(Node::is_empty_list);
+        if [&http, &tls, &tcp].into_iter().all(is_empty) {
             node.error("has none of http, tls and tcp");
         }
         let http = http.map_or(Vec::new(), |node| node.elements());
         let routes = read_routes(&http, path, naming, &scope);
-        for node in others.into_iter().flatten() {
+        for node in tls.iter().chain(&tcp) {
             node.notice_to(Filter::Router, "is not carried out by this filter");
         }
+        let tls = tls.map_or(Vec::new(), |node| node.elements());
+        let read_tls = |(index, node): (usize, &Node<'_>)| {
+            TlsRoute::read(node, &format!("{path}.tls[{index}]"), &hosts, naming, &scope)
+        };
+        let tls = tls.iter().enumerate().filter_map(read_tls).collect();
         if let Some(node) = object.field("exportTo") {
             node.strings();
             node.notice("is of no effect in a filter, only attached documents apply");
@@ -54,7 +62,7 @@ impl VirtualService {
         let bound_to = if gateways.is_empty() { &mesh[..] } else { &gateways };
         // A document without proxy.gateways does not know better than whoever attached it.
         let is_for_this_proxy = proxy.serves(bound_to).unwrap_or(true);
-        Some(Self { hosts, routes, is_for_this_proxy })
+        Some(Self { hosts, routes, tls, is_for_this_proxy })
     }
 }
 

@@ -1,12 +1,13 @@
-//! Benchmarks of the filters beside Envoy's own, as tables for people to read. Nothing here fails for a number.
+//! Benchmarks of the filters, as tables for people to read. Nothing here fails for a number.
 //!
-//!     cargo run --release -p sluice-bench -- delays|waiting|mirrors
+//!     cargo run --release -p sluice-bench -- delays|waiting|mirrors|sni
 
 mod delays;
 mod faults;
 mod load;
 mod mirrors;
 mod samples;
+mod sni;
 mod waiting;
 
 use std::process::ExitCode;
@@ -20,9 +21,10 @@ fn main() -> ExitCode {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["delays"] => runtime.block_on(delays::run()),
         ["mirrors"] => runtime.block_on(mirrors::run()),
+        ["sni"] => runtime.block_on(sni::run()),
         ["waiting"] => runtime.block_on(waiting::run()),
         _ => {
-            eprintln!("usage: sluice-bench delays|waiting|mirrors");
+            eprintln!("usage: sluice-bench delays|waiting|mirrors|sni");
             return ExitCode::from(2);
         }
     }

@@ -1,26 +1,32 @@
 //! What Sluice has to do, as tables: `cases/*.json` say what becomes of requests, `faults/*.json`
-//! which faults they get, `mirrors/*.json` where they are copied to, `rejections/*.json` what is wrong
-//! with configurations.
+//! which faults they get, `mirrors/*.json` where they are copied to, `sni/*.json` what becomes of
+//! connections and requests by their server names, `rejections/*.json` what is wrong with configurations.
 //!
 //! The rows run through the policy crate natively and as WebAssembly, and through the filter with a
 //! host that is not Envoy. [`cases`] is for whoever runs them through one more implementation. See
 //! `README.md` for the fields of a row.
 
 mod check;
+mod client_hello;
 mod faults;
 mod mirrors;
 mod policy;
 mod rejection;
 mod rows;
 mod shares;
+mod sni;
 
 pub use check::{Headers, Observed, Outcome, Strictness, lines};
+pub use client_hello::Client;
 pub use faults::{FaultCase, FaultExpectation, FaultRequest, check as check_fault_by_policy};
 pub use mirrors::{MirrorCase, MirrorExpectation, MirrorRequest, check as check_mirror_by_policy};
 pub use policy::{Attributes, Seeded, check as check_by_policy};
 pub use rejection::{Findings, Rejection, check as check_rejection};
 pub use rows::{Case, Distribution, Expectation, Node, Reply, Request};
 pub use shares::Counts;
+pub use sni::{
+    ConnectionExpectation, SniCase, SniConnection, SniRequest, check as check_sni_by_policy,
+};
 
 use serde::de::DeserializeOwned;
 
@@ -61,6 +67,16 @@ pub fn fault(topic: &str, id: &str) -> FaultCase {
 /// When there is none, or it asserts nothing.
 pub fn mirror(topic: &str, id: &str) -> MirrorCase {
     let case = pick(MIRRORS, topic, |row: &MirrorCase| row.id == id);
+    case.validate();
+    case
+}
+
+/// One row about server names.
+///
+/// # Panics
+/// When there is none, or it asserts nothing.
+pub fn sni(topic: &str, id: &str) -> SniCase {
+    let case = pick(SNI, topic, |row: &SniCase| row.id == id);
     case.validate();
     case
 }

@@ -6,6 +6,7 @@ use sluice_policy::fault::Faults;
 use sluice_policy::mirror::Mirrors;
 use sluice_policy::report::Finding;
 use sluice_policy::router::Router;
+use sluice_policy::sni::SniPolicy;
 
 use crate::rows::Node;
 
@@ -82,13 +83,13 @@ pub fn check(row: &Rejection) {
         Findings::Errors(errors) => errors.as_slice(),
         Findings::Notices(_) => &[],
     };
-    let document = row.text.as_bytes();
-    let others = [
-        ("fault", Faults::from_json(document, &Node::default()).err()),
-        ("mirror", Mirrors::from_json(document, &Node::default()).err()),
-    ];
-    for (filter, found) in others {
-        let found = found.map_or_else(Vec::new, |rejection| shown(&rejection.errors));
+    let text = row.text.as_bytes();
+    for (filter, rejection) in [
+        ("fault", Faults::from_json(text, &Node::default()).err()),
+        ("mirror", Mirrors::from_json(text, &Node::default()).err()),
+        ("sni", SniPolicy::from_json(text, &Node::default()).err()),
+    ] {
+        let found = rejection.map_or_else(Vec::new, |rejection| shown(&rejection.errors));
         assert!(found == errors, "expected by the {filter} filter {errors:#?}\ngot {found:#?}");
     }
 }

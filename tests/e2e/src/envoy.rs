@@ -4,7 +4,6 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::config::write_listeners;
 use crate::files;
-use crate::{Bootstrap, Client, Listener, Response, until};
+use crate::{Bootstrap, Client, Listener, Response, Scenario, until};
 
 /// A running Envoy. It ends when this is dropped, and at the latest with the test process.
 pub struct Envoy {
@@ -55,17 +54,12 @@ impl Envoy {
     /// # Panics
     /// When it does not start. The message has the end of its log.
     pub async fn of_file(file: &str) -> Self {
-        static COUNT: AtomicU8 = AtomicU8::new(1);
-        let [.., high, low] = std::process::id().to_be_bytes();
-        let address = format!("127.{high}.{low}.{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let text = std::fs::read_to_string(files::workspace().join(file)).unwrap();
+        Scenario::new().envoy(file).await
+    }
 
-        let directory = TempDir::new().unwrap();
-        let text = text
-            .replace("127.0.0.1", &address)
-            .replace("dist/", &format!("{}/", files::modules().to_str().unwrap()));
-        std::fs::write(directory.path().join("envoy.yaml"), text).unwrap();
-        Self::run("envoy.yaml", directory, 2).await.unwrap_or_else(|failure| failure.panic())
+    /// Runs a file in a directory.
+    pub(crate) async fn run_file(file: &str, directory: TempDir) -> Self {
+        Self::run(file, directory, 2).await.unwrap_or_else(|failure| failure.panic())
     }
 
     async fn run(file: &str, directory: TempDir, workers: u32) -> Result<Self, StartFailure> {
@@ -259,7 +253,7 @@ impl Drop for Process {
 
 /// Starts a program from a thread that lives as long as this process, since the death of the starting thread is what the
 /// kernel takes for the death of the parent.
-fn spawn(command: Command) -> Child {
+pub(crate) fn spawn(command: Command) -> Child {
     type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
     static STARTER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
     let starter = STARTER.get_or_init(|| {

@@ -23,6 +23,14 @@ pub fn module(name: &str) -> PathBuf {
     present(workspace().join(format!("dist/{name}.wasm")), "run `make build` first")
 }
 
+/// A file of the certificates that the tests use.
+///
+/// # Panics
+/// When they have not been made.
+pub(crate) fn certificate(file: &str) -> PathBuf {
+    present(workspace().join("dist/certificates").join(file), "run `make certificates` first")
+}
+
 /// The Envoy to test with: `$ENVOY`, else `.tools/envoy`.
 ///
 /// # Panics

@@ -2,6 +2,8 @@
 //!
 //! - [`Bootstrap`] and [`Listener`] write Envoy's configuration,
 //! - [`Envoy`] runs it and knows its ports, its logs and its counters,
+//! - [`Scenario`] runs configurations of the repository, in Envoy and [`Nginx`],
+//! - [`tls`] is how clients speak TLS,
 //! - [`Upstream`] is a service that echoes and records what it receives,
 //! - [`Client`] sends requests, also those that no well-behaved client would send.
 //!
@@ -12,8 +14,11 @@ mod client;
 mod config;
 mod envoy;
 mod files;
+mod nginx;
 mod raw;
 mod routes;
+mod scenario;
+pub mod tls;
 mod upstream;
 mod wait;
 
@@ -21,7 +26,9 @@ pub use client::{Client, Connection, Request, Response};
 pub use config::{Bootstrap, Listener, any_host};
 pub use envoy::{Envoy, StartFailure};
 pub use files::{module, workspace};
+pub use nginx::Nginx;
 pub use raw::exchange;
 pub use routes::Mirroring;
+pub use scenario::Scenario;
 pub use upstream::{Answer, Received, Upstream};
 pub use wait::until;

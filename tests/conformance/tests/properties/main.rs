@@ -2,5 +2,6 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 mod arithmetic;
+mod client_hellos;
 mod documents;
 mod requests;

@@ -1,0 +1,61 @@
+//! A real NGINX, from its start to its end.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::envoy::spawn;
+use crate::until;
+
+/// A running NGINX. It ends when this is dropped, and at the latest with the test process.
+pub struct Nginx {
+    child: Child,
+    _directory: TempDir,
+}
+
+impl Nginx {
+    pub(crate) async fn start(configuration: &str, address: SocketAddr) -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path();
+        std::fs::write(path.join("nginx.conf"), configuration).unwrap();
+        // setpriv: the kernel ends NGINX when the thread that started it is gone, however this process ends.
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "TERM", "setsid"])
+            .arg(program())
+            .args(["-e", "stderr", "-c", "nginx.conf", "-p"])
+            .arg(path)
+            .stdin(Stdio::null())
+            .stderr(File::create(path.join("log")).unwrap());
+        let child = spawn(command);
+        let mut nginx = Self { child, _directory: directory };
+        until("NGINX accepts", async || {
+            if let Some(status) = nginx.child.try_wait().unwrap() {
+                let log = std::fs::read_to_string(nginx._directory.path().join("log"));
+                panic!("NGINX ended ({status}):\n{}", log.unwrap_or_default());
+            }
+            tokio::net::TcpStream::connect(address).await.ok()
+        })
+        .await;
+        nginx
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+/// NGINX, which Debian keeps where only root looks.
+fn program() -> PathBuf {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let folders = path.split(':').chain(["/usr/sbin", "/usr/local/sbin"]);
+    let mut programs = folders.map(|folder| Path::new(folder).join("nginx"));
+    programs.find(|program| program.is_file()).expect("nginx, which Debian has in nginx-light")
+}

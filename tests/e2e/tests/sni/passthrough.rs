@@ -1,0 +1,154 @@
+//! TLS that Envoy does not end: where it goes by its server name, and what is closed.
+
+use serde_json::{Value, json};
+use sluice_conformance::Client;
+use sluice_e2e::{Bootstrap, Envoy, Upstream, tls};
+use tokio::net::TcpStream;
+
+use crate::{assert_counts, document, listener, recorded, send, service, tcp_listener, tls_socket};
+
+/// An Envoy that ends the TLS of `www.example.com`, and one before it that passes it through.
+async fn start(settings: Value) -> (Envoy, Upstream) {
+    let upstream = Upstream::echo("web");
+    let manager = json!([{
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "web",
+            "http_filters": [{
+                "name": "envoy.filters.http.router",
+                "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
+            }],
+            "route_config": { "virtual_hosts": [{
+                "name": "web", "domains": ["*"],
+                "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "web" } }],
+            }] },
+        },
+    }]);
+    let server = Bootstrap::new()
+        .raw_listener(listener("web", manager, Some(tls_socket("server", false))))
+        .cluster("web", &[upstream.address()]);
+    let server = Envoy::start(&server).await;
+    let names = json!(["www.example.com", "recorded.example.com", "*.wiki.example.org"]);
+    let document = document(names, "server", settings);
+    let edge = Bootstrap::new()
+        .raw_listener(tcp_listener("edge", &document, "fallback", None))
+        .cluster("server", &[server.listener("web").address()])
+        .cluster("fallback", &[service("fallback").await]);
+    let edge = Envoy::start(&edge).await;
+    // It lives as long as the runtime of the test.
+    tokio::spawn(async move {
+        let _server = server;
+        std::future::pending::<()>().await;
+    });
+    (edge, upstream)
+}
+
+async fn get(edge: &Envoy, tls: &tls::Tls, name: &str) -> std::io::Result<u16> {
+    let stream = TcpStream::connect(edge.listener("edge").address()).await?;
+    let stream = tls.connect(stream, name).await?;
+    Ok(tls::get(stream, name).await?.0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_of_either_version_reaches_its_server() {
+    let (edge, _upstream) = start(json!({})).await;
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let tls = tls::Tls::default().only(version);
+        assert_eq!(get(&edge, &tls, "www.example.com").await.unwrap(), 200);
+        assert_eq!(get(&edge, &tls, "WWW.Example.com").await.unwrap(), 200);
+        assert_eq!(get(&edge, &tls, "a.wiki.example.org").await.unwrap(), 200);
+        for name in ["other.example.com", "wiki.example.org"] {
+            assert!(get(&edge, &tls, name).await.is_err(), "{name}");
+        }
+        assert!(get(&edge, &tls.without_sni(), "www.example.com").await.is_err());
+    }
+    assert_counts(
+        &edge,
+        &[("routed", 6), ("snis_match", 6), ("no_route", 4), ("no_sni", 2), ("refused", 6)],
+    )
+    .await;
+    let logged = edge.access_log("edge").await;
+    assert_eq!([&logged["sni"], &logged["cluster"]], ["snis_match", "server"], "{logged}");
+    assert!(edge.log().contains("sni outcome=no_route action=refused sni=other.example.com"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_tls_is_closed() {
+    let (edge, upstream) = start(json!({})).await;
+    assert_eq!(send(&edge, "edge", b"GET / HTTP/1.1\r\nhost: www.example.com\r\n\r\n").await, "");
+    assert_eq!(send(&edge, "edge", b"SSH-2.0-x\r\n").await, "");
+    let address = Client { sni: Some("10.0.0.1".to_owned()), ..Client::default() };
+    assert_eq!(send(&edge, "edge", &address.bytes()).await, "");
+    assert_counts(&edge, &[("no_sni", 2), ("invalid_sni", 1), ("refused", 3)]).await;
+    assert_eq!(upstream.received("/").len(), 0);
+    // Nothing of what the client sent is in the log.
+    assert!(edge.log().contains("sni outcome=invalid_sni action=refused sni=- asked=- source="));
+    assert!(!edge.log().contains("10.0.0.1"));
+}
+
+/// Chromium's has what nobody can tell from an encrypted hello.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_hello_is_refused_unless_its_outer_name_counts() {
+    let (edge, _upstream) = start(json!({})).await;
+    assert_eq!(send(&edge, "edge", recorded!("chromium")).await, "");
+    assert_counts(&edge, &[("routed", 1), ("ech", 1), ("refused", 1)]).await;
+
+    let document =
+        document(json!(["recorded.example.com"]), "server", json!({ "ech": "outerName" }));
+    let edge = Bootstrap::new()
+        .raw_listener(tcp_listener("edge", &document, "none", None))
+        .cluster("server", &[service("server").await]);
+    let edge = Envoy::start(&edge).await;
+    assert_eq!(send(&edge, "edge", recorded!("chromium")).await, "server");
+    assert_eq!(send(&edge, "edge", recorded!("curl")).await, "server");
+    // Nothing is to be found in the bytes, so they are not read.
+    assert_counts(&edge, &[("routed", 2)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_hosts_works_without_routes() {
+    let settings = json!({ "hosts": ["*.example.com"], "routing": false });
+    let (edge, _upstream) = start(settings).await;
+    assert_eq!(send(&edge, "edge", recorded!("go")).await, "fallback");
+    assert_eq!(send(&edge, "edge", recorded!("openssl-no-sni")).await, "");
+    let other = Client { sni: Some("a.org".to_owned()), ..Client::default() };
+    assert_eq!(send(&edge, "edge", &other.bytes()).await, "");
+    assert_counts(
+        &edge,
+        &[
+            ("allowed", 1),
+            ("snis_match", 1),
+            ("no_sni", 1),
+            ("host_not_allowed", 1),
+            ("refused", 2),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn report_only_lets_everything_pass_and_counts_it() {
+    let (edge, _upstream) = start(json!({ "mode": "reportOnly" })).await;
+    let other = Client { sni: Some("a.org".to_owned()), ..Client::default() };
+    assert_eq!(send(&edge, "edge", &other.bytes()).await, "fallback");
+    assert_eq!(send(&edge, "edge", b"GET / HTTP/1.1\r\n\r\n").await, "fallback");
+    assert_eq!(
+        get(&edge, &tls::Tls::default(), "www.example.com").await.unwrap(),
+        200,
+        "what is in order goes where it is routed"
+    );
+    assert_counts(
+        &edge,
+        &[
+            ("no_route", 1),
+            ("no_sni", 1),
+            ("routed", 1),
+            ("snis_match", 2),
+            ("tls_not_found", 1),
+            ("reported", 3),
+        ],
+    )
+    .await;
+    assert!(edge.log().contains("action=reported"));
+}
