@@ -150,14 +150,19 @@ impl SniPolicy {
         document: &[u8],
         metadata: &dyn NodeMetadata,
     ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let (document, notices) = Document::parse(document, Filter::Sni, metadata)?;
+        let (document, mut notices) = Document::parse(document, Filter::Sni, metadata)?;
         let Document { sampling, tls, hosts: routed, sni: settings, .. } = document;
         let mut hosts = VirtualHosts::default();
         let allowed = settings.hosts.as_ref().unwrap_or(&routed);
         for (index, host) in allowed.iter().enumerate() {
             hosts.entry(host, index);
         }
-        Ok((Self { routes: TlsRoutes::new(tls), sampling, hosts, settings }, notices))
+        let routes = TlsRoutes::new(tls);
+        notices.extend(routes.unreachable().into_iter().map(|(path, earlier)| Finding {
+            path: path.to_owned(),
+            reason: format!("is never reached, {earlier} comes first for its server names"),
+        }));
+        Ok((Self { routes, sampling, hosts, settings }, notices))
     }
 
     /// Decides about a connection that opens, by the SNI that Envoy saw. `draws` is asked for a choice

@@ -144,6 +144,28 @@ impl TlsRoutes {
         entered
     }
 
+    /// The matches that are never reached, each with an earlier one that is for all of its server names
+    /// and has no other condition; both by their places in the document.
+    ///
+    /// Istio's Envoy takes the most specific name whatever the order, so that there they are reached.
+    pub fn unreachable(&self) -> Vec<(&str, &str)> {
+        let mut found = Vec::new();
+        for (index, (one, _)) in self.matches.iter().enumerate() {
+            let earlier = |pattern: &str| {
+                let indices = server_name::keys(server_name::key(pattern));
+                let mut indices = indices.flat_map(|key| self.by_pattern.get(key)).flatten();
+                indices.find_map(|earlier| {
+                    let (earlier, _) = self.matches.get(*earlier).filter(|_| *earlier < index)?;
+                    (earlier.subnets.is_empty() && earlier.port.is_none()).then_some(&*earlier.name)
+                })
+            };
+            let by: Option<Vec<&str>> =
+                one.sni_hosts.iter().map(|pattern| earlier(pattern)).collect();
+            found.extend(by.and_then(|by| Some((&*one.name, *by.first()?))));
+        }
+        found
+    }
+
     /// The first match for a connection, in the order of the document: its name for logs, and the
     /// clusters. Only the pattern `*` is for connections without a server name.
     pub fn find(

@@ -160,3 +160,27 @@ fn settings_are_checked() {
          sni.host: unknown field, did you mean \"hosts\"?"
     );
 }
+
+#[test]
+fn matches_that_are_never_reached_are_remarked_upon() {
+    let text = br#"{"clusterName": "{host}", "virtualServices": [{"hosts": ["*.com"], "tls": [
+        {"match": [{"sniHosts": ["a.com"], "port": 1}, {"sniHosts": ["*.b.com", "c.com"]}],
+         "route": [{"destination": {"host": "x"}}]},
+        {"match": [{"sniHosts": ["a.com"]}, {"sniHosts": ["x.b.com", "*.y.b.com", "c.com"]},
+                   {"sniHosts": ["b.com", "c.com"]}, {"sniHosts": ["a.com"], "port": 2}],
+         "route": [{"destination": {"host": "x"}}]}]}]}"#;
+    let (_, notices) = SniPolicy::from_json(text, &NoMetadata).unwrap();
+    let notices: Vec<_> = notices.iter().map(ToString::to_string).collect();
+    let place = "virtualServices[0].tls";
+    assert_eq!(
+        notices,
+        [
+            format!(
+                "{place}[1].match[1]: is never reached, {place}[0].match[1] comes first for its server names"
+            ),
+            format!(
+                "{place}[1].match[3]: is never reached, {place}[1].match[0] comes first for its server names"
+            ),
+        ]
+    );
+}
