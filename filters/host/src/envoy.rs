@@ -12,31 +12,17 @@ use proxy_wasm::types::{Action, BufferType, LogLevel, MapType, MetricType, Statu
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
 use sluice_policy::report::{Finding, Rejection};
 
-use crate::http::{Counter, Gauge, HttpHost, LocalReply};
+use crate::host::{Counter, Gauge, Host};
+use crate::http::{HttpHost, LocalReply};
+use crate::network::{NetworkHost, filter_state_arguments};
 
 /// The Envoy that the module runs in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Envoy;
 
-impl HttpHost for Envoy {
-    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
-        hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
-    }
-
+impl Host for Envoy {
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
         hostcalls::get_property(path.to_vec()).ok().flatten()
-    }
-
-    fn edit_request_header(&self, edit: &HeaderEdit<'_>) {
-        edit_header(MapType::HttpRequestHeaders, edit);
-    }
-
-    fn edit_response_header(&self, edit: &HeaderEdit<'_>) {
-        edit_header(MapType::HttpResponseHeaders, edit);
-    }
-
-    fn reply(&self, reply: &LocalReply<'_>) {
-        send_local_response(reply);
     }
 
     fn note(&self, name: &str, text: &str) {
@@ -56,6 +42,32 @@ impl HttpHost for Envoy {
         hostcalls::get_metric(gauge.0).unwrap_or_default()
     }
 
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn time_of_day(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+impl HttpHost for Envoy {
+    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
+        hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
+    }
+
+    fn edit_request_header(&self, edit: &HeaderEdit<'_>) {
+        edit_header(MapType::HttpRequestHeaders, edit);
+    }
+
+    fn edit_response_header(&self, edit: &HeaderEdit<'_>) {
+        edit_header(MapType::HttpResponseHeaders, edit);
+    }
+
+    fn reply(&self, reply: &LocalReply<'_>) {
+        send_local_response(reply);
+    }
+
     fn resume_request(&self) {
         // A stream that is gone by now has nothing to go on with.
         let _ = hostcalls::resume_http_request();
@@ -68,13 +80,25 @@ impl HttpHost for Envoy {
     fn reset_response(&self) {
         let _ = hostcalls::reset_http_response();
     }
+}
 
-    fn now(&self) -> Instant {
-        Instant::now()
+impl NetworkHost for Envoy {
+    fn downstream_data(&self, start: usize, length: usize) -> Vec<u8> {
+        let data = hostcalls::get_buffer(BufferType::DownstreamData, start, length);
+        data.ok().flatten().unwrap_or_default()
     }
 
-    fn time_of_day(&self) -> SystemTime {
-        SystemTime::now()
+    fn close_downstream(&self) {
+        let _ = hostcalls::close_downstream();
+    }
+
+    fn resume_downstream(&self) {
+        let _ = hostcalls::resume_downstream();
+    }
+
+    fn set_filter_state(&self, key: &str, value: &[u8]) -> bool {
+        let arguments = filter_state_arguments(key, value);
+        hostcalls::call_foreign_function("set_envoy_filter_state", Some(&arguments)).is_ok()
     }
 }
 

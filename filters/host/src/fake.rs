@@ -6,7 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
 
-use crate::http::{Counter, Gauge, HttpHost, LocalReply};
+use crate::host::{Counter, Gauge, Host};
+use crate::http::{HttpHost, LocalReply};
+use crate::network::NetworkHost;
 
 /// A stand-in for Envoy.
 #[derive(Debug)]
@@ -20,6 +22,9 @@ pub struct FakeHost {
     gauges: RefCell<HashMap<u32, i64>>,
     resumptions: Cell<usize>,
     resets: Cell<usize>,
+    downstream: RefCell<Vec<u8>>,
+    closures: Cell<usize>,
+    filter_states: RefCell<Vec<(String, Vec<u8>)>>,
     start: Instant,
     elapsed: Cell<Duration>,
 }
@@ -36,6 +41,9 @@ impl Default for FakeHost {
             gauges: RefCell::default(),
             resumptions: Cell::default(),
             resets: Cell::default(),
+            downstream: RefCell::default(),
+            closures: Cell::default(),
+            filter_states: RefCell::default(),
             start: Instant::now(),
             elapsed: Cell::default(),
         }
@@ -102,6 +110,21 @@ impl FakeHost {
         self.resets.get()
     }
 
+    /// More bytes come from the client, after those that wait.
+    pub fn receive(&self, bytes: &[u8]) {
+        self.downstream.borrow_mut().extend_from_slice(bytes);
+    }
+
+    /// How often the connection to the client was closed.
+    pub fn closures(&self) -> usize {
+        self.closures.get()
+    }
+
+    /// The filter states that were set, in order.
+    pub fn filter_states(&self) -> Vec<(String, Vec<u8>)> {
+        self.filter_states.borrow().clone()
+    }
+
     /// Lets time pass.
     pub fn pass(&self, time: Duration) {
         self.elapsed.set(self.elapsed.get() + time);
@@ -127,14 +150,41 @@ pub fn apply(headers: &mut Vec<(String, Vec<u8>)>, edit: &HeaderEdit<'_>) {
     }
 }
 
-impl HttpHost for FakeHost {
-    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
-        self.request.borrow().clone()
-    }
-
+impl Host for FakeHost {
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
         let found = self.properties.iter().find(|(known, _)| known == path);
         found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+    }
+
+    fn note(&self, name: &str, text: &str) {
+        self.notes.borrow_mut().push((name.to_owned(), text.to_owned()));
+    }
+
+    fn increment(&self, counter: Counter) {
+        self.counts.borrow_mut().push(counter);
+    }
+
+    fn change(&self, gauge: Gauge, by: i64) {
+        *self.gauges.borrow_mut().entry(gauge.0).or_default() += by;
+    }
+
+    fn value(&self, gauge: Gauge) -> u64 {
+        let value = self.gauges.borrow().get(&gauge.0).copied().unwrap_or_default();
+        u64::try_from(value).unwrap_or_default()
+    }
+
+    fn now(&self) -> Instant {
+        self.start + self.elapsed.get()
+    }
+
+    fn time_of_day(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.elapsed.get()
+    }
+}
+
+impl HttpHost for FakeHost {
+    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
+        self.request.borrow().clone()
     }
 
     fn edit_request_header(&self, edit: &HeaderEdit<'_>) {
@@ -156,23 +206,6 @@ impl HttpHost for FakeHost {
         });
     }
 
-    fn note(&self, name: &str, text: &str) {
-        self.notes.borrow_mut().push((name.to_owned(), text.to_owned()));
-    }
-
-    fn increment(&self, counter: Counter) {
-        self.counts.borrow_mut().push(counter);
-    }
-
-    fn change(&self, gauge: Gauge, by: i64) {
-        *self.gauges.borrow_mut().entry(gauge.0).or_default() += by;
-    }
-
-    fn value(&self, gauge: Gauge) -> u64 {
-        let value = self.gauges.borrow().get(&gauge.0).copied().unwrap_or_default();
-        u64::try_from(value).unwrap_or_default()
-    }
-
     fn resume_request(&self) {
         self.resumptions.set(self.resumptions.get() + 1);
     }
@@ -184,12 +217,25 @@ impl HttpHost for FakeHost {
     fn reset_response(&self) {
         self.resets.set(self.resets.get() + 1);
     }
+}
 
-    fn now(&self) -> Instant {
-        self.start + self.elapsed.get()
+impl NetworkHost for FakeHost {
+    fn downstream_data(&self, start: usize, length: usize) -> Vec<u8> {
+        let data = self.downstream.borrow();
+        let end = start.saturating_add(length).min(data.len());
+        data.get(start..end).unwrap_or_default().to_vec()
     }
 
-    fn time_of_day(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + self.elapsed.get()
+    fn close_downstream(&self) {
+        self.closures.set(self.closures.get() + 1);
+    }
+
+    fn resume_downstream(&self) {
+        self.resumptions.set(self.resumptions.get() + 1);
+    }
+
+    fn set_filter_state(&self, key: &str, value: &[u8]) -> bool {
+        self.filter_states.borrow_mut().push((key.to_owned(), value.to_vec()));
+        true
     }
 }

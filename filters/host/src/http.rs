@@ -1,16 +1,9 @@
 //! What an HTTP filter asks of Envoy during a request.
 
-use std::time::{Instant, SystemTime};
-
 use sluice_policy::header::HeaderEdit;
 
-/// A counter that was defined when the filter was configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counter(pub u32);
-
-/// A gauge that was defined when the filter was configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gauge(pub u32);
+use crate::host::Host;
+pub use crate::host::{Counter, Gauge};
 
 /// An answer in the upstream's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +24,9 @@ pub struct LocalReply<'a> {
 ///
 /// Nothing here names the phase: the request's headers are there in `on_http_request_headers`, the
 /// response's in `on_http_response_headers`. Out of phase, reads are empty and edits are lost.
-pub trait HttpHost {
+pub trait HttpHost: Host {
     /// All request headers, pseudo-headers included, names in lower case.
     fn request_headers(&self) -> Vec<(String, Vec<u8>)>;
-
-    /// An attribute of Envoy; `None` when it is absent or empty.
-    fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
 
     /// Changes the request's headers. Envoy chooses its route again afterwards.
     fn edit_request_header(&self, edit: &HeaderEdit<'_>);
@@ -47,18 +37,6 @@ pub trait HttpHost {
     /// Answers in the upstream's place. At most once a stream.
     fn reply(&self, reply: &LocalReply<'_>);
 
-    /// Leaves a text for access logs, read there as `%FILTER_STATE(wasm.NAME:PLAIN)%`.
-    fn note(&self, name: &str, text: &str);
-
-    /// Adds one to a counter.
-    fn increment(&self, counter: Counter);
-
-    /// Changes a gauge by a difference.
-    fn change(&self, gauge: Gauge, by: i64);
-
-    /// The value of a gauge: of the whole Envoy, not only of this worker.
-    fn value(&self, gauge: Gauge) -> u64;
-
     /// Lets a request go on that was paused in its headers.
     fn resume_request(&self);
 
@@ -67,10 +45,4 @@ pub trait HttpHost {
 
     /// Breaks off the stream while its response is sent.
     fn reset_response(&self);
-
-    /// The time for measuring how long something takes.
-    fn now(&self) -> Instant;
-
-    /// The time of day.
-    fn time_of_day(&self) -> SystemTime;
 }

@@ -5,5 +5,7 @@ pub mod delay;
 #[cfg(target_family = "wasm")]
 pub mod envoy;
 pub mod fake;
+pub mod host;
 pub mod http;
+pub mod network;
 pub mod random;
