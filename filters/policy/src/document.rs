@@ -2,19 +2,23 @@
 //! all of it and uses what it needs.
 
 use crate::destination::{ClusterTemplate, Naming};
+use crate::egress::{EgressFields, EgressSettings, read_outbound_traffic_policy};
 use crate::fault::FaultSettings;
 use crate::host_name;
 use crate::json::Json;
-use crate::node::Node;
+use crate::node::{Node, Object};
 use crate::proxy::{NodeMetadata, Proxy};
 use crate::report::{Finding, Rejection, Report};
 use crate::sampling::Sampling;
+use crate::service_entry::ServiceEntry;
 use crate::virtual_service::VirtualService;
 use crate::virtual_services::VirtualServices;
 
 /// The filters that read documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
+    /// `egress.wasm`
+    Egress,
     /// `fault.wasm`
     Fault,
     /// `router.wasm`
@@ -30,6 +34,8 @@ pub struct Document {
     pub sampling: Sampling,
     /// `faults`
     pub faults: FaultSettings,
+    /// `serviceEntries`, `outboundTrafficPolicy` and `egress`
+    pub egress: EgressFields,
 }
 
 impl Document {
@@ -47,12 +53,12 @@ impl Document {
             errors: vec![Finding { path: String::new(), reason }],
         })?;
         let report = Report::new(filter);
-        let read = Self::read(&Node::root(&json, &report), metadata);
+        let read = Self::read(&Node::root(&json, &report), filter, metadata);
         let notices = report.finish(&json)?;
         Ok((read.unwrap_or_default(), notices))
     }
 
-    fn read(node: &Node<'_>, metadata: &dyn NodeMetadata) -> Option<Self> {
+    fn read(node: &Node<'_>, filter: Filter, metadata: &dyn NodeMetadata) -> Option<Self> {
         let mut object = node.object()?;
         let proxy = Proxy::read(object.field("proxy").as_ref(), metadata);
         let namespace = object.field("namespace").and_then(|node| {
@@ -66,7 +72,13 @@ impl Document {
         let naming = Naming { namespace, template: template.unwrap_or_default() };
         let sampling = object.field("sampling").and_then(|node| Sampling::read(&node));
         let faults = object.field("faults").and_then(|node| FaultSettings::read(&node));
-        let nodes = object.required_list("virtualServices");
+        // Who may be called has nothing to do with routes.
+        let nodes = if filter == Filter::Egress {
+            object.list("virtualServices")
+        } else {
+            object.required_list("virtualServices")
+        };
+        let egress = read_egress(&mut object, filter);
         let read = |(index, node): (usize, &Node<'_>)| {
             let path = format!("virtualServices[{index}]");
             VirtualService::read(node, &path, &naming, &proxy)
@@ -78,6 +90,23 @@ impl Document {
             services: VirtualServices::new(&services, naming.namespace.as_deref()),
             sampling: sampling.unwrap_or_default(),
             faults: faults.unwrap_or_default(),
+            egress,
         })
+    }
+}
+
+fn read_egress(object: &mut Object<'_>, filter: Filter) -> EgressFields {
+    let entries = object.list("serviceEntries");
+    // Istio has two defaults: ALLOW_ANY for the mesh, REGISTRY_ONLY in a Sidecar.
+    let policy = if filter == Filter::Egress {
+        object.required("outboundTrafficPolicy")
+    } else {
+        object.field("outboundTrafficPolicy")
+    };
+    let settings = object.field("egress").and_then(|node| EgressSettings::read(&node));
+    EgressFields {
+        entries: entries.iter().filter_map(ServiceEntry::read).collect(),
+        allows_any: policy.and_then(|node| read_outbound_traffic_policy(&node)).unwrap_or_default(),
+        settings: settings.unwrap_or_default(),
     }
 }

@@ -157,7 +157,7 @@ impl Faults {
         metadata: &dyn NodeMetadata,
     ) -> Result<(Self, Vec<Finding>), Rejection> {
         let (document, notices) = Document::parse(document, Filter::Fault, metadata)?;
-        let Document { services, sampling, faults: settings } = document;
+        let Document { services, sampling, faults: settings, .. } = document;
         Ok((Self { services, sampling, settings }, notices))
     }
 

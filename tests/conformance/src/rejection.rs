@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sluice_policy::egress::Egress;
 use sluice_policy::fault::Faults;
-use sluice_policy::report::Finding;
+use sluice_policy::report::{Finding, Rejection as PolicyRejection};
 use sluice_policy::router::Router;
 
 use crate::rows::Node;
@@ -16,6 +17,8 @@ pub struct Rejection {
     pub id: String,
     /// The configuration, JSON or not
     pub text: String,
+    /// Whether it is only for the egress filter, which asks for other fields than those with routes
+    pub is_for_egress: bool,
     /// What is expected of it
     pub expect: Findings,
 }
@@ -40,6 +43,7 @@ struct WrittenRejection {
     _source: String,
     #[serde(rename = "note")]
     _note: Option<String>,
+    filter: Option<String>,
     config: Option<Box<RawValue>>,
     text: Option<String>,
     errors: Option<Vec<String>>,
@@ -60,7 +64,12 @@ impl TryFrom<WrittenRejection> for Rejection {
             (None, Some(notices)) => Findings::Notices(notices),
             _ => return Err("a row has either errors or notices"),
         };
-        Ok(Self { id: written.id, text, expect })
+        let is_for_egress = match written.filter.as_deref() {
+            None => false,
+            Some("egress") => true,
+            Some(_) => return Err("a row's filter is egress, or all others"),
+        };
+        Ok(Self { id: written.id, text, is_for_egress, expect })
     }
 }
 
@@ -69,19 +78,46 @@ impl TryFrom<WrittenRejection> for Rejection {
 /// # Panics
 /// When something else is found in it than the row says.
 pub fn check(row: &Rejection) {
-    let shown =
-        |findings: &[Finding]| -> Vec<_> { findings.iter().map(Finding::to_string).collect() };
-    let found = match Router::from_json(row.text.as_bytes(), &Node::default()) {
-        Ok((_, notices)) => Findings::Notices(shown(&notices)),
-        Err(rejection) => Findings::Errors(shown(&rejection.errors)),
-    };
+    let (text, node) = (row.text.as_bytes(), Node::default());
+    let egress = findings(Egress::from_json(text, &node));
+    if row.is_for_egress {
+        assert!(egress == row.expect, "expected {:#?}\ngot {egress:#?}", row.expect);
+        return;
+    }
+    let found = findings(Router::from_json(text, &node));
     assert!(found == row.expect, "expected {:#?}\ngot {found:#?}", row.expect);
     // The filters share one document, and what is wrong with it is wrong for all of them.
-    let errors = match &row.expect {
-        Findings::Errors(errors) => errors.as_slice(),
-        Findings::Notices(_) => &[],
-    };
-    let found = Faults::from_json(row.text.as_bytes(), &Node::default()).err();
-    let found = found.map_or_else(Vec::new, |rejection| shown(&rejection.errors));
+    let faults = findings(Faults::from_json(text, &node));
+    let (errors, found) = (row.expect.errors(), faults.errors());
     assert!(found == errors, "expected by the fault filter {errors:#?}\ngot {found:#?}");
+    let (errors, found) = (shared_errors(&row.expect), shared_errors(&egress));
+    assert!(found == errors, "expected by the egress filter {errors:#?}\ngot {found:#?}");
+}
+
+fn findings<T>(compiled: Result<(T, Vec<Finding>), PolicyRejection>) -> Findings {
+    let shown = |findings: &[Finding]| findings.iter().map(Finding::to_string).collect();
+    match compiled {
+        Ok((_, notices)) => Findings::Notices(shown(&notices)),
+        Err(rejection) => Findings::Errors(shown(&rejection.errors)),
+    }
+}
+
+impl Findings {
+    fn errors(&self) -> &[String] {
+        match self {
+            Self::Errors(errors) => errors,
+            Self::Notices(_) => &[],
+        }
+    }
+}
+
+/// The errors but for the field that the filters with routes ask for and the egress filter does not,
+/// and the other way round.
+fn shared_errors(findings: &Findings) -> Vec<&String> {
+    const OWN: [&str; 3] = [
+        "virtualServices: is required",
+        "virtualServices: is empty",
+        "outboundTrafficPolicy: is required",
+    ];
+    findings.errors().iter().filter(|error| !OWN.contains(&error.as_str())).collect()
 }
