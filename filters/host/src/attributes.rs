@@ -1,6 +1,6 @@
 //! Envoy's attributes in the policy's terms.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use sluice_policy::host_name::without_port;
 use sluice_policy::proxy::NodeMetadata;
@@ -40,6 +40,13 @@ impl<H: Host> StreamAttributes<'_, H> {
     /// where the listener has no `envoy.filters.listener.tls_inspector`, also if Envoy ends the TLS.
     pub fn server_name(&self) -> Option<Vec<u8>> {
         self.0.property(&["connection", "requested_server_name"])
+    }
+
+    /// The address and port that the client connected to; the original ones behind
+    /// `envoy.filters.listener.original_dst`. `None` where that is no IP address.
+    pub fn destination(&self) -> Option<SocketAddr> {
+        let address = self.0.property(&["destination", "address"])?;
+        std::str::from_utf8(&address).ok()?.parse().ok()
     }
 
     /// The address that the client connected to; the original one behind
@@ -121,6 +128,12 @@ mod tests {
         assert_eq!(attributes.source_address().as_deref(), Some(&b"::1"[..]));
         let nothing = FakeHost::default();
         assert_eq!(StreamAttributes(&nothing).destination_port(), None);
+        assert_eq!(StreamAttributes(&nothing).destination(), None);
+        for (address, is_ip) in [("10.0.0.1:80", true), ("[::1]:80", true), ("/run/x", false)] {
+            let host = FakeHost::default().with_property(&["destination", "address"], address);
+            let shown = StreamAttributes(&host).destination().map(|found| found.to_string());
+            assert_eq!(shown.as_deref(), is_ip.then_some(address));
+        }
         let odd = FakeHost::default().with_property(&["destination", "port"], "x");
         assert_eq!(StreamAttributes(&odd).destination_port(), None);
     }
