@@ -37,7 +37,7 @@ pub struct EgressSettings {
     /// Whether what would be refused is only counted (`mode: reportOnly`)
     pub only_reports: bool,
     /// Whether what gives no name is known by its address, in place of being refused
-    /// (`missingName: byAddress`)
+    /// (`missing: byAddress`)
     pub goes_by_address: bool,
     /// Which port a request or connection is for
     pub port: Port,
@@ -66,7 +66,7 @@ impl Default for EgressSettings {
 }
 
 impl EgressSettings {
-    /// Reads `egress: { mode, blockStatus, missingName, port }`; all are optional.
+    /// Reads `egress: { mode, blockStatus, missing, port }`; all are optional.
     pub fn read(node: &Node<'_>) -> Option<Self> {
         let mut object = node.object()?;
         let mut settings = Self::default();
@@ -80,7 +80,7 @@ impl EgressSettings {
                 _ => node.invalid("is neither 502 nor 403"),
             }
         }
-        if let Some(node) = object.field("missingName") {
+        if let Some(node) = object.field("missing") {
             settings.goes_by_address = node.one_of(&["refuse", "byAddress"])? == "byAddress";
         }
         if let Some(node) = object.field("port") {

@@ -1,7 +1,5 @@
 //! `ServiceEntry`: a service that is not in the mesh, or not known to it otherwise.
 
-use std::collections::HashSet;
-
 use crate::address::AddressRange;
 use crate::document::Filter;
 use crate::host_name;
@@ -61,30 +59,50 @@ const PROTOCOLS: [(&str, &[Protocol]); 11] = [
 /// Without a protocol, what a connection is decides.
 const SNIFFED: [Protocol; 3] = [Protocol::Http, Protocol::Tcp, Protocol::Tls];
 
-const RESOLUTIONS: [&str; 5] = ["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"];
+/// How many hosts an entry may have, by Istio's schema.
+const MAX_HOSTS: usize = 256;
+
+/// How Envoy gets to the addresses of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resolution {
+    /// By looking the hosts, or the endpoints, up.
+    Dns,
+    /// By looking one of them up, as often as it is called.
+    DnsRoundRobin,
+    /// By looking up what the client says.
+    DynamicDns,
+    /// They are the ones that clients call.
+    None,
+    /// They are those of the endpoints.
+    Static,
+}
 
 impl ServiceEntry {
     /// Reads the `spec` of a ServiceEntry (Istio's `ValidateServiceEntry`).
     pub fn read(node: &Node<'_>) -> Option<Self> {
         let mut object = node.object()?;
-        let resolution = object.field("resolution").map(|node| node.one_of(&RESOLUTIONS));
-        let resolution = resolution.unwrap_or(Some("NONE"));
-        let is = |names: &[&str]| resolution.is_some_and(|name| names.contains(&name));
+        // Unknown after an error, when no other error is to follow from it.
+        let resolution = object
+            .field("resolution")
+            .map_or(Some(Resolution::None), |node| read_resolution(&node));
+        let is = |wanted: Resolution| resolution == Some(wanted);
         let endpoints = object.list("endpoints");
-        let needs_names = endpoints.is_empty() && is(&["DNS", "DNS_ROUND_ROBIN"]);
-        let hosts = read_hosts(&mut object, needs_names, is(&["DYNAMIC_DNS"]));
+        let needs_names =
+            endpoints.is_empty() && (is(Resolution::Dns) || is(Resolution::DnsRoundRobin));
+        let hosts = read_hosts(&mut object, needs_names, is(Resolution::DynamicDns));
         let address_nodes = object.list("addresses");
-        let addresses = read_addresses(&address_nodes, is(&["NONE", "STATIC"]));
+        let addresses =
+            read_addresses(&address_nodes, is(Resolution::None) || is(Resolution::Static));
         let port_nodes = object.required_list("ports");
-        let mut names = HashSet::new();
-        let mut numbers = HashSet::new();
-        let mut ports = Vec::new();
+        let mut names = Vec::new();
+        let mut ports: Vec<ServicePort> = Vec::new();
         for node in &port_nodes {
-            let Some(port) = read_port(node, &mut names, &mut numbers) else { continue };
+            let Some(port) = read_port(node, &mut names, &ports) else { continue };
             let is_opaque = port.protocols.contains(&Protocol::Tcp);
-            if is_opaque && is(&["DYNAMIC_DNS"]) {
+            if is_opaque && is(Resolution::DynamicDns) {
                 node.error("is not for HTTP or TLS, as DYNAMIC_DNS needs");
-            } else if is_opaque && hosts.len() > 1 && resolution.is_some() && !is(&["NONE"]) {
+            } else if is_opaque && hosts.len() > 1 && resolution.is_some() && !is(Resolution::None)
+            {
                 node.error("is neither for HTTP nor for TLS, which several hosts need");
             } else if is_opaque && address_nodes.is_empty() {
                 node.notice_to(
@@ -95,21 +113,19 @@ impl ServiceEntry {
             ports.push(port);
         }
         let allowed = match resolution {
-            Some("NONE" | "DYNAMIC_DNS") => 0,
-            Some("DNS_ROUND_ROBIN") => 1,
+            Some(Resolution::None | Resolution::DynamicDns) => 0,
+            Some(Resolution::DnsRoundRobin) => 1,
             _ => usize::MAX,
         };
-        for (name, count, allowed) in [
-            ("addresses", address_nodes.len(), if is(&["DYNAMIC_DNS"]) { 0 } else { usize::MAX }),
-            ("endpoints", endpoints.len(), allowed),
-        ] {
-            if let Some(node) = object.field(name).filter(|_| count > allowed) {
-                let resolution = resolution.unwrap_or_default();
-                node.error(format_args!("has {count}, at most {allowed} go with {resolution}"));
-            }
+        if let Some(node) = object.field("endpoints").filter(|_| endpoints.len() > allowed) {
+            let count = endpoints.len();
+            node.error(format_args!("has {count}, at most {allowed} go with this resolution"));
+        }
+        if let Some(node) = object.field("addresses").filter(|_| is(Resolution::DynamicDns)) {
+            node.error("does not go with this resolution");
         }
         for endpoint in &endpoints {
-            read_endpoint(endpoint, is(&["STATIC"]), &names);
+            read_endpoint(endpoint, is(Resolution::Static), &names);
         }
         if let Some(node) = object.field("location") {
             node.one_of(&["MESH_EXTERNAL", "MESH_INTERNAL"]);
@@ -117,7 +133,7 @@ impl ServiceEntry {
         if let Some(selector) = object.field("workloadSelector") {
             if !endpoints.is_empty() {
                 selector.error("cannot be beside endpoints");
-            } else if is(&["NONE"]) {
+            } else if is(Resolution::None) {
                 selector.notice_to(Filter::Egress, "is of no effect with the resolution NONE");
             }
             if let Some(mut fields) = selector.object() {
@@ -133,16 +149,32 @@ impl ServiceEntry {
                 node.notice_to(Filter::Egress, reason);
             }
         }
-        Some(Self { hosts, addresses, ports, keeps_destination: is(&["NONE"]) })
+        Some(Self { hosts, addresses, ports, keeps_destination: is(Resolution::None) })
     }
+}
+
+fn read_resolution(node: &Node<'_>) -> Option<Resolution> {
+    const NAMES: [&str; 5] = ["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"];
+    Some(match node.one_of(&NAMES)? {
+        "STATIC" => Resolution::Static,
+        "DNS" => Resolution::Dns,
+        "DNS_ROUND_ROBIN" => Resolution::DnsRoundRobin,
+        "DYNAMIC_DNS" => Resolution::DynamicDns,
+        _ => Resolution::None,
+    })
 }
 
 /// `needs_names`: whether Envoy has to look the hosts up; `needs_wildcards`: whether it looks up what
 /// clients say.
+#[inline(never)]
 fn read_hosts(object: &mut Object<'_>, needs_names: bool, needs_wildcards: bool) -> Vec<String> {
-    let mut known = HashSet::new();
     let mut hosts = Vec::new();
-    for node in object.required_list("hosts") {
+    let nodes = object.required_list("hosts");
+    if let Some(node) = object.field("hosts").filter(|_| nodes.len() > MAX_HOSTS) {
+        node.error(format_args!("has {}, at most {MAX_HOSTS} are allowed", nodes.len()));
+        return hosts;
+    }
+    for node in nodes {
         let Some(text) = node.string() else { continue };
         let host = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         if host == "*" {
@@ -155,7 +187,7 @@ fn read_hosts(object: &mut Object<'_>, needs_names: bool, needs_wildcards: bool)
             node.invalid("is no name to look up, give endpoints or another resolution");
         } else if needs_wildcards && !host.starts_with('*') {
             node.invalid("has no wildcard, which DYNAMIC_DNS needs");
-        } else if !known.insert(host.clone()) {
+        } else if hosts.contains(&host) {
             node.invalid("is given twice");
         } else {
             hosts.push(host);
@@ -164,6 +196,7 @@ fn read_hosts(object: &mut Object<'_>, needs_names: bool, needs_wildcards: bool)
     hosts
 }
 
+#[inline(never)]
 fn read_addresses(nodes: &[Node<'_>], may_be_ranges: bool) -> Vec<AddressRange> {
     let mut addresses = Vec::new();
     for node in nodes {
@@ -179,16 +212,17 @@ fn read_addresses(nodes: &[Node<'_>], may_be_ranges: bool) -> Vec<AddressRange> 
     addresses
 }
 
+#[inline(never)]
 fn read_port<'a>(
     node: &Node<'a>,
-    names: &mut HashSet<&'a str>,
-    numbers: &mut HashSet<u16>,
+    names: &mut Vec<&'a str>,
+    earlier: &[ServicePort],
 ) -> Option<ServicePort> {
     let mut object = node.object()?;
     let number_node = object.required("number");
     let number = number_node.as_ref().and_then(Node::port);
     if let (Some(node), Some(number)) = (number_node, number)
-        && !numbers.insert(number)
+        && earlier.iter().any(|port| port.number == number)
     {
         node.invalid("is another port's number too");
     }
@@ -196,8 +230,10 @@ fn read_port<'a>(
     if let Some((node, name)) = name_node.and_then(|node| Some((node, node.string()?))) {
         if !is_port_name(name) {
             node.invalid("is not a port name: small letters, digits and -");
-        } else if !names.insert(name) {
+        } else if names.contains(&name) {
             node.invalid("is another port's name too");
+        } else {
+            names.push(name);
         }
     }
     let protocols = match object.given("protocol") {
@@ -219,7 +255,8 @@ fn read_port<'a>(
 
 /// Checks a `WorkloadEntry` in the place of an endpoint. It is not this filter's business, but a wrong
 /// one would be refused by Istio.
-fn read_endpoint(node: &Node<'_>, is_static: bool, port_names: &HashSet<&str>) {
+#[inline(never)]
+fn read_endpoint(node: &Node<'_>, is_static: bool, port_names: &[&str]) {
     let Some(mut object) = node.object() else { return };
     let network = object.string("network").is_some();
     let address = object.given("address");
@@ -246,7 +283,7 @@ fn read_endpoint(node: &Node<'_>, is_static: bool, port_names: &HashSet<&str>) {
         }
         for (name, node) in ports.entries() {
             node.port();
-            if !port_names.contains(name) {
+            if !port_names.contains(&name) {
                 node.error(format_args!("the service entry has no port named {name:?}"));
             }
         }

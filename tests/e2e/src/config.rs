@@ -15,6 +15,7 @@ pub struct Bootstrap {
     clusters: Vec<Cluster>,
     dynamic_listeners: bool,
     listeners: Vec<Listener>,
+    raw_listeners: Vec<Value>,
     node_metadata: Value,
     workers: u32,
 }
@@ -63,6 +64,7 @@ impl Bootstrap {
             clusters: Vec::new(),
             dynamic_listeners: false,
             listeners: Vec::new(),
+            raw_listeners: Vec::new(),
             node_metadata: json!({}),
             workers: 1,
         }
@@ -71,6 +73,14 @@ impl Bootstrap {
     /// Adds a listener.
     pub fn listener(mut self, listener: Listener) -> Self {
         self.listeners.push(listener);
+        self
+    }
+
+    /// Adds a listener in Envoy's own words, without its address: it has a free port on every address of
+    /// this machine. Not for [dynamic listeners](Self::dynamic_listeners).
+    pub fn raw_listener(mut self, mut listener: Value) -> Self {
+        listener["address"] = socket(SocketAddr::from(([0, 0, 0, 0], 0)));
+        self.raw_listeners.push(listener);
         self
     }
 
@@ -125,7 +135,8 @@ impl Bootstrap {
                 "path_config_source": { "path": file },
             } });
         } else {
-            let listeners: Vec<_> = self.listeners.iter().map(Listener::to_json).collect();
+            let listeners = self.listeners.iter().map(Listener::to_json);
+            let listeners: Vec<_> = listeners.chain(self.raw_listeners.iter().cloned()).collect();
             bootstrap["static_resources"]["listeners"] = listeners.into();
         }
         std::fs::write(directory.join("envoy.json"), bootstrap.to_string()).unwrap();
