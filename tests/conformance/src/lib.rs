@@ -1,11 +1,12 @@
 //! What Sluice has to do, as tables: `cases/*.json` say what becomes of requests, `faults/*.json`
-//! which faults they get, `rejections/*.json` what is wrong with configurations.
+//! which faults they get, `egress/*.json` whether they may go out, `rejections/*.json` what is wrong with configurations.
 //!
 //! The rows run through the policy crate natively and as WebAssembly, and through the filter with a
 //! host that is not Envoy. [`cases`] is for whoever runs them through one more implementation. See
 //! `README.md` for the fields of a row.
 
 mod check;
+mod egress;
 mod faults;
 mod policy;
 mod rejection;
@@ -13,6 +14,7 @@ mod rows;
 mod shares;
 
 pub use check::{Headers, Observed, Outcome, Strictness, lines};
+pub use egress::{EgressCase, EgressConnection, EgressRequest, check as check_egress_by_policy};
 pub use faults::{FaultCase, FaultExpectation, FaultRequest, check as check_fault_by_policy};
 pub use policy::{Attributes, Seeded, check as check_by_policy};
 pub use rejection::{Findings, Rejection, check as check_rejection};
@@ -40,6 +42,16 @@ pub fn cases() -> Vec<Table<Case>> {
     let tables: Vec<Table<Case>> = CASES.iter().map(|(topic, text)| read(topic, text)).collect();
     tables.iter().flat_map(|table| &table.rows).for_each(Case::validate);
     tables
+}
+
+/// One row about egress.
+///
+/// # Panics
+/// When there is none, or it asserts nothing.
+pub fn egress(topic: &str, id: &str) -> EgressCase {
+    let case = pick(EGRESS, topic, |row: &EgressCase| row.id == id);
+    case.validate();
+    case
 }
 
 /// One row about faults.

@@ -3,4 +3,5 @@
 
 mod arithmetic;
 mod documents;
+mod registry;
 mod requests;
