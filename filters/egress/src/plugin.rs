@@ -9,20 +9,18 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
 use sluice_host::attributes::EnvoyNode;
 use sluice_host::envoy::{self, Envoy};
-use sluice_host::host::Host;
 use sluice_policy::egress::Egress;
 
 use crate::stream::{self, Counters, NOTE, Next, Shared};
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(Plugin { shared: None, is_network_filter: false }));
+    proxy_wasm::set_root_context(|_| Box::new(Plugin { shared: None }));
 }}
 
 /// One configured plugin on one worker.
 struct Plugin {
     shared: Option<Rc<Shared>>,
-    is_network_filter: bool,
 }
 
 impl Context for Plugin {}
@@ -31,7 +29,6 @@ impl RootContext for Plugin {
     fn on_configure(&mut self, _: usize) -> bool {
         let compiled = envoy::configure(|document| Egress::from_json(document, &EnvoyNode(&Envoy)));
         let Some(egress) = compiled else { return false };
-        self.is_network_filter = Envoy.property(&["plugin_root_id"]).as_deref() == Some(b"network");
         envoy::declare_note(NOTE);
         let counters = Counters::new(envoy::counter);
         self.shared = Some(Rc::new(Shared { egress, counters }));
@@ -39,14 +36,11 @@ impl RootContext for Plugin {
     }
 
     fn get_type(&self) -> Option<ContextType> {
-        Some(if self.is_network_filter {
-            ContextType::StreamContext
-        } else {
-            ContextType::HttpContext
-        })
+        Some(envoy::context_type())
     }
 
-    // The SDK panics on None, and Envoy makes no stream of a plugin that it could not configure.
+    // The SDK panics on None, so there is always a context. Envoy makes none without a configuration:
+    // it refuses a plugin that is not configured. If it did, nothing would pass.
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
         Some(Box::new(PluginStream(self.shared.clone())))

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{Action, BufferType, LogLevel, MapType, MetricType, Status};
+use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel, MapType, MetricType, Status};
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
 use sluice_policy::report::{Finding, Rejection};
 
@@ -270,6 +270,17 @@ pub extern "C" fn sluice_on_response_body(context: u32, size: usize, is_end: boo
     match proxy_on_response_body(context, size, is_end) {
         Action::Pause => 2,
         _ => 0,
+    }
+}
+
+/// What the stream is whose context is being created: a request, or a connection of a network filter.
+///
+/// Envoy does not say which of the two kinds of filter a module stands in. But a request has a protocol
+/// from its start, and a connection never has one.
+pub fn context_type() -> ContextType {
+    match Envoy.property(&["request", "protocol"]) {
+        Some(_) => ContextType::HttpContext,
+        None => ContextType::StreamContext,
     }
 }
 

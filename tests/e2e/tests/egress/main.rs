@@ -26,15 +26,15 @@ fn web(hosts: &[&str]) -> Value {
     ] })
 }
 
-/// The module as a network filter, or as an HTTP filter.
+/// The module as a network filter, or as an HTTP filter, which have the same name: with the same document
+/// they are one plugin to Envoy.
 fn filter(kind: &str, document: &Value) -> Value {
     json!({
         "name": "sluice.egress",
         "typed_config": {
             "@type": format!("type.googleapis.com/envoy.extensions.filters.{kind}.wasm.v3.Wasm"),
             "config": {
-                "name": format!("egress {kind}"),
-                "root_id": kind,
+                "name": "egress",
                 "vm_config": {
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": { "local": { "filename": module("egress") } },

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
-use sluice_e2e::{Bootstrap, Envoy, exchange, until};
+use sluice_e2e::{Bootstrap, Envoy, exchange};
 
 use crate::curl::Certificate;
 use crate::{
@@ -217,30 +217,32 @@ async fn a_forged_host_behind_a_registered_name_is_refused() {
     assert_eq!(tls.get("passes", "a.test", HERE, &["--header", "host: b.test"]).await, Ok(200));
 }
 
-/// A filter of the other kind than its place in Envoy asks for lets nothing pass.
+/// One document for both kinds of filter, in the same Envoy and in the same connection.
 #[tokio::test]
-async fn a_filter_in_the_wrong_place_lets_nothing_pass() {
-    let document = json!({ "outboundTrafficPolicy": { "mode": "ALLOW_ANY" } });
+async fn one_document_serves_both_kinds_of_filter() {
+    let mut document = registry_only(json!([web(&["a.test"])]), json!({ "port": 80 }));
+    document["serviceEntries"][0]["ports"] = json!([{ "number": 80, "name": "any" }]);
+    document["serviceEntries"][0]["addresses"] = json!(["127.0.0.1"]);
     let hello = json!({ "direct_response": { "status": 200 } });
-    let mut as_network = filter("network", &document);
-    as_network["typed_config"]["config"]["root_id"] = "".into();
-    let mut as_http = filter("http", &document);
-    as_http["typed_config"]["config"]["root_id"] = "network".into();
-    let manager = connection_manager(Vec::new(), hello.clone());
+    let manager = connection_manager(vec![filter("http", &document)], hello.clone());
     let bootstrap = Bootstrap::new()
         .raw_listener(json!({
-            "name": "network",
-            "filter_chains": [{ "filters": [as_network, manager] }],
+            "name": "both",
+            "filter_chains": [{ "filters": [filter("network", &document), manager] }],
         }))
         .raw_listener(json!({
-            "name": "http",
-            "filter_chains": [{ "filters": [connection_manager(vec![as_http], hello)] }],
+            "name": "network",
+            "filter_chains": [{
+                "filters": [filter("network", &document), connection_manager(Vec::new(), hello)],
+            }],
         }));
     let envoy = Envoy::start(&bootstrap).await;
-    let request = b"GET / HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n";
-    for name in ["network", "http"] {
-        let answer = exchange(envoy.listener(name).address(), request).await;
-        assert!(!answer.contains(" 200 "), "{name}: {answer}");
+    let both = envoy.listener("both");
+    for round in 1..=2 {
+        assert_eq!(both.get("/").host("a.test").send().await.status, 200);
+        assert_eq!(both.get("/").host("b.test").send().await.status, 502);
+        assert_eq!(envoy.listener("network").get("/").host("b.test").send().await.status, 200);
+        // Each of the three connections by its address, the first request by its host.
+        assert_counts(&envoy, &[("known", 4 * round), ("unknown_name", round)]).await;
     }
-    until("the log tells of it", async || (!envoy.traps().is_empty()).then_some(())).await;
 }
