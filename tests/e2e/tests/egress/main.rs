@@ -2,6 +2,7 @@
 
 mod curl;
 mod http;
+mod scenarios;
 mod tls;
 
 use std::collections::BTreeMap;
