@@ -140,6 +140,11 @@ impl Envoy {
         self.process.resident_memory()
     }
 
+    /// The processor time that the process has used, of all its threads.
+    pub fn processor_time(&self) -> Duration {
+        self.process.processor_time()
+    }
+
     /// What Envoy and the modules logged so far.
     pub fn log(&self) -> String {
         self.process.log()
@@ -221,6 +226,18 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("VmRSS in kB");
         kilobytes.parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Process {
+    fn processor_time(&self) -> Duration {
+        let tasks = format!("/proc/{}/task", self.child.lock().unwrap().id());
+        let tasks = std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path());
+        let nanoseconds = |task: std::path::PathBuf| -> u64 {
+            let text = std::fs::read_to_string(task.join("schedstat")).unwrap();
+            text.split(' ').next().unwrap().parse().expect("nanoseconds on a processor")
+        };
+        Duration::from_nanos(tasks.map(nanoseconds).sum())
     }
 }
 
