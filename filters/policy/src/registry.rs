@@ -5,6 +5,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::Range;
+
+use xxhash_rust::xxh64::xxh64;
 
 use crate::address::{AddressRange, AddressSet};
 use crate::service_entry::{Protocol, ServiceEntry, ServicePort};
@@ -16,7 +19,7 @@ const MAX_NAME: usize = 253;
 #[derive(Debug, Default)]
 pub struct Registry {
     /// Names, and for wildcards what follows the `*`, with a dot in front; in lower case
-    names: HashMap<Box<[u8]>, Vec<Binding>>,
+    names: Names,
     /// The addresses that are known without a name
     addresses: HashMap<Key, AddressSet>,
 }
@@ -83,13 +86,8 @@ impl Registry {
                 }
             }
         }
-        let names = names.into_iter().map(|(name, drafts)| {
-            let mut bindings: Vec<Binding> = drafts.into_iter().map(Binding::new).collect();
-            bindings.sort_unstable_by_key(|binding| binding.key);
-            (name.as_bytes().into(), bindings)
-        });
         let addresses = addresses.into_iter().map(|(key, ranges)| (key, AddressSet::new(ranges)));
-        Self { names: names.collect(), addresses: addresses.collect() }
+        Self { names: Names::new(names), addresses: addresses.collect() }
     }
 
     /// The index of the service entry by which the name, as a client gives it, may be called. Of the
@@ -130,6 +128,67 @@ impl Registry {
         let known = self.addresses.get(&(protocol, port));
         known.is_some_and(|known| known.contains(address))
     }
+}
+
+/// A hash table of names with the bindings of each, in a few large pieces of memory: one allocation for
+/// every name would leave the heap of the module in as many pieces, and every request would pay for it.
+#[derive(Debug, Default)]
+struct Names {
+    /// Indices into `names` plus one, 0 where there is none, at the place that the hash says or after it.
+    /// More than half are 0
+    slots: Box<[usize]>,
+    names: Box<[Name]>,
+    /// All names, one after another
+    text: Box<[u8]>,
+    bindings: Box<[Binding]>,
+}
+
+/// The parts of `text` and `bindings` that are a name's.
+#[derive(Debug)]
+struct Name {
+    text: Range<usize>,
+    bindings: Range<usize>,
+}
+
+impl Names {
+    fn new(drafts: HashMap<&str, HashMap<Key, Draft>>) -> Self {
+        let mut slots = vec![0; (drafts.len() * 2 + 1).next_power_of_two()].into_boxed_slice();
+        let mut names = Vec::with_capacity(drafts.len());
+        let mut text = Vec::with_capacity(drafts.keys().map(|name| name.len()).sum());
+        let mut bindings = Vec::with_capacity(drafts.values().map(HashMap::len).sum());
+        for (name, drafts) in drafts {
+            let (start, first) = (text.len(), bindings.len());
+            text.extend_from_slice(name.as_bytes());
+            let mut own: Vec<Binding> = drafts.into_iter().map(Binding::new).collect();
+            own.sort_unstable_by_key(|binding| binding.key);
+            bindings.append(&mut own);
+            names.push(Name { text: start..text.len(), bindings: first..bindings.len() });
+            let free =
+                places(name.as_bytes(), slots.len()).find(|place| slots.get(*place) == Some(&0));
+            if let Some(slot) = free.and_then(|place| slots.get_mut(place)) {
+                *slot = names.len();
+            }
+        }
+        let (names, bindings) = (names.into_boxed_slice(), bindings.into_boxed_slice());
+        Self { slots, names, text: text.into_boxed_slice(), bindings }
+    }
+
+    fn get(&self, name: &[u8]) -> Option<&[Binding]> {
+        for place in places(name, self.slots.len()) {
+            let index = self.slots.get(place)?.checked_sub(1)?;
+            let found = self.names.get(index)?;
+            if self.text.get(found.text.clone()) == Some(name) {
+                return self.bindings.get(found.bindings.clone());
+            }
+        }
+        None
+    }
+}
+
+/// The places where a name may be in a table of this size, a power of two or 0.
+fn places(name: &[u8], size: usize) -> impl Iterator<Item = usize> {
+    let first = xxh64(name, 0) as usize;
+    (0..size).map(move |step| first.wrapping_add(step) & (size - 1))
 }
 
 /// A name in lower case and without the dot at the end of a fully qualified one; `None` for what cannot
@@ -184,6 +243,21 @@ mod tests {
         for name in ["b.com", "com", "", ".b.com", "x..b.com", "a.com..", "b.com.evil.com"] {
             assert_eq!(found(name), Err(Unknown::Name), "{name}");
         }
+    }
+
+    #[test]
+    fn of_many_names_each_has_its_own_entry() {
+        let entry = |number| {
+            let port = r#"{"number": 443, "name": "tls", "protocol": "TLS"}"#;
+            format!(r#"{{"hosts": ["h{number}.com", "*.h{number}.com"], "ports": [{port}]}}"#)
+        };
+        let registry = registry(&format!("[{}]", Vec::from_iter((0..5000).map(entry)).join(",")));
+        for number in 0..5000 {
+            assert_eq!(find(&registry, &format!("h{number}.com"), ""), Ok(number));
+            assert_eq!(find(&registry, &format!("x.h{number}.com"), ""), Ok(number));
+            assert_eq!(find(&registry, &format!("h{number}.org"), ""), Err(Unknown::Name));
+        }
+        assert_eq!(find(&Registry::default(), "h1.com", ""), Err(Unknown::Name));
     }
 
     #[test]
