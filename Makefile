@@ -51,6 +51,7 @@ bench: setup-envoy build ## measure the filters, beside Envoy's own where it has
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- waiting
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- mirrors
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- sni
+	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- egress
 
 .PHONY: sandbox
 sandbox: setup-envoy build ## run Envoy with the modules on port 10000 until Ctrl-C

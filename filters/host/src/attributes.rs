@@ -1,6 +1,6 @@
 //! Envoy's attributes in the policy's terms.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use sluice_policy::host_name::without_port;
 use sluice_policy::proxy::NodeMetadata;
@@ -48,13 +48,19 @@ impl<H: Host> StreamAttributes<'_, H> {
     pub fn is_tls_terminated(&self) -> bool {
         self.0.property(&["connection", "tls_version"]).is_some()
     }
+
+    /// The address and port that the client connected to; the original ones behind
+    /// `envoy.filters.listener.original_dst`. `None` where that is no IP address.
+    pub fn destination(&self) -> Option<SocketAddr> {
+        let address = self.0.property(&["destination", "address"])?;
+        std::str::from_utf8(&address).ok()?.parse().ok()
+    }
 }
 
 impl<H: Host> Connection for StreamAttributes<'_, H> {
     /// The original one behind `envoy.filters.listener.original_dst`.
     fn destination_ip(&self) -> Option<IpAddr> {
-        let address = self.0.property(&["destination", "address"])?;
-        std::str::from_utf8(ip_of(&address)).ok()?.parse().ok()
+        self.destination().map(|destination| destination.ip())
     }
 
     fn destination_port(&self) -> Option<u16> {
@@ -137,6 +143,12 @@ mod tests {
         assert_eq!(Attributes::source_address(&attributes).as_deref(), Some(&b"::1"[..]));
         let nothing = FakeHost::default();
         assert_eq!(Attributes::destination_port(&StreamAttributes(&nothing)), None);
+        assert_eq!(StreamAttributes(&nothing).destination(), None);
+        for (address, is_ip) in [("10.0.0.1:80", true), ("[::1]:80", true), ("/run/x", false)] {
+            let host = FakeHost::default().with_property(&["destination", "address"], address);
+            let shown = StreamAttributes(&host).destination().map(|found| found.to_string());
+            assert_eq!(shown.as_deref(), is_ip.then_some(address));
+        }
         let odd = FakeHost::default().with_property(&["destination", "port"], "x");
         assert_eq!(Attributes::destination_port(&StreamAttributes(&odd)), None);
     }

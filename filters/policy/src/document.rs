@@ -2,14 +2,16 @@
 //! all of it and uses what it needs.
 
 use crate::destination::{ClusterTemplate, Naming};
+use crate::egress::{EgressFields, EgressSettings, read_outbound_traffic_policy};
 use crate::fault::FaultSettings;
 use crate::host_name;
 use crate::json::Json;
 use crate::mirror::MirrorSettings;
-use crate::node::Node;
+use crate::node::{Node, Object};
 use crate::proxy::{NodeMetadata, Proxy};
 use crate::report::{Finding, Rejection, Report};
 use crate::sampling::Sampling;
+use crate::service_entry::ServiceEntry;
 use crate::sni::SniSettings;
 use crate::tls_route::TlsRoute;
 use crate::virtual_service::VirtualService;
@@ -18,6 +20,8 @@ use crate::virtual_services::VirtualServices;
 /// The filters that read documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
+    /// `egress.wasm`
+    Egress,
     /// `fault.wasm`
     Fault,
     /// `mirror.wasm`
@@ -45,6 +49,8 @@ pub struct Document {
     pub hosts: Vec<String>,
     /// `sni`
     pub sni: SniSettings,
+    /// `serviceEntries`, `outboundTrafficPolicy` and `egress`
+    pub egress: EgressFields,
 }
 
 impl Document {
@@ -62,12 +68,12 @@ impl Document {
             errors: vec![Finding { path: String::new(), reason }],
         })?;
         let report = Report::new(filter);
-        let read = Self::read(&Node::root(&json, &report), metadata);
+        let read = Self::read(&Node::root(&json, &report), filter, metadata);
         let notices = report.finish(&json)?;
         Ok((read.unwrap_or_default(), notices))
     }
 
-    fn read(node: &Node<'_>, metadata: &dyn NodeMetadata) -> Option<Self> {
+    fn read(node: &Node<'_>, filter: Filter, metadata: &dyn NodeMetadata) -> Option<Self> {
         let mut object = node.object()?;
         let proxy = Proxy::read(object.field("proxy").as_ref(), metadata);
         let namespace = object.field("namespace").and_then(|node| {
@@ -83,7 +89,13 @@ impl Document {
         let faults = object.field("faults").and_then(|node| FaultSettings::read(&node));
         let mirroring = object.field("mirroring").and_then(|node| MirrorSettings::read(&node));
         let sni = object.field("sni").and_then(|node| SniSettings::read(&node));
-        let nodes = object.required_list("virtualServices");
+        // Who may be called has nothing to do with routes.
+        let nodes = if filter == Filter::Egress {
+            object.list("virtualServices")
+        } else {
+            object.required_list("virtualServices")
+        };
+        let egress = read_egress(&mut object, filter);
         let read = |(index, node): (usize, &Node<'_>)| {
             let path = format!("virtualServices[{index}]");
             VirtualService::read(node, &path, &naming, &proxy)
@@ -105,6 +117,23 @@ impl Document {
             tls,
             hosts,
             sni: sni.unwrap_or_default(),
+            egress,
         })
+    }
+}
+
+fn read_egress(object: &mut Object<'_>, filter: Filter) -> EgressFields {
+    let entries = object.list("serviceEntries");
+    // Istio has two defaults: ALLOW_ANY for the mesh, REGISTRY_ONLY in a Sidecar.
+    let policy = if filter == Filter::Egress {
+        object.required("outboundTrafficPolicy")
+    } else {
+        object.field("outboundTrafficPolicy")
+    };
+    let settings = object.field("egress").and_then(|node| EgressSettings::read(&node));
+    EgressFields {
+        entries: entries.iter().filter_map(ServiceEntry::read).collect(),
+        allows_any: policy.and_then(|node| read_outbound_traffic_policy(&node)).unwrap_or_default(),
+        settings: settings.unwrap_or_default(),
     }
 }

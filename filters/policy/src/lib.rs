@@ -4,6 +4,7 @@
 //! compiled into a [`router::Router`] and then asked about each [`request::Request`]; the answer is
 //! a [`decision::Decision`]. Nothing here calls Envoy, knows the time or makes random numbers.
 
+pub mod address;
 pub mod budget;
 pub mod claim;
 pub mod client_hello;
@@ -13,6 +14,7 @@ pub mod destination;
 pub mod direct_response;
 pub mod document;
 pub mod duration;
+pub mod egress;
 pub mod fault;
 pub mod header;
 pub mod header_condition;
@@ -28,12 +30,14 @@ pub mod percent;
 pub mod protobuf_struct;
 pub mod proxy;
 pub mod redirect;
+pub mod registry;
 pub mod report;
 pub mod request;
 pub mod rewrite;
 pub mod router;
 pub mod sampling;
 pub mod server_name;
+pub mod service_entry;
 pub mod sni;
 pub mod split;
 pub mod string_match;

@@ -160,6 +160,16 @@ impl<'a> Node<'a> {
         port
     }
 
+    /// One of `names`; an error and `None` for anything else.
+    pub fn one_of(&self, names: &[&'static str]) -> Option<&'static str> {
+        let text = self.string()?;
+        let found = names.iter().find(|name| **name == text);
+        if found.is_none() {
+            self.invalid(format_args!("is not one of {}", names.join(", ")));
+        }
+        found.copied()
+    }
+
     /// A list of strings. Elements that are something else are errors and left out.
     pub fn strings(&self) -> Vec<String> {
         self.elements().iter().filter_map(|node| node.string().map(str::to_owned)).collect()

@@ -1,8 +1,10 @@
 //! Benchmarks of the filters, as tables for people to read. Nothing here fails for a number.
 //!
-//!     cargo run --release -p sluice-bench -- delays|waiting|mirrors|sni
+//!     cargo run --release -p sluice-bench -- delays|waiting|mirrors|sni|egress
 
+mod client_hello;
 mod delays;
+mod egress;
 mod faults;
 mod load;
 mod mirrors;
@@ -20,11 +22,12 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["delays"] => runtime.block_on(delays::run()),
+        ["egress"] => runtime.block_on(egress::run()),
         ["mirrors"] => runtime.block_on(mirrors::run()),
         ["sni"] => runtime.block_on(sni::run()),
         ["waiting"] => runtime.block_on(waiting::run()),
         _ => {
-            eprintln!("usage: sluice-bench delays|waiting|mirrors|sni");
+            eprintln!("usage: sluice-bench delays|waiting|mirrors|sni|egress");
             return ExitCode::from(2);
         }
     }

@@ -1,6 +1,7 @@
 //! What Sluice has to do, as tables: `cases/*.json` say what becomes of requests, `faults/*.json`
 //! which faults they get, `mirrors/*.json` where they are copied to, `sni/*.json` what becomes of
-//! connections and requests by their server names, `rejections/*.json` what is wrong with configurations.
+//! connections and requests by their server names, `egress/*.json` whether they may go out,
+//! `rejections/*.json` what is wrong with configurations.
 //!
 //! The rows run through the policy crate natively and as WebAssembly, and through the filter with a
 //! host that is not Envoy. [`cases`] is for whoever runs them through one more implementation. See
@@ -8,6 +9,7 @@
 
 mod check;
 mod client_hello;
+mod egress;
 mod faults;
 mod mirrors;
 mod policy;
@@ -18,6 +20,7 @@ mod sni;
 
 pub use check::{Headers, Observed, Outcome, Strictness, lines};
 pub use client_hello::Client;
+pub use egress::{EgressCase, EgressConnection, EgressRequest, check as check_egress_by_policy};
 pub use faults::{FaultCase, FaultExpectation, FaultRequest, check as check_fault_by_policy};
 pub use mirrors::{MirrorCase, MirrorExpectation, MirrorRequest, check as check_mirror_by_policy};
 pub use policy::{Attributes, Seeded, check as check_by_policy};
@@ -49,6 +52,16 @@ pub fn cases() -> Vec<Table<Case>> {
     let tables: Vec<Table<Case>> = CASES.iter().map(|(topic, text)| read(topic, text)).collect();
     tables.iter().flat_map(|table| &table.rows).for_each(Case::validate);
     tables
+}
+
+/// One row about egress.
+///
+/// # Panics
+/// When there is none, or it asserts nothing.
+pub fn egress(topic: &str, id: &str) -> EgressCase {
+    let case = pick(EGRESS, topic, |row: &EgressCase| row.id == id);
+    case.validate();
+    case
 }
 
 /// One row about faults.

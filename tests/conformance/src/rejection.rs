@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sluice_policy::egress::Egress;
 use sluice_policy::fault::Faults;
 use sluice_policy::mirror::Mirrors;
-use sluice_policy::report::Finding;
+use sluice_policy::report::{Finding, Rejection as PolicyRejection};
 use sluice_policy::router::Router;
 use sluice_policy::sni::SniPolicy;
 
@@ -18,6 +19,8 @@ pub struct Rejection {
     pub id: String,
     /// The configuration, JSON or not
     pub text: String,
+    /// Whether it is only for the egress filter, which asks for other fields than those with routes
+    pub is_for_egress: bool,
     /// What is expected of it
     pub expect: Findings,
 }
@@ -42,6 +45,7 @@ struct WrittenRejection {
     _source: String,
     #[serde(rename = "note")]
     _note: Option<String>,
+    filter: Option<String>,
     config: Option<Box<RawValue>>,
     text: Option<String>,
     errors: Option<Vec<String>>,
@@ -62,7 +66,12 @@ impl TryFrom<WrittenRejection> for Rejection {
             (None, Some(notices)) => Findings::Notices(notices),
             _ => return Err("a row has either errors or notices"),
         };
-        Ok(Self { id: written.id, text, expect })
+        let is_for_egress = match written.filter.as_deref() {
+            None => false,
+            Some("egress") => true,
+            Some(_) => return Err("a row's filter is egress, or all others"),
+        };
+        Ok(Self { id: written.id, text, is_for_egress, expect })
     }
 }
 
@@ -71,25 +80,51 @@ impl TryFrom<WrittenRejection> for Rejection {
 /// # Panics
 /// When something else is found in it than the row says.
 pub fn check(row: &Rejection) {
-    let shown =
-        |findings: &[Finding]| -> Vec<_> { findings.iter().map(Finding::to_string).collect() };
-    let found = match Router::from_json(row.text.as_bytes(), &Node::default()) {
-        Ok((_, notices)) => Findings::Notices(shown(&notices)),
-        Err(rejection) => Findings::Errors(shown(&rejection.errors)),
-    };
+    let (text, node) = (row.text.as_bytes(), Node::default());
+    let egress = findings(Egress::from_json(text, &node));
+    if row.is_for_egress {
+        assert!(egress == row.expect, "expected {:#?}\ngot {egress:#?}", row.expect);
+        return;
+    }
+    let found = findings(Router::from_json(text, &node));
     assert!(found == row.expect, "expected {:#?}\ngot {found:#?}", row.expect);
     // The filters share one document, and what is wrong with it is wrong for all of them.
-    let errors = match &row.expect {
-        Findings::Errors(errors) => errors.as_slice(),
-        Findings::Notices(_) => &[],
-    };
-    let text = row.text.as_bytes();
-    for (filter, rejection) in [
-        ("fault", Faults::from_json(text, &Node::default()).err()),
-        ("mirror", Mirrors::from_json(text, &Node::default()).err()),
-        ("sni", SniPolicy::from_json(text, &Node::default()).err()),
+    for (filter, findings) in [
+        ("fault", findings(Faults::from_json(text, &node))),
+        ("mirror", findings(Mirrors::from_json(text, &node))),
+        ("sni", findings(SniPolicy::from_json(text, &node))),
     ] {
-        let found = rejection.map_or_else(Vec::new, |rejection| shown(&rejection.errors));
+        let (errors, found) = (row.expect.errors(), findings.errors());
         assert!(found == errors, "expected by the {filter} filter {errors:#?}\ngot {found:#?}");
     }
+    let (errors, found) = (shared_errors(&row.expect), shared_errors(&egress));
+    assert!(found == errors, "expected by the egress filter {errors:#?}\ngot {found:#?}");
+}
+
+fn findings<T>(compiled: Result<(T, Vec<Finding>), PolicyRejection>) -> Findings {
+    let shown = |findings: &[Finding]| findings.iter().map(Finding::to_string).collect();
+    match compiled {
+        Ok((_, notices)) => Findings::Notices(shown(&notices)),
+        Err(rejection) => Findings::Errors(shown(&rejection.errors)),
+    }
+}
+
+impl Findings {
+    fn errors(&self) -> &[String] {
+        match self {
+            Self::Errors(errors) => errors,
+            Self::Notices(_) => &[],
+        }
+    }
+}
+
+/// The errors but for the field that the filters with routes ask for and the egress filter does not,
+/// and the other way round.
+fn shared_errors(findings: &Findings) -> Vec<&String> {
+    const OWN: [&str; 3] = [
+        "virtualServices: is required",
+        "virtualServices: is empty",
+        "outboundTrafficPolicy: is required",
+    ];
+    findings.errors().iter().filter(|error| !OWN.contains(&error.as_str())).collect()
 }

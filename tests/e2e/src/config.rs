@@ -88,6 +88,13 @@ impl Bootstrap {
         self
     }
 
+    /// Adds such a listener that can be reached at every address of this machine, so at all of 127.0.0.0/8.
+    pub fn wildcard_listener(mut self, mut listener: Value) -> Self {
+        listener["address"] = socket(SocketAddr::from(([0, 0, 0, 0], 0)));
+        self.raw_listeners.push(listener);
+        self
+    }
+
     /// Adds a cluster. The name may be Istio's, with its bars.
     pub fn cluster(mut self, name: &str, endpoints: &[SocketAddr]) -> Self {
         let (name, endpoints) = (name.to_owned(), endpoints.to_vec());

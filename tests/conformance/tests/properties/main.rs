@@ -4,4 +4,5 @@
 mod arithmetic;
 mod client_hellos;
 mod documents;
+mod registry;
 mod requests;

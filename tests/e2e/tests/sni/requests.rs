@@ -64,7 +64,7 @@ async fn get(envoy: &Envoy, sni: Option<&str>, host: &str) -> u16 {
 
 /// Source: gateway-api conformance/tests/httproute-https-listener-detect-misdirected-requests.go
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_for_anraw_listener_are_misdirected() {
+async fn requests_for_another_listener_are_misdirected() {
     let hosts = ["*", "second-example.org", "*.wildcard.org", "fourth.wildcard.org"];
     let envoy = start(json!({ "hosts": hosts })).await;
     for (sni, host, status) in [

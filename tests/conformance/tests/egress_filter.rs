@@ -1,0 +1,74 @@
+//! Every row about egress through the filter, in a host that stands in for Envoy.
+#![cfg(not(target_arch = "wasm32"))]
+
+use std::net::SocketAddr;
+
+use sluice_conformance::egress;
+use sluice_egress::stream::{Counters, Next, Shared, on_new_connection, on_request_headers};
+use sluice_host::fake::FakeHost;
+use sluice_host::host::Counter;
+use sluice_policy::egress::Egress;
+use sluice_policy::proxy::NoMetadata;
+
+include!(concat!(env!("OUT_DIR"), "/egress.rs"));
+
+const NAMES: [&str; 8] = [
+    "known",
+    "passthrough",
+    "reported",
+    "address_mismatch",
+    "no_name",
+    "unknown_address",
+    "unknown_name",
+    "unknown_port",
+];
+
+fn counter(name: &str) -> Counter {
+    let place = NAMES.iter().position(|known| name.strip_prefix("sluice.egress.") == Some(known));
+    Counter(u32::try_from(place.unwrap()).unwrap())
+}
+
+fn check(topic: &str, id: &str) {
+    let case = egress(topic, id);
+    let (egress, _) = Egress::from_json(case.config.get().as_bytes(), &NoMetadata)
+        .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
+    let shared = Shared { egress, counters: Counters::new(counter) };
+    for request in &case.requests {
+        let host = host(request.destination)
+            .with_request_header(":method", request.method.as_str())
+            .with_request_header(":authority", request.host.as_str());
+        let passes = on_request_headers(&shared, &host) == Next::Continue;
+        assert_eq!(host.replies().len(), usize::from(!passes));
+        assert_eq!(host.closures(), 0);
+        assert_noted(&host, &request.expect, passes, &format!("{request:?}"));
+    }
+    for connection in &case.connections {
+        let sni = ["connection", "requested_server_name"];
+        let host = host(connection.destination).with_property(&sni, connection.sni.as_str());
+        let passes = on_new_connection(&shared, &host) == Next::Continue;
+        assert_eq!(host.closures(), usize::from(!passes));
+        assert_eq!(host.replies(), []);
+        assert_noted(&host, &connection.expect, passes, &format!("{connection:?}"));
+    }
+}
+
+fn host(destination: Option<SocketAddr>) -> FakeHost {
+    let address = destination.map_or_else(String::new, |destination| destination.to_string());
+    FakeHost::default().with_property(&["destination", "address"], address)
+}
+
+/// One note, one counter, and no refusal of what is known.
+fn assert_noted(host: &FakeHost, expected: &str, passes: bool, title: &str) {
+    let notes: Vec<_> = host.notes().into_iter().map(|(_, text)| text).collect();
+    assert_eq!(notes, [expected], "{title}");
+    let counted = match expected {
+        "address" => "known",
+        entry if entry.starts_with("serviceEntries[") => "known",
+        other => other,
+    };
+    assert_eq!(passes, matches!(counted, "known" | "passthrough"), "{title}");
+    for name in NAMES {
+        let count = host.count(counter(&format!("sluice.egress.{name}")));
+        assert_eq!(count, usize::from(name == counted), "{name}: {title}");
+    }
+}
