@@ -4,12 +4,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use sluice_host::attributes::StreamAttributes;
 use sluice_host::http::{Counter, HttpHost};
+use sluice_host::log_rate::LogRate;
 use sluice_host::random::Random;
-use sluice_policy::budget::{Budget, Spending};
+use sluice_policy::budget::Spending;
 use sluice_policy::header::HeaderEdit;
 use sluice_policy::mirror::{Compare, Difference, Mirrors, Plan, client_sent};
 use sluice_policy::request::Request;
@@ -29,7 +29,7 @@ pub struct Shared {
     spending: Spending,
     /// How many comparisons are under way
     pub(crate) active: Cell<u32>,
-    pub(crate) mismatch_log: BoundedLog,
+    pub(crate) mismatch_log: LogRate,
     /// Those that the log already has
     pub(crate) unknown_clusters: RefCell<HashSet<Rc<str>>>,
 }
@@ -99,29 +99,9 @@ impl Shared {
             random: Random::default(),
             spending: Spending::default(),
             active: Cell::default(),
-            mismatch_log: BoundedLog::default(),
+            mismatch_log: LogRate::default(),
             unknown_clusters: RefCell::default(),
         }
-    }
-}
-
-/// Keeps a log from being flooded.
-#[derive(Debug, Default)]
-pub(crate) struct BoundedLog {
-    spending: Spending,
-    suppressed: Cell<u32>,
-}
-
-impl BoundedLog {
-    const LINES: Budget = Budget { count: 10, window: Duration::from_secs(1) };
-
-    /// How many lines were left out since the last one, if the next may be written.
-    pub fn admit(&self, now: Instant) -> Option<u32> {
-        if self.spending.spend(Self::LINES, now) {
-            return Some(self.suppressed.take());
-        }
-        self.suppressed.set(self.suppressed.get().saturating_add(1));
-        None
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::node::Node;
+
 /// Addresses that follow one another: one address, or a CIDR range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddressRange {
@@ -10,6 +12,15 @@ pub struct AddressRange {
 }
 
 impl AddressRange {
+    /// Reads an address or a range, as [`AddressRange::parse`].
+    pub fn read(node: &Node<'_>) -> Option<Self> {
+        let range = Self::parse(node.string()?);
+        if range.is_none() {
+            node.invalid("is not an IP address or a block such as 10.0.0.0/8");
+        }
+        range
+    }
+
     /// An address such as `10.0.0.1` or `2001:db8::1`, or a range such as `10.0.0.0/8`, of which bits
     /// behind the prefix do not count; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
@@ -58,6 +69,11 @@ impl AddressSet {
             overlaps
         });
         Self { ranges }
+    }
+
+    /// Whether no address is in it.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
     }
 
     /// Whether an address is in it. An IPv4 address that is mapped into IPv6 is that IPv4 address.

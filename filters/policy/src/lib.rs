@@ -41,7 +41,6 @@ pub mod service_entry;
 pub mod sni;
 pub mod split;
 pub mod string_match;
-pub mod subnet;
 #[cfg(test)]
 mod testing;
 pub mod timeouts;

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use crate::address::{AddressRange, AddressSet};
 use crate::destination::{self, Naming};
 use crate::http_match::{Scope, is_for_proxy};
 use crate::http_route::{read_weight, split_by_weight};
 use crate::node::Node;
 use crate::server_name::{self, ServerName};
 use crate::split::{Choice, Split};
-use crate::subnet::Subnet;
 
 /// What a network filter can learn about a connection. Asked only when a rule needs it, since every
 /// answer costs a call into Envoy.
@@ -40,7 +40,7 @@ struct TlsMatch {
     /// Its place in the document, for logs
     name: Box<str>,
     sni_hosts: Vec<Box<str>>,
-    subnets: Vec<Subnet>,
+    subnets: AddressSet,
     /// 0 is any
     port: Option<u16>,
 }
@@ -92,7 +92,7 @@ fn read_match(
         }
     }
     let subnets = object.list("destinationSubnets");
-    let subnets = subnets.iter().filter_map(Subnet::read).collect();
+    let subnets = AddressSet::new(subnets.iter().filter_map(AddressRange::read).collect());
     let port = object.port("port");
     is_for_proxy(&mut object, scope).then_some(TlsMatch { name, sni_hosts, subnets, port })
 }
@@ -112,7 +112,7 @@ fn read_split(node: &Node<'_>, routes: &[Node<'_>], naming: &Naming) -> Option<S
 
 impl TlsMatch {
     fn holds(&self, connection: &dyn Connection) -> bool {
-        let is_inside = |ip: IpAddr| self.subnets.iter().any(|subnet| subnet.contains(ip));
+        let is_inside = |address| self.subnets.contains(address);
         (self.subnets.is_empty() || connection.destination_ip().is_some_and(is_inside))
             && self.port.is_none_or(|port| connection.destination_port() == Some(port))
     }

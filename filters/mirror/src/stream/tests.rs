@@ -227,13 +227,3 @@ fn only_so_many_comparisons_are_under_way() {
     (call.on_answer)(streams[0].host(), Err(CallFailure::Failed));
     assert_eq!(finished(&shared, answered("GET")).host().take_calls().len(), 1);
 }
-
-#[test]
-fn a_log_says_how_much_it_left_out() {
-    let log = BoundedLog::default();
-    let start = Instant::now();
-    let admitted = (0..25).filter_map(|_| log.admit(start)).collect::<Vec<_>>();
-    assert_eq!(admitted, [0; 10]);
-    assert_eq!(log.admit(start + Duration::from_secs(1)), Some(15));
-    assert_eq!(log.admit(start + Duration::from_secs(1)), Some(0));
-}
