@@ -2,7 +2,7 @@
 # Installs what the Makefile's targets need, into the folder .tools and into rustup. What is there
 # already is left alone.
 #
-#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests; all of them when none is named
+#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests; all of them when none is named
 #
 # ENVOY=/path/to/envoy uses that Envoy instead of installing one.
 set -euo pipefail
@@ -100,7 +100,17 @@ install_wasm_tests() {
     fail "cargo could not install wasm-bindgen-cli $version (see above)"
 }
 
-[ $# -gt 0 ] || set -- rust envoy wasm-tests
+check_tls_tests() {
+  require openssl "install it (Debian: openssl), the certificates of the tests are made with it"
+  # Debian keeps it where only root looks.
+  PATH="$PATH:/usr/sbin" require nginx "install it (Debian: nginx-light), a test sends TLS to it"
+}
+
+install_tls_tests() {
+  :
+}
+
+[ $# -gt 0 ] || set -- rust envoy wasm-tests tls-tests
 
 # All checks before the first installation, which may take minutes.
 for part in "$@"; do
@@ -108,7 +118,8 @@ for part in "$@"; do
     rust) check_rust ;;
     envoy) check_envoy ;;
     wasm-tests) check_wasm_tests ;;
-    *) fail "there is no part $part; there are rust, envoy and wasm-tests" ;;
+    tls-tests) check_tls_tests ;;
+    *) fail "there is no part $part; there are rust, envoy, wasm-tests and tls-tests" ;;
   esac
 done
 for part in "$@"; do
