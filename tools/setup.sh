@@ -101,6 +101,7 @@ install_wasm_tests() {
 }
 
 check_tls_tests() {
+  require curl "install it (Debian: curl), tests of egress are made with it"
   require openssl "install it (Debian: openssl), the certificates of the tests are made with it"
   # Debian keeps it where only root looks.
   PATH="$PATH:/usr/sbin" require nginx "install it (Debian: nginx-light), a test sends TLS to it"
