@@ -53,6 +53,16 @@ bench: setup-envoy build ## measure the filters, beside Envoy's own where it has
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- sni
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- egress
 
+fuzz_seconds ?= 60
+
+.PHONY: fuzz
+fuzz: setup-rust ## fuzz each target for fuzz_seconds=60; asks for a nightly compiler and cargo-fuzz
+	@for target in client_hello document request; do \
+	  mkdir -p "tests/fuzz/corpus/$$target"; \
+	  cargo +nightly fuzz run --fuzz-dir tests/fuzz "$$target" -- \
+	    -max_total_time=$(fuzz_seconds) -max_len=3000 -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
+
 .PHONY: sandbox
 sandbox: setup-envoy build ## run Envoy with the modules on port 10000 until Ctrl-C
 	@ENVOY='$(envoy)' tools/sandbox.sh

@@ -1,0 +1,23 @@
+//! Configurations: whatever they are, each filter takes them or refuses them with at least one reason.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sluice_policy::egress::Egress;
+use sluice_policy::fault::Faults;
+use sluice_policy::mirror::Mirrors;
+use sluice_policy::proxy::NoMetadata;
+use sluice_policy::router::Router;
+use sluice_policy::sni::SniPolicy;
+
+fuzz_target!(|bytes: &[u8]| {
+    let rejections = [
+        Router::from_json(bytes, &NoMetadata).err(),
+        Faults::from_json(bytes, &NoMetadata).err(),
+        Mirrors::from_json(bytes, &NoMetadata).err(),
+        SniPolicy::from_json(bytes, &NoMetadata).err(),
+        Egress::from_json(bytes, &NoMetadata).err(),
+    ];
+    for rejection in rejections.iter().flatten() {
+        assert!(!rejection.errors.is_empty());
+    }
+});
