@@ -2,6 +2,7 @@
 //! all of it and uses what it needs.
 
 use crate::destination::{ClusterTemplate, Naming};
+use crate::destination_rule::DestinationRules;
 use crate::fault::FaultSettings;
 use crate::host_name;
 use crate::json::Json;
@@ -17,6 +18,8 @@ use crate::virtual_services::VirtualServices;
 pub enum Filter {
     /// `fault.wasm`
     Fault,
+    /// `outlier.wasm`
+    Outlier,
     /// `router.wasm`
     Router,
 }
@@ -30,6 +33,8 @@ pub struct Document {
     pub sampling: Sampling,
     /// `faults`
     pub faults: FaultSettings,
+    /// `destinationRules`
+    pub destination_rules: DestinationRules,
 }
 
 impl Document {
@@ -47,12 +52,12 @@ impl Document {
             errors: vec![Finding { path: String::new(), reason }],
         })?;
         let report = Report::new(filter);
-        let read = Self::read(&Node::root(&json, &report), metadata);
+        let read = Self::read(&Node::root(&json, &report), filter, metadata);
         let notices = report.finish(&json)?;
         Ok((read.unwrap_or_default(), notices))
     }
 
-    fn read(node: &Node<'_>, metadata: &dyn NodeMetadata) -> Option<Self> {
+    fn read(node: &Node<'_>, filter: Filter, metadata: &dyn NodeMetadata) -> Option<Self> {
         let mut object = node.object()?;
         let proxy = Proxy::read(object.field("proxy").as_ref(), metadata);
         let namespace = object.field("namespace").and_then(|node| {
@@ -66,7 +71,16 @@ impl Document {
         let naming = Naming { namespace, template: template.unwrap_or_default() };
         let sampling = object.field("sampling").and_then(|node| Sampling::read(&node));
         let faults = object.field("faults").and_then(|node| FaultSettings::read(&node));
-        let nodes = object.required_list("virtualServices");
+        let rules = object.field("destinationRules");
+        let rules = rules.map(|node| DestinationRules::read(&node, &naming, &proxy));
+        if rules.is_none() {
+            node.notice_to(Filter::Outlier, "has no destinationRules, so nothing is done");
+        }
+        // What the outlier filter does is up to the cluster alone.
+        let nodes = match filter {
+            Filter::Outlier => object.list("virtualServices"),
+            _ => object.required_list("virtualServices"),
+        };
         let read = |(index, node): (usize, &Node<'_>)| {
             let path = format!("virtualServices[{index}]");
             VirtualService::read(node, &path, &naming, &proxy)
@@ -78,6 +92,7 @@ impl Document {
             services: VirtualServices::new(&services, naming.namespace.as_deref()),
             sampling: sampling.unwrap_or_default(),
             faults: faults.unwrap_or_default(),
+            destination_rules: rules.unwrap_or_default(),
         })
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use xxhash_rust::xxh64::xxh64;
 
+pub(crate) use fields::read_grpc_status;
 pub use fields::{GRPC_STATUS_NAMES, read};
 pub use settings::{Budget, FaultSettings, HeaderFaults};
 
@@ -157,7 +158,7 @@ impl Faults {
         metadata: &dyn NodeMetadata,
     ) -> Result<(Self, Vec<Finding>), Rejection> {
         let (document, notices) = Document::parse(document, Filter::Fault, metadata)?;
-        let Document { services, sampling, faults: settings } = document;
+        let Document { services, sampling, faults: settings, .. } = document;
         Ok((Self { services, sampling, settings }, notices))
     }
 

@@ -259,7 +259,12 @@ fn is_field(key: &str, name: &str) -> bool {
         if wanted.is_ascii_uppercase() && key.next() != Some('_') {
             return false;
         }
-        if key.next() != Some(wanted.to_ascii_lowercase()) {
+        let mut next = key.next();
+        // `consecutive_5xx_errors` is `consecutive5xxErrors`.
+        if wanted.is_ascii_digit() && next == Some('_') {
+            next = key.next();
+        }
+        if next != Some(wanted.to_ascii_lowercase()) {
             return false;
         }
     }
@@ -292,6 +297,14 @@ mod tests {
             "rout: unknown field, did you mean \"route\"?\n\
              zzz: unknown field, known are route, fixedDelay"
         );
+    }
+
+    #[test]
+    fn names_with_digits_have_two_spellings_too() {
+        for name in ["consecutive5xxErrors", "consecutive_5xx_errors", "consecutive5xx_errors"] {
+            assert!(is_field(name, "consecutive5xxErrors"), "{name}");
+        }
+        assert!(!is_field("consecutive__5xx_errors", "consecutive5xxErrors"));
     }
 
     #[test]
