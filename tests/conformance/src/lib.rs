@@ -1,5 +1,5 @@
 //! What Sluice has to do, as tables: `cases/*.json` say what becomes of requests, `faults/*.json`
-//! which faults they get, `rejections/*.json` what is wrong with configurations.
+//! which faults they get, `outliers/*.json` which hosts are ejected, `rejections/*.json` what is wrong with configurations.
 //!
 //! The rows run through the policy crate natively and as WebAssembly, and through the filter with a
 //! host that is not Envoy. [`cases`] is for whoever runs them through one more implementation. See
@@ -7,6 +7,7 @@
 
 mod check;
 mod faults;
+mod outliers;
 mod policy;
 mod rejection;
 mod rows;
@@ -14,6 +15,7 @@ mod shares;
 
 pub use check::{Headers, Observed, Outcome, Strictness, lines};
 pub use faults::{FaultCase, FaultExpectation, FaultRequest, check as check_fault_by_policy};
+pub use outliers::{Failure, OutlierCase, Step, check as check_outlier_by_policy};
 pub use policy::{Attributes, Seeded, check as check_by_policy};
 pub use rejection::{Findings, Rejection, check as check_rejection};
 pub use rows::{Case, Distribution, Expectation, Node, Reply, Request};
@@ -48,6 +50,16 @@ pub fn cases() -> Vec<Table<Case>> {
 /// When there is none, or it asserts nothing.
 pub fn fault(topic: &str, id: &str) -> FaultCase {
     let case = pick(FAULTS, topic, |row: &FaultCase| row.id == id);
+    case.validate();
+    case
+}
+
+/// One row about hosts that fail.
+///
+/// # Panics
+/// When there is none, or it asserts nothing.
+pub fn outlier(topic: &str, id: &str) -> OutlierCase {
+    let case = pick(OUTLIERS, topic, |row: &OutlierCase| row.id == id);
     case.validate();
     case
 }
