@@ -236,10 +236,10 @@ impl Simulation<'_> {
         }
     }
 
-    /// The counters of a host, of which an ejection leaves none.
     fn counters(&self, host: &str) -> [u32; 3] {
+        let standing = Cluster::decode(&self.cluster).unwrap().standing(host.as_bytes());
         let counts = self.counts.get(host).and_then(|bytes| Counts::decode(bytes));
-        let counts = counts.unwrap_or_default();
+        let counts = counts.unwrap_or_default().since_ejection(standing);
         [
             counts.consecutive_5xx,
             counts.consecutive_gateway_failure,

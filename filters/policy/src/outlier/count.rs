@@ -65,6 +65,11 @@ impl Counts {
         })
     }
 
+    /// What of the counts holds: those from before an ejection do not.
+    pub fn since_ejection(self, standing: Standing) -> Self {
+        if self.generation == standing.ejections { self } else { Self::default() }
+    }
+
     /// The counts after an attempt, and what it gave reason to suspect. Counts that are as they were
     /// need not be written: so it is with a success on a host without failures, and with any
     /// outcome on a host that is ejected.
@@ -79,8 +84,7 @@ impl Counts {
         if standing.is_ejected {
             return (self, Detections::default());
         }
-        let is_current = self.generation == standing.ejections;
-        let mut counts = if is_current { self } else { Self::default() };
+        let mut counts = self.since_ejection(standing);
         let mut found = Detections::default();
         if let Some(is_failure) = local(settings, outcome) {
             let [first, _] = &mut found.0;

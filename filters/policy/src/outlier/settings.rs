@@ -15,11 +15,11 @@ const MAX_EJECTION_TIME: Duration = Duration::from_secs(300);
 /// The outlier detection of a cluster, compiled.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `consecutive5xxErrors`: 5 if absent, 0 is off
+    /// `consecutive5xxErrors`: 5 if absent, 0 is off. Only detected if there is `consecutiveErrors`
     pub consecutive_5xx: Consecutive,
-    /// `consecutiveGatewayErrors`: only detected if absent, 0 is off
+    /// `consecutiveGatewayErrors`, once `consecutiveErrors`: 5 and only detected if absent, 0 is off
     pub consecutive_gateway_failure: Consecutive,
-    /// `consecutiveLocalOriginFailures`: 5 if absent, 0 is off. At work only with a split
+    /// `consecutiveLocalOriginFailures`: 5 if absent or 0. At work only with a split
     pub consecutive_local_origin_failure: Consecutive,
     /// `splitExternalLocalOriginErrors`: failed connections and missing responses are counted by
     /// themselves and not as 5xx; false if absent
@@ -117,17 +117,9 @@ impl Settings {
         let fallback = fields.field("fallback");
         let half_open = fields.field("halfOpen").map(|node| read_half_open(&node));
         let settings = Self {
-            consecutive_5xx: consecutive(
-                fields,
-                ["consecutive5xxErrors", "enforcingConsecutive5xx"],
-                100,
-            ),
+            consecutive_5xx: read_5xx(fields),
             consecutive_gateway_failure: read_gateway_failures(fields),
-            consecutive_local_origin_failure: consecutive(
-                fields,
-                ["consecutiveLocalOriginFailures", "enforcingConsecutiveLocalOriginFailure"],
-                100,
-            ),
+            consecutive_local_origin_failure: read_local_failures(fields, splits),
             splits_local_origin: splits,
             interval: time(fields, "interval", Duration::from_secs(10)),
             base_ejection_time,
@@ -148,12 +140,6 @@ impl Settings {
             failures: Failures::read(fields),
             fingerprint: hash(node.json, 0),
         };
-        let local = fields.field("consecutiveLocalOriginFailures");
-        if let (Some(node), false) = (&local, splits)
-            && settings.consecutive_local_origin_failure.threshold > 0
-        {
-            node.error("goes with splitExternalLocalOriginErrors: true");
-        }
         settings.remark(node);
         let fallback = fallback.and_then(|node| node.object()?.required("subset"));
         Some((settings, fallback))
@@ -193,29 +179,52 @@ impl Settings {
     }
 }
 
-fn consecutive(object: &mut Object<'_>, names: [&'static str; 2], enforcing: u32) -> Consecutive {
-    let [name, enforcing_name] = names;
-    let threshold = object.field(name).map(|node| whole(&node, 0..=u32::MAX));
+/// A detector that is enforced where its threshold is given, else in so many percent.
+fn consecutive(
+    object: &mut Object<'_>,
+    threshold: Option<Node<'_>>,
+    enforcing: (&'static str, u32),
+) -> Consecutive {
+    let default = if threshold.is_some() { 100 } else { enforcing.1 };
     // A threshold of 0 is one that is never reached.
-    let enforcing = if threshold.is_some() { 100 } else { enforcing };
-    let threshold = threshold.flatten().unwrap_or(5);
-    Consecutive { threshold, enforcing: percent(object, enforcing_name, enforcing) }
+    let threshold = threshold.and_then(|node| whole(&node, 0..=u32::MAX)).unwrap_or(5);
+    Consecutive { threshold, enforcing: percent(object, enforcing.0, default) }
 }
 
-/// Gateway errors, for which older documents have `consecutiveErrors`.
+fn read_5xx(object: &mut Object<'_>) -> Consecutive {
+    // Documents of the time of `consecutiveErrors` are about gateway errors alone.
+    let default = if object.field("consecutiveErrors").is_some() { 0 } else { 100 };
+    let threshold = object.field("consecutive5xxErrors");
+    consecutive(object, threshold, ("enforcingConsecutive5xx", default))
+}
+
+/// Gateway errors. Istio called them `consecutiveErrors` once, and leaves Envoy's detector on without
+/// having it enforced where they are not given.
 fn read_gateway_failures(object: &mut Object<'_>) -> Consecutive {
     const NAME: &str = "consecutiveGatewayErrors";
-    const ENFORCING: &str = "enforcingConsecutiveGatewayFailure";
-    let Some(legacy) = object.field("consecutiveErrors") else {
-        // Istio leaves Envoy's detector on without having it enforced.
-        return consecutive(object, [NAME, ENFORCING], 0);
-    };
-    if object.field(NAME).is_some() {
-        legacy.error(format_args!("has been replaced by {NAME}, which is given too"));
-    } else {
-        legacy.notice(format_args!("has been replaced by {NAME}, and is taken for that"));
+    let legacy = object.field("consecutiveErrors");
+    let threshold = object.field(NAME);
+    match (&legacy, &threshold) {
+        (Some(node), Some(_)) => {
+            node.error(format_args!("has been replaced by {NAME}, which is given too"));
+        }
+        (Some(node), None) => {
+            node.notice(format_args!("has been replaced by {NAME}, and is taken for that"));
+        }
+        (None, _) => {}
     }
-    consecutive(object, ["consecutiveErrors", ENFORCING], 0)
+    consecutive(object, legacy.or(threshold), ("enforcingConsecutiveGatewayFailure", 0))
+}
+
+fn read_local_failures(object: &mut Object<'_>, splits: bool) -> Consecutive {
+    let threshold = object
+        .field("consecutiveLocalOriginFailures")
+        // For Istio 0 is absent here, other than in the other two.
+        .filter(|node| *node.json != Json::Integer(0));
+    if let (Some(node), false) = (&threshold, splits) {
+        node.error("goes with splitExternalLocalOriginErrors: true");
+    }
+    consecutive(object, threshold, ("enforcingConsecutiveLocalOriginFailure", 100))
 }
 
 fn read_max_ejection_time(object: &mut Object<'_>, base: Duration) -> Duration {

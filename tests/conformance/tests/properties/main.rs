@@ -3,4 +3,6 @@
 
 mod arithmetic;
 mod documents;
+mod envoy_model;
+mod outliers;
 mod requests;

@@ -34,6 +34,11 @@ fn detectors_are_enforced_where_they_are_given() {
     assert_eq!(settings.consecutive_gateway_failure, Consecutive { threshold: 3, enforcing: 100 });
     let local = Consecutive { threshold: 10, enforcing: 100 };
     assert_eq!(settings.consecutive_local_origin_failure, local);
+    let default = accepted(
+        r#"{"splitExternalLocalOriginErrors": true, "consecutiveLocalOriginFailures": 0}"#,
+    );
+    let local = Consecutive { threshold: 5, enforcing: 100 };
+    assert_eq!(default.consecutive_local_origin_failure, local, "0 is absent");
     let shadow = accepted(r#"{"consecutive5xxErrors": 3, "enforcingConsecutive5xx": 0}"#);
     assert_eq!(shadow.consecutive_5xx, Consecutive { threshold: 3, enforcing: 0 });
 }
@@ -42,6 +47,9 @@ fn detectors_are_enforced_where_they_are_given() {
 fn the_legacy_name_is_taken_for_gateway_errors() {
     let (settings, notices) = read(r#"{"consecutiveErrors": 1}"#).unwrap();
     assert_eq!(settings.consecutive_gateway_failure, Consecutive { threshold: 1, enforcing: 100 });
+    assert_eq!(settings.consecutive_5xx, Consecutive { threshold: 5, enforcing: 0 });
+    let both = accepted(r#"{"consecutiveErrors": 1, "consecutive5xxErrors": 7}"#);
+    assert_eq!(both.consecutive_5xx, Consecutive { threshold: 7, enforcing: 100 });
     assert_eq!(
         notices,
         "consecutiveErrors: has been replaced by consecutiveGatewayErrors, and is taken for that"
