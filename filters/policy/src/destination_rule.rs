@@ -1,7 +1,6 @@
 //! `DestinationRule`: what holds for the clusters of a host. Of its traffic policy the outlier
 //! detection is read; the rest is Envoy's work.
 
-use std::cmp::Reverse;
 use std::rc::Rc;
 
 use crate::destination::{Naming, read_subset};
@@ -92,10 +91,6 @@ impl DestinationRules {
                 node.invalid("is not a subset of this host");
             }
         }
-        rules.sort_by_key(|rule| {
-            let is_wildcard = rule.host.starts_with('*');
-            (is_wildcard, Reverse(rule.host.len()), !rule.is_selected)
-        });
         Self { rules, naming: Some(naming.clone()) }
     }
 
@@ -162,11 +157,16 @@ fn read_rule<'a>(
     }
     fallbacks.extend(named.into_iter().map(|node| (host.clone(), node)));
     let is_selected = selector.is_some();
+    // The most specific host first, and the rules of some workloads before those of all.
+    let specificity = |host: &str, is_selected| (!host.starts_with('*'), host.len(), is_selected);
+    let own = specificity(&host, is_selected);
     let is_same = |rule: &Rule| rule.host == host && rule.is_selected == is_selected;
-    let index = rules.iter().position(is_same).unwrap_or(rules.len());
-    if index == rules.len() {
-        rules.push(Rule { host, is_selected, policy: None, subsets: Vec::new() });
-    }
+    let index = rules.iter().position(is_same).unwrap_or_else(|| {
+        let is_less = |rule: &Rule| specificity(&rule.host, rule.is_selected) < own;
+        let index = rules.iter().position(is_less).unwrap_or(rules.len());
+        rules.insert(index, Rule { host, is_selected, policy: None, subsets: Vec::new() });
+        index
+    });
     let Some(rule) = rules.get_mut(index) else { return };
     if let Some((node, policy)) = policy
         && rule.policy.replace(policy).is_some()

@@ -112,8 +112,14 @@ impl Settings {
     pub fn read<'a>(node: &Node<'a>) -> Option<(Self, Option<Node<'a>>)> {
         let mut object = node.object()?;
         let fields = &mut object;
-        let splits = flag(fields, "splitExternalLocalOriginErrors");
-        let base_ejection_time = time(fields, "baseEjectionTime", Duration::from_secs(30));
+        let [splits, always_ejects_one_host] =
+            ["splitExternalLocalOriginErrors", "alwaysEjectOneHost"].map(|name| flag(fields, name));
+        let [interval, base_ejection_time, max_ejection_time_jitter] = times(
+            fields,
+            [("interval", 10_000), ("baseEjectionTime", 30_000), ("maxEjectionTimeJitter", 0)],
+        );
+        let [max_ejection_percent, min_health_percent] =
+            numbers(fields, [("maxEjectionPercent", 100, 0), ("minHealthPercent", 100, 0)]);
         let fallback = fields.field("fallback");
         let half_open = fields.field("halfOpen").map(|node| read_half_open(&node));
         let settings = Self {
@@ -121,17 +127,14 @@ impl Settings {
             consecutive_gateway_failure: read_gateway_failures(fields),
             consecutive_local_origin_failure: read_local_failures(fields, splits),
             splits_local_origin: splits,
-            interval: time(fields, "interval", Duration::from_secs(10)),
+            interval,
             base_ejection_time,
             max_ejection_time: read_max_ejection_time(fields, base_ejection_time),
-            max_ejection_time_jitter: time(fields, "maxEjectionTimeJitter", Duration::ZERO),
+            max_ejection_time_jitter,
             // 0 is absent, as in protobuf.
-            max_ejection_percent: match percent(fields, "maxEjectionPercent", 0) {
-                0 => 10,
-                percent => percent,
-            },
-            min_health_percent: percent(fields, "minHealthPercent", 0),
-            always_ejects_one_host: flag(fields, "alwaysEjectOneHost"),
+            max_ejection_percent: if max_ejection_percent > 0 { max_ejection_percent } else { 10 },
+            min_health_percent,
+            always_ejects_one_host,
             success_rate: fields.field("successRate").and_then(|node| read_success_rate(&node)),
             failure_percentage: fields
                 .field("failurePercentage")
@@ -180,6 +183,7 @@ impl Settings {
 }
 
 /// A detector that is enforced where its threshold is given, else in so many percent.
+#[inline(never)]
 fn consecutive(
     object: &mut Object<'_>,
     threshold: Option<Node<'_>>,
@@ -188,7 +192,8 @@ fn consecutive(
     let default = if threshold.is_some() { 100 } else { enforcing.1 };
     // A threshold of 0 is one that is never reached.
     let threshold = threshold.and_then(|node| whole(&node, 0..=u32::MAX)).unwrap_or(5);
-    Consecutive { threshold, enforcing: percent(object, enforcing.0, default) }
+    let [enforcing] = numbers(object, [(enforcing.0, 100, default)]);
+    Consecutive { threshold, enforcing }
 }
 
 fn read_5xx(object: &mut Object<'_>) -> Consecutive {
@@ -228,66 +233,100 @@ fn read_local_failures(object: &mut Object<'_>, splits: bool) -> Consecutive {
 }
 
 fn read_max_ejection_time(object: &mut Object<'_>, base: Duration) -> Duration {
-    let node = object.field("maxEjectionTime");
-    let max = time(object, "maxEjectionTime", MAX_EJECTION_TIME.max(base));
-    if let (Some(node), true) = (node, max < base) {
+    let [given] = times(object, [("maxEjectionTime", 0)]);
+    if given.is_zero() {
+        return MAX_EJECTION_TIME.max(base);
+    }
+    if let (Some(node), true) = (object.field("maxEjectionTime"), given < base) {
         node.invalid("is shorter than baseEjectionTime");
     }
-    max
+    given
 }
 
 fn read_success_rate(node: &Node<'_>) -> Option<SuccessRate> {
     let mut object = node.object()?;
-    let enforcing = percent(&mut object, "enforcing", 100);
+    let [minimum_hosts, request_volume, stdev_factor, enforcing] = numbers(
+        &mut object,
+        [
+            ("minimumHosts", u32::MAX, 5),
+            ("requestVolume", u32::MAX, 100),
+            ("stdevFactor", u32::MAX, 1900),
+            ("enforcing", 100, 100),
+        ],
+    );
+    let [enforcing_local_origin] = numbers(&mut object, [("enforcingLocalOrigin", 100, enforcing)]);
     Some(SuccessRate {
-        minimum_hosts: count(&mut object, "minimumHosts", 5),
-        request_volume: count(&mut object, "requestVolume", 100),
-        stdev_factor: count(&mut object, "stdevFactor", 1900),
+        minimum_hosts,
+        request_volume,
+        stdev_factor,
         enforcing,
-        enforcing_local_origin: percent(&mut object, "enforcingLocalOrigin", enforcing),
+        enforcing_local_origin,
     })
 }
 
 fn read_failure_percentage(node: &Node<'_>) -> Option<FailurePercentage> {
     let mut object = node.object()?;
-    let enforcing = percent(&mut object, "enforcing", 100);
+    let [threshold, minimum_hosts, request_volume, enforcing] = numbers(
+        &mut object,
+        [
+            ("threshold", 100, 85),
+            ("minimumHosts", u32::MAX, 5),
+            ("requestVolume", u32::MAX, 50),
+            ("enforcing", 100, 100),
+        ],
+    );
+    let [enforcing_local_origin] = numbers(&mut object, [("enforcingLocalOrigin", 100, enforcing)]);
     Some(FailurePercentage {
-        threshold: percent(&mut object, "threshold", 85),
-        minimum_hosts: count(&mut object, "minimumHosts", 5),
-        request_volume: count(&mut object, "requestVolume", 50),
+        threshold,
+        minimum_hosts,
+        request_volume,
         enforcing,
-        enforcing_local_origin: percent(&mut object, "enforcingLocalOrigin", enforcing),
+        enforcing_local_origin,
     })
 }
 
 fn read_half_open(node: &Node<'_>) -> HalfOpen {
-    let default = HalfOpen::default();
-    let Some(mut object) = node.object() else { return default };
+    let Some(mut object) = node.object() else { return HalfOpen::default() };
     let successes = object.field("successes").and_then(|node| whole(&node, 1..=1000));
-    HalfOpen {
-        successes: successes.unwrap_or(default.successes),
-        probe_timeout: time(&mut object, "probeTimeout", default.probe_timeout),
-    }
+    let [probe_timeout] = times(&mut object, [("probeTimeout", 10_000)]);
+    HalfOpen { successes: successes.unwrap_or(1), probe_timeout }
 }
 
+#[inline(never)]
 fn flag(object: &mut Object<'_>, name: &'static str) -> bool {
     object.field(name).and_then(|node| node.boolean()).unwrap_or_default()
 }
 
-fn time(object: &mut Object<'_>, name: &'static str, default: Duration) -> Duration {
+/// Durations by name, with defaults in milliseconds.
+fn times<const N: usize>(
+    object: &mut Object<'_>,
+    fields: [(&'static str, u64); N],
+) -> [Duration; N] {
+    fields.map(|(name, default)| Duration::from_millis(time(object, name, default)))
+}
+
+/// Numbers by name, each up to a maximum and with a default.
+fn numbers<const N: usize>(
+    object: &mut Object<'_>,
+    fields: [(&'static str, u32, u32); N],
+) -> [u32; N] {
+    fields.map(|(name, most, default)| number(object, name, most, default))
+}
+
+// Not inlined, since every module has the code for every setting.
+#[inline(never)]
+fn time(object: &mut Object<'_>, name: &'static str, default: u64) -> u64 {
     let milliseconds = object.field(name).and_then(|node| duration::read_milliseconds(&node));
-    milliseconds.map_or(default, Duration::from_millis)
+    milliseconds.unwrap_or(default)
 }
 
-fn percent(object: &mut Object<'_>, name: &'static str, default: u32) -> u32 {
-    object.field(name).and_then(|node| whole(&node, 0..=100)).unwrap_or(default)
-}
-
-fn count(object: &mut Object<'_>, name: &'static str, default: u32) -> u32 {
-    object.field(name).and_then(|node| whole(&node, 0..=u32::MAX)).unwrap_or(default)
+#[inline(never)]
+fn number(object: &mut Object<'_>, name: &'static str, most: u32, default: u32) -> u32 {
+    object.field(name).and_then(|node| whole(&node, 0..=most)).unwrap_or(default)
 }
 
 /// A whole number in `range`.
+#[inline(never)]
 pub(super) fn whole(node: &Node<'_>, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
     let number = node.integer()?;
     let number = u32::try_from(number).ok().filter(|number| range.contains(number));
