@@ -37,11 +37,21 @@
 //!
 //! # Sharing
 //!
-//! The workers of an Envoy share [`count::Counts`], one value of 16 bytes for each host, and
-//! [`Cluster`], one value for each cluster that names its hosts. Both are written by compare-and-set,
-//! so every function here is pure: read, call, write, and begin again if another worker was faster.
-//! A success on a host without failures changes nothing and so writes nothing. The share holds at
-//! any time, since all of a cluster that it depends on is in one value.
+//! The workers of an Envoy share two kinds of values, each as bytes that are written by
+//! compare-and-set. So every function here is pure: read, call, write, and begin again if another
+//! worker was faster.
+//!
+//! - [`count::Counts`] of each host, 16 bytes. A success on a host without failures changes nothing,
+//!   and so writes nothing: [`count::Counts::is_clear`] tells from them alone.
+//! - [`Cluster`], all that is known of the hosts of a cluster but those counts. It changes with new
+//!   hosts, ejections, returns, probes and ticks. The share of ejected hosts holds at any time, since
+//!   all that it depends on is in this one value.
+//!
+//! An attempt is recorded in the counts first, then the detections are acted on in the cluster; counts
+//! that were recorded between the two are from before the ejection and void
+//! ([`count::Counts::since_ejection`]). The values of other settings ([`Settings::fingerprint`]) are
+//! not to be read, as Envoy begins anew with a changed cluster. What requests have to know of
+//! a cluster, a [`View`], is worked out once for each change of it.
 
 pub mod choice;
 pub mod classify;

@@ -42,7 +42,8 @@ pub struct OutlierCase {
     /// The counters of hosts at the end: of 5xx, gateway errors and local failures
     #[serde(default)]
     pub counters: BTreeMap<String, [u32; 3]>,
-    /// Where a request may go at the end: `any`, `none` or hosts with commas between them
+    /// Where a request may go at the end: `any`, `none`, hosts with commas between them or the
+    /// fallback's cluster, `a-v1`
     pub choice: Option<String>,
 }
 
@@ -104,13 +105,23 @@ impl OutlierCase {
         assert!(self.script.is_sorted_by_key(|step| step.at), "{} goes back in time", self.id);
     }
 
-    /// The configuration of a filter for a cluster called `a`.
-    pub fn config(&self) -> String {
-        format!(
-            r#"{{"clusterName": "{{host}}", "destinationRules": [
-                {{"host": "a", "trafficPolicy": {{"outlierDetection": {}}}}}]}}"#,
-            self.outlier_detection
-        )
+    /// The configuration of a filter, and the name of its cluster: that of a host, or of a subset
+    /// where the settings have a fallback, which is the subset `v1`.
+    pub fn config(&self) -> (String, &'static str) {
+        let detection = self.outlier_detection.get();
+        let policy = format!(r#"{{"outlierDetection": {detection}}}"#);
+        let settings: serde_json::Value = serde_json::from_str(detection).unwrap();
+        let (rest, cluster) = if settings.get("fallback").is_none() {
+            (format!(r#""trafficPolicy": {policy}"#), "a")
+        } else {
+            let subsets =
+                format!(r#"{{"name": "v1"}}, {{"name": "v2", "trafficPolicy": {policy}}}"#);
+            (format!(r#""subsets": [{subsets}]"#), "a-v2")
+        };
+        let config = format!(
+            r#"{{"clusterName": "{{host}}[-{{subset}}]", "destinationRules": [{{"host": "a", {rest}}}]}}"#
+        );
+        (config, cluster)
     }
 }
 
@@ -146,6 +157,7 @@ impl Step {
 /// A cluster in the hands of one worker. All that workers share is kept as the bytes that they share.
 struct Simulation<'a> {
     settings: &'a Settings,
+    fallback: Option<&'a str>,
     endpoints: u64,
     cluster: Vec<u8>,
     counts: BTreeMap<String, [u8; Counts::LENGTH]>,
@@ -249,11 +261,12 @@ impl Simulation<'_> {
 
     fn choice(&mut self) -> String {
         let cluster = Cluster::decode(&self.cluster).unwrap();
-        let view = View::new(&cluster, self.settings, false, self.endpoints);
+        let has_fallback = self.fallback.is_some();
+        let view = View::new(&cluster, self.settings, has_fallback, self.endpoints);
         match view.choose(0, &mut self.draws) {
             Choice::Any => "any".to_owned(),
             Choice::Hosts(hosts) => String::from_utf8(hosts).unwrap(),
-            Choice::None => "none".to_owned(),
+            Choice::None => self.fallback.unwrap_or("none").to_owned(),
         }
     }
 }
@@ -263,17 +276,19 @@ impl Simulation<'_> {
 /// # Panics
 /// When something is not as the row says. The message has all of it.
 pub fn check(case: &OutlierCase) {
-    let outliers = match Outliers::from_json(case.config().as_bytes(), &Node::default()) {
+    let (config, name) = case.config();
+    let outliers = match Outliers::from_json(config.as_bytes(), &Node::default()) {
         Ok((outliers, _)) => outliers,
         Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
     };
-    let target = outliers.target("a").unwrap();
+    let target = outliers.target(name).unwrap();
     let mut cluster = Cluster::new(Duration::ZERO);
     for host in 0..case.hosts {
         cluster.observe(host.to_string().as_bytes(), Duration::ZERO);
     }
     let mut simulation = Simulation {
         settings: &target.settings,
+        fallback: target.fallback.as_deref(),
         endpoints: case.hosts,
         cluster: cluster.encode(),
         counts: BTreeMap::new(),

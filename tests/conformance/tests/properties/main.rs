@@ -6,3 +6,4 @@ mod documents;
 mod envoy_model;
 mod outliers;
 mod requests;
+mod workers;

@@ -116,7 +116,8 @@ fn settings_of(config: &Config) -> Settings {
     ))
 }
 
-fn settings(detection: &str) -> Settings {
+/// The settings of an `outlierDetection`.
+pub fn settings(detection: &str) -> Settings {
     let document = format!(
         r#"{{"clusterName": "{{host}}", "destinationRules": [{{"host": "a",
             "trafficPolicy": {{"outlierDetection": {detection}}}}}]}}"#
@@ -125,7 +126,8 @@ fn settings(detection: &str) -> Settings {
     Settings::clone(&outliers.target("a").unwrap().settings)
 }
 
-struct Draw(u64);
+/// Always the same draw.
+pub struct Draw(pub u64);
 
 impl Draws for Draw {
     fn draw(&mut self) -> u64 {
