@@ -88,7 +88,8 @@ impl Failures {
 
     /// What the headers of a response say; `None` when that is up to its trailers.
     ///
-    /// A gRPC status in the headers is taken for the HTTP status that Envoy maps it to. With
+    /// A gRPC status in the headers is taken for the HTTP status that Envoy maps it to, here whatever
+    /// the request was, in Envoy that of a gRPC request. With
     /// `outlierDetectionHttpErrorCodes`, a status of the list that is no 5xx counts as 500, and
     /// every other one, 503 too, as a success; it is the HTTP status that is looked at.
     /// Source: Envoy `Filter::onUpstreamHeaders`, `Grpc::Utility::grpcToHttpStatus`.
@@ -98,7 +99,7 @@ impl Failures {
         if is_slow || self.headers.iter().any(|(name, c)| c.is_match(header(name).as_deref())) {
             return Some(as_failure(response.status));
         }
-        let grpc = header("grpc-status");
+        let grpc = header("grpc-status").filter(|status| !status.is_empty());
         if !self.grpc_statuses.is_empty() {
             match grpc {
                 Some(status) => return Some(self.grpc_verdict(&status)),

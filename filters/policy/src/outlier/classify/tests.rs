@@ -64,6 +64,7 @@ fn a_grpc_status_in_the_headers_is_mapped() {
         ("15", SERVER),
         ("99", SERVER),
         ("x", SERVER),
+        ("", SUCCESS),
     ] {
         assert_eq!(classify("{}", 200, &[("grpc-status", status)]), verdict, "{status}");
     }
