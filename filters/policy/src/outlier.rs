@@ -51,7 +51,8 @@
 //! that were recorded between the two are from before the ejection and void
 //! ([`count::Counts::since_ejection`]). The values of other settings ([`Settings::fingerprint`]) are
 //! not to be read, as Envoy begins anew with a changed cluster. What requests have to know of
-//! a cluster, a [`View`], is worked out once for each change of it.
+//! a cluster, a [`View`], is worked out once for each change of it; a number beside the cluster that
+//! every writer changes tells of that without reading the whole.
 
 pub mod choice;
 pub mod classify;

@@ -262,8 +262,8 @@ impl Simulation<'_> {
     fn choice(&mut self) -> String {
         let cluster = Cluster::decode(&self.cluster).unwrap();
         let has_fallback = self.fallback.is_some();
-        let view = View::new(&cluster, self.settings, has_fallback, self.endpoints);
-        match view.choose(0, &mut self.draws) {
+        let view = View::new(&cluster, self.settings, has_fallback);
+        match view.choose(self.endpoints, 0, &mut self.draws) {
             Choice::Any => "any".to_owned(),
             Choice::Hosts(hosts) => String::from_utf8(hosts).unwrap(),
             Choice::None => self.fallback.unwrap_or("none").to_owned(),

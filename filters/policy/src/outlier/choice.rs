@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cluster, Settings};
+use super::{Cluster, Settings, Standing};
 use crate::request::Draws;
 
 /// How many hosts a request is told. The first one gets it, and each retry the next one.
@@ -12,12 +12,11 @@ pub const MAX_LISTED: usize = 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
     healthy: Vec<Box<[u8]>>,
-    is_anything_ejected: bool,
-    is_out: bool,
-    panics: bool,
-    endpoints: u64,
-    /// How many of the endpoints have not had traffic yet
-    unknown: u64,
+    /// The hosts that have been ejected before or are, in order of their addresses
+    known_outliers: Vec<(Box<[u8]>, Standing)>,
+    ejected: u64,
+    min_health_percent: u64,
+    has_fallback: bool,
     /// When the next probe can be taken ([`Cluster::take_probe`]); never if absent
     pub next_probe: Option<Duration>,
 }
@@ -35,26 +34,17 @@ pub enum Choice {
 }
 
 impl View {
-    /// The view of a cluster with so many endpoints; 0 if that is unknown.
-    pub fn new(cluster: &Cluster, settings: &Settings, has_fallback: bool, endpoints: u64) -> Self {
-        let known = cluster.hosts().len() as u64;
-        let endpoints = cluster.size(endpoints);
-        let ejected = cluster.ejected() as u64;
-        let unknown = endpoints.saturating_sub(known);
-        let is_healthy = |host: &&super::Host| host.ejection.is_none();
-        let healthy: Vec<_> =
-            cluster.hosts().iter().filter(is_healthy).map(|host| host.address.clone()).collect();
-        let share = endpoints.saturating_sub(ejected).saturating_mul(100);
-        let is_low = share < u64::from(settings.min_health_percent).saturating_mul(endpoints);
-        let is_empty = healthy.is_empty() && unknown == 0;
+    /// The view of a cluster.
+    pub fn new(cluster: &Cluster, settings: &Settings, has_fallback: bool) -> Self {
+        let hosts = cluster.hosts().iter();
+        let healthy = hosts.clone().filter(|host| host.ejection.is_none());
+        let outliers = hosts.filter(|host| host.ejections > 0);
         Self {
-            is_anything_ejected: ejected > 0,
-            // With somewhere else to go, too few healthy hosts are as good as none.
-            is_out: ejected > 0 && (if has_fallback { is_low || is_empty } else { is_empty }),
-            panics: is_low && !has_fallback,
-            healthy,
-            unknown,
-            endpoints,
+            healthy: healthy.map(|host| host.address.clone()).collect(),
+            known_outliers: outliers.map(|host| (host.address.clone(), host.standing())).collect(),
+            ejected: cluster.ejected() as u64,
+            min_health_percent: u64::from(settings.min_health_percent),
+            has_fallback,
             next_probe: cluster.next_probe(settings),
         }
     }
@@ -64,20 +54,42 @@ impl View {
         &self.healthy
     }
 
-    /// Where a request may go. `rotation` is one more each time, so that the hosts take turns.
+    /// Whether no host is ejected, so that there is nothing to choose and [`Choice::Any`] is right.
+    pub fn is_whole(&self) -> bool {
+        self.ejected == 0
+    }
+
+    /// What counting has to know of the host `address`, as [`Cluster::standing`].
+    pub fn standing(&self, address: &[u8]) -> Standing {
+        let outliers = &self.known_outliers;
+        let found = outliers.binary_search_by(|(known, _)| (**known).cmp(address));
+        let known = found.ok().and_then(|index| outliers.get(index));
+        known.map(|(_, standing)| *standing).unwrap_or_default()
+    }
+
+    /// Where a request may go. `endpoints` is as for [`Cluster::detect`]; `rotation` is one more each
+    /// time, so that the hosts take turns.
     ///
-    /// While nothing is ejected that is up to Envoy. A host that has never had traffic is not known
-    /// here, so a share of the requests, as large as that of unknown hosts, is left to Envoy too.
-    pub fn choose(&self, rotation: usize, draws: &mut dyn Draws) -> Choice {
-        if !self.is_anything_ejected || self.panics {
+    /// While nothing is ejected that is up to Envoy. So it is where less than `minHealthPercent` of
+    /// the hosts are left, unless there is a fallback, which then gets the requests. A host that
+    /// has never had traffic is not known here, so a share of the requests, as large as that of
+    /// unknown hosts, is left to Envoy too.
+    pub fn choose(&self, endpoints: u64, rotation: usize, draws: &mut dyn Draws) -> Choice {
+        if self.is_whole() {
             return Choice::Any;
         }
-        if self.is_out {
-            return Choice::None;
+        let known = self.ejected.saturating_add(self.healthy.len() as u64);
+        let endpoints = if endpoints > 0 { endpoints } else { known };
+        let left = endpoints.saturating_sub(self.ejected).saturating_mul(100);
+        let is_low = left < self.min_health_percent.saturating_mul(endpoints);
+        let unknown = endpoints.saturating_sub(known);
+        if is_low {
+            return if self.has_fallback { Choice::None } else { Choice::Any };
         }
-        let is_left_to_envoy = self.unknown > 0
-            && (self.healthy.is_empty() || draws.draw() % self.endpoints.max(1) < self.unknown);
-        if is_left_to_envoy {
+        if self.healthy.is_empty() {
+            return if unknown > 0 { Choice::Any } else { Choice::None };
+        }
+        if unknown > 0 && draws.draw() % endpoints < unknown {
             return Choice::Any;
         }
         Choice::Hosts(self.header(None, rotation))

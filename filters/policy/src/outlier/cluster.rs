@@ -89,11 +89,7 @@ impl Cluster {
 
     /// What counting has to know of the host `address`.
     pub fn standing(&self, address: &[u8]) -> Standing {
-        let standing = |host: &Host| Standing {
-            ejections: host.ejections,
-            is_ejected: host.ejection.is_some(),
-        };
-        self.find(address).map(standing).unwrap_or_default()
+        self.find(address).map(Host::standing).unwrap_or_default()
     }
 
     /// Says that the host `address` has traffic. To be said of each host that a worker saw, once
@@ -234,6 +230,10 @@ impl Cluster {
 }
 
 impl Host {
+    pub(super) fn standing(&self) -> Standing {
+        Standing { ejections: self.ejections, is_ejected: self.ejection.is_some() }
+    }
+
     pub(super) fn effect(&self, kind: EffectKind) -> Effect {
         Effect { host: self.address.clone(), kind }
     }

@@ -385,8 +385,8 @@ proptest! {
         }
         let out = hosts.iter().filter(|is_ejected| **is_ejected).count();
         prop_assert_eq!(cluster.ejected(), out);
-        let view = View::new(&cluster, &settings, false, hosts.len() as u64 + more);
-        match view.choose(rotation, &mut Draw(draw)) {
+        let view = View::new(&cluster, &settings, false);
+        match view.choose(hosts.len() as u64 + more, rotation, &mut Draw(draw)) {
             Choice::Any => prop_assert!(out == 0 || more > 0),
             Choice::None => prop_assert!(out == hosts.len() && more == 0),
             Choice::Hosts(listed) => {

@@ -22,8 +22,8 @@ fn cluster(hosts: &[&str]) -> Cluster {
 }
 
 fn choose(hosts: &[&str], text: &str, fallback: bool, endpoints: u64, draw: u64) -> Choice {
-    let view = View::new(&cluster(hosts), &settings(text), fallback, endpoints);
-    view.choose(0, &mut FixedDraw(draw))
+    let view = View::new(&cluster(hosts), &settings(text), fallback);
+    view.choose(endpoints, 0, &mut FixedDraw(draw))
 }
 
 fn hosts(text: &str) -> Choice {
@@ -39,8 +39,8 @@ fn while_nothing_is_ejected_envoy_chooses() {
 
 #[test]
 fn healthy_hosts_take_turns() {
-    let view = View::new(&cluster(&["A", "b", "c", "d"]), &settings("{}"), false, 4);
-    let turns = [0, 1, 2, 3].map(|rotation| view.choose(rotation, &mut FixedDraw(0)));
+    let view = View::new(&cluster(&["A", "b", "c", "d"]), &settings("{}"), false);
+    let turns = [0, 1, 2, 3].map(|rotation| view.choose(4, rotation, &mut FixedDraw(0)));
     assert_eq!(turns, [hosts("b,c,d"), hosts("c,d,b"), hosts("d,b,c"), hosts("b,c,d")]);
     assert_eq!(view.probe_header(b"A", 1), b"A,c,d,b");
 }
@@ -50,8 +50,8 @@ fn no_more_hosts_are_listed_than_are_tried() {
     let names: Vec<String> = (0..40).map(|n| format!("h{n:02}")).collect();
     let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
     all.push("A");
-    let view = View::new(&cluster(&all), &settings("{}"), false, 41);
-    let Choice::Hosts(list) = view.choose(39, &mut FixedDraw(0)) else { panic!("no hosts") };
+    let view = View::new(&cluster(&all), &settings("{}"), false);
+    let Choice::Hosts(list) = view.choose(41, 39, &mut FixedDraw(0)) else { panic!("no hosts") };
     assert!(list.starts_with(b"h39,h00,"));
     assert_eq!(list.split(|byte| *byte == b',').count(), MAX_LISTED);
 }
@@ -83,7 +83,18 @@ fn with_too_few_healthy_hosts_all_get_traffic() {
 #[test]
 fn probes_are_announced() {
     let all = cluster(&["A", "b"]);
-    assert_eq!(View::new(&all, &settings("{}"), false, 2).next_probe, None);
+    assert_eq!(View::new(&all, &settings("{}"), false).next_probe, None);
     let half_open = settings(r#"{"halfOpen": {}}"#);
-    assert_eq!(View::new(&all, &half_open, false, 2).next_probe, Some(at(30)));
+    assert_eq!(View::new(&all, &half_open, false).next_probe, Some(at(30)));
+}
+
+#[test]
+fn counting_can_ask_the_view() {
+    let all = cluster(&["A", "b", "C"]);
+    let view = View::new(&all, &settings("{}"), false);
+    for host in [&b"A"[..], b"b", b"C", b"d"] {
+        assert_eq!(view.standing(host), all.standing(host));
+    }
+    assert!(view.standing(b"A").is_ejected && !view.is_whole());
+    assert!(View::new(&cluster(&["a"]), &settings("{}"), false).is_whole());
 }
