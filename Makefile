@@ -42,9 +42,10 @@ test: setup build ## run all tests: native, real Envoy, wasm in Node.js
 	  cargo test --package sluice-conformance --target wasm32-unknown-unknown --locked
 
 .PHONY: bench
-bench: setup-envoy build ## compare the fault filter's delays with Envoy's own
+bench: setup-envoy build ## compare the filters with Envoy's own: delays, memory, processor time
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- delays
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- waiting
+	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- mirrors
 
 .PHONY: sandbox
 sandbox: setup-envoy build ## run Envoy with the modules on port 10000 until Ctrl-C

@@ -51,6 +51,9 @@ The sandbox answers on $url. Try:
   curl -i -H 'Host: abort.example.com' -H 'end-user: cheng' $url/payment/balance/query
     HTTP/1.1 500 Internal Server Error ... fault filter abort; 200 for other users
 
+  curl -H 'Host: mirror.example.com' $url/payment/balance/query
+    the answer of v1, and v2 gets a copy: see http://127.0.0.1:$admin/stats?filter=mirror.mirrored
+
 The rules are in $config, the log in $log, Envoy's admin interface on http://127.0.0.1:$admin.
 Ctrl-C stops it.
 END

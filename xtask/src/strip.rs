@@ -58,13 +58,16 @@ fn remove_callbacks(module: &mut Module, keep: &[String]) -> Result<()> {
 /// otherwise. They are the one large thing left to take out: a router that does nothing is 84,643
 /// bytes without names, 106,364 with these and 116,631 with the compiler's mangled ones.
 ///
-/// Drop glue and `Debug` go without: there are hundreds of them, and no fault begins in one.
+/// Drop glue, `Debug` and the standard library go without: there are hundreds of them, and where a fault
+/// shows in one, it is the function that called it that says what went wrong.
 fn demangle_names(module: &mut Module) {
-    const UNINTERESTING: [&str; 2] = ["core::ptr::drop_in_place", "as core::fmt::Debug>"];
+    const STANDARD: [&str; 4] = ["alloc::", "core::", "hashbrown::", "std::"];
     for function in module.funcs.iter_mut() {
         function.name = function.name.take().and_then(|name| {
             let name = format!("{:#}", rustc_demangle::demangle(&name));
-            (!UNINTERESTING.iter().any(|part| name.contains(part))).then_some(name)
+            let start = name.trim_start_matches(['<', '&', '[', '(']);
+            let is_standard = STANDARD.iter().any(|library| start.starts_with(library));
+            (!is_standard && !name.contains("as core::fmt::Debug>")).then_some(name)
         });
     }
 }

@@ -10,7 +10,7 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 use sluice_host::attributes::EnvoyNode;
 use sluice_host::delay::Timer;
 use sluice_host::envoy::{self, Envoy};
-use sluice_host::http::HttpHost;
+use sluice_host::host::Host;
 use sluice_policy::fault::Faults;
 
 use crate::stream::{Body, Counters, NOTE, Next, Shared, Stream};

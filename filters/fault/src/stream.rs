@@ -9,11 +9,10 @@ use sluice_host::attributes::StreamAttributes;
 use sluice_host::delay::{DelayQueue, Timer};
 use sluice_host::http::{Counter, Gauge, HttpHost, LocalReply};
 use sluice_host::random::Random;
+use sluice_policy::budget::Spending;
 use sluice_policy::fault::{ABORT_BODY, AbortStatus, Faults, Plan};
 use sluice_policy::header::HeaderEdit;
 use sluice_policy::request::Request;
-
-use crate::limits::Spending;
 
 /// The response header that tells of a fault, since a module cannot set Envoy's response flags.
 pub const MARK: &str = "x-sluice-fault";

@@ -1,10 +1,12 @@
 //! Envoy's attributes in the policy's terms.
 
+use std::net::IpAddr;
+
 use sluice_policy::host_name::without_port;
 use sluice_policy::proxy::NodeMetadata;
 use sluice_policy::request::Attributes;
 
-use crate::http::HttpHost;
+use crate::host::Host;
 
 /// Where Envoy's JWT filter leaves the claims, with the `payload_in_metadata` that Istio gives it.
 const CLAIMS: [&str; 4] =
@@ -13,7 +15,7 @@ const CLAIMS: [&str; 4] =
 /// The attributes of the current stream.
 pub struct StreamAttributes<'h, H>(pub &'h H);
 
-impl<H: HttpHost> Attributes for StreamAttributes<'_, H> {
+impl<H: Host> Attributes for StreamAttributes<'_, H> {
     fn destination_port(&self) -> Option<u16> {
         let bytes = self.0.property(&["destination", "port"])?;
         u16::try_from(i64::from_le_bytes(bytes.try_into().ok()?)).ok()
@@ -21,9 +23,7 @@ impl<H: HttpHost> Attributes for StreamAttributes<'_, H> {
 
     fn source_address(&self) -> Option<Vec<u8>> {
         let address = self.0.property(&["source", "address"])?;
-        let host = without_port(&address);
-        let bare = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
-        Some(bare.unwrap_or(host).to_vec())
+        Some(ip_of(&address).to_vec())
     }
 
     fn claim(&self, path: &[String]) -> Vec<Vec<u8>> {
@@ -33,6 +33,27 @@ impl<H: HttpHost> Attributes for StreamAttributes<'_, H> {
         };
         pair_names(&value).unwrap_or_else(|| vec![value])
     }
+}
+
+impl<H: Host> StreamAttributes<'_, H> {
+    /// The server name of the TLS connection to Envoy, as the client sent it. `None` without one, and
+    /// where the listener has no `envoy.filters.listener.tls_inspector`, also if Envoy ends the TLS.
+    pub fn server_name(&self) -> Option<Vec<u8>> {
+        self.0.property(&["connection", "requested_server_name"])
+    }
+
+    /// The address that the client connected to; the original one behind
+    /// `envoy.filters.listener.original_dst`.
+    pub fn destination_ip(&self) -> Option<IpAddr> {
+        let address = self.0.property(&["destination", "address"])?;
+        std::str::from_utf8(ip_of(&address)).ok()?.parse().ok()
+    }
+}
+
+/// The address in `ADDRESS:PORT`, where an IPv6 address is in brackets.
+fn ip_of(address: &[u8]) -> &[u8] {
+    let host = without_port(address);
+    host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host)
 }
 
 /// The elements of a list, which Envoy encodes as pairs with empty values; `None` for anything else.
@@ -69,7 +90,7 @@ fn take_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
 /// The node metadata of Envoy's bootstrap, as Istio fills it.
 pub struct EnvoyNode<'h, H>(pub &'h H);
 
-impl<H: HttpHost> NodeMetadata for EnvoyNode<'_, H> {
+impl<H: Host> NodeMetadata for EnvoyNode<'_, H> {
     fn namespace(&self) -> Option<String> {
         self.text(&["xds", "node", "metadata", "NAMESPACE"])
     }
@@ -79,7 +100,7 @@ impl<H: HttpHost> NodeMetadata for EnvoyNode<'_, H> {
     }
 }
 
-impl<H: HttpHost> EnvoyNode<'_, H> {
+impl<H: Host> EnvoyNode<'_, H> {
     fn text(&self, path: &[&str]) -> Option<String> {
         String::from_utf8(self.0.property(path)?).ok()
     }
@@ -102,6 +123,18 @@ mod tests {
         assert_eq!(StreamAttributes(&nothing).destination_port(), None);
         let odd = FakeHost::default().with_property(&["destination", "port"], "x");
         assert_eq!(StreamAttributes(&odd).destination_port(), None);
+    }
+
+    #[test]
+    fn connections_have_a_server_name_and_a_destination() {
+        let host = FakeHost::default()
+            .with_property(&["connection", "requested_server_name"], "a.com")
+            .with_property(&["destination", "address"], "[2001:db8::1]:443");
+        let attributes = StreamAttributes(&host);
+        assert_eq!(attributes.server_name().as_deref(), Some(&b"a.com"[..]));
+        assert_eq!(attributes.destination_ip(), "2001:db8::1".parse().ok());
+        let unix = FakeHost::default().with_property(&["destination", "address"], "/run/socket");
+        assert_eq!(StreamAttributes(&unix).destination_ip(), None);
     }
 
     #[test]

@@ -12,31 +12,18 @@ use proxy_wasm::types::{Action, BufferType, LogLevel, MapType, MetricType, Statu
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
 use sluice_policy::report::{Finding, Rejection};
 
-use crate::http::{Counter, Gauge, HttpHost, LocalReply};
+use crate::calls;
+use crate::host::{Counter, Gauge, Host};
+use crate::http::{Call, Headers, HttpHost, LocalReply};
+use crate::network::{NetworkHost, filter_state_arguments};
 
 /// The Envoy that the module runs in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Envoy;
 
-impl HttpHost for Envoy {
-    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
-        hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
-    }
-
+impl Host for Envoy {
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
         hostcalls::get_property(path.to_vec()).ok().flatten()
-    }
-
-    fn edit_request_header(&self, edit: &HeaderEdit<'_>) {
-        edit_header(MapType::HttpRequestHeaders, edit);
-    }
-
-    fn edit_response_header(&self, edit: &HeaderEdit<'_>) {
-        edit_header(MapType::HttpResponseHeaders, edit);
-    }
-
-    fn reply(&self, reply: &LocalReply<'_>) {
-        send_local_response(reply);
     }
 
     fn note(&self, name: &str, text: &str) {
@@ -56,6 +43,52 @@ impl HttpHost for Envoy {
         hostcalls::get_metric(gauge.0).unwrap_or_default()
     }
 
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn time_of_day(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+impl HttpHost for Envoy {
+    fn request_headers(&self) -> Headers {
+        hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
+    }
+
+    fn response_headers(&self) -> Headers {
+        hostcalls::get_map_bytes(MapType::HttpResponseHeaders).unwrap_or_default()
+    }
+
+    fn response_trailers(&self) -> Headers {
+        hostcalls::get_map_bytes(MapType::HttpResponseTrailers).unwrap_or_default()
+    }
+
+    fn request_body(&self, size: usize) -> Vec<u8> {
+        buffer(BufferType::HttpRequestBody, size)
+    }
+
+    fn response_body(&self, size: usize) -> Vec<u8> {
+        buffer(BufferType::HttpResponseBody, size)
+    }
+
+    fn call(&self, call: Call<Self>) {
+        calls::enqueue(call);
+    }
+
+    fn edit_request_header(&self, edit: &HeaderEdit<'_>) {
+        edit_header(MapType::HttpRequestHeaders, edit);
+    }
+
+    fn edit_response_header(&self, edit: &HeaderEdit<'_>) {
+        edit_header(MapType::HttpResponseHeaders, edit);
+    }
+
+    fn reply(&self, reply: &LocalReply<'_>) {
+        send_local_response(reply);
+    }
+
     fn resume_request(&self) {
         // A stream that is gone by now has nothing to go on with.
         let _ = hostcalls::resume_http_request();
@@ -68,14 +101,31 @@ impl HttpHost for Envoy {
     fn reset_response(&self) {
         let _ = hostcalls::reset_http_response();
     }
+}
 
-    fn now(&self) -> Instant {
-        Instant::now()
+impl NetworkHost for Envoy {
+    fn downstream_data(&self, start: usize, length: usize) -> Vec<u8> {
+        let data = hostcalls::get_buffer(BufferType::DownstreamData, start, length);
+        data.ok().flatten().unwrap_or_default()
     }
 
-    fn time_of_day(&self) -> SystemTime {
-        SystemTime::now()
+    fn close_downstream(&self) {
+        let _ = hostcalls::close_downstream();
     }
+
+    fn resume_downstream(&self) {
+        let _ = hostcalls::resume_downstream();
+    }
+
+    fn set_filter_state(&self, key: &str, value: &[u8]) -> bool {
+        let arguments = filter_state_arguments(key, value);
+        hostcalls::call_foreign_function("set_envoy_filter_state", Some(&arguments)).is_ok()
+    }
+}
+
+/// The first `size` bytes of a buffer, or what there is of them.
+pub(crate) fn buffer(buffer: BufferType, size: usize) -> Vec<u8> {
+    hostcalls::get_buffer(buffer, 0, size).ok().flatten().unwrap_or_default()
 }
 
 fn edit_header(map: MapType, edit: &HeaderEdit<'_>) {
@@ -124,7 +174,7 @@ fn send_local_response(reply: &LocalReply<'_>) {
 
 /// Header pairs as proxy-wasm passes them: the count, the lengths, then the texts, each with a zero
 /// byte at its end.
-fn encode_pairs(pairs: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn encode_pairs(pairs: &[(&str, &[u8])]) -> Vec<u8> {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut bytes = Vec::new();
     bytes.extend_from_slice(&u32::try_from(pairs.len()).unwrap_or(u32::MAX).to_le_bytes());
@@ -143,10 +193,7 @@ fn encode_pairs(pairs: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// The plugin's configuration; empty when there is none.
 fn plugin_configuration() -> Vec<u8> {
-    hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX)
-        .ok()
-        .flatten()
-        .unwrap_or_default()
+    buffer(BufferType::PluginConfiguration, usize::MAX)
 }
 
 /// Compiles the plugin's configuration and logs what there is to say about it; `None` when it is

@@ -6,20 +6,28 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
 
-use crate::http::{Counter, Gauge, HttpHost, LocalReply};
+use crate::host::{Counter, Gauge, Host};
+use crate::http::{Call, Headers, HttpHost, LocalReply};
+use crate::network::NetworkHost;
 
 /// A stand-in for Envoy.
 #[derive(Debug)]
 pub struct FakeHost {
     properties: Vec<(Vec<String>, Vec<u8>)>,
-    request: RefCell<Vec<(String, Vec<u8>)>>,
-    response: RefCell<Vec<(String, Vec<u8>)>>,
+    request: RefCell<Headers>,
+    response: RefCell<Headers>,
+    trailers: Headers,
+    body: RefCell<Vec<u8>>,
+    calls: RefCell<Vec<Call<FakeHost>>>,
     replies: RefCell<Vec<FakeReply>>,
     notes: RefCell<Vec<(String, String)>>,
     counts: RefCell<Vec<Counter>>,
     gauges: RefCell<HashMap<u32, i64>>,
     resumptions: Cell<usize>,
     resets: Cell<usize>,
+    downstream: RefCell<Vec<u8>>,
+    closures: Cell<usize>,
+    filter_states: RefCell<Vec<(String, Vec<u8>)>>,
     start: Instant,
     elapsed: Cell<Duration>,
 }
@@ -30,12 +38,18 @@ impl Default for FakeHost {
             properties: Vec::new(),
             request: RefCell::default(),
             response: RefCell::default(),
+            trailers: Vec::new(),
+            body: RefCell::default(),
+            calls: RefCell::default(),
             replies: RefCell::default(),
             notes: RefCell::default(),
             counts: RefCell::default(),
             gauges: RefCell::default(),
             resumptions: Cell::default(),
             resets: Cell::default(),
+            downstream: RefCell::default(),
+            closures: Cell::default(),
+            filter_states: RefCell::default(),
             start: Instant::now(),
             elapsed: Cell::default(),
         }
@@ -77,9 +91,20 @@ impl FakeHost {
         self
     }
 
-    /// The response headers as they are now.
-    pub fn response_headers(&self) -> Vec<(String, Vec<u8>)> {
-        self.response.borrow().clone()
+    /// Gives it a response trailer.
+    pub fn with_response_trailer(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.trailers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Gives it the piece of a body that has just come, of the request or the response.
+    pub fn set_body(&self, body: &[u8]) {
+        *self.body.borrow_mut() = body.to_vec();
+    }
+
+    /// Takes the calls that the filter has made.
+    pub fn take_calls(&self) -> Vec<Call<Self>> {
+        self.calls.take()
     }
 
     /// The replies that were given, in order.
@@ -100,6 +125,21 @@ impl FakeHost {
     /// How often the stream was reset.
     pub fn resets(&self) -> usize {
         self.resets.get()
+    }
+
+    /// More bytes come from the client, after those that wait.
+    pub fn receive(&self, bytes: &[u8]) {
+        self.downstream.borrow_mut().extend_from_slice(bytes);
+    }
+
+    /// How often the connection to the client was closed.
+    pub fn closures(&self) -> usize {
+        self.closures.get()
+    }
+
+    /// The filter states that were set, in order.
+    pub fn filter_states(&self) -> Vec<(String, Vec<u8>)> {
+        self.filter_states.borrow().clone()
     }
 
     /// Lets time pass.
@@ -127,14 +167,61 @@ pub fn apply(headers: &mut Vec<(String, Vec<u8>)>, edit: &HeaderEdit<'_>) {
     }
 }
 
-impl HttpHost for FakeHost {
-    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
-        self.request.borrow().clone()
-    }
-
+impl Host for FakeHost {
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
         let found = self.properties.iter().find(|(known, _)| known == path);
         found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+    }
+
+    fn note(&self, name: &str, text: &str) {
+        self.notes.borrow_mut().push((name.to_owned(), text.to_owned()));
+    }
+
+    fn increment(&self, counter: Counter) {
+        self.counts.borrow_mut().push(counter);
+    }
+
+    fn change(&self, gauge: Gauge, by: i64) {
+        *self.gauges.borrow_mut().entry(gauge.0).or_default() += by;
+    }
+
+    fn value(&self, gauge: Gauge) -> u64 {
+        let value = self.gauges.borrow().get(&gauge.0).copied().unwrap_or_default();
+        u64::try_from(value).unwrap_or_default()
+    }
+
+    fn now(&self) -> Instant {
+        self.start + self.elapsed.get()
+    }
+
+    fn time_of_day(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.elapsed.get()
+    }
+}
+
+impl HttpHost for FakeHost {
+    fn request_headers(&self) -> Headers {
+        self.request.borrow().clone()
+    }
+
+    fn response_headers(&self) -> Headers {
+        self.response.borrow().clone()
+    }
+
+    fn response_trailers(&self) -> Headers {
+        self.trailers.clone()
+    }
+
+    fn request_body(&self, size: usize) -> Vec<u8> {
+        self.body.borrow().get(..size).map(<[u8]>::to_vec).unwrap_or_default()
+    }
+
+    fn response_body(&self, size: usize) -> Vec<u8> {
+        self.request_body(size)
+    }
+
+    fn call(&self, call: Call<Self>) {
+        self.calls.borrow_mut().push(call);
     }
 
     fn edit_request_header(&self, edit: &HeaderEdit<'_>) {
@@ -156,23 +243,6 @@ impl HttpHost for FakeHost {
         });
     }
 
-    fn note(&self, name: &str, text: &str) {
-        self.notes.borrow_mut().push((name.to_owned(), text.to_owned()));
-    }
-
-    fn increment(&self, counter: Counter) {
-        self.counts.borrow_mut().push(counter);
-    }
-
-    fn change(&self, gauge: Gauge, by: i64) {
-        *self.gauges.borrow_mut().entry(gauge.0).or_default() += by;
-    }
-
-    fn value(&self, gauge: Gauge) -> u64 {
-        let value = self.gauges.borrow().get(&gauge.0).copied().unwrap_or_default();
-        u64::try_from(value).unwrap_or_default()
-    }
-
     fn resume_request(&self) {
         self.resumptions.set(self.resumptions.get() + 1);
     }
@@ -184,12 +254,25 @@ impl HttpHost for FakeHost {
     fn reset_response(&self) {
         self.resets.set(self.resets.get() + 1);
     }
+}
 
-    fn now(&self) -> Instant {
-        self.start + self.elapsed.get()
+impl NetworkHost for FakeHost {
+    fn downstream_data(&self, start: usize, length: usize) -> Vec<u8> {
+        let data = self.downstream.borrow();
+        let end = start.saturating_add(length).min(data.len());
+        data.get(start..end).unwrap_or_default().to_vec()
     }
 
-    fn time_of_day(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + self.elapsed.get()
+    fn close_downstream(&self) {
+        self.closures.set(self.closures.get() + 1);
+    }
+
+    fn resume_downstream(&self) {
+        self.resumptions.set(self.resumptions.get() + 1);
+    }
+
+    fn set_filter_state(&self, key: &str, value: &[u8]) -> bool {
+        self.filter_states.borrow_mut().push((key.to_owned(), value.to_vec()));
+        true
     }
 }

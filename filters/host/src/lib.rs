@@ -1,9 +1,13 @@
 //! Everything that Sluice asks of Envoy, behind traits that a fake can stand in for.
 
 pub mod attributes;
+#[cfg(target_family = "wasm")]
+pub mod calls;
 pub mod delay;
 #[cfg(target_family = "wasm")]
 pub mod envoy;
 pub mod fake;
+pub mod host;
 pub mod http;
+pub mod network;
 pub mod random;

@@ -6,6 +6,7 @@ use crate::destination_rule::DestinationRules;
 use crate::fault::FaultSettings;
 use crate::host_name;
 use crate::json::Json;
+use crate::mirror::MirrorSettings;
 use crate::node::Node;
 use crate::proxy::{NodeMetadata, Proxy};
 use crate::report::{Finding, Rejection, Report};
@@ -18,6 +19,8 @@ use crate::virtual_services::VirtualServices;
 pub enum Filter {
     /// `fault.wasm`
     Fault,
+    /// `mirror.wasm`
+    Mirror,
     /// `outlier.wasm`
     Outlier,
     /// `router.wasm`
@@ -35,6 +38,8 @@ pub struct Document {
     pub faults: FaultSettings,
     /// `destinationRules`
     pub destination_rules: DestinationRules,
+    /// `mirroring`
+    pub mirroring: MirrorSettings,
 }
 
 impl Document {
@@ -76,6 +81,7 @@ impl Document {
         if rules.is_none() {
             node.notice_to(Filter::Outlier, "has no destinationRules, so nothing is done");
         }
+        let mirroring = object.field("mirroring").and_then(|node| MirrorSettings::read(&node));
         // What the outlier filter does is up to the cluster alone.
         let nodes = match filter {
             Filter::Outlier => object.list("virtualServices"),
@@ -93,6 +99,7 @@ impl Document {
             sampling: sampling.unwrap_or_default(),
             faults: faults.unwrap_or_default(),
             destination_rules: rules.unwrap_or_default(),
+            mirroring: mirroring.unwrap_or_default(),
         })
     }
 }

@@ -13,7 +13,7 @@ use xxhash_rust::xxh64::xxh64;
 
 pub(crate) use fields::read_grpc_status;
 pub use fields::{GRPC_STATUS_NAMES, read};
-pub use settings::{Budget, FaultSettings, HeaderFaults};
+pub use settings::{FaultSettings, HeaderFaults};
 
 use crate::document::{Document, Filter};
 use crate::percent::Percent;

@@ -2,7 +2,7 @@
 
 use crate::claim::{self, ClaimCondition};
 use crate::document::Filter;
-use crate::header::check_name;
+use crate::header_condition::HeaderCondition;
 use crate::host_name;
 use crate::node::{Node, Object};
 use crate::proxy::{Proxy, read_gateways, read_labels};
@@ -35,13 +35,6 @@ pub struct HttpMatch {
     claims: Vec<ClaimCondition>,
     query: Vec<(Box<[u8]>, ValueMatch)>,
     port: Option<u16>,
-}
-
-#[derive(Clone, Debug)]
-struct HeaderCondition {
-    name: String,
-    condition: ValueMatch,
-    is_inverted: bool,
 }
 
 /// The part of the path that a match was about, which a rewrite replaces.
@@ -126,11 +119,7 @@ impl HttpMatch {
                 }
                 continue;
             }
-            let pseudo = [":method", ":scheme", ":authority", ":path"];
-            let name = check_name(&node, name, &pseudo);
-            if let (Some(name), Some(condition)) = (name, condition) {
-                self.headers.push(HeaderCondition { name, condition, is_inverted });
-            }
+            self.headers.extend(HeaderCondition::new(&node, name, condition, is_inverted));
         }
     }
 
@@ -196,17 +185,6 @@ impl HttpMatch {
             && self.claims.is_empty()
             && self.query.is_empty()
             && self.port.is_none()
-    }
-}
-
-impl HeaderCondition {
-    fn holds(&self, request: &Request<'_>) -> bool {
-        let value = request.header(&self.name);
-        if self.is_inverted {
-            self.condition.is_no_match(value.as_deref())
-        } else {
-            self.condition.is_match(value.as_deref())
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::fault::{self, Fault};
 use crate::header::{CLUSTER, FixedEdit, HeaderOperation};
 use crate::header_ops::{self, Headers};
 use crate::http_match::{HttpMatch, MatchedPath, Scope};
-use crate::mirror;
+use crate::mirror::{self, Mirror};
 use crate::node::{Node, Object};
 use crate::redirect::Redirect;
 use crate::request::Request;
@@ -34,6 +34,8 @@ pub struct HttpRoute {
     pub cors: Option<Cors>,
     /// The fault that it injects
     pub fault: Option<Fault>,
+    /// Where its requests are copied to
+    pub mirrors: Box<[Mirror]>,
 }
 
 /// What a route does.
@@ -110,7 +112,7 @@ impl HttpRoute {
             node.notice_to(Filter::Router, "is not carried out by this filter");
             fault::read(&node)
         });
-        read_mirrors(&mut object, naming);
+        let mirrors = read_mirrors(&mut object, naming);
         let action = read_action(&mut object, naming, &headers, &rewrite, &fixed);
         if let Some(Action::Redirect(redirect, _)) = &action {
             check_prefix_redirect(&mut object, redirect, &matches);
@@ -120,7 +122,9 @@ impl HttpRoute {
         if matches.is_empty() {
             return None;
         }
-        Some(Rc::new(Self { matches, action: action?, rewrite, cors, fault }))
+        let action = action?;
+        let mirrors = if matches!(action, Action::Forward(_)) { mirrors } else { Box::default() };
+        Some(Rc::new(Self { matches, action, rewrite, cors, fault, mirrors }))
     }
 }
 
@@ -148,15 +152,17 @@ fn read_matches(
     matches
 }
 
-/// Reads mirrors, for their errors, and says that they are another filter's.
-fn read_mirrors(object: &mut Object<'_>, naming: &Naming) {
-    for mirror in mirror::read(object, naming) {
-        let text = format!(
-            "mirroring to {} is not carried out by this filter",
-            mirror.destination.cluster
-        );
+fn read_mirrors(object: &mut Object<'_>, naming: &Naming) -> Box<[Mirror]> {
+    let mirrors = mirror::read(object, naming);
+    for mirror in &mirrors {
+        let text = format!("mirroring to {} is not carried out by this filter", mirror.cluster);
         object.node.notice_to(Filter::Router, text);
     }
+    let is_forwarded = object.field("route").is_some();
+    if !mirrors.is_empty() && !is_forwarded {
+        object.node.notice_to(Filter::Mirror, "has mirrors without effect: it forwards nothing");
+    }
+    mirrors.into()
 }
 
 fn check_authority(object: &Object<'_>, rewrite: &Rewrite, headers: &Headers) {

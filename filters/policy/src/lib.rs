@@ -5,6 +5,7 @@
 //! a [`decision::Decision`]. Other parts of the document become [`fault::Faults`] and
 //! [`outlier::Outliers`]. Nothing here calls Envoy, knows the time or makes random numbers.
 
+pub mod budget;
 pub mod claim;
 pub mod cors;
 pub mod decision;
@@ -15,6 +16,7 @@ pub mod document;
 pub mod duration;
 pub mod fault;
 pub mod header;
+pub mod header_condition;
 pub mod header_ops;
 pub mod host_name;
 pub mod http_match;

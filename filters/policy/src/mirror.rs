@@ -1,109 +1,146 @@
-//! Mirrors of a route as they are written, with everything that Istio refuses about them.
+//! Mirrors: which requests are copied, where to, and whether the copies behaved.
 //!
-//! The router does not mirror; it checks, because every filter checks the whole document.
+//! Envoy makes the copies. For each of a route's mirrors that a request is copied to, the filter sets
+//! a header `x-sluice-mirror-N` to the name of the cluster, with N the mirror's place in `mirrors[]`
+//! from 0 on, and Envoy's routes act on it (`request_mirror_policies`). Only copies that are compared
+//! are sent by the filter itself.
+//!
+//! There is one draw for all mirrors of a request, as in Envoy, where every mirror policy compares the
+//! same random number of the stream with its own fraction. So the requests that a mirror of 10 % gets
+//! are among those that one of 20 % gets. With `sampling` the draw is a hash of the user:
+//! `XXH64("mirror", seed = user)`.
 
-use crate::destination::{self, Destination, Naming};
-use crate::node::{Node, Object};
-use crate::percent::{Percent, read_mirror_percent};
+mod compare;
+mod fields;
+mod settings;
+
+use std::rc::Rc;
+
+use xxhash_rust::xxh64::xxh64;
+
+pub use compare::{Answer, BodyHash, Compare, Difference};
+pub use fields::read;
+pub use settings::MirrorSettings;
+
+use crate::cors::{Cors, CorsDecision};
+use crate::destination::Destination;
+use crate::document::{Document, Filter};
+use crate::header::{FixedEdit, HeaderEdit, HeaderOperation, OWN_PREFIX};
+use crate::percent::Percent;
+use crate::proxy::NodeMetadata;
+use crate::report::{Finding, Rejection};
+use crate::request::{Draws, Request};
+use crate::sampling::Sampling;
+use crate::virtual_services::VirtualServices;
+
+/// The request headers that name clusters for copies start like this; the mirror's place follows.
+pub const HEADER_PREFIX: &str = "x-sluice-mirror-";
+
+/// What a user's hash is taken of.
+const DRAW: &[u8] = b"mirror";
 
 /// One target of copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
-    /// Where the copies go
-    pub destination: Destination,
+    /// The name of Envoy's cluster
+    pub cluster: Rc<str>,
     /// How many requests are copied; all when absent, as in Istio
     pub percentage: Percent,
+    /// The header that asks Envoy for a copy
+    header: FixedEdit,
 }
 
-/// Reads the mirror fields of a route: `mirror` with `mirrorPercentage` or the deprecated
-/// `mirrorPercent`, or `mirrors`.
-pub fn read(route: &mut Object<'_>, naming: &Naming) -> Vec<Mirror> {
-    let single = route.field("mirror");
-    let percentage = route.field("mirrorPercentage").map(|node| read_mirror_percent(&node));
-    let percent = route.field("mirrorPercent").map(|node| read_percent(&node));
-    let list = route.field("mirrors");
-    if let (Some(_), Some(node)) = (&single, &list) {
-        node.error("is given beside mirror");
+impl Mirror {
+    /// The mirror that stands in the place `index` of the route's.
+    fn new(index: usize, destination: &Destination, percentage: Percent) -> Self {
+        let (name, cluster) = (format!("{HEADER_PREFIX}{index}"), destination.cluster.as_str());
+        let header = FixedEdit::new(HeaderOperation::Set, &name, cluster.as_bytes());
+        Self { cluster: cluster.into(), percentage, header }
     }
-    let mut mirrors = Vec::new();
-    if let Some(node) = single {
-        let percentage = percentage.or(percent).unwrap_or(Some(Percent::ALL));
-        if let (Some(destination), Some(percentage)) =
-            (destination::read(&node, naming), percentage)
-        {
-            mirrors.push(Mirror { destination, percentage });
+
+    /// The edit that asks Envoy for a copy.
+    pub fn request_edit(&self) -> HeaderEdit<'_> {
+        self.header.as_edit()
+    }
+}
+
+/// The mirrors of a document.
+#[derive(Debug, Default)]
+pub struct Mirrors {
+    services: VirtualServices,
+    sampling: Sampling,
+    /// What is the same for all routes
+    pub settings: MirrorSettings,
+}
+
+/// What is to be copied of a request.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan<'a> {
+    /// The name of the match that decided: Istio's route name, or the JSON path
+    pub route: &'a str,
+    /// Where copies go to
+    pub copies: Vec<&'a Mirror>,
+    /// How many of the route's mirrors the draw left out
+    pub not_sampled: usize,
+    /// How many mirrors the request has, but may not be copied to for the conditions of the settings
+    pub not_eligible: usize,
+}
+
+impl Mirrors {
+    /// Compiles a document, see [`Document::parse`].
+    ///
+    /// # Errors
+    /// A document with any error is rejected as a whole, with all of its errors.
+    pub fn from_json(
+        document: &[u8],
+        metadata: &dyn NodeMetadata,
+    ) -> Result<(Self, Vec<Finding>), Rejection> {
+        let (document, notices) = Document::parse(document, Filter::Mirror, metadata)?;
+        let Document { services, sampling, mirroring: settings, .. } = document;
+        Ok((Self { services, sampling, settings }, notices))
+    }
+
+    /// What is to be copied of a request, by the first route that matches. `draws` is asked at most
+    /// once, and not at all for a user that `sampling` knows.
+    pub fn plan<'a>(&'a self, request: &Request<'_>, draws: &mut dyn Draws) -> Plan<'a> {
+        let Ok(matched) = self.services.find(request) else { return Plan::default() };
+        let mirrors = &matched.route.mirrors;
+        // A preflight is answered by the router and goes nowhere.
+        let is_preflight = |cors: &Cors| matches!(cors.decide(request), CorsDecision::Preflight(_));
+        if mirrors.is_empty() || matched.route.cors.as_ref().is_some_and(is_preflight) {
+            return Plan::default();
         }
+        let mut plan = Plan { route: matched.name, ..Plan::default() };
+        if !self.settings.is_eligible(request) {
+            plan.not_eligible = mirrors.len();
+            return plan;
+        }
+        let is_drawn = mirrors.iter().any(|mirror| mirror.percentage != Percent::ALL);
+        let draw = if is_drawn { self.draw(request, draws) } else { 0 };
+        plan.copies.extend(mirrors.iter().filter(|mirror| mirror.percentage.hit(draw)));
+        plan.not_sampled = mirrors.len().saturating_sub(plan.copies.len());
+        plan
     }
-    let entries = list.map_or(Vec::new(), |node| node.elements());
-    mirrors.extend(entries.iter().filter_map(|node| read_entry(node, naming)));
-    mirrors
+
+    fn draw(&self, request: &Request<'_>, draws: &mut dyn Draws) -> u64 {
+        self.sampling.user(request).map_or_else(|| draws.draw(), |user| xxh64(DRAW, user))
+    }
 }
 
-fn read_entry(node: &Node<'_>, naming: &Naming) -> Option<Mirror> {
-    let mut object = node.object()?;
-    let destination = object.required("destination");
-    let percentage = object.field("percentage");
-    let percentage = percentage.map_or(Some(Percent::ALL), |node| read_mirror_percent(&node));
-    Some(Mirror { destination: destination::read(&destination?, naming)?, percentage: percentage? })
+/// The headers for copies that a request came with. Whoever can send them could have requests copied
+/// to any cluster, so they are to be removed, also from requests without a mirror.
+pub fn client_sent<'a>(request: &Request<'a>) -> Vec<&'a str> {
+    let names = request.headers().iter().map(|(name, _)| name.as_str());
+    let mut sent: Vec<_> = names.filter(|name| name.starts_with(HEADER_PREFIX)).collect();
+    sent.dedup();
+    sent
 }
 
-fn read_percent(node: &Node<'_>) -> Option<Percent> {
-    node.notice("is deprecated, use mirrorPercentage");
-    let percent = node.integer().and_then(|percent| Percent::new(percent as f64));
-    if percent.is_none() {
-        node.invalid("is not in 0..=100");
-    }
-    percent
+/// Whether a header is one by which Sluice's filters and Envoy's routes talk to each other, which has
+/// no place in a copy.
+fn is_own(name: &str) -> bool {
+    name.starts_with(OWN_PREFIX)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::destination::ClusterTemplate;
-    use crate::testing;
-
-    fn mirrors(text: &str) -> Result<(Vec<(String, u32)>, String), String> {
-        let naming =
-            Naming { namespace: Some("ns".to_owned()), template: ClusterTemplate::default() };
-        let (mirrors, notices) =
-            testing::read_with_notices(text, |node| Some(read(&mut node.object()?, &naming)))?;
-        let shown = |mirror: Mirror| (mirror.destination.cluster, mirror.percentage.per_million());
-        Ok((mirrors.into_iter().map(shown).collect(), notices))
-    }
-
-    const V2: &str = r#"{"host": "a", "subset": "v2", "port": {"number": 80}}"#;
-    const CLUSTER: &str = "outbound|80|v2|a.ns.svc.cluster.local";
-
-    #[test]
-    fn an_absent_percentage_is_all_and_the_newer_field_wins() {
-        let shares = |fields: &str| {
-            let (mirrors, notices) = mirrors(&format!(r#"{{"mirror": {V2}{fields}}}"#)).unwrap();
-            assert_eq!(mirrors[0].0, CLUSTER);
-            (mirrors[0].1, notices)
-        };
-        let deprecated = "mirrorPercent: is deprecated, use mirrorPercentage".to_owned();
-        assert_eq!(shares(""), (1_000_000, String::new()));
-        assert_eq!(shares(r#", "mirrorPercentage": {"value": 0}"#).0, 0);
-        assert_eq!(shares(r#", "mirrorPercentage": {"value": 12.5}"#).0, 125_000);
-        assert_eq!(shares(r#", "mirror_percent": 5"#).0, 50_000);
-        assert_eq!(
-            shares(r#", "mirrorPercentage": {"value": 1}, "mirrorPercent": 5"#),
-            (10_000, deprecated)
-        );
-    }
-
-    #[test]
-    fn refusals() {
-        let text = format!(
-            r#"{{"mirror": {V2}, "mirrorPercent": 101, "mirrors": [{{}}, {{"destination": {V2},
-                "percentage": {{"value": -1}}}}]}}"#
-        );
-        assert_eq!(
-            mirrors(&text).unwrap_err(),
-            "mirrorPercent: 101 is not in 0..=100\n\
-             mirrors: is given beside mirror\n\
-             mirrors[0].destination: is required\n\
-             mirrors[1].percentage.value: -1 is not in 0..=100"
-        );
-    }
-}
+mod tests;

@@ -127,16 +127,24 @@ impl<'a> Node<'a> {
     }
 
     /// Any finite number; an error and `None` for anything else.
+    ///
+    /// It may be written as a string, as protobuf's JSON mapping allows: Envoy makes a string of every
+    /// number with a fraction when it reads a `Struct` from YAML.
     #[inline(never)]
     pub fn number(&self) -> Option<f64> {
-        match self.json {
+        let written = match self.json {
+            Json::String(text) => Json::parse(text.as_bytes()).ok(),
+            _ => None,
+        };
+        let number = match written.as_ref().unwrap_or(self.json) {
             Json::Integer(value) => Some(*value as f64),
             Json::Float(value) => Some(*value),
-            _ => {
-                self.invalid("is not a number");
-                None
-            }
+            _ => None,
+        };
+        if number.is_none() {
+            self.invalid("is not a number");
         }
+        number
     }
 
     /// A whole number, also one that is written with a fraction of zero, as a protobuf `Struct`
@@ -353,6 +361,22 @@ mod tests {
             found,
             "a: [] is not a string\nb: \"1\" is not an integer\nc: 1.5 is not an integer\n\
              d: 70000 is not in 1..=65535\ne: {} is not a list"
+        );
+    }
+
+    #[test]
+    fn numbers_may_be_strings() {
+        let text = r#"["12.5", "1e2", "-0", "", "1 %", "inf", "0x1", "1e999", "5."]"#;
+        let numbers = std::cell::RefCell::new(Vec::new());
+        let found = errors(text, |node| {
+            *numbers.borrow_mut() = node.elements().iter().filter_map(Node::number).collect();
+        });
+        assert_eq!(numbers.into_inner(), [12.5, 100.0, 0.0]);
+        assert_eq!(
+            found,
+            "[3]: \"\" is not a number\n[4]: \"1 %\" is not a number\n[5]: \"inf\" is not a number\n\
+             [6]: \"0x1\" is not a number\n[7]: \"1e999\" is not a number\n\
+             [8]: \"5.\" is not a number"
         );
     }
 

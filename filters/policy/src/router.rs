@@ -208,7 +208,7 @@ mod tests {
              and there is no service registry to ask\n\
              virtualServices[0].http[0].route[0].weight: -1 is negative\n\
              mode: unknown field, known are proxy, namespace, clusterName, sampling, faults, \
-             destinationRules, virtualServices"
+             destinationRules, mirroring, virtualServices"
         );
     }
 }

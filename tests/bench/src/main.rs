@@ -1,9 +1,11 @@
-//! Benchmarks of the fault filter beside Envoy's own, as tables for people to read. Nothing here fails for a number.
+//! Benchmarks of the filters beside Envoy's own, as tables for people to read. Nothing here fails for a number.
 //!
-//!     cargo run --release -p sluice-bench -- delays|waiting
+//!     cargo run --release -p sluice-bench -- delays|waiting|mirrors
 
 mod delays;
 mod faults;
+mod load;
+mod mirrors;
 mod samples;
 mod waiting;
 
@@ -17,9 +19,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["delays"] => runtime.block_on(delays::run()),
+        ["mirrors"] => runtime.block_on(mirrors::run()),
         ["waiting"] => runtime.block_on(waiting::run()),
         _ => {
-            eprintln!("usage: sluice-bench delays|waiting");
+            eprintln!("usage: sluice-bench delays|waiting|mirrors");
             return ExitCode::from(2);
         }
     }

@@ -60,6 +60,12 @@ impl Summary {
     }
 }
 
+/// Sorts the values and returns the one in the middle; of an even number, the lower one.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sluice_policy::fault::{AbortStatus, Faults};
-use sluice_policy::request::{Attributes, Draws, Request};
+use sluice_policy::request::{Draws, Request};
 
-use crate::policy::{Fixed, Seeded};
+use crate::policy::{Fixed, Listed, NoAttributes, Seeded};
 use crate::rows::{Distribution, Node, assert_asserts, example, get, pairs, slash};
 use crate::shares::Counts;
 
@@ -186,32 +186,6 @@ fn observe(
     let request = Request::new(pairs, &NoAttributes);
     let plan = faults.plan(&request, || SystemTime::UNIX_EPOCH + time, draws);
     FaultExpectation::new(plan.delay, plan.draw_abort(draws), plan.malformed_headers)
-}
-
-struct NoAttributes;
-
-impl Attributes for NoAttributes {
-    fn destination_port(&self) -> Option<u16> {
-        None
-    }
-
-    fn source_address(&self) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn claim(&self, _: &[String]) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
-}
-
-struct Listed<'a>(&'a [u64]);
-
-impl Draws for Listed<'_> {
-    fn draw(&mut self) -> u64 {
-        let (first, rest) = self.0.split_first().expect("no more draws than the row has");
-        self.0 = rest;
-        *first
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What Sluice has to do, as tables: `cases/*.json` say what becomes of requests, `faults/*.json`
-//! which faults they get, `outliers/*.json` which hosts are ejected, `rejections/*.json` what is wrong with configurations.
+//! which faults they get, `mirrors/*.json` where they are copied to, `outliers/*.json` which hosts are
+//! ejected, `rejections/*.json` what is wrong with configurations.
 //!
 //! The rows run through the policy crate natively and as WebAssembly, and through the filter with a
 //! host that is not Envoy. [`cases`] is for whoever runs them through one more implementation. See
@@ -7,6 +8,7 @@
 
 mod check;
 mod faults;
+mod mirrors;
 mod outliers;
 mod policy;
 mod rejection;
@@ -15,6 +17,7 @@ mod shares;
 
 pub use check::{Headers, Observed, Outcome, Strictness, lines};
 pub use faults::{FaultCase, FaultExpectation, FaultRequest, check as check_fault_by_policy};
+pub use mirrors::{MirrorCase, MirrorExpectation, MirrorRequest, check as check_mirror_by_policy};
 pub use outliers::{Failure, OutlierCase, Step, check as check_outlier_by_policy};
 pub use policy::{Attributes, Seeded, check as check_by_policy};
 pub use rejection::{Findings, OwnFilter, Rejection, check as check_rejection};
@@ -50,6 +53,16 @@ pub fn cases() -> Vec<Table<Case>> {
 /// When there is none, or it asserts nothing.
 pub fn fault(topic: &str, id: &str) -> FaultCase {
     let case = pick(FAULTS, topic, |row: &FaultCase| row.id == id);
+    case.validate();
+    case
+}
+
+/// One row about mirrors.
+///
+/// # Panics
+/// When there is none, or it asserts nothing.
+pub fn mirror(topic: &str, id: &str) -> MirrorCase {
+    let case = pick(MIRRORS, topic, |row: &MirrorCase| row.id == id);
     case.validate();
     case
 }

@@ -181,3 +181,31 @@ impl Draws for Seeded {
         self.0.u64(..)
     }
 }
+
+/// A request about which nothing but its headers is known.
+pub(crate) struct NoAttributes;
+
+impl sluice_policy::request::Attributes for NoAttributes {
+    fn destination_port(&self) -> Option<u16> {
+        None
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn claim(&self, _: &[String]) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+}
+
+/// The draws of a row, in order, and no more.
+pub(crate) struct Listed<'a>(pub &'a [u64]);
+
+impl Draws for Listed<'_> {
+    fn draw(&mut self) -> u64 {
+        let (first, rest) = self.0.split_first().expect("no more draws than the row has");
+        self.0 = rest;
+        *first
+    }
+}

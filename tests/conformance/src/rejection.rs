@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sluice_policy::fault::Faults;
+use sluice_policy::mirror::Mirrors;
 use sluice_policy::outlier::Outliers;
 use sluice_policy::report::Finding;
 use sluice_policy::router::Router;
@@ -100,6 +101,8 @@ pub fn check(row: &Rejection) {
     };
     let by_fault = found(Faults::from_json(text, &node).map(|(_, notices)| notices));
     assert_errors("fault", &by_fault, &errors);
+    let by_mirror = found(Mirrors::from_json(text, &node).map(|(_, notices)| notices));
+    assert_errors("mirror", &by_mirror, &errors);
     // Only that it needs no virtual services.
     let without = ["virtualServices: is required", "virtualServices: is empty"];
     let errors: Vec<_> =

@@ -7,7 +7,8 @@ use sluice_conformance::{FaultExpectation, FaultRequest, fault};
 use sluice_fault::stream::{Counters, MARK, Next, Shared, Stream};
 use sluice_host::delay::Timer;
 use sluice_host::fake::FakeHost;
-use sluice_host::http::{Counter, Gauge, HttpHost};
+use sluice_host::host::{Counter, Gauge, Host};
+use sluice_host::http::HttpHost;
 use sluice_policy::fault::{AbortStatus, Faults};
 use sluice_policy::proxy::NoMetadata;
 

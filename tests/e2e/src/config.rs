@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::files::module;
+use crate::routes::{Mirroring, Routes};
 
 /// A whole Envoy: listeners, each with a plugin configuration of its own, and the clusters that they share.
 ///
@@ -28,6 +29,8 @@ pub struct Bootstrap {
 pub struct Listener {
     name: String,
     fault: Option<String>,
+    mirror: Option<String>,
+    mirroring: Option<Mirroring>,
     envoy_fault: Option<Value>,
     plugin: Option<String>,
     direct_response: bool,
@@ -45,6 +48,7 @@ struct Cluster {
     name: String,
     endpoints: Vec<SocketAddr>,
     http2: bool,
+    plugin: Option<(String, String)>,
 }
 
 /// The router's configuration with one VirtualService which has these rules (`http`) for every host. Clusters are called
@@ -77,7 +81,7 @@ impl Bootstrap {
     /// Adds a cluster. The name may be Istio's, with its bars.
     pub fn cluster(mut self, name: &str, endpoints: &[SocketAddr]) -> Self {
         let (name, endpoints) = (name.to_owned(), endpoints.to_vec());
-        self.clusters.push(Cluster { name, endpoints, http2: false });
+        self.clusters.push(Cluster { name, endpoints, http2: false, plugin: None });
         self
     }
 
@@ -87,7 +91,15 @@ impl Bootstrap {
             name: name.to_owned(),
             endpoints: vec![endpoint],
             http2: true,
+            plugin: None,
         });
+        self
+    }
+
+    /// Puts a filter into the last cluster, as an upstream filter.
+    pub fn upstream_plugin(mut self, filter: &str, configuration: &Value) -> Self {
+        let cluster = self.clusters.last_mut().expect("a cluster");
+        cluster.plugin = Some((filter.to_owned(), configuration.to_string()));
         self
     }
 
@@ -144,6 +156,8 @@ impl Listener {
         Self {
             name: name.to_owned(),
             fault: None,
+            mirror: None,
+            mirroring: None,
             envoy_fault: None,
             plugin: None,
             direct_response: false,
@@ -159,6 +173,17 @@ impl Listener {
     /// Puts the fault filter before the router, with this configuration.
     pub fn fault(self, configuration: &Value) -> Self {
         Self { fault: Some(configuration.to_string()), ..self }
+    }
+
+    /// Puts the mirror filter before the router, with this configuration. Copies go where
+    /// [`mirroring`](Self::mirroring) sends them.
+    pub fn mirror(self, configuration: &Value) -> Self {
+        Self { mirror: Some(configuration.to_string()), ..self }
+    }
+
+    /// Has Envoy make copies.
+    pub fn mirroring(self, mirroring: Mirroring) -> Self {
+        Self { mirroring: Some(mirroring), ..self }
     }
 
     /// Puts Envoy's own fault filter before the router, with this configuration (`HTTPFault`).
@@ -249,7 +274,7 @@ impl Listener {
                 "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault".into();
             json!({ "name": "envoy.filters.http.fault", "typed_config": configuration })
         }));
-        let plugins = [("fault", &self.fault), ("router", &self.plugin)];
+        let plugins = [("fault", &self.fault), ("mirror", &self.mirror), ("router", &self.plugin)];
         for (filter, plugin) in plugins {
             http_filters.extend(plugin.as_deref().map(|plugin| wasm(filter, &self.name, plugin)));
         }
@@ -259,10 +284,11 @@ impl Listener {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
             },
         }));
-        let mut route = json!({ "cluster_header": "x-sluice-cluster", "timeout": "0s" });
-        if let Some(retry_policy) = &self.retry_policy {
-            route["retry_policy"] = retry_policy.clone();
-        }
+        let routes = Routes {
+            mirroring: self.mirroring.as_ref(),
+            retry_policy: self.retry_policy.as_ref(),
+            direct_response: self.direct_response,
+        };
         let mut manager = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": self.name,
@@ -273,23 +299,8 @@ impl Listener {
             "delayed_close_timeout": "0.05s",
             // So that a CONNECT request, which has no path, gets as far as the module.
             "upgrade_configs": [{ "upgrade_type": "CONNECT" }],
-            "route_config": { "virtual_hosts": [{
-                "name": "sluice",
-                "domains": ["*"],
-                "request_headers_to_remove": ["x-sluice-cluster"],
-                "response_headers_to_add": [{
-                    "header": { "key": "x-test-cluster", "value": "%UPSTREAM_CLUSTER%" },
-                }],
-                "routes": [
-                    { "match": { "connect_matcher": {} }, "route": route },
-                    { "match": { "prefix": "/" }, "route": route },
-                ],
-            }] },
+            "route_config": { "virtual_hosts": [routes.to_json()] },
         });
-        if self.direct_response {
-            manager["route_config"]["virtual_hosts"][0]["routes"] =
-                json!([{ "match": { "prefix": "/" }, "direct_response": { "status": 200 } }]);
-        }
         if let Some(streams) = self.concurrent_streams {
             manager["http2_protocol_options"] = json!({ "max_concurrent_streams": streams });
         }
@@ -324,12 +335,24 @@ impl Cluster {
                 "endpoints": [{ "lb_endpoints": endpoints }],
             },
         });
-        if self.http2 {
+        if self.http2 || self.plugin.is_some() {
             const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-            cluster["typed_extension_protocol_options"] = json!({ OPTIONS: {
+            let protocol =
+                if self.http2 { "http2_protocol_options" } else { "http_protocol_options" };
+            let mut options = json!({
                 "@type": format!("type.googleapis.com/{OPTIONS}"),
-                "explicit_http_config": { "http2_protocol_options": {} },
-            } });
+                "explicit_http_config": { protocol: {} },
+            });
+            if let Some((filter, configuration)) = &self.plugin {
+                let codec = json!({
+                    "name": "envoy.filters.http.upstream_codec",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+                    },
+                });
+                options["http_filters"] = json!([wasm(filter, &self.name, configuration), codec]);
+            }
+            cluster["typed_extension_protocol_options"] = json!({ OPTIONS: options });
         }
         cluster
     }
@@ -386,6 +409,7 @@ fn access_log(listener: &str) -> Value {
                 "details": "%RESPONSE_CODE_DETAILS%",
                 "decision": "%FILTER_STATE(wasm.sluice.route:PLAIN)%",
                 "fault": "%FILTER_STATE(wasm.sluice.fault:PLAIN)%",
+                "route": "%ROUTE_NAME%",
             } },
         },
     })

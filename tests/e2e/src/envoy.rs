@@ -140,6 +140,11 @@ impl Envoy {
         self.process.resident_memory()
     }
 
+    /// The processor time that all threads of the process have taken so far.
+    pub fn processor_time(&self) -> Duration {
+        self.process.processor_time()
+    }
+
     /// What Envoy and the modules logged so far.
     pub fn log(&self) -> String {
         self.process.log()
@@ -221,6 +226,17 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("VmRSS in kB");
         kilobytes.parse::<u64>().unwrap() * 1024
+    }
+
+    fn processor_time(&self) -> Duration {
+        let tasks = format!("/proc/{}/task", self.child.lock().unwrap().id());
+        let tasks = std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path());
+        // The first number is the time on a processor in nanoseconds; /proc/PID/stat has hundredths of seconds.
+        let nanoseconds = tasks.filter_map(|task| {
+            let text = std::fs::read_to_string(task.join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(nanoseconds.sum())
     }
 }
 

@@ -13,6 +13,7 @@ mod config;
 mod envoy;
 mod files;
 mod raw;
+mod routes;
 mod upstream;
 mod wait;
 
@@ -21,5 +22,6 @@ pub use config::{Bootstrap, Listener, any_host};
 pub use envoy::{Envoy, StartFailure};
 pub use files::{module, workspace};
 pub use raw::exchange;
+pub use routes::Mirroring;
 pub use upstream::{Answer, Received, Upstream};
 pub use wait::until;

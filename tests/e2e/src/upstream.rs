@@ -9,13 +9,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// An HTTP/1.1 service on a free port of the loopback device. It answers until it is dropped.
+/// A service by HTTP/1.1 and HTTP/2 on a free port of the loopback device. It answers until it is dropped.
 ///
 /// Without other orders it answers 200 with the request as JSON: `{"upstream": NAME, "method": ..., "path": ...,
 /// "headers": [[name, value], ...], "body": ...}`, where bytes that are not UTF-8 are shown as U+FFFD.
@@ -32,6 +32,8 @@ pub struct Received {
     pub method: String,
     /// The request target, with the query.
     pub path: String,
+    /// The host, from the header or the pseudo-header.
+    pub host: String,
     /// The headers, with the values' own bytes.
     pub headers: HeaderMap,
     /// The body.
@@ -152,10 +154,9 @@ async fn serve(socket: std::net::TcpListener, service: Arc<Service>) {
         connections.spawn(async move {
             let handler = service_fn(|request| handle(request, service.clone()));
             // An error is Envoy closing the connection, as it does after a timeout.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .max_headers(1000)
-                .serve_connection(TokioIo::new(stream), handler)
-                .await;
+            let mut server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            server.http1().max_headers(1000);
+            let _ = server.serve_connection(TokioIo::new(stream), handler).await;
         });
     }
 }
@@ -165,9 +166,12 @@ async fn handle(
     service: Arc<Service>,
 ) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
+    let host = head.headers.get("host").map(|host| String::from_utf8_lossy(host.as_bytes()));
+    let host = host.map(Into::into).or(head.uri.authority().map(ToString::to_string));
     let received = Received {
         method: head.method.to_string(),
-        path: head.uri.to_string(),
+        path: head.uri.path_and_query().map_or(head.uri.to_string(), ToString::to_string),
+        host: host.unwrap_or_default(),
         headers: head.headers,
         body: body.collect().await.map(|body| body.to_bytes()).unwrap_or_default(),
     };

@@ -61,3 +61,26 @@ async fn f3_fault_abort() {
     assert_payment(&ask(&edge, "jim").await, "jim");
     assert_eq!(counts(&envoy).await, [0, 1, 0]);
 }
+
+#[tokio::test]
+async fn m1_mirror() {
+    let (envoy, edge) = scenario("mirror").await;
+    let request =
+        edge.get(PATH).header("end-user", "cheng").header("authorization", "Bearer secret");
+    assert_payment(&request.send().await, "cheng");
+    let envoy = &envoy;
+    let logged = |version: &'static str| async move {
+        until(&format!("{version} logs the request"), async || {
+            let log = envoy.access_log_text();
+            log.lines().find(|line| line.starts_with(version)).map(str::to_owned)
+        })
+        .await
+    };
+    let original =
+        "v1: GET /payment/balance/query host example.com user cheng authorization Bearer secret";
+    assert_eq!(logged("v1").await, original);
+    let copy = "v2: GET /payment/balance/query host example.com user cheng authorization -";
+    assert_eq!(logged("v2").await, copy);
+    assert_eq!(envoy.access_log_text().lines().filter(|line| line.starts_with('v')).count(), 2);
+    assert_eq!(envoy.stat("wasmcustom.sluice.mirror.mirrored").await, 1);
+}

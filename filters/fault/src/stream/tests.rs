@@ -1,4 +1,5 @@
 use sluice_host::fake::FakeHost;
+use sluice_host::host::Host;
 use sluice_policy::proxy::NoMetadata;
 
 use super::*;

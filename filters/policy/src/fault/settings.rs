@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Abort, AbortStatus, Delay, DelayLength};
-use crate::duration;
+use crate::budget::{Budget, read_count};
 use crate::node::Node;
 use crate::percent::{Percent, read_fault_percent};
 use crate::request::Request;
@@ -37,15 +37,6 @@ impl Default for FaultSettings {
     }
 }
 
-/// A limit on faults over time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// How many
-    pub faults: u32,
-    /// In how long
-    pub window: Duration,
-}
-
 /// Which faults requests may ask for by headers, and how often they get them at the most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeaderFaults {
@@ -67,7 +58,7 @@ impl FaultSettings {
         let mut object = node.object()?;
         let mut settings = Self {
             max_active: object.field("maxActive").and_then(|node| read_count(&node)),
-            budget: object.field("budget").and_then(|node| read_budget(&node)),
+            budget: object.field("budget").and_then(|node| Budget::read(&node, "faults")),
             not_after: object.field("notAfter").and_then(|node| read_time(&node)),
             ..Self::default()
         };
@@ -80,21 +71,6 @@ impl FaultSettings {
         }
         Some(settings)
     }
-}
-
-fn read_count(node: &Node<'_>) -> Option<u32> {
-    let count = u32::try_from(node.integer()?).ok();
-    if count.is_none() {
-        node.invalid("is not in 0..=4294967295");
-    }
-    count
-}
-
-fn read_budget(node: &Node<'_>) -> Option<Budget> {
-    let mut object = node.object()?;
-    let faults = object.required("faults").and_then(|node| read_count(&node));
-    let window = object.required("window").and_then(|node| duration::read_milliseconds(&node));
-    Some(Budget { faults: faults?, window: Duration::from_millis(window?) })
 }
 
 fn read_time(node: &Node<'_>) -> Option<SystemTime> {
@@ -156,7 +132,7 @@ mod tests {
             "notAfter": "2026-12-31T23:59:59Z", "markResponses": false}"#;
         let settings = testing::read(text, FaultSettings::read).unwrap();
         assert_eq!(settings.max_active, Some(0));
-        let budget = Budget { faults: 10, window: Duration::from_secs(60) };
+        let budget = Budget { count: 10, window: Duration::from_secs(60) };
         assert_eq!((settings.budget, settings.marks_responses), (Some(budget), false));
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_798_761_599);
         assert_eq!(settings.not_after, Some(end));

@@ -1,0 +1,47 @@
+//! A condition on a request header.
+
+use crate::header::check_name;
+use crate::node::Node;
+use crate::request::Request;
+use crate::string_match::{self, ValueMatch};
+
+/// What a header has to be, or must not be.
+#[derive(Clone, Debug)]
+pub struct HeaderCondition {
+    name: String,
+    condition: ValueMatch,
+    is_inverted: bool,
+}
+
+impl HeaderCondition {
+    /// A condition on the header `name`, which `node` stands at; `None` after an error. Inverted, it
+    /// asks for a request without such a header.
+    pub fn new(
+        node: &Node<'_>,
+        name: &str,
+        condition: Option<ValueMatch>,
+        is_inverted: bool,
+    ) -> Option<Self> {
+        let name = check_name(node, name, &[":method", ":scheme", ":authority", ":path"]);
+        Some(Self { name: name?, condition: condition?, is_inverted })
+    }
+
+    /// Reads the conditions of an object of header names with `StringMatch`es.
+    pub fn read_all(node: &Node<'_>) -> Vec<Self> {
+        let entries = node.entries();
+        let read = |(name, node): &(&str, Node<'_>)| {
+            Self::new(node, name, string_match::read_value_match(node), false)
+        };
+        entries.iter().filter_map(read).collect()
+    }
+
+    /// Whether a request is as it has to be. Values of a repeated header are joined with commas.
+    pub fn holds(&self, request: &Request<'_>) -> bool {
+        let value = request.header(&self.name);
+        if self.is_inverted {
+            self.condition.is_no_match(value.as_deref())
+        } else {
+            self.condition.is_match(value.as_deref())
+        }
+    }
+}

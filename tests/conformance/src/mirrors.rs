@@ -1,0 +1,198 @@
+//! Rows about mirrors, and running them through the policy crate.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sluice_policy::mirror::{HEADER_PREFIX, Mirrors};
+use sluice_policy::request::{Draws, Request};
+
+use crate::policy::{Fixed, Listed, NoAttributes, Seeded};
+use crate::rows::{Distribution, Node, assert_asserts, example, get, pairs, slash};
+use crate::shares::Counts;
+
+/// A configuration and the copies of requests under it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MirrorCase {
+    /// Unique in its file, the start of the test's name
+    pub id: String,
+    /// The rest of the test's name
+    pub name: String,
+    /// Who says that it has to be so
+    pub source: String,
+    /// Why, where that is not plain
+    pub note: Option<String>,
+    /// The configuration of the filter
+    pub config: Box<RawValue>,
+    /// Requests with their copies
+    #[serde(default)]
+    pub requests: Vec<MirrorRequest>,
+    /// How many of many requests are copied, in place of `requests`: shares by clusters, joined with
+    /// commas, or `none`
+    pub distribution: Option<Distribution>,
+}
+
+/// A request and its copies.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MirrorRequest {
+    /// GET if absent
+    #[serde(default = "get")]
+    pub method: String,
+    /// `/` if absent
+    #[serde(default = "slash")]
+    pub path: String,
+    /// `example.com` if absent
+    #[serde(default = "example")]
+    pub host: String,
+    /// Names with values
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// The random numbers in order, all of which are asked for. Without them, the expectation has
+    /// to hold for all
+    pub draws: Option<Vec<u64>>,
+    /// Its copies
+    pub expect: MirrorExpectation,
+}
+
+/// The copies of a request; none if nothing is named.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MirrorExpectation {
+    /// Clusters by the place of the mirror
+    #[serde(default)]
+    pub copies: BTreeMap<String, String>,
+    /// How many mirrors were not drawn
+    #[serde(default)]
+    pub not_sampled: usize,
+    /// How many mirrors the settings keep from the request
+    #[serde(default)]
+    pub not_eligible: usize,
+}
+
+impl MirrorCase {
+    /// Asserts that the row asserts something.
+    ///
+    /// # Panics
+    /// When it has neither or both of `requests` and `distribution`.
+    pub fn validate(&self) {
+        assert_asserts(&self.id, &self.requests, self.distribution.as_ref());
+    }
+}
+
+impl MirrorRequest {
+    /// All headers as Envoy gives them to a filter.
+    pub fn pairs(&self) -> Vec<(String, Vec<u8>)> {
+        pairs([&self.host, &self.path, &self.method, "http"], &self.headers)
+    }
+
+    /// How a failure names it.
+    pub fn title(&self) -> String {
+        format!("{} http://{}{} {:?}", self.method, self.host, self.path, self.headers)
+    }
+}
+
+/// Runs a row through the policy.
+///
+/// # Panics
+/// When something is not as the row says. The message has all of it.
+pub fn check(case: &MirrorCase) {
+    let mirrors = match Mirrors::from_json(case.config.get().as_bytes(), &Node::default()) {
+        Ok((mirrors, _)) => mirrors,
+        Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
+    };
+    let mut differences = Vec::new();
+    for request in &case.requests {
+        let observe = |draws: &mut dyn Draws| observe(&mirrors, &request.pairs(), draws);
+        let found = match &request.draws {
+            Some(draws) => {
+                let mut listed = Listed(draws);
+                let found = observe(&mut listed);
+                assert_eq!(listed.0, [0; 0], "not asked for: {}", request.title());
+                vec![found]
+            }
+            None => [0, 1, u64::MAX].map(|draw| observe(&mut Fixed(draw))).to_vec(),
+        };
+        // The first draw that shows a difference is enough.
+        if let Some(found) = found.iter().find(|found| **found != request.expect) {
+            let (title, expected) = (request.title(), &request.expect);
+            differences.push(format!("{title}\n  expected {expected:?}\n  got {found:?}"));
+        }
+    }
+    if let Some(distribution) = &case.distribution {
+        let mut draws = Seeded::default();
+        let mut counts = Counts::new();
+        for number in 0..distribution.requests {
+            let pairs = distribution.request(number).pairs();
+            let found = observe(&mirrors, &pairs, &mut draws);
+            let clusters: Vec<_> = found.copies.into_values().collect();
+            let kind = if clusters.is_empty() { "none".to_owned() } else { clusters.join(",") };
+            *counts.entry(kind).or_default() += 1;
+        }
+        differences.extend(distribution.differences(&counts));
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+fn observe(
+    mirrors: &Mirrors,
+    pairs: &[(String, Vec<u8>)],
+    draws: &mut dyn Draws,
+) -> MirrorExpectation {
+    let request = Request::new(pairs, &NoAttributes);
+    let plan = mirrors.plan(&request, draws);
+    let copies = plan.copies.iter().map(|mirror| {
+        let edit = mirror.request_edit();
+        assert_eq!(*edit.value, *mirror.cluster.as_bytes());
+        let place = edit.name.strip_prefix(HEADER_PREFIX).expect("a header for copies");
+        (place.to_owned(), mirror.cluster.to_string())
+    });
+    MirrorExpectation {
+        copies: copies.collect(),
+        not_sampled: plan.not_sampled,
+        not_eligible: plan.not_eligible,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(requests: &str) -> MirrorCase {
+        let text = format!(
+            r#"{{"id": "X", "name": "", "source": "", "config": {{"clusterName": "{{host}}",
+                "virtualServices": [{{"hosts": ["example.com"], "http": [
+                    {{"mirror": {{"host": "b"}}, "mirrorPercentage": {{"value": 50}},
+                      "route": [{{"destination": {{"host": "a"}}}}]}}]}}]}},
+                "requests": {requests}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn what_a_row_says_holds() {
+        check(&case(
+            r#"[{"draws": [0], "expect": {"copies": {"0": "b"}}},
+                {"draws": [500000], "expect": {"notSampled": 1}}, {"host": "c", "expect": {}}]"#,
+        ));
+    }
+
+    #[test]
+    #[should_panic(expected = "expected MirrorExpectation")]
+    fn another_cluster_is_a_difference() {
+        check(&case(r#"[{"draws": [0], "expect": {"copies": {"0": "c"}}}]"#));
+    }
+
+    #[test]
+    #[should_panic(expected = "expected MirrorExpectation")]
+    fn without_draws_it_holds_for_all() {
+        check(&case(r#"[{"expect": {"copies": {"0": "b"}}}]"#));
+    }
+
+    #[test]
+    #[should_panic(expected = "not asked for: GET")]
+    fn draws_are_used_up() {
+        check(&case(r#"[{"draws": [0, 7], "expect": {"copies": {"0": "b"}}}]"#));
+    }
+}

@@ -1,0 +1,251 @@
+//! Copies that the filter sends itself, to compare the answers.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use hyper::Method;
+use serde_json::{Value, json};
+use sluice_e2e::{Answer, Envoy, Listener, Upstream, until};
+
+use crate::{Edge, assert_copied, bootstrap, mirror_all, to_copy};
+
+/// With a timeout, Envoy tells the upstream about it.
+const EXPECTED_TIME: &str = "x-envoy-expected-rq-timeout-ms";
+
+fn comparing(fields: Value) -> Value {
+    let mut compare = json!({
+        "statuses": true,
+        "headers": ["x-version", "content-type"],
+        "bodyHash": true,
+        "timeout": "1s",
+    });
+    for (name, value) in fields.as_object().expect("fields") {
+        compare[name] = value.clone();
+    }
+    mirror_all(json!({ "compare": compare }))
+}
+
+/// Answers by the path: what the copy's upstream answers differently is in the name.
+fn answers(is_copy: bool) -> impl Fn(&sluice_e2e::Received) -> Answer {
+    move |received| {
+        let differs = |what: &str| is_copy && received.path.contains(what);
+        Answer {
+            status: if differs("status") { 500 } else { 200 },
+            headers: vec![("x-version", if differs("header") { "v2" } else { "v1" })],
+            body: Some(if differs("body") { "BODY" } else { "body" }),
+            ..Answer::default()
+        }
+    }
+}
+
+async fn edge(document: &Value) -> Edge {
+    let primary = Upstream::answering("primary", answers(false));
+    let copy = Upstream::answering("copy", answers(true));
+    let listener = Listener::new("edge").mirror(document).plugin(document).mirroring(to_copy());
+    let envoy = Envoy::start(&bootstrap(&primary, copy.address()).listener(listener)).await;
+    Edge { envoy, primary, copy }
+}
+
+async fn counted(edge: &Edge, name: &str, expected: u64) {
+    let what = format!("{name} is {expected}");
+    until(&what, async || (edge.count(name).await == expected).then_some(())).await;
+}
+
+#[tokio::test]
+async fn answers_are_compared_and_what_differs_is_counted_and_logged() {
+    let edge = edge(&comparing(json!({ "removeHeaders": ["authorization"] }))).await;
+    for path in ["/same?q=1", "/status", "/header", "/body", "/status-header-body"] {
+        let request = edge.client().get(path).host("a.com").header("authorization", "secret");
+        let response = request.header("x-bytes", b"\xff").send().await;
+        assert_eq!((response.status, response.text().as_str()), (200, "body"));
+        let (original, copy) = edge.pair(path).await;
+        assert_copied(&original, &copy, &["authorization", EXPECTED_TIME]);
+        assert_eq!((original.host.as_str(), copy.host.as_str()), ("a.com", "a.com"));
+        assert_eq!(original.header("authorization"), ["secret"]);
+        assert_eq!(copy.header("authorization"), [""; 0]);
+    }
+    counted(&edge, "compare_match", 1).await;
+    counted(&edge, "compare_mismatch", 4).await;
+    for (name, expected) in [
+        ("compare_mismatch_status", 2),
+        ("compare_mismatch_header", 2),
+        ("compare_mismatch_body", 2),
+        ("compare_timeout", 0),
+        ("compare_failed", 0),
+        ("compare_skipped", 0),
+        ("compare_overflow", 0),
+        ("unknown_cluster", 0),
+        ("mirrored", 0),
+    ] {
+        assert_eq!(edge.count(name).await, expected, "{name}");
+    }
+    let log = edge.envoy.log();
+    let line = "mirror route=\"virtualServices[0].http[0]\" cluster=\"copy\" differs=status,header.x-version,body \
+                original=200 copy=500 suppressed=0";
+    assert!(log.contains(line), "{log}");
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("differs=")).collect();
+    assert_eq!(lines.len(), 4);
+    assert!(!log.contains("v2") && !log.contains("secret"), "no values: {lines:?}");
+    assert_eq!(edge.envoy.traps(), [""; 0]);
+}
+
+#[tokio::test]
+async fn mismatches_are_logged_at_a_bounded_rate() {
+    let edge = edge(&comparing(json!({ "maxActive": 1000 }))).await;
+    let mut connection = edge.client().connect().await;
+    for number in 0..200 {
+        connection.send(edge.client().get(&format!("/status/{number}"))).await;
+    }
+    counted(&edge, "compare_mismatch", 200).await;
+    let lines = edge.envoy.log().lines().filter(|line| line.contains("differs=")).count();
+    // Ten in each second, and the requests take a few of them on a busy machine.
+    assert!((10..=100).contains(&lines), "{lines}");
+}
+
+#[tokio::test]
+async fn unsafe_methods_are_copied_but_not_compared_unless_they_are_named() {
+    let edge_of_all = edge(&comparing(json!({}))).await;
+    let post = |edge: &Edge| edge.client().request(Method::POST, "/body").body("posted").send();
+    assert_eq!(post(&edge_of_all).await.status, 200);
+    let (original, copy) = edge_of_all.pair("/body").await;
+    assert_copied(&original, &copy, &[]);
+    counted(&edge_of_all, "mirrored", 1).await;
+    assert_eq!(edge_of_all.count("compare_mismatch").await, 0);
+
+    let edge_of_posts = edge(&comparing(json!({ "methods": ["POST"] }))).await;
+    assert_eq!(post(&edge_of_posts).await.status, 200);
+    counted(&edge_of_posts, "compare_mismatch_body", 1).await;
+    let (original, copy) = edge_of_posts.pair("/body").await;
+    assert_copied(&original, &copy, &[EXPECTED_TIME]);
+    assert_eq!(copy.body, "posted");
+    assert_eq!(edge_of_posts.count("mirrored").await, 0);
+}
+
+#[tokio::test]
+async fn bodies_that_are_too_long_are_not_compared() {
+    let edge = edge(&comparing(json!({ "methods": ["POST", "GET"], "maxBodyBytes": 3 }))).await;
+    // Known to be too long: Envoy makes the copy.
+    edge.client().request(Method::POST, "/known").body("long").send().await;
+    edge.pair("/known").await;
+    assert_eq!((edge.count("mirrored").await, edge.count("compare_skipped").await), (1, 1));
+    // The response is too long: there is nothing to hold a copy against, so none is sent.
+    edge.client().request(Method::POST, "/response").body("ok").send().await;
+    counted(&edge, "compare_skipped", 2).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(edge.copy.received("/response").len(), 0);
+}
+
+/// The bounds are far below the mirror's times and leave room for a busy machine.
+async fn assert_quick(edge: &Envoy, requests: usize) {
+    let client = edge.listener("edge");
+    let mut connection = client.connect().await;
+    for number in 0..requests {
+        let response = connection.send(client.get(&format!("/same/{number}"))).await;
+        assert_eq!((response.status, response.text().as_str()), (200, "body"));
+        assert!(response.elapsed < Duration::from_millis(900), "{:?}", response.elapsed);
+    }
+}
+
+#[tokio::test]
+async fn a_mirror_that_hangs_costs_the_original_nothing() {
+    let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+    let primary = Upstream::answering("primary", answers(false));
+    let document = comparing(json!({ "maxActive": 20 }));
+    let listener = Listener::new("edge").mirror(&document).plugin(&document).mirroring(to_copy());
+    let bootstrap = bootstrap(&primary, hanging.local_addr().unwrap()).listener(listener);
+    let envoy = Envoy::start(&bootstrap).await;
+    assert_quick(&envoy, 50).await;
+    let edge = Edge { envoy, primary, copy: Upstream::echo("unused") };
+    counted(&edge, "compare_timeout", 20).await;
+    assert_eq!(edge.count("compare_overflow").await, 30, "only so many are under way at once");
+    assert_eq!(edge.envoy.traps(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_mirror_that_is_down_costs_the_original_nothing() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let primary = Upstream::answering("primary", answers(false));
+    let document = comparing(json!({ "maxActive": 1000 }));
+    let listener = Listener::new("edge").mirror(&document).plugin(&document).mirroring(to_copy());
+    let envoy = Envoy::start(&bootstrap(&primary, closed).listener(listener)).await;
+    assert_quick(&envoy, 300).await;
+    let edge = Edge { envoy, primary, copy: Upstream::echo("unused") };
+    counted(&edge, "compare_failed", 300).await;
+    assert_eq!(edge.envoy.traps(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_unknown_cluster_is_logged_once_and_counted() {
+    let primary = Upstream::answering("primary", answers(false));
+    let document = comparing(json!({}));
+    let listener = Listener::new("edge").mirror(&document).plugin(&document);
+    let bootstrap =
+        sluice_e2e::Bootstrap::new().cluster("primary", &[primary.address()]).listener(listener);
+    let envoy = Envoy::start(&bootstrap).await;
+    assert_quick(&envoy, 5).await;
+    let edge = Edge { envoy, primary, copy: Upstream::echo("unused") };
+    counted(&edge, "unknown_cluster", 5).await;
+    let log = edge.envoy.log();
+    let line = "mirror cluster=\"copy\" error=\"Envoy has no such cluster\"";
+    assert_eq!(log.matches(line).count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn what_the_upstream_did_not_answer_is_not_compared() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let copy = Upstream::echo("copy");
+    let document = comparing(json!({}));
+    let listener = Listener::new("edge").mirror(&document).plugin(&document).mirroring(to_copy());
+    let bootstrap = sluice_e2e::Bootstrap::new()
+        .cluster("primary", &[closed])
+        .cluster("copy", &[copy.address()])
+        .listener(listener);
+    let envoy = Envoy::start(&bootstrap).await;
+    let edge = Edge { envoy, primary: Upstream::echo("unused"), copy };
+    assert_eq!(edge.client().get("/same").send().await.status, 503);
+    counted(&edge, "compare_skipped", 1).await;
+    assert_eq!(edge.copy.received("/").len(), 0);
+}
+
+/// The cluster of the copies runs the same module in the same VM, so that Envoy calls the module while it sends.
+#[tokio::test]
+async fn the_module_may_be_called_while_it_sends() {
+    let document = comparing(json!({}));
+    let (primary, copy) = (
+        Upstream::answering("primary", answers(false)),
+        Upstream::answering("copy", answers(true)),
+    );
+    let listener = Listener::new("edge").mirror(&document).plugin(&document).mirroring(to_copy());
+    let bootstrap =
+        bootstrap(&primary, copy.address()).upstream_plugin("mirror", &document).listener(listener);
+    let edge = Edge { envoy: Envoy::start(&bootstrap).await, primary, copy };
+    for number in 0..20 {
+        assert_eq!(edge.client().get(&format!("/same/{number}")).send().await.status, 200);
+    }
+    until("20 answers match", async || {
+        // Envoy 1.36 counts a plugin's statistics under the cluster, when that had the VM's first plugin.
+        let names =
+            ["", "cluster.copy."].map(|of| format!("{of}wasmcustom.sluice.mirror.compare_match"));
+        let counts = (edge.envoy.stat(&names[0]).await, edge.envoy.stat(&names[1]).await);
+        (counts.0 + counts.1 == 20).then_some(())
+    })
+    .await;
+    assert_eq!(edge.envoy.traps(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_new_configuration_gives_up_what_is_under_way() {
+    let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+    let primary = Upstream::answering("primary", answers(false));
+    let listener = |document: &Value| {
+        Listener::new("edge").mirror(document).plugin(document).mirroring(to_copy())
+    };
+    let bootstrap = bootstrap(&primary, hanging.local_addr().unwrap())
+        .dynamic_listeners()
+        .listener(listener(&comparing(json!({ "timeout": "1s" }))));
+    let envoy = Envoy::start(&bootstrap).await;
+    assert_quick(&envoy, 10).await;
+    assert!(envoy.update(&[listener(&comparing(json!({ "timeout": "2s" })))]).await);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(envoy.traps(), [""; 0]);
+}
