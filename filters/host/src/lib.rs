@@ -11,3 +11,4 @@ pub mod host;
 pub mod http;
 pub mod network;
 pub mod random;
+pub mod shared_data;

@@ -9,6 +9,7 @@
 //! on ports that the kernel chose, so tests run side by side.
 
 mod client;
+mod cluster;
 mod config;
 mod envoy;
 mod files;
@@ -16,6 +17,7 @@ mod raw;
 mod routes;
 mod upstream;
 mod wait;
+mod wasm;
 
 pub use client::{Client, Connection, Request, Response};
 pub use config::{Bootstrap, Listener, any_host};
