@@ -46,6 +46,7 @@ pub struct Monitor {
     pub fallback: Option<String>,
     /// When the plugin was configured
     configured: Duration,
+    minds_broken_responses: bool,
     known: RefCell<Known>,
     /// The hosts that had attempts since the last flush, and how these went
     seen: RefCell<HashMap<Box<[u8]>, Rates>>,
@@ -87,7 +88,16 @@ pub struct Means<'a> {
 impl Monitor {
     /// The monitor of a cluster, for a plugin that was configured at `configured`.
     pub fn new(cluster: &str, target: Target, configured: Duration) -> Self {
+        let settings = &target.settings;
+        let thresholds = [
+            settings.consecutive_5xx.threshold,
+            settings.consecutive_gateway_failure.threshold,
+            settings.consecutive_local_origin_failure.threshold,
+        ];
+        let minds_broken_responses =
+            thresholds.contains(&1) || settings.has_rates() || settings.half_open.is_some();
         Self {
+            minds_broken_responses,
             cluster: cluster.into(),
             settings: target.settings,
             fallback: target.fallback,
@@ -230,6 +240,12 @@ impl Monitor {
     /// Whether the number of endpoints is to be looked at again.
     pub fn needs_endpoints(&self) -> bool {
         self.seen.borrow().is_empty()
+    }
+
+    /// Whether it matters that a response broke off which was a success before. It does not where the
+    /// next success clears what that one failure counts.
+    pub fn minds_broken_responses(&self) -> bool {
+        self.minds_broken_responses
     }
 
     /// Counts an attempt and acts on it.

@@ -81,12 +81,6 @@ impl HttpContext for PluginStream {
         }
         Action::Continue
     }
-
-    fn on_log(&mut self) {
-        if let Some(stream) = &mut self.0 {
-            stream.on_log();
-        }
-    }
 }
 
 // Envoy's last call for a stream, in which it can still be asked about it. That attempts fail without a

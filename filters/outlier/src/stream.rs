@@ -1,9 +1,5 @@
 //! A stream: a request before Envoy's router, or one of its attempts in a cluster.
-//!
-//! Which of the two it is tells `upstream.address`: in a cluster Envoy has chosen the host before the first
-//! callback, before its router never.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,6 +8,7 @@ use sluice_host::shared_data::SharedData;
 use sluice_policy::header::{CLUSTER, HeaderEdit};
 use sluice_policy::outlier::Choice;
 use sluice_policy::outlier::classify::{Outcome, Response};
+use sluice_policy::outlier::count::is_failure;
 
 use crate::monitor::{Attempt, Monitor};
 use crate::worker::Worker;
@@ -20,46 +17,19 @@ use crate::worker::Worker;
 /// be tried. The policy `envoy.load_balancing_policies.override_host` has it as a source.
 pub const HOSTS: &str = "x-sluice-host";
 
-/// For how long a missing response may be explained by its request.
-const UNEXPLAINED: Duration = Duration::from_secs(1);
-
-thread_local! {
-    /// When an attempt last ended without a response and without a reason: its client left, or the time
-    /// that the request has for all attempts is over. Only the request knows, and is asked only then.
-    static LAST_UNEXPLAINED: Cell<Option<Duration>> = const { Cell::new(None) };
-}
-
-/// Bits of `response.flags` (Envoy `StreamInfo::ResponseFlag`).
-mod flags {
-    pub const TIMEOUT: u64 = 0x4;
-    pub const LOCAL_RESET: u64 = 0x8;
-    pub const REMOTE_RESET: u64 = 0x10;
-    pub const NO_CONNECTION: u64 = 0x20;
-    pub const CONNECTION_TERMINATION: u64 = 0x40;
-    pub const PROTOCOL_ERROR: u64 = 0x80_0000;
-
-    /// The response, or the rest of it, will not come. That there were too many requests
-    /// (`UO`, 0x80) is none of these: it says nothing of the host.
-    pub const BROKEN: u64 =
-        LOCAL_RESET | REMOTE_RESET | NO_CONNECTION | CONNECTION_TERMINATION | PROTOCOL_ERROR;
-}
+/// Bits of `response.flags` (Envoy `StreamInfo::ResponseFlag`) of requests that ended before their response,
+/// through no fault of a host: the client left (DC, DR) or broke the protocol (DPE), the time that the
+/// listener gives was over (SI, DT), or Envoy has no memory left (OM). In a cluster they are the only ones that
+/// can be seen, those of failed attempts are set later.
+const ENDED_BY_CLIENT: u64 = 0x4000 | 0x1000_0000 | 0x4_0000 | 0x1_0000 | 0x40_0000 | 0x200_0000;
 
 /// One stream.
 #[derive(Debug)]
 pub struct Stream<H: HttpHost + SharedData> {
     host: H,
     worker: Rc<Worker>,
-    place: Place,
-}
-
-#[derive(Debug)]
-enum Place {
-    /// Nothing is known of it yet, or there is nothing to do for it.
-    Idle,
-    /// A request before the router.
-    Request,
-    /// An attempt in a cluster.
-    Attempt(Try),
+    /// In a cluster, if there is something to detect
+    attempt: Option<Try>,
 }
 
 #[derive(Debug)]
@@ -68,6 +38,8 @@ struct Try {
     address: Vec<u8>,
     began: Duration,
     told: Told,
+    /// Whether the status is 2xx
+    is_good: bool,
 }
 
 /// What has been told of an attempt.
@@ -77,8 +49,10 @@ enum Told {
     Nothing,
     /// Nothing: the trailers will say it.
     UpToTrailers,
-    /// The response.
-    Response,
+    /// That the host does well, and the client gets the response.
+    Success,
+    /// Something else. Envoy may break off the response itself, for a retry or a redirect.
+    Other,
 }
 
 /// What becomes of a request.
@@ -93,7 +67,7 @@ pub enum Next {
 impl<H: HttpHost + SharedData> Stream<H> {
     /// A stream that has just begun.
     pub fn new(host: H, worker: Rc<Worker>) -> Self {
-        Self { host, worker, place: Place::Idle }
+        Self { host, worker, attempt: None }
     }
 
     /// The host, for tests.
@@ -107,16 +81,11 @@ impl<H: HttpHost + SharedData> Stream<H> {
         if self.host.request_header(HOSTS).is_some() {
             self.host.edit_request_header(&HeaderEdit::remove(HOSTS));
         }
-        match self.host.property(&["upstream", "address"]) {
-            Some(address) => {
-                self.begin_attempt(address);
-                Next::Continue
-            }
-            None => {
-                self.place = Place::Request;
-                self.choose_hosts()
-            }
+        if self.worker.is_in_cluster(&self.host) {
+            self.begin_attempt();
+            return Next::Continue;
         }
+        self.choose_hosts()
     }
 
     fn monitor(&self, cluster: &[u8]) -> Option<Rc<Monitor>> {
@@ -125,11 +94,13 @@ impl<H: HttpHost + SharedData> Stream<H> {
         Some(monitor)
     }
 
-    fn begin_attempt(&mut self, address: Vec<u8>) {
+    fn begin_attempt(&mut self) {
+        // Envoy 1.36 also begins attempts that it has given up already, as there are too many.
+        let Some(address) = self.host.property(&["upstream", "address"]) else { return };
         let cluster = self.host.property(&["xds", "cluster_name"]);
         if let Some(monitor) = cluster.and_then(|cluster| self.monitor(&cluster)) {
-            let (began, told) = (self.host.uptime(), Told::Nothing);
-            self.place = Place::Attempt(Try { monitor, address, began, told });
+            let (began, told, is_good) = (self.host.uptime(), Told::Nothing, false);
+            self.attempt = Some(Try { monitor, address, began, told, is_good });
         }
     }
 
@@ -184,10 +155,11 @@ impl<H: HttpHost + SharedData> Stream<H> {
 
     /// The response's headers have come. `is_end` if they are all of it.
     pub fn on_response_headers(&mut self, is_end: bool) {
-        let Place::Attempt(attempt) = &self.place else { return };
+        let Some(attempt) = &self.attempt else { return };
         let failures = &attempt.monitor.settings.failures;
         let status = self.host.response_header(":status").unwrap_or_default();
-        let status = std::str::from_utf8(&status).ok().and_then(|status| status.parse().ok());
+        let status =
+            std::str::from_utf8(&status).ok().and_then(|status| status.parse::<u16>().ok());
         let latency = match failures.needs_latency() {
             true => self.host.uptime().saturating_sub(attempt.began),
             false => Duration::ZERO,
@@ -196,15 +168,18 @@ impl<H: HttpHost + SharedData> Stream<H> {
         let response = Response { status: status.unwrap_or_default(), latency, header: &header };
         let verdict = failures.classify(&response);
         let verdict = verdict.or_else(|| is_end.then(|| failures.classify_trailers(None)));
+        if let Some(attempt) = &mut self.attempt {
+            attempt.is_good = matches!(status, Some(200..=299));
+        }
         match verdict {
-            Some(verdict) => self.tell(Told::Response, Some(Outcome::Response(verdict))),
-            None => self.tell(Told::UpToTrailers, None),
+            Some(verdict) => self.tell(Some(Outcome::Response(verdict))),
+            None => self.leave_to_trailers(),
         }
     }
 
     /// The response's trailers have come.
     pub fn on_response_trailers(&mut self) {
-        let Place::Attempt(attempt) = &self.place else { return };
+        let Some(attempt) = &self.attempt else { return };
         if attempt.told != Told::UpToTrailers {
             return;
         }
@@ -212,66 +187,58 @@ impl<H: HttpHost + SharedData> Stream<H> {
         let status = trailers.iter().find(|(name, _)| name == "grpc-status");
         let status = status.map(|(_, value)| value.as_slice());
         let verdict = attempt.monitor.settings.failures.classify_trailers(status);
-        self.tell(Told::Response, Some(Outcome::Response(verdict)));
+        self.tell(Some(Outcome::Response(verdict)));
     }
 
-    /// The request is over.
-    pub fn on_log(&mut self) {
-        let Place::Request = self.place else { return };
-        let Some(at) = LAST_UNEXPLAINED.get() else { return };
-        if self.host.uptime().saturating_sub(at) > UNEXPLAINED {
-            LAST_UNEXPLAINED.set(None);
-            return;
-        }
-        // The time for all attempts was over before there was a response. When one attempt takes too long
-        // Envoy says so in the attempt's flags.
-        let details = self.host.property(&["response", "code_details"]);
-        if details.as_deref() != Some(b"response_timeout") {
-            return;
-        }
-        let cluster = self.host.property(&["xds", "cluster_name"]);
-        let address = self.host.property(&["upstream", "address"]);
-        if let (Some(cluster), Some(address)) = (cluster, address)
-            && let Some(monitor) = self.monitor(&cluster)
-        {
-            let (began, outcome) = (self.host.uptime(), Some(Outcome::NoResponse));
-            let attempt = Attempt { host: &address, began, outcome };
-            self.note_endpoints(&monitor);
-            monitor.record(attempt, self.worker.means(), &self.host);
+    fn leave_to_trailers(&mut self) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.told = Told::UpToTrailers;
         }
     }
 
     /// The stream is over, and nothing more comes of it.
     pub fn on_end(&mut self) {
-        let Place::Attempt(attempt) = &self.place else { return };
-        let told = attempt.told;
-        let flags = self.host.property(&["response", "flags"]);
-        let flags = flags.and_then(|flags| flags.try_into().ok()).map_or(0, u64::from_le_bytes);
-        let has = |bits: u64| flags & bits != 0;
-        let outcome = match told {
-            Told::Response if has(flags::BROKEN) => Outcome::Broken,
-            Told::Response => return,
-            _ if has(flags::NO_CONNECTION) => Outcome::NoConnection,
-            _ if has(flags::BROKEN | flags::TIMEOUT) => Outcome::NoResponse,
-            _ => {
-                if told == Told::Nothing {
-                    LAST_UNEXPLAINED.set(Some(self.host.uptime()));
-                }
-                return self.tell(told, None);
-            }
-        };
-        self.tell(Told::Response, Some(outcome));
-    }
-
-    /// Tells what came of the attempt.
-    fn tell(&mut self, told: Told, outcome: Option<Outcome>) {
-        let Place::Attempt(attempt) = &mut self.place else { return };
-        attempt.told = told;
-        if told == Told::UpToTrailers && outcome.is_none() {
+        let Some(attempt) = &self.attempt else { return };
+        if attempt.told == Told::Success && !attempt.monitor.minds_broken_responses() {
             return;
         }
-        let Place::Attempt(attempt) = &self.place else { return };
-        let is_failure = outcome.is_some_and(sluice_policy::outlier::count::is_failure);
+        let property = |name: [&str; 2]| self.host.property(&name);
+        let has_come = attempt.told != Told::Nothing;
+        let is_whole = has_come && property(["response", "backend_latency"]).is_some();
+        let outcome = match attempt.told {
+            Told::Other => return,
+            Told::Success if is_whole => return,
+            Told::UpToTrailers if is_whole => {
+                let failures = &attempt.monitor.settings.failures;
+                Some(Outcome::Response(failures.classify_trailers(None)))
+            }
+            _ if self.is_ended_by_client() => None,
+            Told::Success => Some(Outcome::Broken),
+            _ if property(["upstream", "transport_failure_reason"]).is_some() => {
+                Some(Outcome::NoConnection)
+            }
+            // Of a stream that Envoy itself began, such as a copy, nobody says that it was given up.
+            _ if property(["connection", "id"]).is_none() => None,
+            _ if property(["upstream", "cx_pool_ready_duration"]).is_some() => {
+                Some(Outcome::NoResponse)
+            }
+            _ => Some(Outcome::NoConnection),
+        };
+        self.tell(outcome);
+    }
+
+    fn is_ended_by_client(&self) -> bool {
+        let flags = self.host.property(&["response", "flags"]);
+        let flags = flags.and_then(|flags| flags.try_into().ok()).map_or(0, u64::from_le_bytes);
+        flags & ENDED_BY_CLIENT != 0
+    }
+
+    /// Tells what came of the attempt, if anything.
+    fn tell(&mut self, outcome: Option<Outcome>) {
+        let Some(attempt) = &mut self.attempt else { return };
+        let is_failure = outcome.is_some_and(is_failure);
+        attempt.told = if attempt.is_good && !is_failure { Told::Success } else { Told::Other };
+        let Some(attempt) = &self.attempt else { return };
         if is_failure || attempt.monitor.needs_endpoints() {
             self.note_endpoints(&attempt.monitor);
         }

@@ -30,7 +30,12 @@ pub struct Worker {
     clusters: RefCell<Clusters>,
     rotation: Cell<usize>,
     armed: Cell<Option<Duration>>,
+    /// Whether it is in a cluster; unknown before the first stream
+    is_in_cluster: Cell<Option<bool>>,
 }
+
+/// The `root_id` of the plugin in a cluster.
+pub const IN_CLUSTER: &str = "upstream";
 
 impl Worker {
     /// Of a plugin that is configured now.
@@ -43,7 +48,24 @@ impl Worker {
             clusters: RefCell::default(),
             rotation: Cell::default(),
             armed: Cell::default(),
+            is_in_cluster: Cell::default(),
         }
+    }
+
+    /// Whether this plugin is in a cluster: its `root_id` says so. Else its first stream tells, as in a
+    /// cluster Envoy has chosen a host before. Asked by streams only.
+    pub fn is_in_cluster(&self, host: &impl SharedData) -> bool {
+        if let Some(known) = self.is_in_cluster.get() {
+            return known;
+        }
+        let root_id = host.property(&["plugin_root_id"]);
+        let is_said = root_id.as_deref() == Some(IN_CLUSTER.as_bytes());
+        let is_seen = host.property(&["upstream", "address"]).is_some();
+        if is_seen && !is_said {
+            log::error!("outlier error=\"in a cluster the plugin needs root_id: {IN_CLUSTER}\"");
+        }
+        self.is_in_cluster.set(Some(is_said || is_seen));
+        is_said || is_seen
     }
 
     /// What an update needs.

@@ -70,7 +70,9 @@ impl Cluster {
                         "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
                     },
                 });
-                options["http_filters"] = json!([wasm(filter, &self.name, configuration), codec]);
+                let mut plugin = wasm(filter, &self.name, configuration);
+                plugin["typed_config"]["config"]["root_id"] = "upstream".into();
+                options["http_filters"] = json!([plugin, codec]);
             }
             cluster["typed_extension_protocol_options"] = json!({ OPTIONS: options });
         }

@@ -50,18 +50,28 @@ async fn a_retry_goes_to_another_host() {
 /// The time for one attempt, and the time for the request.
 #[tokio::test]
 async fn a_host_that_is_too_slow_fails() {
-    for header in ["x-envoy-upstream-rq-per-try-timeout-ms", "x-envoy-upstream-rq-timeout-ms"] {
+    let limits = [
+        json!({ "retries": { "attempts": 1, "perTryTimeout": "100ms", "retryOn": "connect-failure" } }),
+        json!({ "timeout": "100ms" }),
+    ];
+    for limit in limits {
         let detection = json!({ "consecutiveGatewayErrors": 2, "interval": "10s",
             "maxEjectionPercent": 100 });
-        let hosts = vec![Upstream::slow("slow", Duration::from_secs(5))];
-        let edge = Edge::start_with(detection, hosts, |b| b, Listener::internal_clients).await;
-        let client = edge.client();
-        for number in 0..2 {
-            assert_eq!(edge.stat("ejections_active").await, 0, "{header} {number}");
-            let request = client.get(&format!("/{number}")).header(header, "100");
-            assert_eq!(request.send().await.status, 504);
+        let (document, mut router) = routed(&detection);
+        for (name, value) in limit.as_object().expect("fields") {
+            router["virtualServices"][0]["http"][0][name] = value.clone();
         }
-        assert_eq!(edge.stat("ejections_active").await, 1, "{header}");
+        let slow = Upstream::slow("slow", Duration::from_secs(5));
+        let bootstrap = Bootstrap::new()
+            .cluster("pool", &[slow.address()])
+            .outlier_plugin(&document)
+            .listener(Listener::new("edge").plugin(&router).outlier(&document));
+        let edge = Edge { envoy: Envoy::start(&bootstrap).await, hosts: vec![slow] };
+        for number in 0..2 {
+            assert_eq!(edge.stat("ejections_active").await, 0, "{limit} {number}");
+            assert_eq!(statuses(&edge.send("slow", 1).await), [504]);
+        }
+        assert_eq!(edge.stat("ejections_active").await, 1, "{limit}");
         assert_eq!(edge.envoy.traps(), [""; 0]);
     }
 }
@@ -78,8 +88,14 @@ async fn a_client_that_leaves_is_no_failure() {
     let slow = Upstream::slow("slow", Duration::from_millis(300));
     let edge = Edge::start(detection, vec![slow]).await;
     let client = edge.client();
+    let http2 = client.clone().http2();
+    let connection = http2.connect().await;
     for number in 0..5 {
         leave(&client, &format!("/gone/{number}")).await;
+        let mut stream = connection.share();
+        let request = stream.send(http2.get(&format!("/reset/{number}")));
+        let answer = tokio::time::timeout(Duration::from_millis(50), request).await;
+        assert!(answer.is_err());
     }
     until("Envoy has closed them", async || {
         (edge.envoy.stat("cluster.pool.upstream_rq_active").await == 0).then_some(())
