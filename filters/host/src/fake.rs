@@ -209,6 +209,11 @@ impl FakeHost {
         self.elapsed.set(self.elapsed.get() + time);
     }
 
+    /// By how much a gauge was changed.
+    pub fn change_of(&self, gauge: Gauge) -> i64 {
+        self.gauges.borrow().get(&gauge.0).copied().unwrap_or_default()
+    }
+
     /// How often a counter was incremented.
     pub fn count(&self, counter: Counter) -> usize {
         self.counts.borrow().iter().filter(|known| **known == counter).count()

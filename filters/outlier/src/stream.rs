@@ -253,3 +253,6 @@ impl<H: HttpHost + SharedData> Stream<H> {
         monitor.note_endpoints(endpoints.map_or(0, u64::from_le_bytes), &self.host);
     }
 }
+
+#[cfg(test)]
+mod tests;

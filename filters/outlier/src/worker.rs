@@ -31,7 +31,7 @@ pub struct Worker {
     rotation: Cell<usize>,
     armed: Cell<Option<Duration>>,
     /// Whether it is in a cluster; unknown before the first stream
-    is_in_cluster: Cell<Option<bool>>,
+    pub(crate) is_in_cluster: Cell<Option<bool>>,
 }
 
 /// The `root_id` of the plugin in a cluster.
