@@ -98,11 +98,15 @@ impl Bootstrap {
         self
     }
 
-    /// Puts the outlier filter into the last cluster, whose load balancer takes the hosts of `x-sluice-host`, else each
-    /// in turn.
-    pub fn outlier_plugin(mut self, configuration: &Value) -> Self {
+    /// Has the load balancer of the last cluster take the hosts of `x-sluice-host`, else each in turn.
+    pub fn takes_hosts(mut self) -> Self {
         self.last_cluster().takes_hosts = true;
-        self.upstream_plugin("outlier", configuration)
+        self
+    }
+
+    /// Puts the outlier filter into the last cluster, which [takes hosts](Self::takes_hosts) then.
+    pub fn outlier_plugin(self, configuration: &Value) -> Self {
+        self.takes_hosts().upstream_plugin("outlier", configuration)
     }
 
     /// Gives the last cluster Envoy's own outlier detection. Its events are in
