@@ -233,10 +233,11 @@ fn without_a_response_it_depends_on_who_ended_it() {
     let flags =
         |bits: u64| -> (&[&str], Vec<u8>) { (&["response", "flags"], bits.to_le_bytes().to_vec()) };
     let [id, ready] = connected();
+    let (only_refused, only_id) = ([refused.clone()], [id.clone()]);
     let cases: [(Facts, i64); 9] = [
-        (&[refused.clone()], 1),
+        (&only_refused, 1),
         (&[id.clone(), ready.clone()], 1),
-        (&[id.clone()], 1),
+        (&only_id, 1),
         // URX is set before the last attempt.
         (&[flags(0x8000), id.clone(), ready.clone()], 1),
         (&[flags(0x4000), id.clone(), ready.clone()], 0),

@@ -347,9 +347,11 @@ fn hash(json: &Json, seed: u64) -> u64 {
         Json::Array(values) => {
             values.iter().fold(xxh64(b"a", seed), |seed, value| hash(value, seed))
         }
-        Json::Object(fields) => fields
-            .iter()
-            .fold(xxh64(b"o", seed), |seed, (key, value)| hash(value, xxh64(key.as_bytes(), seed))),
+        Json::Object(fields) => {
+            // A protobuf `Struct` comes with its fields in another order each time.
+            let fields = fields.iter().map(|(key, value)| hash(value, xxh64(key.as_bytes(), seed)));
+            xxh64(&fields.fold(0, u64::wrapping_add).to_le_bytes(), xxh64(b"o", seed))
+        }
     }
 }
 

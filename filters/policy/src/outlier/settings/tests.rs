@@ -120,8 +120,14 @@ fn what_ejects_nothing_is_remarked_upon() {
 fn settings_that_differ_have_other_fingerprints() {
     let print = |text: &str| accepted(text).fingerprint;
     assert_eq!(print(r#"{"interval": "1s"}"#), print(r#"{ "interval" : "1s" }"#));
+    assert_eq!(
+        print(r#"{"interval": "1s", "baseEjectionTime": "2s", "halfOpen": {}}"#),
+        print(r#"{"halfOpen": {}, "baseEjectionTime": "2s", "interval": "1s"}"#)
+    );
     let all = [
         print("{}"),
+        print(r#"{"interval": "1s", "baseEjectionTime": "2s"}"#),
+        print(r#"{"interval": "2s", "baseEjectionTime": "1s"}"#),
         print(r#"{"interval": "1s"}"#),
         print(r#"{"baseEjectionTime": "1s"}"#),
         print(r#"{"interval": "2s"}"#),
