@@ -46,6 +46,7 @@ bench: setup-envoy build ## compare the filters with Envoy's own: delays, memory
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- delays
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- waiting
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- mirrors
+	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- outliers
 
 .PHONY: sandbox
 sandbox: setup-envoy build ## run Envoy with the modules on port 10000 until Ctrl-C

@@ -1,11 +1,12 @@
 //! Benchmarks of the filters beside Envoy's own, as tables for people to read. Nothing here fails for a number.
 //!
-//!     cargo run --release -p sluice-bench -- delays|waiting|mirrors
+//!     cargo run --release -p sluice-bench -- delays|waiting|mirrors|outliers
 
 mod delays;
 mod faults;
 mod load;
 mod mirrors;
+mod outliers;
 mod samples;
 mod waiting;
 
@@ -20,9 +21,10 @@ fn main() -> ExitCode {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["delays"] => runtime.block_on(delays::run()),
         ["mirrors"] => runtime.block_on(mirrors::run()),
+        ["outliers"] => runtime.block_on(outliers::run()),
         ["waiting"] => runtime.block_on(waiting::run()),
         _ => {
-            eprintln!("usage: sluice-bench delays|waiting|mirrors");
+            eprintln!("usage: sluice-bench delays|waiting|mirrors|outliers");
             return ExitCode::from(2);
         }
     }

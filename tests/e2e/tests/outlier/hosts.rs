@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sluice_e2e::{Upstream, until};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{Edge, statuses};
+use sluice_e2e::{Answer, Client, Envoy, Listener, Upstream, until};
+use tokio::task::JoinSet;
+
+use crate::{Edge, routed, stat, statuses};
 
 fn pool(failing: usize, good: usize) -> Vec<Upstream> {
     let failing = (0..failing).map(|number| Upstream::status(&format!("bad {number}"), 500));
@@ -133,4 +137,69 @@ async fn a_probe_decides_whether_a_host_comes_back() {
     let counts = (edge.stat("probes").await, edge.stat("ejections_active").await);
     assert_eq!(counts, (1, 1));
     assert!(edge.events()[1].contains("reason=probe ejections=2 for=600ms"), "{:?}", edge.events());
+}
+
+/// How many requests there were, and how many of them failed, until `is_over`.
+async fn load(client: Client, is_over: Arc<AtomicBool>) -> (usize, usize) {
+    let mut connections = JoinSet::new();
+    for _ in 0..4 {
+        let (client, is_over) = (client.clone(), is_over.clone());
+        connections.spawn(async move {
+            let mut connection = client.connect().await;
+            let (mut all, mut failed) = (0, 0);
+            while !is_over.load(Ordering::Relaxed) {
+                all += 1;
+                failed += usize::from(connection.send(client.get("/load/")).await.status != 200);
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            (all, failed)
+        });
+    }
+    let results = connections.join_all().await.into_iter();
+    results.fold((0, 0), |(all, failed), more| (all + more.0, failed + more.1))
+}
+
+/// The connections of a host that dies are reset, new ones are refused.
+#[tokio::test]
+async fn a_host_that_dies_under_load_costs_few_requests_and_with_retries_none() {
+    for workers in [1, 2, 4] {
+        let (document, router) =
+            routed(&json!({ "consecutiveGatewayErrors": 3, "interval": "100ms",
+            "baseEjectionTime": "2s", "maxEjectionPercent": 50 }));
+        let mut hosts = pool(0, 3);
+        let addresses: Vec<_> = hosts.iter().map(Upstream::address).collect();
+        let edge = |name| Listener::new(name).plugin(&router).outlier(&document);
+        let retries = json!({ "retry_on": "connect-failure,reset", "num_retries": 2 });
+        let bootstrap = sluice_e2e::Bootstrap::new()
+            .workers(workers)
+            .cluster("pool", &addresses)
+            .outlier_plugin(&document)
+            .listener(edge("plain"))
+            .listener(edge("retries").retry_policy(retries));
+        let envoy = Envoy::start(&bootstrap).await;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let plain = tokio::spawn(load(envoy.listener("plain"), is_over.clone()));
+        let retried = tokio::spawn(load(envoy.listener("retries"), is_over.clone()));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop(hosts.remove(0));
+        let active = async |expected| {
+            until("it is out or back", async || {
+                (stat(&envoy, "ejections_active").await == expected).then_some(())
+            })
+            .await;
+        };
+        active(1).await;
+        let revived = Upstream::at(addresses[0], "revived", |_| Answer::default());
+        active(0).await;
+        until("it gets requests", async || (revived.received("/load/").len() > 10).then_some(()))
+            .await;
+        is_over.store(true, Ordering::Relaxed);
+        let (plain, retried) = (plain.await.unwrap(), retried.await.unwrap());
+        assert_eq!(retried.1, 0, "{workers} workers, with retries: {retried:?}");
+        // Three that count, if it is not the retried ones that do, and those that are on their way then, one for
+        // each connection.
+        assert!((0..=11).contains(&plain.1), "{workers} workers, without: {plain:?}");
+        assert_eq!(stat(&envoy, "ejections_enforced_total").await, 1);
+        assert_eq!(envoy.traps(), [""; 0]);
+    }
 }
