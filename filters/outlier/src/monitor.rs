@@ -1,16 +1,4 @@
-//! A cluster as one worker knows it, and the values by which all workers know the same of it.
-//!
-//! In the store a cluster has three kinds of values:
-//!
-//! - the *state*: whose it is, and the policy's [`Cluster`];
-//! - the *sign*: how many endpoints Envoy's cluster has. Whoever changes the state so that it matters to
-//!   requests writes it again, and by its version others see that there is something new. So what a
-//!   request costs does not depend on how many hosts there are;
-//! - the *counts* of each host that has failed.
-//!
-//! State and counts begin with the fingerprint of the settings that they were made with. Other counts are
-//! none. Other state is replaced, if it is from an older configuration; a worker that still has the older
-//! one, for the requests that are under way, does nothing any more.
+//! A cluster as one worker knows it, and how it changes what all workers know of it ([`crate::stored`]).
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashMap;
@@ -21,12 +9,13 @@ use sluice_host::random::Random;
 use sluice_host::shared_data::{SharedData, Version};
 use sluice_policy::destination_rule::Target;
 use sluice_policy::outlier::classify::Outcome;
-use sluice_policy::outlier::count::{self, Counts, Rates};
+use sluice_policy::outlier::count::{self, Rates};
 use sluice_policy::outlier::{
     Cluster, Effect, EffectKind, MAX_HOSTS, Observed, Settings, Standing, View,
 };
 
 use crate::metrics::Metrics;
+use crate::stored::{self, Keys};
 
 /// How often a write is tried. Each time that it fails another worker's has succeeded, so this many
 /// failures in a row are out of the question.
@@ -47,6 +36,7 @@ pub struct Monitor {
     /// When the plugin was configured
     configured: Duration,
     minds_broken_responses: bool,
+    keys: Keys,
     known: RefCell<Known>,
     /// The hosts that had attempts since the last flush, and how these went
     seen: RefCell<HashMap<Box<[u8]>, Rates>>,
@@ -98,6 +88,7 @@ impl Monitor {
             thresholds.contains(&1) || settings.has_rates() || settings.half_open.is_some();
         Self {
             minds_broken_responses,
+            keys: Keys::new(cluster),
             cluster: cluster.into(),
             settings: target.settings,
             fallback: target.fallback,
@@ -106,14 +97,6 @@ impl Monitor {
             seen: RefCell::default(),
             flushed: Cell::default(),
         }
-    }
-
-    fn key(&self, kind: &str) -> Vec<u8> {
-        ["sluice.outlier ", kind, " ", &self.cluster].concat().into_bytes()
-    }
-
-    fn counts_key(&self, address: &[u8]) -> Vec<u8> {
-        [&*self.key("counts"), b" ", address].concat()
     }
 
     /// What requests have to know of it, as of now.
@@ -129,7 +112,7 @@ impl Monitor {
 
     /// Reads the state if there is something new.
     fn refresh(&self, host: &impl SharedData) {
-        let Some(sign) = host.stored(&self.key("sign")) else { return };
+        let Some(sign) = host.stored(&self.keys.sign) else { return };
         if self.known.borrow().sign == Some(sign.version) {
             return;
         }
@@ -139,7 +122,7 @@ impl Monitor {
         let cluster = state.unwrap_or_default();
         *self.known.borrow_mut() = Known {
             sign: Some(sign.version),
-            endpoints: decode_endpoints(&sign.value),
+            endpoints: stored::decode_endpoints(&sign.value),
             view: View::new(&cluster, &self.settings, self.fallback.is_some()),
             next_tick,
             is_superseded,
@@ -148,8 +131,8 @@ impl Monitor {
 
     /// The state. Also whether it is another configuration's that is newer.
     fn read(&self, host: &impl SharedData) -> (Option<Cluster>, bool) {
-        let Some(stored) = host.stored(&self.key("state")) else { return (None, false) };
-        let Some((fingerprint, configured, bytes)) = split_state(&stored.value) else {
+        let Some(stored) = host.stored(&self.keys.state) else { return (None, false) };
+        let Some((fingerprint, configured, bytes)) = stored::split_state(&stored.value) else {
             return (None, false);
         };
         if fingerprint != self.settings.fingerprint {
@@ -166,10 +149,10 @@ impl Monitor {
         host: &H,
         mut change: impl FnMut(&mut Cluster) -> Option<(Vec<Effect>, bool)>,
     ) -> bool {
-        let key = self.key("state");
+        let key = &self.keys.state;
         for _ in 0..MAX_TRIES {
-            let stored = host.stored(&key);
-            let parts = stored.as_ref().and_then(|stored| split_state(&stored.value));
+            let stored = host.stored(key);
+            let parts = stored.as_ref().and_then(|stored| stored::split_state(&stored.value));
             let mut abandoned = 0;
             let own = match parts {
                 Some((fingerprint, _, bytes)) if fingerprint == self.settings.fingerprint => {
@@ -185,22 +168,20 @@ impl Monitor {
             let is_taken_over = own.is_none();
             let mut cluster = own.unwrap_or_else(|| Cluster::new(host.uptime()));
             let Some((effects, is_news)) = change(&mut cluster) else { return false };
-            let mut value = self.settings.fingerprint.to_le_bytes().to_vec();
-            value.extend_from_slice(&nanoseconds(self.configured).to_le_bytes());
-            value.extend_from_slice(&cluster.encode());
-            if !host.replace(&key, &value, stored.as_ref().map(|stored| stored.version)) {
+            let value = stored::encode_state(self.settings.fingerprint, self.configured, &cluster);
+            if !host.replace(key, &value, stored.as_ref().map(|stored| stored.version)) {
                 continue;
             }
             if is_news || is_taken_over {
-                let sign = self.key("sign");
-                let endpoints = host.stored(&sign).map_or(vec![0; 4], |stored| stored.value);
-                host.overwrite(&sign, &endpoints);
+                let sign = &self.keys.sign;
+                let endpoints = host.stored(sign).map_or(vec![0; 4], |stored| stored.value);
+                host.overwrite(sign, &endpoints);
             }
             self.known.borrow_mut().next_tick = Some(cluster.next_tick(&self.settings));
             means.metrics.forget(abandoned, host);
             means.metrics.report(&self.cluster, &effects, host);
             for effect in effects.iter().filter(|effect| effect.kind == EffectKind::Forgotten) {
-                let key = self.counts_key(&effect.host);
+                let key = self.keys.counts(&effect.host);
                 if host.stored(&key).is_some() {
                     host.overwrite(&key, &[]);
                 }
@@ -218,13 +199,16 @@ impl Monitor {
         if endpoints == 0 || endpoints == before {
             return;
         }
-        let key = self.key("sign");
-        let stored = host.stored(&key);
-        if stored.as_ref().is_some_and(|stored| decode_endpoints(&stored.value) == endpoints) {
+        let key = &self.keys.sign;
+        let stored = host.stored(key);
+        if stored
+            .as_ref()
+            .is_some_and(|stored| stored::decode_endpoints(&stored.value) == endpoints)
+        {
             return;
         }
         let version = stored.map(|stored| stored.version);
-        let is_first = host.replace(&key, &endpoints.to_le_bytes(), version);
+        let is_first = host.replace(key, &endpoints.to_le_bytes(), version);
         let needed = self.settings.minimum_hosts();
         let was_enough = before == 0 || before >= needed;
         if is_first && was_enough && endpoints < needed {
@@ -250,19 +234,23 @@ impl Monitor {
 
     /// Counts an attempt and acts on it.
     pub fn record<H: SharedData>(&self, attempt: Attempt<'_>, means: Means<'_>, host: &H) {
-        let now = host.uptime();
         let standing = self.view(host).standing(attempt.host);
         if self.known.borrow().is_superseded {
             return;
         }
         self.see(attempt, means, host);
         if standing.is_ejected {
-            self.end_probe(attempt, now, means, host);
+            self.end_probe(attempt, means, host);
             return;
         }
         let Some(outcome) = attempt.outcome else { return };
         let endpoints = self.endpoints();
-        for reason in self.count(attempt.host, standing, outcome, host).iter() {
+        let found = self.count(attempt.host, standing, outcome, host);
+        if found.is_empty() {
+            return;
+        }
+        let now = host.uptime();
+        for reason in found.iter() {
             let mut draws = means.random;
             self.update(means, host, |cluster| {
                 let effects = cluster.detect(
@@ -316,17 +304,19 @@ impl Monitor {
         outcome: Outcome,
         host: &H,
     ) -> count::Detections {
-        let key = self.counts_key(address);
+        let key = self.keys.counts(address);
         for _ in 0..MAX_TRIES {
             let stored = host.stored(&key);
-            let before = stored.as_ref().and_then(|stored| self.decode_counts(&stored.value));
+            let fingerprint = self.settings.fingerprint;
+            let before = stored
+                .as_ref()
+                .and_then(|stored| stored::decode_counts(fingerprint, &stored.value));
             let before = before.unwrap_or_default();
             let (after, found) = before.record(&self.settings, standing, outcome);
             if after == before {
                 return found;
             }
-            let mut value = self.settings.fingerprint.to_le_bytes().to_vec();
-            value.extend_from_slice(&after.encode());
+            let value = stored::encode_counts(fingerprint, after);
             if host.replace(&key, &value, stored.map(|stored| stored.version)) {
                 return found;
             }
@@ -334,24 +324,13 @@ impl Monitor {
         count::Detections::default()
     }
 
-    fn decode_counts(&self, value: &[u8]) -> Option<Counts> {
-        let (fingerprint, counts) = value.split_first_chunk()?;
-        let is_own = u64::from_le_bytes(*fingerprint) == self.settings.fingerprint;
-        if is_own { Counts::decode(counts) } else { None }
-    }
-
     /// The end of an attempt with an ejected host, which may have been a probe.
-    fn end_probe<H: SharedData>(
-        &self,
-        attempt: Attempt<'_>,
-        now: Duration,
-        means: Means<'_>,
-        host: &H,
-    ) {
+    fn end_probe<H: SharedData>(&self, attempt: Attempt<'_>, means: Means<'_>, host: &H) {
         if self.settings.half_open.is_none() {
             return;
         }
         let is_failure = attempt.outcome.map(count::is_failure);
+        let now = host.uptime();
         let mut draws = means.random;
         self.update(means, host, |cluster| {
             let before = cluster.clone();
@@ -420,20 +399,4 @@ impl Monitor {
         });
         self.known.borrow_mut().next_tick = next_tick;
     }
-}
-
-fn decode_endpoints(sign: &[u8]) -> u32 {
-    sign.try_into().map_or(0, u32::from_le_bytes)
-}
-
-/// The fingerprint, the time of the configuration and the cluster of a state.
-fn split_state(value: &[u8]) -> Option<(u64, Duration, &[u8])> {
-    let (fingerprint, rest) = value.split_first_chunk()?;
-    let (configured, cluster) = rest.split_first_chunk()?;
-    let configured = Duration::from_nanos(u64::from_le_bytes(*configured));
-    Some((u64::from_le_bytes(*fingerprint), configured, cluster))
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
