@@ -52,6 +52,7 @@ bench: setup-envoy build ## measure the filters, beside Envoy's own where it has
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- mirrors
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- sni
 	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- egress
+	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- outliers
 
 fuzz_seconds ?= 60
 

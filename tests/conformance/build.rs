@@ -8,7 +8,7 @@ fn main() {
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
     let mut embedded = String::new();
-    for folder in ["cases", "egress", "faults", "mirrors", "rejections", "sni"] {
+    for folder in ["cases", "egress", "faults", "mirrors", "outliers", "rejections", "sni"] {
         println!("cargo::rerun-if-changed={folder}");
         let files = json_files(&root.join(folder));
         let mut tests = String::new();

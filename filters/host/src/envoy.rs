@@ -47,6 +47,19 @@ impl Host for Envoy {
         Instant::now()
     }
 
+    fn uptime(&self) -> Duration {
+        /// WASI's clock that never goes back. For Envoy it is that of the machine.
+        const MONOTONIC: u32 = 1;
+        let mut nanoseconds = 0;
+        // SAFETY: it only writes the time.
+        let _ = unsafe { clock_time_get(MONOTONIC, 1, &raw mut nanoseconds) };
+        Duration::from_nanos(nanoseconds)
+    }
+
+    fn set_timer(&self, wait: Option<Duration>) {
+        set_timer(wait);
+    }
+
     fn time_of_day(&self) -> SystemTime {
         SystemTime::now()
     }
@@ -55,6 +68,14 @@ impl Host for Envoy {
 impl HttpHost for Envoy {
     fn request_headers(&self) -> Headers {
         hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
+    }
+
+    fn request_header(&self, name: &str) -> Option<Vec<u8>> {
+        hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name).ok().flatten()
+    }
+
+    fn response_header(&self, name: &str) -> Option<Vec<u8>> {
+        hostcalls::get_map_value_bytes(MapType::HttpResponseHeaders, name).ok().flatten()
     }
 
     fn response_headers(&self) -> Headers {
@@ -135,6 +156,12 @@ fn edit_header(map: MapType, edit: &HeaderEdit<'_>) {
         HeaderOperation::Remove => hostcalls::set_map_value_bytes(map, edit.name, None),
         HeaderOperation::Set => hostcalls::set_map_value_bytes(map, edit.name, Some(&edit.value)),
     };
+}
+
+// Of `Instant` there are only differences, which two workers cannot compare.
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn clock_time_get(clock: u32, precision: u64, nanoseconds: *mut u64) -> u32;
 }
 
 #[link(wasm_import_module = "env")]

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
@@ -9,6 +10,7 @@ use sluice_policy::header::{HeaderEdit, HeaderOperation};
 use crate::host::{Counter, Gauge, Host};
 use crate::http::{Call, Headers, HttpHost, LocalReply};
 use crate::network::NetworkHost;
+use crate::shared_data::{SharedData, Stored, Version};
 
 /// A stand-in for Envoy.
 #[derive(Debug)]
@@ -30,6 +32,54 @@ pub struct FakeHost {
     filter_states: RefCell<Vec<(String, Vec<u8>)>>,
     start: Instant,
     elapsed: Cell<Duration>,
+    timer: Cell<Option<Duration>>,
+    store: FakeStore,
+}
+
+/// A store that fakes can share, as workers do.
+#[derive(Clone, Default)]
+pub struct FakeStore(Rc<RefCell<Store>>);
+
+/// What another worker does to the store.
+type Rival = Box<dyn FnOnce(&FakeStore)>;
+
+#[derive(Default)]
+struct Store {
+    values: HashMap<Vec<u8>, (Vec<u8>, u32)>,
+    last_version: u32,
+    writes: usize,
+    rivals: Vec<Rival>,
+}
+
+impl std::fmt::Debug for FakeStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeStore").finish_non_exhaustive()
+    }
+}
+
+impl FakeStore {
+    /// The value of a key.
+    pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.borrow().values.get(key).map(|(value, _)| value.clone())
+    }
+
+    /// Sets the value of a key, as another worker would.
+    pub fn set(&self, key: &[u8], value: &[u8]) {
+        let mut store = self.0.borrow_mut();
+        store.last_version += 1;
+        let entry = (value.to_vec(), store.last_version);
+        store.values.insert(key.to_vec(), entry);
+    }
+
+    /// How often hosts have written to it.
+    pub fn writes(&self) -> usize {
+        self.0.borrow().writes
+    }
+
+    /// Lets another worker be faster: it acts just before the next write with a condition.
+    pub fn race(&self, rival: impl FnOnce(&Self) + 'static) {
+        self.0.borrow_mut().rivals.push(Box::new(rival));
+    }
 }
 
 impl Default for FakeHost {
@@ -52,6 +102,8 @@ impl Default for FakeHost {
             filter_states: RefCell::default(),
             start: Instant::now(),
             elapsed: Cell::default(),
+            timer: Cell::default(),
+            store: FakeStore::default(),
         }
     }
 }
@@ -89,6 +141,16 @@ impl FakeHost {
         let path = path.iter().map(|part| (*part).to_owned()).collect();
         self.properties.push((path, value.into()));
         self
+    }
+
+    /// Gives it a store that other fakes have too.
+    pub fn with_store(self, store: &FakeStore) -> Self {
+        Self { store: store.clone(), ..self }
+    }
+
+    /// What the timer was last set to.
+    pub fn timer(&self) -> Option<Duration> {
+        self.timer.get()
     }
 
     /// Gives it a response trailer.
@@ -147,6 +209,11 @@ impl FakeHost {
         self.elapsed.set(self.elapsed.get() + time);
     }
 
+    /// By how much a gauge was changed.
+    pub fn change_of(&self, gauge: Gauge) -> i64 {
+        self.gauges.borrow().get(&gauge.0).copied().unwrap_or_default()
+    }
+
     /// How often a counter was incremented.
     pub fn count(&self, counter: Counter) -> usize {
         self.counts.borrow().iter().filter(|known| **known == counter).count()
@@ -194,14 +261,60 @@ impl Host for FakeHost {
         self.start + self.elapsed.get()
     }
 
+    fn uptime(&self) -> Duration {
+        self.elapsed.get()
+    }
+
+    fn set_timer(&self, wait: Option<Duration>) {
+        self.timer.set(wait);
+    }
+
     fn time_of_day(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + self.elapsed.get()
     }
 }
 
+impl SharedData for FakeHost {
+    fn stored(&self, key: &[u8]) -> Option<Stored> {
+        let store = self.store.0.borrow();
+        let (value, version) = store.values.get(key)?;
+        Some(Stored { value: value.clone(), version: Version(*version) })
+    }
+
+    fn replace(&self, key: &[u8], value: &[u8], version: Option<Version>) -> bool {
+        let rival = self.store.0.borrow_mut().rivals.pop();
+        if let Some(rival) = rival {
+            rival(&self.store);
+        }
+        let is_current = self.stored(key).map(|stored| stored.version) == version;
+        if is_current {
+            self.overwrite(key, value);
+        }
+        is_current
+    }
+
+    fn overwrite(&self, key: &[u8], value: &[u8]) {
+        self.store.set(key, value);
+        self.store.0.borrow_mut().writes += 1;
+    }
+}
+
+/// The first value of a header.
+fn first(headers: &Headers, name: &str) -> Option<Vec<u8>> {
+    headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+}
+
 impl HttpHost for FakeHost {
     fn request_headers(&self) -> Headers {
         self.request.borrow().clone()
+    }
+
+    fn request_header(&self, name: &str) -> Option<Vec<u8>> {
+        first(&self.request.borrow(), name)
+    }
+
+    fn response_header(&self, name: &str) -> Option<Vec<u8>> {
+        first(&self.response.borrow(), name)
     }
 
     fn response_headers(&self) -> Headers {

@@ -1,6 +1,6 @@
 //! What every filter asks of Envoy, whatever passes through it.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A counter that was defined when the filter was configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,13 @@ pub trait Host {
 
     /// The time for measuring how long something takes.
     fn now(&self) -> Instant;
+
+    /// The time since a moment that is the same for all workers of an Envoy. It never goes back.
+    fn uptime(&self) -> Duration;
+
+    /// Has the plugin's tick called once `wait` has passed, or never for `None`. Of all timers of a
+    /// plugin on a worker there is only this one.
+    fn set_timer(&self, wait: Option<Duration>);
 
     /// The time of day.
     fn time_of_day(&self) -> SystemTime;

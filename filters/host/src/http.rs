@@ -87,6 +87,12 @@ pub trait HttpHost: Host {
     /// All request headers, pseudo-headers included, names in lower case.
     fn request_headers(&self) -> Headers;
 
+    /// The first value of a request header, given in lower case.
+    fn request_header(&self, name: &str) -> Option<Vec<u8>>;
+
+    /// The first value of a response header, given in lower case.
+    fn response_header(&self, name: &str) -> Option<Vec<u8>>;
+
     /// All response headers, `:status` included, names in lower case.
     fn response_headers(&self) -> Headers;
 

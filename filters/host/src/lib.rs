@@ -12,3 +12,4 @@ pub mod http;
 pub mod log_rate;
 pub mod network;
 pub mod random;
+pub mod shared_data;

@@ -1,5 +1,7 @@
 //! Destinations, and the names that Envoy's clusters have for them.
 
+mod read_name;
+
 use crate::host_name::{self, is_label, qualify};
 use crate::node::Node;
 
@@ -76,7 +78,8 @@ impl ClusterTemplate {
         self.0.contains(&Part::Port)
     }
 
-    fn name(&self, host: &str, subset: Option<&str>, port: Option<u16>) -> String {
+    /// The name of the cluster of a destination.
+    pub fn name(&self, host: &str, subset: Option<&str>, port: Option<u16>) -> String {
         let port = port.map_or(String::new(), |port| port.to_string());
         let values = Values { host, subset: subset.unwrap_or_default(), port: &port };
         values.fill(&self.0).0
@@ -207,7 +210,8 @@ fn read_port(node: &Node<'_>) -> Option<u16> {
     object.required("number")?.port()
 }
 
-fn read_subset(node: &Node<'_>) -> Option<Option<String>> {
+/// Reads the name of a subset; `Some(None)` for an empty one.
+pub(crate) fn read_subset(node: &Node<'_>) -> Option<Option<String>> {
     let subset = node.string()?;
     if subset.is_empty() {
         return Some(None);

@@ -2,6 +2,7 @@
 //! all of it and uses what it needs.
 
 use crate::destination::{ClusterTemplate, Naming};
+use crate::destination_rule::DestinationRules;
 use crate::egress::{EgressFields, EgressSettings, read_outbound_traffic_policy};
 use crate::fault::FaultSettings;
 use crate::host_name;
@@ -26,6 +27,8 @@ pub enum Filter {
     Fault,
     /// `mirror.wasm`
     Mirror,
+    /// `outlier.wasm`
+    Outlier,
     /// `router.wasm`
     Router,
     /// `sni.wasm`
@@ -41,6 +44,8 @@ pub struct Document {
     pub sampling: Sampling,
     /// `faults`
     pub faults: FaultSettings,
+    /// `destinationRules`
+    pub destination_rules: DestinationRules,
     /// `mirroring`
     pub mirroring: MirrorSettings,
     /// `tls` of the virtual services that are for this proxy, in order
@@ -87,13 +92,17 @@ impl Document {
         let naming = Naming { namespace, template: template.unwrap_or_default() };
         let sampling = object.field("sampling").and_then(|node| Sampling::read(&node));
         let faults = object.field("faults").and_then(|node| FaultSettings::read(&node));
+        let rules = object.field("destinationRules");
+        let rules = rules.map(|node| DestinationRules::read(&node, &naming, &proxy));
+        if rules.is_none() {
+            node.notice_to(Filter::Outlier, "has no destinationRules, so nothing is done");
+        }
         let mirroring = object.field("mirroring").and_then(|node| MirrorSettings::read(&node));
         let sni = object.field("sni").and_then(|node| SniSettings::read(&node));
-        // Who may be called has nothing to do with routes.
-        let nodes = if filter == Filter::Egress {
-            object.list("virtualServices")
-        } else {
-            object.required_list("virtualServices")
+        // Who may be called, and which hosts are out, has nothing to do with routes.
+        let nodes = match filter {
+            Filter::Egress | Filter::Outlier => object.list("virtualServices"),
+            _ => object.required_list("virtualServices"),
         };
         let egress = read_egress(&mut object, filter);
         let read = |(index, node): (usize, &Node<'_>)| {
@@ -113,6 +122,7 @@ impl Document {
             services: entered,
             sampling: sampling.unwrap_or_default(),
             faults: faults.unwrap_or_default(),
+            destination_rules: rules.unwrap_or_default(),
             mirroring: mirroring.unwrap_or_default(),
             tls,
             hosts,

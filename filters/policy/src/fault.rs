@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use xxhash_rust::xxh64::xxh64;
 
+pub(crate) use fields::read_grpc_status;
 pub use fields::{GRPC_STATUS_NAMES, read};
 pub use settings::{FaultSettings, HeaderFaults};
 

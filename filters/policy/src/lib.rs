@@ -2,7 +2,8 @@
 //!
 //! A JSON document with the `spec` of VirtualServices is read and checked ([`node`], [`report`]),
 //! compiled into a [`router::Router`] and then asked about each [`request::Request`]; the answer is
-//! a [`decision::Decision`]. Nothing here calls Envoy, knows the time or makes random numbers.
+//! a [`decision::Decision`]. Other parts of the document become [`fault::Faults`] and
+//! [`outlier::Outliers`]. Nothing here calls Envoy, knows the time or makes random numbers.
 
 pub mod address;
 pub mod budget;
@@ -11,6 +12,7 @@ pub mod client_hello;
 pub mod cors;
 pub mod decision;
 pub mod destination;
+pub mod destination_rule;
 pub mod direct_response;
 pub mod document;
 pub mod duration;
@@ -25,6 +27,7 @@ pub mod http_route;
 pub mod json;
 pub mod mirror;
 pub mod node;
+pub mod outlier;
 pub mod pattern;
 pub mod percent;
 pub mod protobuf_struct;

@@ -3,6 +3,9 @@
 //! A reader asks an [`Object`] for the fields that it knows. What was never asked for is an unknown
 //! field and becomes an error when the object goes out of scope, so nothing is ignored by accident.
 //! `null` means absent, and `snake_case` is read like `camelCase`, both as in Istio.
+//!
+//! Nothing here is inlined: it is at work only while a configuration is read, and every field of it
+//! would have a copy in every module.
 
 use std::fmt;
 
@@ -26,7 +29,7 @@ impl<'a> Node<'a> {
 
     /// Reports an error about this value, without showing it.
     pub fn error(&self, reason: impl fmt::Display) {
-        self.report.error(self.json, None, reason);
+        self.report.error(self.json, None, &reason);
     }
 
     /// Reports an error about this value that starts with it.
@@ -36,7 +39,7 @@ impl<'a> Node<'a> {
 
     /// Reports something remarkable about this value, which is no error.
     pub fn notice(&self, reason: impl fmt::Display) {
-        self.report.notice(self.json, reason);
+        self.report.notice(self.json, &reason);
     }
 
     /// Reports something remarkable about this value if it is `filter` that reads the document.
@@ -51,6 +54,7 @@ impl<'a> Node<'a> {
     }
 
     /// The fields of an object; an error and `None` for anything else.
+    #[inline(never)]
     pub fn object(&self) -> Option<Object<'a>> {
         match self.json {
             Json::Object(fields) => {
@@ -69,6 +73,7 @@ impl<'a> Node<'a> {
     }
 
     /// The elements of an array; an error and nothing for anything else.
+    #[inline(never)]
     pub fn elements(&self) -> Vec<Node<'a>> {
         let Json::Array(values) = self.json else {
             self.invalid("is not a list");
@@ -79,6 +84,7 @@ impl<'a> Node<'a> {
 
     /// The entries of an object whose keys the user chooses, such as header names. A key that is
     /// given twice is an error. Values may be `null`.
+    #[inline(never)]
     pub fn entries(&self) -> Vec<(&'a str, Node<'a>)> {
         let Json::Object(fields) = self.json else {
             self.invalid("is not an object");
@@ -97,6 +103,7 @@ impl<'a> Node<'a> {
     }
 
     /// A string; an error and `None` for anything else.
+    #[inline(never)]
     pub fn string(&self) -> Option<&'a str> {
         match self.json {
             Json::String(value) => Some(value),
@@ -108,6 +115,7 @@ impl<'a> Node<'a> {
     }
 
     /// `true` or `false`; an error and `None` for anything else.
+    #[inline(never)]
     pub fn boolean(&self) -> Option<bool> {
         match self.json {
             Json::Bool(value) => Some(*value),
@@ -122,6 +130,7 @@ impl<'a> Node<'a> {
     ///
     /// It may be written as a string, as protobuf's JSON mapping allows: Envoy makes a string of every
     /// number with a fraction when it reads a `Struct` from YAML.
+    #[inline(never)]
     pub fn number(&self) -> Option<f64> {
         let written = match self.json {
             Json::String(text) => Json::parse(text.as_bytes()).ok(),
@@ -140,6 +149,7 @@ impl<'a> Node<'a> {
 
     /// A whole number, also one that is written with a fraction of zero, as a protobuf `Struct`
     /// may give it; an error and `None` for anything else.
+    #[inline(never)]
     pub fn integer(&self) -> Option<i64> {
         match self.json {
             Json::Integer(value) => return Some(*value),
@@ -152,6 +162,7 @@ impl<'a> Node<'a> {
     }
 
     /// A port number, 1 to 65535; an error and `None` for anything else.
+    #[inline(never)]
     pub fn port(&self) -> Option<u16> {
         let port = u16::try_from(self.integer()?).ok().filter(|port| *port > 0);
         if port.is_none() {
@@ -171,6 +182,7 @@ impl<'a> Node<'a> {
     }
 
     /// A list of strings. Elements that are something else are errors and left out.
+    #[inline(never)]
     pub fn strings(&self) -> Vec<String> {
         self.elements().iter().filter_map(|node| node.string().map(str::to_owned)).collect()
     }
@@ -186,6 +198,7 @@ pub struct Object<'a> {
 
 impl<'a> Object<'a> {
     /// The field `name`, given in `camelCase`; `None` when it is absent or `null`.
+    #[inline(never)]
     pub fn field(&mut self, name: &'static str) -> Option<Node<'a>> {
         if !self.known.contains(&name) {
             self.known.push(name);
@@ -203,11 +216,13 @@ impl<'a> Object<'a> {
     }
 
     /// The field `name`, unless it is the empty string, which protobuf takes for absent.
+    #[inline(never)]
     pub fn given(&mut self, name: &'static str) -> Option<Node<'a>> {
         self.field(name).filter(|node| !matches!(node.json, Json::String(text) if text.is_empty()))
     }
 
     /// The string field `name`. Empty is the same as absent, as in protobuf.
+    #[inline(never)]
     pub fn string(&mut self, name: &'static str) -> Option<&'a str> {
         self.given(name)?.string()
     }
@@ -218,11 +233,13 @@ impl<'a> Object<'a> {
     }
 
     /// The elements of the list field `name`; none when it is absent.
+    #[inline(never)]
     pub fn list(&mut self, name: &'static str) -> Vec<Node<'a>> {
         self.field(name).map_or(Vec::new(), |node| node.elements())
     }
 
     /// The field `name`; an error when it is absent.
+    #[inline(never)]
     pub fn required(&mut self, name: &'static str) -> Option<Node<'a>> {
         let field = self.field(name);
         if field.is_none() {
@@ -232,6 +249,7 @@ impl<'a> Object<'a> {
     }
 
     /// The elements of the list field `name`; an error when it is absent or empty.
+    #[inline(never)]
     pub fn required_list(&mut self, name: &'static str) -> Vec<Node<'a>> {
         let Some(node) = self.required(name) else { return Vec::new() };
         if node.is_empty_list() {
@@ -242,7 +260,7 @@ impl<'a> Object<'a> {
 
     /// Reports an error about the field `name`, which is absent.
     pub fn absent(&self, name: &'static str, reason: impl fmt::Display) {
-        self.node.report.error(self.node.json, Some(name), reason);
+        self.node.report.error(self.node.json, Some(name), &reason);
     }
 }
 
@@ -282,7 +300,12 @@ fn is_field(key: &str, name: &str) -> bool {
         if wanted.is_ascii_uppercase() && key.next() != Some('_') {
             return false;
         }
-        if key.next() != Some(wanted.to_ascii_lowercase()) {
+        let mut next = key.next();
+        // `consecutive_5xx_errors` is `consecutive5xxErrors`.
+        if wanted.is_ascii_digit() && next == Some('_') {
+            next = key.next();
+        }
+        if next != Some(wanted.to_ascii_lowercase()) {
             return false;
         }
     }
@@ -315,6 +338,14 @@ mod tests {
             "rout: unknown field, did you mean \"route\"?\n\
              zzz: unknown field, known are route, fixedDelay"
         );
+    }
+
+    #[test]
+    fn names_with_digits_have_two_spellings_too() {
+        for name in ["consecutive5xxErrors", "consecutive_5xx_errors", "consecutive5xx_errors"] {
+            assert!(is_field(name, "consecutive5xxErrors"), "{name}");
+        }
+        assert!(!is_field("consecutive__5xx_errors", "consecutive5xxErrors"));
     }
 
     #[test]

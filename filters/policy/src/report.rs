@@ -82,13 +82,15 @@ impl Report {
     }
 
     /// Adds an error about `value`, or about a `member` that it should have.
-    pub fn error(&self, value: &Json, member: Option<&'static str>, reason: impl fmt::Display) {
+    #[inline(never)]
+    pub fn error(&self, value: &Json, member: Option<&'static str>, reason: &dyn fmt::Display) {
         let reason = reason.to_string();
         self.errors.borrow_mut().push(Entry { value: address(value), member, reason });
     }
 
     /// Adds a notice about `value`.
-    pub fn notice(&self, value: &Json, reason: impl fmt::Display) {
+    #[inline(never)]
+    pub fn notice(&self, value: &Json, reason: &dyn fmt::Display) {
         let reason = reason.to_string();
         self.notices.borrow_mut().push(Entry { value: address(value), member: None, reason });
     }
@@ -178,11 +180,11 @@ mod tests {
         let Json::Array(list) = &fields[0].1 else { panic!("not an array") };
         let Json::Object(inner) = &list[0] else { panic!("not an object") };
         let report = Report::new(Filter::Router);
-        report.error(&fields[1].1, None, "last");
-        report.error(&inner[1].1, None, "third");
-        report.error(&inner[0].1, None, "second");
-        report.error(&list[0], Some("f"), "first");
-        report.error(&root, None, "all of it");
+        report.error(&fields[1].1, None, &"last");
+        report.error(&inner[1].1, None, &"third");
+        report.error(&inner[0].1, None, &"second");
+        report.error(&list[0], Some("f"), &"first");
+        report.error(&root, None, &"all of it");
         assert_eq!(
             report.finish(&root).unwrap_err().to_string(),
             "configuration: all of it\na[0].f: first\na[0].b-c: second\na[0][\"d.e\"]: third\n\
@@ -194,7 +196,7 @@ mod tests {
     fn notices_are_given_where_there_is_no_error() {
         let root = Json::parse(b"[1]").unwrap();
         let report = Report::new(Filter::Router);
-        report.notice(&root, "remarkable");
+        report.notice(&root, &"remarkable");
         let notices = report.finish(&root).unwrap();
         assert_eq!(notices[0].to_string(), "configuration: remarkable");
     }

@@ -207,8 +207,8 @@ mod tests {
              virtualServices[0].http[0].route[0].destination.port: is required: clusterName has {port} \
              and there is no service registry to ask\n\
              virtualServices[0].http[0].route[0].weight: -1 is negative\n\
-             mode: unknown field, known are proxy, namespace, clusterName, sampling, faults, mirroring, sni, \
-             virtualServices, serviceEntries, outboundTrafficPolicy, egress"
+             mode: unknown field, known are proxy, namespace, clusterName, sampling, faults, \
+             destinationRules, mirroring, sni, virtualServices, serviceEntries, outboundTrafficPolicy, egress"
         );
     }
 }

@@ -3,6 +3,7 @@
 use crate::document::Filter;
 use crate::json::Json;
 use crate::node::Node;
+use crate::outlier::Settings;
 use crate::report::Report;
 use crate::request::{Attributes, Draws};
 use crate::tls_route::Connection;
@@ -23,6 +24,11 @@ pub fn read_with_notices<T>(
     let notices = report.finish(&json).map_err(|rejection| rejection.to_string())?;
     let notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
     Ok((value.expect("a value where there is no error"), notices.join("\n")))
+}
+
+/// The settings of an `outlierDetection` without errors.
+pub fn outlier_settings(text: &str) -> Settings {
+    read(text, |node| Settings::read(node).map(|(settings, _)| settings)).unwrap()
 }
 
 /// Attributes that a test chooses.

@@ -1,6 +1,6 @@
 //! Benchmarks of the filters, as tables for people to read. Nothing here fails for a number.
 //!
-//!     cargo run --release -p sluice-bench -- delays|waiting|mirrors|sni|egress
+//!     cargo run --release -p sluice-bench -- delays|waiting|mirrors|outliers|sni|egress
 
 mod client_hello;
 mod delays;
@@ -8,6 +8,7 @@ mod egress;
 mod faults;
 mod load;
 mod mirrors;
+mod outliers;
 mod samples;
 mod sni;
 mod waiting;
@@ -24,10 +25,11 @@ fn main() -> ExitCode {
         ["delays"] => runtime.block_on(delays::run()),
         ["egress"] => runtime.block_on(egress::run()),
         ["mirrors"] => runtime.block_on(mirrors::run()),
+        ["outliers"] => runtime.block_on(outliers::run()),
         ["sni"] => runtime.block_on(sni::run()),
         ["waiting"] => runtime.block_on(waiting::run()),
         _ => {
-            eprintln!("usage: sluice-bench delays|waiting|mirrors|sni|egress");
+            eprintln!("usage: sluice-bench delays|waiting|mirrors|outliers|sni|egress");
             return ExitCode::from(2);
         }
     }

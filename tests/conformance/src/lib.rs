@@ -1,7 +1,7 @@
 //! What Sluice has to do, as tables: `cases/*.json` say what becomes of requests, `faults/*.json`
 //! which faults they get, `mirrors/*.json` where they are copied to, `sni/*.json` what becomes of
 //! connections and requests by their server names, `egress/*.json` whether they may go out,
-//! `rejections/*.json` what is wrong with configurations.
+//! `outliers/*.json` which hosts are ejected, `rejections/*.json` what is wrong with configurations.
 //!
 //! The rows run through the policy crate natively and as WebAssembly, and through the filter with a
 //! host that is not Envoy. [`cases`] is for whoever runs them through one more implementation. See
@@ -12,6 +12,7 @@ mod client_hello;
 mod egress;
 mod faults;
 mod mirrors;
+mod outliers;
 mod policy;
 mod rejection;
 mod rows;
@@ -23,8 +24,9 @@ pub use client_hello::Client;
 pub use egress::{EgressCase, EgressConnection, EgressRequest, check as check_egress_by_policy};
 pub use faults::{FaultCase, FaultExpectation, FaultRequest, check as check_fault_by_policy};
 pub use mirrors::{MirrorCase, MirrorExpectation, MirrorRequest, check as check_mirror_by_policy};
+pub use outliers::{Failure, OutlierCase, Step, check as check_outlier_by_policy};
 pub use policy::{Attributes, Seeded, check as check_by_policy};
-pub use rejection::{Findings, Rejection, check as check_rejection};
+pub use rejection::{Findings, OwnFilter, Rejection, check as check_rejection};
 pub use rows::{Case, Distribution, Expectation, Node, Reply, Request};
 pub use shares::Counts;
 pub use sni::{
@@ -90,6 +92,16 @@ pub fn mirror(topic: &str, id: &str) -> MirrorCase {
 /// When there is none, or it asserts nothing.
 pub fn sni(topic: &str, id: &str) -> SniCase {
     let case = pick(SNI, topic, |row: &SniCase| row.id == id);
+    case.validate();
+    case
+}
+
+/// One row about hosts that fail.
+///
+/// # Panics
+/// When there is none, or it asserts nothing.
+pub fn outlier(topic: &str, id: &str) -> OutlierCase {
+    let case = pick(OUTLIERS, topic, |row: &OutlierCase| row.id == id);
     case.validate();
     case
 }

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use sluice_policy::egress::Egress;
 use sluice_policy::fault::Faults;
 use sluice_policy::mirror::Mirrors;
+use sluice_policy::outlier::Outliers;
 use sluice_policy::report::{Finding, Rejection as PolicyRejection};
 use sluice_policy::router::Router;
 use sluice_policy::sni::SniPolicy;
@@ -17,12 +18,22 @@ use crate::rows::Node;
 pub struct Rejection {
     /// Unique in its file, the start of the test's name
     pub id: String,
+    /// The filter that alone has these findings; all of them if absent, of notices the router
+    pub filter: Option<OwnFilter>,
     /// The configuration, JSON or not
     pub text: String,
-    /// Whether it is only for the egress filter, which asks for other fields than those with routes
-    pub is_for_egress: bool,
     /// What is expected of it
     pub expect: Findings,
+}
+
+/// A filter that finds something of its own.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OwnFilter {
+    /// `egress.wasm`, which asks for other fields than those with routes
+    Egress,
+    /// `outlier.wasm`, for which a document without virtual services is complete
+    Outlier,
 }
 
 /// What is found in a configuration, all of it and in order.
@@ -45,7 +56,7 @@ struct WrittenRejection {
     _source: String,
     #[serde(rename = "note")]
     _note: Option<String>,
-    filter: Option<String>,
+    filter: Option<OwnFilter>,
     config: Option<Box<RawValue>>,
     text: Option<String>,
     errors: Option<Vec<String>>,
@@ -66,12 +77,7 @@ impl TryFrom<WrittenRejection> for Rejection {
             (None, Some(notices)) => Findings::Notices(notices),
             _ => return Err("a row has either errors or notices"),
         };
-        let is_for_egress = match written.filter.as_deref() {
-            None => false,
-            Some("egress") => true,
-            Some(_) => return Err("a row's filter is egress, or all others"),
-        };
-        Ok(Self { id: written.id, text, is_for_egress, expect })
+        Ok(Self { id: written.id, filter: written.filter, text, expect })
     }
 }
 
@@ -82,8 +88,14 @@ impl TryFrom<WrittenRejection> for Rejection {
 pub fn check(row: &Rejection) {
     let (text, node) = (row.text.as_bytes(), Node::default());
     let egress = findings(Egress::from_json(text, &node));
-    if row.is_for_egress {
-        assert!(egress == row.expect, "expected {:#?}\ngot {egress:#?}", row.expect);
+    let outlier = findings(Outliers::from_json(text, &node));
+    let own = match row.filter {
+        None => None,
+        Some(OwnFilter::Egress) => Some(&egress),
+        Some(OwnFilter::Outlier) => Some(&outlier),
+    };
+    if let Some(found) = own {
+        assert!(*found == row.expect, "expected {:#?}\ngot {found:#?}", row.expect);
         return;
     }
     let found = findings(Router::from_json(text, &node));
@@ -97,8 +109,10 @@ pub fn check(row: &Rejection) {
         let (errors, found) = (row.expect.errors(), findings.errors());
         assert!(found == errors, "expected by the {filter} filter {errors:#?}\ngot {found:#?}");
     }
-    let (errors, found) = (shared_errors(&row.expect), shared_errors(&egress));
-    assert!(found == errors, "expected by the egress filter {errors:#?}\ngot {found:#?}");
+    for (filter, findings) in [("egress", egress), ("outlier", outlier)] {
+        let (errors, found) = (shared_errors(&row.expect), shared_errors(&findings));
+        assert!(found == errors, "expected by the {filter} filter {errors:#?}\ngot {found:#?}");
+    }
 }
 
 fn findings<T>(compiled: Result<(T, Vec<Finding>), PolicyRejection>) -> Findings {
@@ -118,7 +132,7 @@ impl Findings {
     }
 }
 
-/// The errors but for the field that the filters with routes ask for and the egress filter does not,
+/// The errors but for the field that the filters with routes ask for and the egress and the outlier filter do not,
 /// and the other way round.
 fn shared_errors(findings: &Findings) -> Vec<&String> {
     const OWN: [&str; 3] = [

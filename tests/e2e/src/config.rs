@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::files::module;
+use crate::cluster::{Cluster, socket};
 use crate::routes::{Mirroring, Routes};
+use crate::wasm::wasm;
 
 /// A whole Envoy: listeners, each with a plugin configuration of its own, and the clusters that they share.
 ///
@@ -31,6 +32,7 @@ pub struct Listener {
     name: String,
     fault: Option<String>,
     mirror: Option<String>,
+    outlier: Option<String>,
     mirroring: Option<Mirroring>,
     envoy_fault: Option<Value>,
     plugin: Option<String>,
@@ -43,14 +45,8 @@ pub struct Listener {
     claims: Option<Value>,
 }
 
-/// A cluster with the given endpoints, taken in turn.
-#[derive(Clone)]
-struct Cluster {
-    name: String,
-    endpoints: Vec<SocketAddr>,
-    http2: bool,
-    plugin: Option<(String, String)>,
-}
+/// The file of Envoy's own outlier detection.
+pub(crate) const OUTLIER_EVENTS: &str = "outliers";
 
 /// The router's configuration with one VirtualService which has these rules (`http`) for every host. Clusters are called
 /// `HOST-SUBSET`, or `HOST` where the destination has no subset.
@@ -98,7 +94,7 @@ impl Bootstrap {
     /// Adds a cluster. The name may be Istio's, with its bars.
     pub fn cluster(mut self, name: &str, endpoints: &[SocketAddr]) -> Self {
         let (name, endpoints) = (name.to_owned(), endpoints.to_vec());
-        self.clusters.push(Cluster { name, endpoints, http2: false, plugin: None });
+        self.clusters.push(Cluster { name, endpoints, ..Cluster::default() });
         self
     }
 
@@ -108,16 +104,37 @@ impl Bootstrap {
             name: name.to_owned(),
             endpoints: vec![endpoint],
             http2: true,
-            plugin: None,
+            ..Cluster::default()
         });
         self
     }
 
     /// Puts a filter into the last cluster, as an upstream filter.
     pub fn upstream_plugin(mut self, filter: &str, configuration: &Value) -> Self {
-        let cluster = self.clusters.last_mut().expect("a cluster");
-        cluster.plugin = Some((filter.to_owned(), configuration.to_string()));
+        self.last_cluster().plugin = Some((filter.to_owned(), configuration.to_string()));
         self
+    }
+
+    /// Has the load balancer of the last cluster take the hosts of `x-sluice-host`, else each in turn.
+    pub fn takes_hosts(mut self) -> Self {
+        self.last_cluster().takes_hosts = true;
+        self
+    }
+
+    /// Puts the outlier filter into the last cluster, which [takes hosts](Self::takes_hosts) then.
+    pub fn outlier_plugin(self, configuration: &Value) -> Self {
+        self.takes_hosts().upstream_plugin("outlier", configuration)
+    }
+
+    /// Gives the last cluster Envoy's own outlier detection. Its events are in
+    /// [`Envoy::outlier_events`](crate::Envoy::outlier_events).
+    pub fn outlier_detection(mut self, settings: Value) -> Self {
+        self.last_cluster().outlier_detection = Some(settings);
+        self
+    }
+
+    fn last_cluster(&mut self) -> &mut Cluster {
+        self.clusters.last_mut().expect("a cluster")
     }
 
     /// Puts the listeners into a file that Envoy watches, for [`Envoy::update`](crate::Envoy::update).
@@ -146,6 +163,7 @@ impl Bootstrap {
             "node": { "id": "e2e", "cluster": "e2e", "metadata": self.node_metadata },
             "admin": { "address": loopback() },
             "static_resources": { "clusters": clusters },
+            "cluster_manager": { "outlier_detection": { "event_log_path": OUTLIER_EVENTS } },
         });
         if self.dynamic_listeners {
             let file = write_listeners(directory, &self.listeners);
@@ -175,6 +193,7 @@ impl Listener {
             name: name.to_owned(),
             fault: None,
             mirror: None,
+            outlier: None,
             mirroring: None,
             envoy_fault: None,
             plugin: None,
@@ -197,6 +216,11 @@ impl Listener {
     /// [`mirroring`](Self::mirroring) sends them.
     pub fn mirror(self, configuration: &Value) -> Self {
         Self { mirror: Some(configuration.to_string()), ..self }
+    }
+
+    /// Puts the outlier filter after the router, with this configuration.
+    pub fn outlier(self, configuration: &Value) -> Self {
+        Self { outlier: Some(configuration.to_string()), ..self }
     }
 
     /// Has Envoy make copies.
@@ -292,7 +316,12 @@ impl Listener {
                 "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault".into();
             json!({ "name": "envoy.filters.http.fault", "typed_config": configuration })
         }));
-        let plugins = [("fault", &self.fault), ("mirror", &self.mirror), ("router", &self.plugin)];
+        let plugins = [
+            ("fault", &self.fault),
+            ("mirror", &self.mirror),
+            ("router", &self.plugin),
+            ("outlier", &self.outlier),
+        ];
         for (filter, plugin) in plugins {
             http_filters.extend(plugin.as_deref().map(|plugin| wasm(filter, &self.name, plugin)));
         }
@@ -335,47 +364,6 @@ impl Listener {
     }
 }
 
-impl Cluster {
-    fn to_json(&self) -> Value {
-        let endpoints: Vec<_> = self
-            .endpoints
-            .iter()
-            .map(|address| json!({ "endpoint": { "address": socket(*address) } }))
-            .collect();
-        let mut cluster = json!({
-            "name": self.name,
-            "type": "STATIC",
-            "connect_timeout": "1s",
-            // Envoy allows three retries at a time by default, which tests side by side would use up.
-            "circuit_breakers": { "thresholds": [{ "max_retries": 1000 }] },
-            "load_assignment": {
-                "cluster_name": self.name,
-                "endpoints": [{ "lb_endpoints": endpoints }],
-            },
-        });
-        if self.http2 || self.plugin.is_some() {
-            const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-            let protocol =
-                if self.http2 { "http2_protocol_options" } else { "http_protocol_options" };
-            let mut options = json!({
-                "@type": format!("type.googleapis.com/{OPTIONS}"),
-                "explicit_http_config": { protocol: {} },
-            });
-            if let Some((filter, configuration)) = &self.plugin {
-                let codec = json!({
-                    "name": "envoy.filters.http.upstream_codec",
-                    "typed_config": {
-                        "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
-                    },
-                });
-                options["http_filters"] = json!([wasm(filter, &self.name, configuration), codec]);
-            }
-            cluster["typed_extension_protocol_options"] = json!({ OPTIONS: options });
-        }
-        cluster
-    }
-}
-
 /// Writes `lds.json`. Envoy looks when a file is moved there, so it never sees half of one.
 pub(crate) fn write_listeners(directory: &Path, listeners: &[Listener]) -> std::path::PathBuf {
     let resources: Vec<_> = listeners
@@ -390,26 +378,6 @@ pub(crate) fn write_listeners(directory: &Path, listeners: &[Listener]) -> std::
     std::fs::write(&new, json!({ "resources": resources }).to_string()).unwrap();
     std::fs::rename(&new, &file).unwrap();
     file
-}
-
-fn wasm(filter: &str, name: &str, configuration: &str) -> Value {
-    json!({
-        "name": format!("sluice.{filter}"),
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-            "config": {
-                "name": format!("{name} {filter}"),
-                "vm_config": {
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": { "local": { "filename": module(filter) } },
-                },
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": configuration,
-                },
-            },
-        },
-    })
 }
 
 fn access_log(listener: &str) -> Value {
@@ -435,8 +403,4 @@ fn access_log(listener: &str) -> Value {
 
 fn loopback() -> Value {
     socket(SocketAddr::from(([127, 0, 0, 1], 0)))
-}
-
-fn socket(address: SocketAddr) -> Value {
-    json!({ "socket_address": { "address": address.ip(), "port_value": address.port() } })
 }

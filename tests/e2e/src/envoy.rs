@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::config::write_listeners;
+use crate::config::{OUTLIER_EVENTS, write_listeners};
 use crate::files;
 use crate::{Bootstrap, Client, Listener, Response, Scenario, until};
 
@@ -157,6 +157,11 @@ impl Envoy {
             lines.find(|line: &Value| line["path"] == path)
         })
         .await
+    }
+
+    /// What Envoy's own outlier detection has done: a JSON object a line.
+    pub fn outlier_events(&self) -> String {
+        read(&self.process.directory.path().join(OUTLIER_EVENTS))
     }
 
     /// The access log as far as it is written.

@@ -15,12 +15,15 @@ pub(crate) fn modules() -> PathBuf {
     present(workspace().join("dist"), "run `make build` first")
 }
 
-/// The module that ships as `dist/NAME.wasm`.
+/// The module that ships as `dist/NAME.wasm`, or the one at a path that ends so.
 ///
 /// # Panics
 /// When it has not been built.
 pub fn module(name: &str) -> PathBuf {
-    present(workspace().join(format!("dist/{name}.wasm")), "run `make build` first")
+    match name.ends_with(".wasm") {
+        true => present(name.into(), "build it first"),
+        false => present(workspace().join(format!("dist/{name}.wasm")), "run `make build` first"),
+    }
 }
 
 /// A file of the certificates that the tests use.

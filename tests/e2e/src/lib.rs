@@ -11,6 +11,7 @@
 //! on ports that the kernel chose, so tests run side by side.
 
 mod client;
+mod cluster;
 mod config;
 mod envoy;
 mod files;
@@ -21,6 +22,7 @@ mod scenario;
 pub mod tls;
 mod upstream;
 mod wait;
+mod wasm;
 
 pub use client::{Client, Connection, Request, Response};
 pub use config::{Bootstrap, Listener, any_host};

@@ -74,13 +74,22 @@ impl Upstream {
         name: &str,
         answer: impl Fn(&Received) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), name, answer)
+    }
+
+    /// The same at this address, such as that of one that was dropped.
+    pub fn at(
+        address: SocketAddr,
+        name: &str,
+        answer: impl Fn(&Received) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let received = Arc::new(Mutex::new(Vec::new()));
         let service = Arc::new(Service {
             name: name.to_owned(),
             received: received.clone(),
             answer: Box::new(answer),
         });
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = std::net::TcpListener::bind(address).unwrap();
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
         let server = runtime().spawn(serve(socket, service));

@@ -87,6 +87,26 @@ async fn m1_mirror() {
     assert_eq!(envoy.stat("wasmcustom.sluice.mirror.mirrored").await, 1);
 }
 
+#[tokio::test]
+async fn c2_outlier() {
+    let (envoy, edge) = scenario("outlier").await;
+    assert_payment(&ask(&edge, "cheng").await, "cheng");
+    let sick = edge.get(PATH).header("fail", "yes").send().await;
+    assert_eq!((sick.status, sick.text().as_str()), (503, "v1 is sick\n"));
+    for _ in 0..4 {
+        let out = ask(&edge, "cheng").await;
+        assert_eq!((out.status, out.text().as_str()), (503, "no healthy upstream"));
+    }
+    let stats = envoy.admin("/stats?filter=outlier.ejections_active").await.text();
+    assert!(stats.trim_end().ends_with("wasmcustom.sluice.outlier.ejections_active: 1"), "{stats}");
+    let log = envoy.log();
+    let event = log.lines().find(|line| line.contains("outlier event=")).expect("an event");
+    assert!(event.contains("reason=consecutive_gateway_failure ejections=1 for=180s"), "{event}");
+    let notice =
+        "outlierDetection.consecutiveErrors: has been replaced by consecutiveGatewayErrors";
+    assert!(log.contains(notice), "{log}");
+}
+
 /// What the server says that is reached by this name on a port of a scenario.
 async fn ask_by_tls(scenario: &Scenario, port: u16, name: &str) -> std::io::Result<String> {
     let stream = TcpStream::connect(scenario.address(port)).await?;

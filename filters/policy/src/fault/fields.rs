@@ -154,7 +154,7 @@ fn read_abort(node: &Node<'_>) -> Option<Abort> {
     Some(Abort { status, percentage: percentage? })
 }
 
-fn read_grpc_status(node: &Node<'_>) -> Option<u8> {
+pub(crate) fn read_grpc_status(node: &Node<'_>) -> Option<u8> {
     let name = node.string()?;
     let code = GRPC_STATUS_NAMES.iter().position(|known| *known == name);
     if code.is_none() {

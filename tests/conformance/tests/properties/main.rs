@@ -4,5 +4,8 @@
 mod arithmetic;
 mod client_hellos;
 mod documents;
+mod envoy_model;
+mod outliers;
 mod registry;
 mod requests;
+mod workers;

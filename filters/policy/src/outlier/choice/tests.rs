@@ -1,0 +1,100 @@
+use super::*;
+use crate::outlier::Reason;
+use crate::testing::{FixedDraw, outlier_settings as settings};
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A cluster of hosts of which some, in upper case, are ejected.
+fn cluster(hosts: &[&str]) -> Cluster {
+    let all = settings(r#"{"maxEjectionPercent": 100}"#);
+    let mut cluster = Cluster::new(at(0));
+    for host in hosts {
+        cluster.observe(host.as_bytes(), at(0));
+        if host.starts_with(|c: char| c.is_ascii_uppercase()) {
+            let (reason, draws) = (Reason::Consecutive5xx, &mut FixedDraw(0));
+            let effects = cluster.detect(&all, host.as_bytes(), reason, 0, at(0), draws);
+            assert_eq!(effects.len(), 2);
+        }
+    }
+    cluster
+}
+
+fn choose(hosts: &[&str], text: &str, fallback: bool, endpoints: u64, draw: u64) -> Choice {
+    let view = View::new(&cluster(hosts), &settings(text), fallback);
+    view.choose(endpoints, 0, &mut FixedDraw(draw))
+}
+
+fn hosts(text: &str) -> Choice {
+    Choice::Hosts(text.as_bytes().to_vec())
+}
+
+#[test]
+fn while_nothing_is_ejected_envoy_chooses() {
+    assert_eq!(choose(&["a", "b"], "{}", false, 2, 0), Choice::Any);
+    assert_eq!(choose(&[], "{}", false, 0, 0), Choice::Any);
+    assert_eq!(choose(&["a"], r#"{"minHealthPercent": 100}"#, true, 1, 0), Choice::Any);
+}
+
+#[test]
+fn healthy_hosts_take_turns() {
+    let view = View::new(&cluster(&["A", "b", "c", "d"]), &settings("{}"), false);
+    let turns = [0, 1, 2, 3].map(|rotation| view.choose(4, rotation, &mut FixedDraw(0)));
+    assert_eq!(turns, [hosts("b,c,d"), hosts("c,d,b"), hosts("d,b,c"), hosts("b,c,d")]);
+    assert_eq!(view.probe_header(b"A", 1), b"A,c,d,b");
+}
+
+#[test]
+fn no_more_hosts_are_listed_than_are_tried() {
+    let names: Vec<String> = (0..40).map(|n| format!("h{n:02}")).collect();
+    let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
+    all.push("A");
+    let view = View::new(&cluster(&all), &settings("{}"), false);
+    let Choice::Hosts(list) = view.choose(41, 39, &mut FixedDraw(0)) else { panic!("no hosts") };
+    assert!(list.starts_with(b"h39,h00,"));
+    assert_eq!(list.split(|byte| *byte == b',').count(), MAX_LISTED);
+}
+
+#[test]
+fn new_hosts_are_tried_by_their_share() {
+    let choose = |draw| choose(&["A", "b"], "{}", false, 4, draw);
+    assert_eq!([choose(0), choose(1)], [Choice::Any, Choice::Any]);
+    assert_eq!([choose(2), choose(3)], [hosts("b"), hosts("b")]);
+    assert_eq!(super::tests::choose(&["A"], "{}", false, 2, 3), Choice::Any, "the only one");
+}
+
+#[test]
+fn without_healthy_hosts_there_is_no_choice() {
+    assert_eq!(choose(&["A", "B"], "{}", false, 2, 0), Choice::None);
+    assert_eq!(choose(&["A", "B"], "{}", false, 0, 0), Choice::None);
+    assert_eq!(choose(&["A", "B"], "{}", true, 2, 0), Choice::None);
+}
+
+#[test]
+fn with_too_few_healthy_hosts_all_get_traffic() {
+    let half = r#"{"minHealthPercent": 50}"#;
+    assert_eq!(choose(&["A", "b"], half, false, 2, 9), hosts("b"), "50 % are enough");
+    assert_eq!(choose(&["A", "B", "c"], half, false, 3, 9), Choice::Any);
+    assert_eq!(choose(&["A", "B"], half, false, 2, 9), Choice::Any);
+    assert_eq!(choose(&["A", "B", "c"], half, true, 3, 9), Choice::None, "to the fallback");
+}
+
+#[test]
+fn probes_are_announced() {
+    let all = cluster(&["A", "b"]);
+    assert_eq!(View::new(&all, &settings("{}"), false).next_probe, None);
+    let half_open = settings(r#"{"halfOpen": {}}"#);
+    assert_eq!(View::new(&all, &half_open, false).next_probe, Some(at(30)));
+}
+
+#[test]
+fn counting_can_ask_the_view() {
+    let all = cluster(&["A", "b", "C"]);
+    let view = View::new(&all, &settings("{}"), false);
+    for host in [&b"A"[..], b"b", b"C", b"d"] {
+        assert_eq!(view.standing(host), all.standing(host));
+    }
+    assert!(view.standing(b"A").is_ejected && !view.is_whole());
+    assert!(View::new(&cluster(&["a"]), &settings("{}"), false).is_whole());
+}

@@ -1,0 +1,63 @@
+use super::*;
+
+fn host(address: &str) -> Host {
+    Host {
+        address: address.as_bytes().into(),
+        seen: Duration::from_nanos(1),
+        ejections: 2,
+        multiplier: 3,
+        ejection: None,
+        returned: None,
+        rates: Rates::default(),
+    }
+}
+
+fn cluster() -> Cluster {
+    let ejection = Ejection {
+        at: Duration::from_nanos(4),
+        jitter: Duration::from_nanos(5),
+        probe: None,
+        successes: 6,
+    };
+    let rate = |requests, successes| Rate { requests, successes };
+    let hosts = vec![
+        host("1.1.1.1:1"),
+        Host { ejection: Some(ejection), ..host("1.1.1.1:2") },
+        Host {
+            ejection: Some(Ejection { probe: Some(Duration::from_nanos(7)), ..ejection }),
+            ..host("[::1]:1")
+        },
+        Host {
+            returned: Some(Duration::from_nanos(8)),
+            rates: Rates { external: rate(9, 10), local: rate(11, 12) },
+            ..host("[::2]:1")
+        },
+    ];
+    Cluster { hosts, last_tick: Duration::from_nanos(13) }
+}
+
+#[test]
+fn a_cluster_reads_back_as_it_was_written() {
+    let bytes = cluster().encode();
+    assert_eq!(Cluster::decode(&bytes), Some(cluster()));
+    let empty = Cluster::new(Duration::from_secs(1));
+    assert_eq!(Cluster::decode(&empty.encode()), Some(empty));
+    // A host without a past takes its address and 18 bytes.
+    let plain = Cluster { hosts: vec![host("1.1.1.1:1")], last_tick: Duration::ZERO };
+    assert_eq!(plain.encode().len(), 9 + 18 + 9);
+}
+
+#[test]
+fn anything_else_is_none() {
+    let bytes = cluster().encode();
+    // Cut off between hosts it is a cluster of fewer.
+    let whole: Vec<usize> =
+        (0..=bytes.len()).filter(|length| Cluster::decode(&bytes[..*length]).is_some()).collect();
+    assert_eq!(whole.len(), 5, "{whole:?}");
+    let twice = [&bytes[..], &bytes[9..]].concat();
+    assert_eq!(Cluster::decode(&twice), None, "not in order");
+    let mut other = bytes;
+    other[0] = 2;
+    assert_eq!(Cluster::decode(&other), None, "another version");
+    assert_eq!(Cluster::decode(&[]), None);
+}

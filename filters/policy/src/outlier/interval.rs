@@ -1,0 +1,168 @@
+//! The tick of a cluster: hosts return, rates are looked at, multipliers fall, hosts that left are
+//! forgotten.
+
+use std::time::Duration;
+
+use super::count::{Rate, Rates};
+use super::settings::Settings;
+use super::{Cluster, Effect, EffectKind, FORGET_AFTER, FORGET_AFTER_INTERVALS, Host, Reason};
+use crate::request::Draws;
+
+/// The rates of one kind, and the reasons that they are.
+struct Kind {
+    rate: fn(&Rates) -> Rate,
+    success_rate: Reason,
+    failure_percentage: Reason,
+}
+
+const KINDS: [Kind; 2] = [
+    Kind {
+        rate: |rates| rates.external,
+        success_rate: Reason::SuccessRate,
+        failure_percentage: Reason::FailurePercentage,
+    },
+    Kind {
+        rate: |rates| rates.local,
+        success_rate: Reason::LocalOriginSuccessRate,
+        failure_percentage: Reason::LocalOriginFailurePercentage,
+    },
+];
+
+impl Settings {
+    /// How often a detection is enforced, in percent.
+    pub(super) fn enforcing(&self, reason: Reason) -> u32 {
+        let of_success_rate = self.success_rate.as_ref();
+        let of_failures = self.failure_percentage.as_ref();
+        match reason {
+            Reason::Consecutive5xx => self.consecutive_5xx.enforcing,
+            Reason::ConsecutiveGatewayFailure => self.consecutive_gateway_failure.enforcing,
+            Reason::ConsecutiveLocalOriginFailure => {
+                self.consecutive_local_origin_failure.enforcing
+            }
+            Reason::FailurePercentage => of_failures.map_or(0, |rate| rate.enforcing),
+            Reason::LocalOriginFailurePercentage => {
+                of_failures.map_or(0, |rate| rate.enforcing_local_origin)
+            }
+            Reason::LocalOriginSuccessRate => {
+                of_success_rate.map_or(0, |rate| rate.enforcing_local_origin)
+            }
+            Reason::Probe => 100,
+            Reason::SuccessRate => of_success_rate.map_or(0, |rate| rate.enforcing),
+        }
+    }
+}
+
+impl Cluster {
+    /// When the next tick is due: an interval after the last one.
+    pub fn next_tick(&self, settings: &Settings) -> Duration {
+        self.last_tick.saturating_add(settings.interval)
+    }
+
+    /// A tick. To be called by whichever worker comes first once it is due; `endpoints` is as for
+    /// [`Cluster::detect`].
+    pub fn on_interval(
+        &mut self,
+        settings: &Settings,
+        endpoints: u64,
+        now: Duration,
+        draws: &mut dyn Draws,
+    ) -> Vec<Effect> {
+        self.last_tick = now;
+        let mut effects = Vec::new();
+        if settings.half_open.is_none() {
+            effects
+                .extend(self.hosts.iter_mut().filter_map(|host| host.end_ejection(settings, now)));
+        }
+        for kind in KINDS {
+            for (host, reason) in self.outliers(settings, &kind) {
+                effects.extend(self.detect(settings, &host, reason, endpoints, now, draws));
+            }
+        }
+        for host in &mut self.hosts {
+            host.rates = Rates::default();
+            let is_settled = host.ejection.is_none()
+                && host.returned.is_some_and(|at| now.saturating_sub(at) >= settings.interval);
+            if is_settled {
+                host.multiplier = host.multiplier.saturating_sub(1);
+            }
+        }
+        self.forget(settings, endpoints, now, &mut effects);
+        effects
+    }
+
+    /// The hosts whose rates are bad, and why.
+    fn outliers(&self, settings: &Settings, kind: &Kind) -> Vec<(Box<[u8]>, Reason)> {
+        let mut found = Vec::new();
+        if let Some(detector) = settings.success_rate {
+            let hosts = self.rated(kind, detector.request_volume, detector.minimum_hosts);
+            let threshold = success_rate_threshold(&hosts, detector.stdev_factor);
+            let bad = hosts.iter().filter(|(_, rate)| *rate < threshold);
+            found.extend(bad.map(|(host, _)| (host.address.clone(), kind.success_rate)));
+        }
+        if let Some(detector) = settings.failure_percentage {
+            let hosts = self.rated(kind, detector.request_volume, detector.minimum_hosts);
+            let threshold = f64::from(detector.threshold);
+            let bad = hosts.iter().filter(|(_, rate)| 100.0 - rate >= threshold);
+            found.extend(bad.map(|(host, _)| (host.address.clone(), kind.failure_percentage)));
+        }
+        found
+    }
+
+    /// The hosts with at least `volume` attempts and their success rates in percent; none where
+    /// there are fewer of them than `minimum`.
+    fn rated(&self, kind: &Kind, volume: u32, minimum: u32) -> Vec<(&Host, f64)> {
+        let rate = |host: &Host| {
+            let Rate { requests, successes } = (kind.rate)(&host.rates);
+            let is_enough = host.ejection.is_none() && requests > 0 && requests >= volume;
+            is_enough.then(|| f64::from(successes) * 100.0 / f64::from(requests))
+        };
+        let hosts: Vec<_> =
+            self.hosts.iter().filter_map(|host| Some((host, rate(host)?))).collect();
+        if hosts.len() as u64 >= u64::from(minimum) { hosts } else { Vec::new() }
+    }
+
+    /// Drops hosts that have had no traffic for long. Of an ejected host that says nothing.
+    fn forget(
+        &mut self,
+        settings: &Settings,
+        endpoints: u64,
+        now: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
+        let soon = settings.interval.saturating_mul(FORGET_AFTER_INTERVALS);
+        let mut surplus = (self.hosts.len() as u64).saturating_sub(self.size(endpoints));
+        self.hosts.retain(|host| {
+            let unseen = now.saturating_sub(host.seen);
+            let has_left = unseen >= FORGET_AFTER || (surplus > 0 && unseen >= soon);
+            // Nor of one that has just come back.
+            let returned = host.returned.map_or(FORGET_AFTER, |at| now.saturating_sub(at));
+            let stays = host.ejection.is_some() || returned < soon || !has_left;
+            if !stays {
+                surplus = surplus.saturating_sub(1);
+                effects.push(host.effect(EffectKind::Forgotten));
+            }
+            stays
+        });
+    }
+}
+
+impl Host {
+    /// Ends its ejection if the time of that is over.
+    fn end_ejection(&mut self, settings: &Settings, now: Duration) -> Option<Effect> {
+        let ejection = self.ejection?;
+        let is_over = self.ejection_time(settings, &ejection) <= now.saturating_sub(ejection.at);
+        if is_over { self.admit(now) } else { None }
+    }
+}
+
+/// Below which success rate a host is an outlier: the mean less `factor` thousandths of the standard
+/// deviation of all.
+fn success_rate_threshold(hosts: &[(&Host, f64)], factor: u32) -> f64 {
+    let count = hosts.len() as f64;
+    let mean = hosts.iter().map(|(_, rate)| rate).sum::<f64>() / count;
+    let variance = hosts.iter().map(|(_, rate)| (rate - mean) * (rate - mean)).sum::<f64>() / count;
+    mean - f64::from(factor) / 1000.0 * variance.sqrt()
+}
+
+#[cfg(test)]
+mod tests;

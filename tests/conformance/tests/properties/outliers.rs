@@ -1,0 +1,415 @@
+//! Outlier detection beside a model of Envoy's, and what holds of it whatever happens.
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use sluice_conformance::Node;
+use sluice_policy::outlier::classify::{Outcome, Verdict};
+use sluice_policy::outlier::count::{Counts, Rates};
+use sluice_policy::outlier::{
+    Choice, Cluster, Effect, EffectKind, Outliers, Reason, Settings, View,
+};
+use sluice_policy::request::Draws;
+
+use crate::envoy_model::{Config, Detector, Report};
+
+/// As many as have names of one digit, so that their order is that of their numbers.
+const HOSTS: usize = 5;
+
+/// What happens with a host: how long after the one before, how often, and what.
+#[derive(Clone, Debug)]
+struct Step {
+    after: u64,
+    host: usize,
+    times: u32,
+    outcome: Outcome,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let outcome = prop_oneof![
+        3 => Just(Outcome::Response(Verdict::Success)),
+        4 => Just(Outcome::Response(Verdict::ServerError)),
+        4 => Just(Outcome::Response(Verdict::GatewayError)),
+        2 => Just(Outcome::NoConnection),
+        1 => Just(Outcome::NoResponse),
+        1 => Just(Outcome::Broken),
+    ];
+    let after = prop_oneof![3 => Just(0u64), 2 => 0..3_000u64, 1 => 0..40_000u64];
+    (after, 0..HOSTS, 1..8u32, outcome).prop_map(|(after, host, times, outcome)| Step {
+        after,
+        host,
+        times,
+        outcome,
+    })
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    let times = (1..12i64, 1..30i64, 0..60i64, prop_oneof![Just(0i64), 0..5_000i64]);
+    let thresholds = (0..7u32, 0..7u32, 1..7u32);
+    let percent = || prop_oneof![4 => Just(100u64), 1 => 0..=100u64];
+    let shares = (1..=100u32, any::<bool>(), percent(), percent(), percent());
+    // One of them, since a host that both detect is ejected twice by Envoy.
+    let rates = prop_oneof![
+        2 => Just((None, None)),
+        1 => (0..6usize, 0..10u64, 500..2_000u32).prop_map(|rate| (Some(rate), None)),
+        1 => (0..6usize, 0..10u64, 0..=100u32).prop_map(|rate| (None, Some(rate))),
+    ];
+    (times, thresholds, shares, rates, any::<bool>()).prop_map(
+        |(times, thresholds, shares, rates, split)| Config {
+            interval: times.0 * 1000,
+            base_ejection_time: times.1 * 1000,
+            // Often a multiple of the base, where the multiplier stops at an equality.
+            max_ejection_time: match times.2 {
+                more @ 0..30 => times.1 * (1 + more % 3) * 1000,
+                more => (times.1 + more) * 1000,
+            },
+            max_ejection_time_jitter: times.3,
+            max_ejection_percent: shares.0,
+            always_eject_one_host: shares.1,
+            split,
+            consecutive_5xx: thresholds.0,
+            consecutive_gateway_failure: thresholds.1,
+            consecutive_local_origin_failure: if split { thresholds.2 } else { 0 },
+            enforcing_consecutive_5xx: shares.2,
+            enforcing_consecutive_gateway_failure: shares.3,
+            enforcing_consecutive_local_origin_failure: shares.4,
+            success_rate: rates.0,
+            failure_percentage: rates.1,
+        },
+    )
+}
+
+fn settings_of(config: &Config) -> Settings {
+    let mut more = String::new();
+    if config.max_ejection_time_jitter > 0 {
+        more += &format!(r#", "maxEjectionTimeJitter": "{}ms""#, config.max_ejection_time_jitter);
+    }
+    let rate = |name, rate: Option<(usize, u64, u32)>, last| {
+        rate.map_or(String::new(), |(hosts, volume, value)| {
+            format!(
+                r#", "{name}": {{"minimumHosts": {hosts}, "requestVolume": {volume}, "{last}": {value}}}"#
+            )
+        })
+    };
+    more += &rate("successRate", config.success_rate, "stdevFactor");
+    more += &rate("failurePercentage", config.failure_percentage, "threshold");
+    settings(&format!(
+        r#"{{"interval": "{}ms", "baseEjectionTime": "{}ms", "maxEjectionTime": "{}ms",
+        "maxEjectionPercent": {}, "alwaysEjectOneHost": {}, "splitExternalLocalOriginErrors": {},
+        "consecutive5xxErrors": {}, "consecutiveGatewayErrors": {},
+        "consecutiveLocalOriginFailures": {}, "enforcingConsecutive5xx": {},
+        "enforcingConsecutiveGatewayFailure": {}, "enforcingConsecutiveLocalOriginFailure": {}
+        {more}}}"#,
+        config.interval,
+        config.base_ejection_time,
+        config.max_ejection_time,
+        config.max_ejection_percent,
+        config.always_eject_one_host,
+        config.split,
+        config.consecutive_5xx,
+        config.consecutive_gateway_failure,
+        config.consecutive_local_origin_failure,
+        config.enforcing_consecutive_5xx,
+        config.enforcing_consecutive_gateway_failure,
+        config.enforcing_consecutive_local_origin_failure,
+    ))
+}
+
+/// The settings of an `outlierDetection`.
+pub fn settings(detection: &str) -> Settings {
+    let document = format!(
+        r#"{{"clusterName": "{{host}}", "destinationRules": [{{"host": "a",
+            "trafficPolicy": {{"outlierDetection": {detection}}}}}]}}"#
+    );
+    let (outliers, _) = Outliers::from_json(document.as_bytes(), &Node::default()).unwrap();
+    Settings::clone(&outliers.target("a").unwrap().settings)
+}
+
+/// Always the same draw.
+pub struct Draw(pub u64);
+
+impl Draws for Draw {
+    fn draw(&mut self) -> u64 {
+        self.0
+    }
+}
+
+/// The policy with the bytes that workers share.
+struct Policy {
+    settings: Settings,
+    cluster: Vec<u8>,
+    counts: [Vec<u8>; HOSTS],
+    draw: u64,
+    timeline: Vec<String>,
+}
+
+impl Policy {
+    fn new(settings: Settings, draw: u64) -> Self {
+        let mut cluster = Cluster::new(Duration::ZERO);
+        for host in 0..HOSTS {
+            cluster.observe(host.to_string().as_bytes(), Duration::ZERO);
+        }
+        Self {
+            settings,
+            cluster: cluster.encode(),
+            counts: Default::default(),
+            draw,
+            timeline: Vec::new(),
+        }
+    }
+
+    fn cluster(&self) -> Cluster {
+        Cluster::decode(&self.cluster).unwrap()
+    }
+
+    fn counts(&self, host: usize) -> Counts {
+        Counts::decode(&self.counts[host]).unwrap_or_default()
+    }
+
+    fn attempt(&mut self, now: u64, host: usize, outcome: Outcome) {
+        let (mut cluster, time) = (self.cluster(), Duration::from_millis(now));
+        let address = host.to_string().into_bytes();
+        let standing = cluster.standing(&address);
+        let (counts, found) = self.counts(host).record(&self.settings, standing, outcome);
+        self.counts[host] = counts.encode().to_vec();
+        let mut rates = Rates::default();
+        rates.record(&self.settings, outcome);
+        cluster.add_rates(&address, rates);
+        for reason in found.iter() {
+            let effects = cluster.detect(
+                &self.settings,
+                &address,
+                reason,
+                HOSTS as u64,
+                time,
+                &mut Draw(self.draw),
+            );
+            self.timeline.extend(effects.iter().map(|effect| line(now, effect)));
+        }
+        self.cluster = cluster.encode();
+    }
+
+    fn tick(&mut self, now: u64) {
+        let (mut cluster, time) = (self.cluster(), Duration::from_millis(now));
+        // So that none is forgotten, which Envoy does not do.
+        for host in 0..HOSTS {
+            cluster.observe(host.to_string().as_bytes(), time);
+        }
+        let draws = &mut Draw(self.draw);
+        let effects = cluster.on_interval(&self.settings, HOSTS as u64, time, draws);
+        self.timeline.extend(effects.iter().map(|effect| line(now, effect)));
+        self.cluster = cluster.encode();
+    }
+}
+
+fn line(now: u64, effect: &Effect) -> String {
+    let what = match effect.kind {
+        EffectKind::Detected { reason, enforced } => {
+            format!("detected {reason}{}", if enforced { "" } else { ", not enforced" })
+        }
+        EffectKind::Ejected { reason, time, ejections } => {
+            format!("ejected for {} ms by {reason}, number {ejections}", time.as_millis())
+        }
+        EffectKind::Forgotten => "forgotten".to_owned(),
+        EffectKind::Overflow => "overflow".to_owned(),
+        EffectKind::Returned { after } => format!("returned after {} ms", after.as_millis()),
+    };
+    format!("{now} {} {what}", String::from_utf8_lossy(&effect.host))
+}
+
+/// What Envoy's router reports of an attempt.
+fn reports(outcome: Outcome) -> Vec<Report> {
+    match outcome {
+        Outcome::Response(verdict) => {
+            let code = match verdict {
+                Verdict::GatewayError => 503,
+                Verdict::ServerError => 500,
+                Verdict::Success => 200,
+            };
+            vec![Report::ConnectSuccess, Report::Code(code)]
+        }
+        Outcome::Broken | Outcome::NoConnection => vec![Report::ConnectFailed],
+        Outcome::NoResponse => vec![Report::ConnectSuccess, Report::Timeout],
+    }
+}
+
+/// Runs a script, with a tick each interval; `each` is called after each step.
+fn run(
+    script: &[Step],
+    interval: u64,
+    mut tick: impl FnMut(u64),
+    mut each: impl FnMut(u64, &Step),
+) {
+    let (mut now, mut next_tick) = (0, interval);
+    for step in script {
+        now += step.after;
+        while next_tick <= now {
+            tick(next_tick);
+            next_tick += interval;
+        }
+        each(now, step);
+    }
+    (0..30).for_each(|n| tick(next_tick + n * interval));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn ejections_and_returns_are_those_of_envoy(
+        config in config(),
+        script in vec(step(), 1..60),
+        draw in any::<u64>(),
+    ) {
+        let mut envoy = Detector::new(config.clone(), HOSTS, draw);
+        let mut policy = Policy::new(settings_of(&config), draw);
+        let interval = u64::try_from(config.interval).unwrap();
+        let both = std::cell::RefCell::new((&mut envoy, &mut policy));
+        run(
+            &script,
+            interval,
+            |now| {
+                let (envoy, policy) = &mut *both.borrow_mut();
+                envoy.on_interval_timer(i64::try_from(now).unwrap());
+                policy.tick(now);
+            },
+            |now, step| {
+                let (envoy, policy) = &mut *both.borrow_mut();
+                for _ in 0..step.times {
+                    for report in reports(step.outcome) {
+                        envoy.put_result(i64::try_from(now).unwrap(), step.host, report);
+                    }
+                    policy.attempt(now, step.host, step.outcome);
+                }
+                let cluster = policy.cluster();
+                for (host, monitor) in envoy.monitors.iter().enumerate() {
+                    let multiplier = i64::from(cluster.hosts()[host].multiplier);
+                    assert_eq!(multiplier, monitor.eject_time_backoff, "host {host} at {now}");
+                    let standing = cluster.standing(host.to_string().as_bytes());
+                    assert_eq!(standing.is_ejected, monitor.failed_outlier_check);
+                    // What is counted of an ejected host is dropped at its return.
+                    if !standing.is_ejected {
+                        let counts = policy.counts(host).since_ejection(standing);
+                        assert_eq!(
+                            (
+                                counts.consecutive_5xx,
+                                counts.consecutive_gateway_failure,
+                                counts.consecutive_local_origin_failure,
+                            ),
+                            (
+                                monitor.consecutive_5xx,
+                                monitor.consecutive_gateway_failure,
+                                monitor.consecutive_local_origin_failure,
+                            ),
+                            "host {} at {}", host, now
+                        );
+                    }
+                }
+            },
+        );
+        prop_assert_eq!(&policy.timeline, &envoy.timeline);
+    }
+
+    #[test]
+    fn no_more_are_out_than_may_be(
+        percent in 1..=100u32,
+        endpoints in 1..200u64,
+        always in any::<bool>(),
+        detected in vec(0..250u32, 0..300),
+    ) {
+        let settings = settings(&format!(
+            r#"{{"maxEjectionPercent": {percent}, "alwaysEjectOneHost": {always}}}"#
+        ));
+        let mut cluster = Cluster::new(Duration::ZERO);
+        for host in detected {
+            let address = host.to_string().into_bytes();
+            let reason = Reason::Consecutive5xx;
+            cluster.detect(&settings, &address, reason, endpoints, Duration::ZERO, &mut Draw(0));
+            let out = cluster.ejected() as u64;
+            let most = endpoints * u64::from(percent) / 100;
+            prop_assert!(out <= most.max(u64::from(always)), "{} of {}", out, endpoints);
+        }
+    }
+
+    #[test]
+    fn an_ejection_takes_from_the_base_to_the_maximum(
+        base in 1..100_000u64,
+        more in 0..1_000_000u64,
+        jitter in 1..10_000u64,
+        draw in any::<u64>(),
+        pauses in vec(0..200_000u64, 1..40),
+    ) {
+        let settings = settings(&format!(
+            r#"{{"baseEjectionTime": "{base}ms", "maxEjectionTime": "{}ms", "interval": "1s",
+                "maxEjectionPercent": 100, "maxEjectionTimeJitter": "{jitter}ms"}}"#, base + more
+        ));
+        let mut cluster = Cluster::new(Duration::ZERO);
+        let (mut now, draws) = (Duration::ZERO, &mut Draw(draw));
+        for pause in pauses {
+            let reason = Reason::Consecutive5xx;
+            let effects = cluster.detect(&settings, b"a", reason, 1, now, draws);
+            let Some(EffectKind::Ejected { time, .. }) = effects.last().map(|last| last.kind) else {
+                panic!("not ejected: {effects:?}");
+            };
+            let milliseconds = u64::try_from(time.as_millis()).unwrap();
+            prop_assert!((base..=base + more + jitter).contains(&milliseconds));
+            let multiplier = u64::from(cluster.hosts()[0].multiplier);
+            prop_assert!((multiplier - 1) * base < base + more + base, "{}", multiplier);
+            let early = time.saturating_sub(Duration::from_nanos(1));
+            cluster.on_interval(&settings, 1, now + early, draws);
+            prop_assert_eq!(cluster.ejected(), 1);
+            now += time;
+            cluster.on_interval(&settings, 1, now, draws);
+            prop_assert_eq!(cluster.ejected(), 0);
+            now += Duration::from_millis(pause);
+        }
+    }
+
+    #[test]
+    fn a_request_is_never_sent_to_an_ejected_host(
+        hosts in vec(any::<bool>(), 1..60),
+        more in 0..10u64,
+        rotation in any::<usize>(),
+        draw in any::<u64>(),
+    ) {
+        let settings = settings(r#"{"maxEjectionPercent": 100}"#);
+        let mut cluster = Cluster::new(Duration::ZERO);
+        for (host, is_ejected) in hosts.iter().enumerate() {
+            let address = host.to_string().into_bytes();
+            cluster.observe(&address, Duration::ZERO);
+            if *is_ejected {
+                let (reason, zero) = (Reason::Consecutive5xx, Duration::ZERO);
+                cluster.detect(&settings, &address, reason, 1000, zero, &mut Draw(0));
+            }
+        }
+        let out = hosts.iter().filter(|is_ejected| **is_ejected).count();
+        prop_assert_eq!(cluster.ejected(), out);
+        let view = View::new(&cluster, &settings, false);
+        match view.choose(hosts.len() as u64 + more, rotation, &mut Draw(draw)) {
+            Choice::Any => prop_assert!(out == 0 || more > 0),
+            Choice::None => prop_assert!(out == hosts.len() && more == 0),
+            Choice::Hosts(listed) => {
+                let listed: Vec<&[u8]> = listed.split(|byte| *byte == b',').collect();
+                for (index, host) in listed.iter().enumerate() {
+                    let number: usize = std::str::from_utf8(host).unwrap().parse().unwrap();
+                    prop_assert!(!hosts[number] && !listed[..index].contains(host));
+                }
+                prop_assert_eq!(listed.len(), (hosts.len() - out).min(16));
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_state_that_is_written_alike_or_none(bytes in vec(any::<u8>(), 0..200)) {
+        if let Some(counts) = Counts::decode(&bytes) {
+            prop_assert_eq!(counts.encode().to_vec(), bytes.clone());
+        }
+        // With the version and the start of a host, so that more of them are read.
+        for bytes in [bytes.clone(), [&[1; 9], &[0, 4][..], &bytes].concat()] {
+            if let Some(cluster) = Cluster::decode(&bytes) {
+                prop_assert_eq!(Cluster::decode(&cluster.encode()), Some(cluster));
+            }
+        }
+    }
+}
