@@ -118,7 +118,7 @@ async fn a_response_that_breaks_off_is_a_local_failure() {
         }
     });
     let detection = json!({ "splitExternalLocalOriginErrors": true, "interval": "10s",
-        "consecutiveLocalOriginFailures": 2, "maxEjectionPercent": 100 });
+        "consecutiveLocalOriginFailures": 1, "maxEjectionPercent": 100 });
     let (document, router) = routed(&detection);
     let bootstrap = Bootstrap::new()
         .cluster("pool", &[address])
@@ -126,11 +126,10 @@ async fn a_response_that_breaks_off_is_a_local_failure() {
         .listener(Listener::new("edge").plugin(&router).outlier(&document));
     let envoy = Envoy::start(&bootstrap).await;
     let client = envoy.listener("edge");
-    for _ in 0..2 {
-        assert!(client.connect().await.try_send(client.get("/")).await.is_err());
-    }
-    // Each of them was a success before, which clears the count, as in Envoy.
-    assert_eq!(stat(&envoy, "ejections_active").await, 0);
+    assert!(client.connect().await.try_send(client.get("/")).await.is_err());
+    let local = "ejections_enforced_consecutive_local_origin_failure";
+    until("it is ejected", async || (stat(&envoy, local).await == 1).then_some(())).await;
+    assert_eq!(client.get("/then").send().await.text(), "no healthy upstream");
     assert_eq!(envoy.traps(), [""; 0]);
 }
 
