@@ -5,6 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use sluice_policy::egress::Egress;
 use sluice_policy::fault::Faults;
 use sluice_policy::mirror::Mirrors;
+use sluice_policy::outlier::Outliers;
 use sluice_policy::proxy::NoMetadata;
 use sluice_policy::router::Router;
 use sluice_policy::sni::SniPolicy;
@@ -16,6 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
         Mirrors::from_json(bytes, &NoMetadata).err(),
         SniPolicy::from_json(bytes, &NoMetadata).err(),
         Egress::from_json(bytes, &NoMetadata).err(),
+        Outliers::from_json(bytes, &NoMetadata).err(),
     ];
     for rejection in rejections.iter().flatten() {
         assert!(!rejection.errors.is_empty());

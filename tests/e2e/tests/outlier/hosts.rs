@@ -159,15 +159,52 @@ async fn load(client: Client, is_over: Arc<AtomicBool>) -> (usize, usize) {
     results.fold((0, 0), |(all, failed), more| (all + more.0, failed + more.1))
 }
 
-/// The connections of a host that dies are reset, new ones are refused.
+/// A host that is a process of its own: what answers in it is Python's.
+struct HostProcess(std::process::Child);
+
+impl HostProcess {
+    async fn start(address: std::net::SocketAddr) -> Self {
+        const SERVER: &str = "
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header('content-length', '0')
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()
+";
+        let port = address.port().to_string();
+        let mut python = std::process::Command::new("python3");
+        let process = Self(python.args(["-c", SERVER, &port]).spawn().expect("python3"));
+        until("the host listens", async || tokio::net::TcpStream::connect(address).await.ok())
+            .await;
+        process
+    }
+}
+
+impl Drop for HostProcess {
+    /// With SIGKILL.
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The connections of a host that is killed are reset, new ones are refused.
 #[tokio::test]
 async fn a_host_that_dies_under_load_costs_few_requests_and_with_retries_none() {
     for workers in [1, 2, 4] {
         let (document, router) =
             routed(&json!({ "consecutiveGatewayErrors": 3, "interval": "100ms",
             "baseEjectionTime": "2s", "maxEjectionPercent": 50 }));
-        let mut hosts = pool(0, 3);
-        let addresses: Vec<_> = hosts.iter().map(Upstream::address).collect();
+        let hosts = pool(0, 2);
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let dying = HostProcess::start(free).await;
+        let mut addresses = vec![free];
+        addresses.extend(hosts.iter().map(Upstream::address));
         let edge = |name| Listener::new(name).plugin(&router).outlier(&document);
         let retries = json!({ "retry_on": "connect-failure,reset", "num_retries": 2 });
         let bootstrap = sluice_e2e::Bootstrap::new()
@@ -181,7 +218,7 @@ async fn a_host_that_dies_under_load_costs_few_requests_and_with_retries_none() 
         let plain = tokio::spawn(load(envoy.listener("plain"), is_over.clone()));
         let retried = tokio::spawn(load(envoy.listener("retries"), is_over.clone()));
         tokio::time::sleep(Duration::from_millis(200)).await;
-        drop(hosts.remove(0));
+        drop(dying);
         let active = async |expected| {
             until("it is out or back", async || {
                 (stat(&envoy, "ejections_active").await == expected).then_some(())
