@@ -69,7 +69,7 @@ pub async fn run() {
     for (kind, per_round) in [("http", REQUESTS), ("network", CONNECTIONS)] {
         let mut bootstrap = Bootstrap::new();
         for size in SIZES {
-            bootstrap = bootstrap.raw_listener(listener(kind, size));
+            bootstrap = bootstrap.wildcard_listener(listener(kind, size));
         }
         let envoy = Envoy::start(&bootstrap).await;
         for (name, title) in Name::ALL {
