@@ -1,16 +1,23 @@
 //! Benchmarks of the filters, as tables for people to read. Nothing here fails for a number.
 //!
-//!     cargo run --release -p sluice-bench -- delays|waiting|mirrors|outliers|sni|egress
+//!     cargo run --release -p sluice-bench -- requests|rules|start|delays|waiting|mirrors|outliers|sni|egress|keep
 
 mod client_hello;
 mod delays;
 mod egress;
 mod faults;
+mod floor;
+mod listener;
 mod load;
 mod mirrors;
 mod outliers;
+mod plot;
+mod requests;
+mod results;
+mod rules;
 mod samples;
 mod sni;
+mod start;
 mod waiting;
 
 use std::process::ExitCode;
@@ -26,10 +33,16 @@ fn main() -> ExitCode {
         ["egress"] => runtime.block_on(egress::run()),
         ["mirrors"] => runtime.block_on(mirrors::run()),
         ["outliers"] => runtime.block_on(outliers::run()),
+        ["requests"] => results::report("requests", &runtime.block_on(requests::run())),
+        ["rules"] => results::report("rules", &runtime.block_on(rules::run())),
+        ["start"] => results::report("start", &runtime.block_on(start::run())),
+        ["keep"] => results::keep(&["requests", "rules", "start"]),
         ["sni"] => runtime.block_on(sni::run()),
         ["waiting"] => runtime.block_on(waiting::run()),
         _ => {
-            eprintln!("usage: sluice-bench delays|waiting|mirrors|outliers|sni|egress");
+            eprintln!(
+                "usage: sluice-bench requests|rules|start|delays|waiting|mirrors|outliers|sni|egress|keep"
+            );
             return ExitCode::from(2);
         }
     }

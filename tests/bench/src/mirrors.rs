@@ -29,7 +29,7 @@ fn request(client: &Client) -> Request {
 async fn variant(name: &'static str, bootstrap: Bootstrap, listener: Listener) -> Variant {
     let envoy = Envoy::start(&bootstrap.listener(listener)).await;
     let client = envoy.listener("edge");
-    Variant { name, envoy, client, request }
+    Variant { name: name.to_owned(), envoy, client, request }
 }
 
 /// Measures and prints the tables.

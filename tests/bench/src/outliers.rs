@@ -9,8 +9,8 @@ use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Request};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::load::{ROUNDS, Variant, costs, print};
-use crate::samples::median;
+use crate::load::{Variant, costs, print};
+use crate::samples::{median, quartiles};
 
 const POOL: &str = "pool";
 
@@ -71,7 +71,7 @@ async fn cost() {
     for (name, bootstrap, listener) in variants {
         let envoy = Envoy::start(&bootstrap.listener(listener)).await;
         let client = envoy.listener("edge");
-        started.push(Variant { name, envoy, client, request });
+        started.push(Variant { name: name.to_owned(), envoy, client, request });
     }
     println!("Processor time of Envoy for a request to one of five healthy hosts:\n");
     let costs = costs(&started).await;
@@ -79,11 +79,8 @@ async fn cost() {
     let mut ratios: Vec<f64> =
         costs[2].iter().zip(&costs[1]).map(|(own, status)| own / status).collect();
     let ratio = median(&mut ratios);
-    println!(
-        "outlier.wasm to reading the status: {ratio:.2} (quartiles {:.2} .. {:.2})",
-        ratios[ROUNDS / 4],
-        ratios[ROUNDS - 1 - ROUNDS / 4]
-    );
+    let (lower, upper) = quartiles(&mut ratios);
+    println!("outlier.wasm to reading the status: {ratio:.2} (quartiles {lower:.2} .. {upper:.2})");
 }
 
 /// The last of 100,000 failures, and no other, ejects the host.

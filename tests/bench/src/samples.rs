@@ -66,6 +66,15 @@ pub fn median(values: &mut [f64]) -> f64 {
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// Sorts the values and returns those a quarter from either end.
+pub fn quartiles(values: &mut [f64]) -> (f64, f64) {
+    values.sort_by(f64::total_cmp);
+    let quarter = values.len() / 4;
+    let at = |place: Option<usize>| place.and_then(|place| values.get(place)).copied();
+    let upper = values.len().checked_sub(1 + quarter);
+    (at(Some(quarter)).unwrap_or(f64::NAN), at(upper).unwrap_or(f64::NAN))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

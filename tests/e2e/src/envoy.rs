@@ -2,13 +2,15 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -139,6 +141,14 @@ impl Envoy {
         self.process.processor_time()
     }
 
+    /// Keeps all its threads on one processor.
+    ///
+    /// # Panics
+    /// When this process may not use that processor.
+    pub fn run_on(&self, processor: usize) {
+        self.process.run_on(processor);
+    }
+
     /// What Envoy and the modules logged so far.
     pub fn log(&self) -> String {
         self.process.log()
@@ -227,11 +237,29 @@ impl Process {
         kilobytes.parse::<u64>().unwrap() * 1024
     }
 
-    fn processor_time(&self) -> Duration {
+    /// The folders of its threads.
+    fn tasks(&self) -> impl Iterator<Item = PathBuf> {
         let tasks = format!("/proc/{}/task", self.child.lock().unwrap().id());
-        let tasks = std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path());
+        std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path())
+    }
+
+    fn run_on(&self, processor: usize) {
+        let mut processors = CpuSet::new();
+        processors.set(processor);
+        for task in self.tasks() {
+            let id = task.file_name().and_then(|name| name.to_str()?.parse().ok());
+            let id = id.and_then(Pid::from_raw).expect("the number of a thread");
+            // A thread that has ended needs no processor.
+            match sched_setaffinity(Some(id), &processors) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => panic!("processor {processor} cannot be used: {error}"),
+            }
+        }
+    }
+
+    fn processor_time(&self) -> Duration {
         // The first number is the time on a processor in nanoseconds; /proc/PID/stat has hundredths of seconds.
-        let nanoseconds = tasks.filter_map(|task| {
+        let nanoseconds = self.tasks().filter_map(|task| {
             let text = std::fs::read_to_string(task.join("schedstat")).ok()?;
             text.split(' ').next()?.parse::<u64>().ok()
         });

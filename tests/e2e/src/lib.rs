@@ -34,3 +34,4 @@ pub use routes::Mirroring;
 pub use scenario::Scenario;
 pub use upstream::{Answer, Received, Upstream};
 pub use wait::until;
+pub use wasm::wasm;

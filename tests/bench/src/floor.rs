@@ -1,0 +1,161 @@
+//! The floor of wasm in Envoy: a module that does nothing but make the same callbacks and host calls as another one.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+/// What a request makes a module do.
+#[derive(Default)]
+pub struct Footprint {
+    /// How often each host function is called in the callback for request headers
+    pub calls: BTreeMap<String, usize>,
+    /// The callbacks that the module exports beside those that every module has
+    pub callbacks: Vec<&'static str>,
+}
+
+impl Footprint {
+    /// That of a filter with ten rules of which the last one matches.
+    pub fn of(filter: &str) -> Self {
+        let (calls, callbacks): (&[(&str, usize)], &[&str]) = match filter {
+            "router" => (
+                &[
+                    ("proxy_get_header_map_pairs", 1),
+                    ("proxy_replace_header_map_value", 1),
+                    ("proxy_increment_metric", 1),
+                ],
+                &["proxy_on_response_headers"],
+            ),
+            _ => (&[("proxy_get_header_map_pairs", 1), ("proxy_increment_metric", 1)], &[]),
+        };
+        let calls = calls.iter().map(|&(name, count)| (name.to_owned(), count)).collect();
+        Self { calls, callbacks: callbacks.to_vec() }
+    }
+}
+
+/// A host function: its parameters, all `i32` but those of `MetricDelta`, and a call that succeeds.
+struct HostFunction {
+    name: &'static str,
+    signature: &'static str,
+    call: &'static str,
+}
+
+/// Memory from 0 to 16 is for results. Names lie as `DATA` says; metric 0 was defined when the module was configured.
+const HOST_FUNCTIONS: &[HostFunction] = &[
+    HostFunction {
+        name: "proxy_get_header_map_pairs",
+        signature: "(param i32 i32 i32) (result i32)",
+        call: "(i32.const 0) (i32.const 0) (i32.const 4)",
+    },
+    HostFunction {
+        name: "proxy_get_header_map_value",
+        signature: "(param i32 i32 i32 i32 i32) (result i32)",
+        call: "(i32.const 0) (i32.const 16) (i32.const 6) (i32.const 0) (i32.const 4)",
+    },
+    HostFunction {
+        name: "proxy_replace_header_map_value",
+        signature: "(param i32 i32 i32 i32 i32) (result i32)",
+        call: "(i32.const 0) (i32.const 32) (i32.const 16) (i32.const 48) (i32.const 7)",
+    },
+    HostFunction {
+        name: "proxy_add_header_map_value",
+        signature: "(param i32 i32 i32 i32 i32) (result i32)",
+        call: "(i32.const 0) (i32.const 32) (i32.const 16) (i32.const 48) (i32.const 7)",
+    },
+    HostFunction {
+        name: "proxy_remove_header_map_value",
+        signature: "(param i32 i32 i32) (result i32)",
+        call: "(i32.const 0) (i32.const 32) (i32.const 16)",
+    },
+    HostFunction {
+        name: "proxy_get_property",
+        signature: "(param i32 i32 i32 i32) (result i32)",
+        call: "(i32.const 64) (i32.const 14) (i32.const 0) (i32.const 4)",
+    },
+    HostFunction {
+        name: "proxy_set_property",
+        signature: "(param i32 i32 i32 i32) (result i32)",
+        call: "(i32.const 80) (i32.const 12) (i32.const 48) (i32.const 7)",
+    },
+    HostFunction {
+        name: "proxy_increment_metric",
+        signature: "(param i32 i64) (result i32)",
+        call: "(i32.load (i32.const 8)) (i64.const 1)",
+    },
+    HostFunction {
+        name: "proxy_get_current_time_nanoseconds",
+        signature: "(param i32) (result i32)",
+        call: "(i32.const 0)",
+    },
+];
+
+const DATA: &str = r#"
+  (data (i32.const 16) "x-rule")
+  (data (i32.const 32) "x-sluice-cluster")
+  (data (i32.const 48) "primary")
+  (data (i32.const 64) "source\00address")
+  (data (i32.const 80) "sluice.route")
+  (data (i32.const 96) "floor")"#;
+
+/// Writes the module into a directory of its own.
+///
+/// # Panics
+/// When there is a call that this does not know.
+pub fn module(footprint: &Footprint) -> (TempDir, PathBuf) {
+    let directory = TempDir::new().expect("a folder for temporary files");
+    let path = directory.path().join("floor.wasm");
+    let module = wat::parse_str(text(footprint)).expect("a module");
+    std::fs::write(&path, module).expect("a file in it");
+    (directory, path)
+}
+
+fn text(footprint: &Footprint) -> String {
+    let mut imports = String::new();
+    let mut body = String::new();
+    for (name, count) in &footprint.calls {
+        let known = HOST_FUNCTIONS.iter().find(|function| function.name == name);
+        let Some(HostFunction { name, signature, call }) = known else {
+            panic!("the floor cannot call {name}");
+        };
+        let _ = writeln!(imports, "  (import \"env\" \"{name}\" (func ${name} {signature}))");
+        for _ in 0..*count {
+            let _ = writeln!(body, "    (drop (call ${name} {call}))");
+        }
+    }
+    let mut callbacks = String::new();
+    for name in &footprint.callbacks {
+        let (parameters, result) = match *name {
+            "proxy_on_log" => ("(param i32)", ""),
+            "proxy_on_done" => ("(param i32) (result i32)", "(i32.const 1)"),
+            _ => ("(param i32 i32 i32) (result i32)", "(i32.const 0)"),
+        };
+        let _ = writeln!(callbacks, "  (func (export \"{name}\") {parameters} {result})");
+    }
+    format!(
+        r#"(module
+{imports}  (import "env" "proxy_define_metric"
+    (func $define_metric (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2){DATA}
+  (global $next (mut i32) (i32.const 65536))
+  (func (export "proxy_abi_version_0_2_1"))
+  ;; Memory is given out in a circle.
+  (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
+    (local $place i32)
+    (if (i32.gt_u (i32.add (global.get $next) (local.get $size)) (i32.const 131072))
+      (then (global.set $next (i32.const 65536))))
+    (local.set $place (global.get $next))
+    (global.set $next
+      (i32.and (i32.add (i32.add (global.get $next) (local.get $size)) (i32.const 7)) (i32.const -8)))
+    (local.get $place))
+  (func (export "proxy_on_context_create") (param i32 i32))
+  (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (i32.const 1))
+  (func (export "proxy_on_configure") (param i32 i32) (result i32)
+    (drop (call $define_metric (i32.const 0) (i32.const 96) (i32.const 5) (i32.const 8)))
+    (i32.const 1))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+{body}    (i32.const 0))
+{callbacks}  (func (export "proxy_on_delete") (param i32)))
+"#
+    )
+}

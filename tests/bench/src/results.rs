@@ -1,0 +1,107 @@
+//! Tables of results: printed as Markdown, kept as JSON, and held against those of an earlier run.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sluice_e2e::workspace;
+
+/// Numbers in microseconds unless the title says otherwise.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Table {
+    title: String,
+    columns: Vec<String>,
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Row {
+    name: String,
+    values: Vec<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quartiles: Option<(f64, f64)>,
+}
+
+/// Where results go.
+pub fn folder() -> PathBuf {
+    workspace().join("target/bench")
+}
+
+fn baseline() -> PathBuf {
+    workspace().join("tests/bench/baseline.json")
+}
+
+impl Table {
+    /// Without rows. A last column `quartiles` is for those of the column before.
+    pub fn new(title: &str, columns: &[&str]) -> Self {
+        let columns = columns.iter().map(|&column| column.to_owned()).collect();
+        Self { title: title.to_owned(), columns, rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, name: &str, values: &[f64], quartiles: Option<(f64, f64)>) {
+        self.rows.push(Row { name: name.to_owned(), values: values.to_vec(), quartiles });
+    }
+
+    /// As Markdown, with a column for what the last number was in the earlier run.
+    fn markdown(&self, earlier: &[Self]) -> String {
+        let earlier = earlier.iter().find(|table| table.title == self.title);
+        let mut text = format!("### {}\n\n| |", self.title);
+        for column in &self.columns {
+            let _ = write!(text, " {column} |");
+        }
+        text.push_str(" baseline |\n|---|");
+        text.push_str(&"---:|".repeat(self.columns.len() + 1));
+        text.push('\n');
+        for row in &self.rows {
+            let _ = write!(text, "| {} |", row.name);
+            for value in &row.values {
+                let _ = write!(text, " {value:.2} |");
+            }
+            if let Some((lower, upper)) = row.quartiles {
+                let _ = write!(text, " {lower:.2} .. {upper:.2} |");
+            }
+            let before = earlier
+                .and_then(|table| table.rows.iter().find(|before| before.name == row.name))
+                .and_then(|before| before.values.last());
+            let _ = match before {
+                Some(before) => writeln!(text, " {before:.2} |"),
+                None => writeln!(text, " - |"),
+            };
+        }
+        text
+    }
+}
+
+/// Prints the tables and writes them to `target/bench/NAME.md` and `NAME.json`.
+///
+/// # Panics
+/// When they cannot be written.
+pub fn report(name: &str, tables: &[Table]) {
+    let earlier = read(&baseline());
+    let markdown: Vec<_> = tables.iter().map(|table| table.markdown(&earlier)).collect();
+    let markdown = markdown.join("\n");
+    println!("{markdown}");
+    let folder = folder();
+    std::fs::create_dir_all(&folder).expect("a folder for the results");
+    std::fs::write(folder.join(format!("{name}.md")), markdown).expect("a file of results");
+    let json = serde_json::to_string_pretty(tables).expect("JSON");
+    std::fs::write(folder.join(format!("{name}.json")), json + "\n").expect("a file of results");
+}
+
+/// Makes the results of this run those that later ones are held against.
+///
+/// # Panics
+/// When there are none, or they cannot be written.
+pub fn keep(names: &[&str]) {
+    let tables: Vec<Table> =
+        names.iter().flat_map(|name| read(&folder().join(format!("{name}.json")))).collect();
+    assert!(!tables.is_empty(), "there are no results in {}", folder().display());
+    let json = serde_json::to_string_pretty(&tables).expect("JSON");
+    std::fs::write(baseline(), json + "\n").expect("the file of the baseline");
+}
+
+fn read(path: &Path) -> Vec<Table> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}

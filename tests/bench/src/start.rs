@@ -1,0 +1,100 @@
+//! What the modules cost before the first request: the start of an Envoy, its memory, and how long it takes to accept rules.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sluice_e2e::{Bootstrap, Envoy, any_host, wasm};
+
+use crate::listener::{any, edge};
+use crate::results::Table;
+use crate::samples::median;
+
+const ROUNDS: usize = 7;
+/// Filters of requests. The outlier filter stands in a chain like the others.
+const FILTERS: [&str; 6] = ["egress", "fault", "mirror", "outlier", "router", "sni"];
+/// One for each worker, one for the main thread and one to try the configuration out. Here there is one worker.
+const VMS: f64 = 3.0;
+
+/// A document that every filter accepts.
+fn document(rules: usize) -> Value {
+    let rule = |number: usize| {
+        json!({
+            "match": [{ "headers": { "x-rule": { "exact": number.to_string() } } }],
+            "route": [{ "destination": { "host": "service" } }],
+        })
+    };
+    let mut document = any_host((0..rules).map(rule).collect());
+    document["outboundTrafficPolicy"] = json!({ "mode": "ALLOW_ANY" });
+    document
+}
+
+fn bootstrap(filters: &[&str], rules: usize, workers: u32) -> Bootstrap {
+    let document = document(rules).to_string();
+    let filters = filters.iter().map(|filter| wasm(filter, "edge", &document)).collect();
+    Bootstrap::new().workers(workers).raw_listener(edge(filters, any()))
+}
+
+/// Milliseconds until it serves, and its memory in MiB.
+async fn start(bootstrap: &Bootstrap) -> (f64, f64) {
+    let begin = Instant::now();
+    let envoy = Envoy::start(bootstrap).await;
+    let elapsed = begin.elapsed();
+    // The canary's VM goes a little later.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    (elapsed.as_secs_f64() * 1e3, envoy.resident_memory() as f64 / f64::from(1 << 20))
+}
+
+/// The medians of rounds in which all take turns.
+async fn starts(bootstraps: &[Bootstrap], rounds: usize) -> Vec<(f64, f64)> {
+    let mut samples = vec![(Vec::new(), Vec::new()); bootstraps.len()];
+    for _ in 0..rounds {
+        for (bootstrap, (times, memory)) in bootstraps.iter().zip(&mut samples) {
+            let (time, resident) = start(bootstrap).await;
+            times.push(time);
+            memory.push(resident);
+        }
+    }
+    samples.iter_mut().map(|(times, memory)| (median(times), median(memory))).collect()
+}
+
+/// Measures and returns the tables.
+pub async fn run() -> Vec<Table> {
+    vec![modules().await, rules().await]
+}
+
+async fn modules() -> Table {
+    let one = |filter| vec![filter];
+    let mut ways: Vec<(&str, Vec<&str>)> = vec![("no module", vec![])];
+    ways.extend(FILTERS.map(|filter| (filter, one(filter))));
+    ways.push(("all six", FILTERS.to_vec()));
+    let bootstraps: Vec<_> = ways
+        .iter()
+        .flat_map(|(_, filters)| [bootstrap(filters, 1, 1), bootstrap(filters, 1, 5)])
+        .collect();
+    let results = starts(&bootstraps, ROUNDS).await;
+    let mut table = Table::new(
+        "The start of an Envoy with one worker, in ms; its memory, and that of each worker more, in MiB",
+        &["start", "memory", "each worker"],
+    );
+    for ((name, _), pair) in ways.iter().zip(results.chunks_exact(2)) {
+        let [(time, memory), (_, memory_of_five)] = pair else { continue };
+        table.row(name, &[*time, *memory, (memory_of_five - memory) / 4.0], None);
+    }
+    table
+}
+
+async fn rules() -> Table {
+    const COUNTS: [usize; 4] = [1, 1_000, 10_000, 100_000];
+    let bootstraps = COUNTS.map(|count| bootstrap(&["router"], count, 1));
+    let results = starts(&bootstraps, ROUNDS).await;
+    let mut table = Table::new(
+        "Rules that router.wasm accepts, for each of its VMs: milliseconds more, and MiB more, than with one rule",
+        &["ms", "MiB"],
+    );
+    for (count, (time, memory)) in COUNTS.iter().zip(&results).skip(1) {
+        let (base_time, base_memory) = results[0];
+        let values = [(time - base_time) / VMS, (memory - base_memory) / VMS];
+        table.row(&count.to_string(), &values, None);
+    }
+    table
+}
