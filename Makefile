@@ -47,12 +47,10 @@ test: setup build certificates ## run all tests: native, real Envoy, wasm in Nod
 
 .PHONY: bench
 bench: setup-envoy build ## measure the filters, beside Envoy's own where it has them
-	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- delays
-	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- waiting
-	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- mirrors
-	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- sni
-	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- egress
-	ENVOY='$(envoy)' cargo run --release --package sluice-bench --locked -- outliers
+	cargo build --release --package sluice-bench --locked
+	@for benchmark in requests rules start delays waiting mirrors sni egress outliers; do \
+	  echo; echo "== $$benchmark"; ENVOY='$(envoy)' target/release/sluice-bench $$benchmark || exit 1; \
+	done
 
 fuzz_seconds ?= 60
 

@@ -159,3 +159,22 @@ fn text(footprint: &Footprint) -> String {
 "#
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_host_function_can_be_called() {
+        let calls = HOST_FUNCTIONS.iter().map(|function| (function.name.to_owned(), 2)).collect();
+        let callbacks = vec!["proxy_on_response_headers", "proxy_on_log", "proxy_on_done"];
+        wat::parse_str(text(&Footprint { calls, callbacks })).unwrap();
+    }
+
+    #[test]
+    #[should_panic(expected = "the floor cannot call proxy_no_such_call")]
+    fn unknown_calls_are_told() {
+        let calls = BTreeMap::from([("proxy_no_such_call".to_owned(), 1)]);
+        text(&Footprint { calls, callbacks: Vec::new() });
+    }
+}

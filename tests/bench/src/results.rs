@@ -105,3 +105,26 @@ fn read(path: &Path) -> Vec<Table> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_number_stands_beside_that_of_the_earlier_run() {
+        let mut earlier = Table::new("Costs", &["all", "added", "quartiles"]);
+        earlier.row("a filter", &[11.0, 4.0], Some((3.0, 5.0)));
+        let mut table = Table::new("Costs", &["all", "added", "quartiles"]);
+        table.row("a filter", &[12.0, 3.456], Some((3.0, 4.0)));
+        table.row("another", &[13.0, 5.0], Some((3.0, 4.0)));
+        let markdown = table.markdown(&[earlier]);
+        let rows: Vec<_> = markdown.lines().skip(2).collect();
+        let expected = [
+            "| | all | added | quartiles | baseline |",
+            "|---|---:|---:|---:|---:|",
+            "| a filter | 12.00 | 3.46 | 3.00 .. 4.00 | 4.00 |",
+            "| another | 13.00 | 5.00 | 3.00 .. 4.00 | - |",
+        ];
+        assert_eq!(rows, expected);
+    }
+}
