@@ -14,9 +14,9 @@ const FLOOR: f64 = 0.1;
 pub fn write(kind: &str, names: &[&str; 2], series: &[Vec<(f64, f64)>; 2]) {
     let folder = folder();
     std::fs::create_dir_all(&folder).expect("a folder for the results");
-    let file = folder.join(format!("rules-{}.svg", kind.replace(' ', "-")));
-    draw(&file, kind, names, series).expect("a plot");
-    println!("plotted in {}\n", file.display());
+    let name = format!("rules-{}.svg", kind.replace(' ', "-"));
+    draw(&folder.join(&name), kind, names, series).expect("a plot");
+    println!("plotted in target/bench/{name}\n");
 }
 
 fn draw(
