@@ -28,7 +28,7 @@ fail() {
 # skip WHAT WHY
 skip() {
   [ -z "${COMPOSE_TEST_REQUIRED:-}" ] || fail "$2"
-  echo "compose-test: skipped $1: $2"
+  echo "compose-test: skipped $1; $2"
 }
 
 pass() {
@@ -82,7 +82,7 @@ engine_answers() {
 
 find_engine() {
   local install="install Docker (Debian: docker.io docker-compose iptables) and run this as root, or start an engine"
-  command -v docker >/dev/null || { skip "all" "there is no docker; $install"; return 1; }
+  command -v docker >/dev/null || { skip "everything" "there is no docker; $install"; return 1; }
   if [ -n "${COMPOSE:-}" ]; then
     read -ra compose <<<"$COMPOSE"
   elif docker compose version >/dev/null 2>&1; then
@@ -91,12 +91,12 @@ find_engine() {
     compose=(docker-compose)
   fi
   if ! "${compose[@]}" version >/dev/null 2>&1; then
-    skip "all" "${compose[*]} does not run; install docker compose (Debian: docker-compose)"
+    skip "everything" "${compose[*]} does not run; install docker compose (Debian: docker-compose)"
     return 1
   fi
   engine_answers && return
   if [ "$(id -u)" != 0 ] || ! command -v dockerd >/dev/null; then
-    skip "all" "no Docker engine answers; $install"
+    skip "everything" "no Docker engine answers; $install"
     return 1
   fi
   start_engine
