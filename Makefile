@@ -66,6 +66,10 @@ fuzz: setup-rust ## fuzz each target for fuzz_seconds=60; asks for a nightly com
 sandbox: setup-envoy build ## run Envoy with the modules on port 10000 until Ctrl-C
 	@ENVOY='$(envoy)' tools/sandbox.sh
 
+.PHONY: compose-test
+compose-test: setup-envoy build ## run docker-compose.yaml in Docker and check it; skipped without Docker
+	@ENVOY='$(envoy)' tests/compose/run.sh
+
 .PHONY: fmt
 fmt: setup-rust ## format the sources
 	cargo fmt --all
