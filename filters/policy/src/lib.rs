@@ -20,6 +20,7 @@ pub mod egress;
 pub mod fault;
 pub mod header;
 pub mod header_condition;
+pub mod header_map;
 pub mod header_ops;
 pub mod host_name;
 pub mod http_match;
