@@ -39,6 +39,7 @@ pub mod report;
 pub mod request;
 pub mod rewrite;
 pub mod router;
+pub mod rule_index;
 pub mod sampling;
 pub mod server_name;
 pub mod service_entry;
