@@ -161,6 +161,7 @@ impl HttpMatch {
     }
 
     /// Conditions that have to hold, for an index; not all there are.
+    #[inline(never)]
     pub fn keys(&self) -> Vec<Key<'_>> {
         let path = match &self.uri {
             // Always as it is written.

@@ -117,7 +117,7 @@ impl Table {
             rules.extend((0..route.match_count()).map(rule));
         }
         let index =
-            RuleIndex::new(rules.len(), |rule| rules.get(rule).map_or(Vec::new(), Rule::keys));
+            RuleIndex::new(rules.len(), &|rule| rules.get(rule).map_or(Vec::new(), Rule::keys));
         Self { services: numbers, rules, index }
     }
 }

@@ -3,7 +3,7 @@ use crate::testing::{FixedAttributes, pairs};
 
 /// The rules that a request has checked, until one with a number from `from` on matches.
 fn checked(rules: &[&[Key<'_>]], headers: &[(&str, &str)], from: usize) -> Vec<usize> {
-    let index = RuleIndex::new(rules.len(), |rule| rules[rule].to_vec());
+    let index = RuleIndex::new(rules.len(), &|rule| rules[rule].to_vec());
     let headers = pairs(headers);
     let attributes = FixedAttributes::default();
     let mut checked = Vec::new();
@@ -72,4 +72,22 @@ fn more_lists_than_are_kept_in_order_still_give_the_first_rule() {
 fn a_few_rules_are_checked_without_an_index() {
     let (one, two) = ([header("x", "1")], [header("x", "2")]);
     assert_eq!(checked(&[&one, &two], &[("x", "2")], usize::MAX), [0, 1]);
+}
+
+#[test]
+fn sorting_keeps_the_order_of_rules() {
+    let mut rng = fastrand::Rng::with_seed(9);
+    let hashes: Vec<u32> = (0..300).map(|_| rng.u32(..) & rng.u32(..) & 0xff01_0301).collect();
+    let entries = |hashes: &[u32]| -> Vec<Entry> {
+        hashes.iter().zip(0..).map(|(hash, rule)| Entry { hash: *hash, rule }).collect()
+    };
+    let mut expected = entries(&hashes);
+    expected.sort_by_key(|entry| (entry.hash, entry.rule));
+    assert_eq!(sorted(entries(&hashes)), expected);
+    let lists = Lists::new(entries(&hashes));
+    for hash in &hashes {
+        let of_hash: Vec<_> = expected.iter().copied().filter(|e| e.hash == *hash).collect();
+        assert_eq!(lists.get(*hash), of_hash);
+    }
+    assert!(lists.get(2).is_empty());
 }
