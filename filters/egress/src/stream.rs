@@ -7,6 +7,7 @@ use sluice_host::host::{Counter, Host};
 use sluice_host::http::{HttpHost, LocalReply};
 use sluice_host::network::NetworkHost;
 use sluice_policy::egress::{Decision, Egress, Reason};
+use sluice_policy::header_map;
 
 /// The note with what decided, `%FILTER_STATE(wasm.sluice.egress:PLAIN)%`.
 pub const NOTE: &str = "sluice.egress";
@@ -70,14 +71,15 @@ pub enum Next {
 
 /// Lets a request pass, or answers it.
 pub fn on_request_headers(shared: &Shared, host: &impl HttpHost) -> Next {
-    let headers = host.request_headers();
-    let value = |wanted: &str| {
-        let found = headers.iter().find(|(name, _)| name == wanted);
-        found.map_or(&[][..], |(_, value)| value.as_slice())
+    let headers = host.encoded_request_headers();
+    let headers = header_map::decode(&headers);
+    let value = |wanted: &[u8]| {
+        let found = headers.iter().find(|(name, _)| *name == wanted);
+        found.map_or(&[][..], |(_, value)| *value)
     };
-    let is_connect = value(":method") == b"CONNECT";
+    let is_connect = value(b":method") == b"CONNECT";
     let destination = StreamAttributes(host).destination();
-    let decision = shared.egress.request(value(":authority"), is_connect, destination);
+    let decision = shared.egress.request(value(b":authority"), is_connect, destination);
     let Some(reason) = shared.refusal(decision, host) else { return Next::Continue };
     let status = shared.egress.settings.block_status;
     // Istio's 502 has no body.

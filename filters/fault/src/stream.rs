@@ -150,9 +150,9 @@ impl<H: HttpHost> Stream<H> {
     /// Injects what is due to the request.
     pub fn on_request_headers(&mut self) -> Next {
         let shared = &*self.shared;
-        let headers = self.host.request_headers();
+        let headers = self.host.encoded_request_headers();
         let attributes = StreamAttributes(&self.host);
-        let request = Request::new(&headers, &attributes);
+        let request = Request::of_encoded(&headers, &attributes);
         let plan = shared.faults.plan(&request, || self.host.time_of_day(), &mut &shared.random);
         for _ in 0..plan.malformed_headers {
             self.host.increment(shared.counters.malformed_headers);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel, MapType, MetricType, Status};
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
+use sluice_policy::header_map;
 use sluice_policy::report::{Finding, Rejection};
 
 use crate::calls;
@@ -68,6 +69,19 @@ impl Host for Envoy {
 impl HttpHost for Envoy {
     fn request_headers(&self) -> Headers {
         hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
+    }
+
+    fn encoded_request_headers(&self) -> Vec<u8> {
+        let (mut data, mut size) = (std::ptr::null_mut(), 0);
+        // SAFETY: it only writes to the two.
+        let status = unsafe {
+            proxy_get_header_map_pairs(MapType::HttpRequestHeaders, &raw mut data, &raw mut size)
+        };
+        if status != Status::Ok || data.is_null() {
+            return Vec::new();
+        }
+        // SAFETY: Envoy has these many bytes from the module's own allocator, for the module to keep.
+        unsafe { Vec::from_raw_parts(data, size, size) }
     }
 
     fn request_header(&self, name: &str) -> Option<Vec<u8>> {
@@ -166,6 +180,8 @@ unsafe extern "C" {
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
+    fn proxy_get_header_map_pairs(map: MapType, data: *mut *mut u8, size: *mut usize) -> Status;
+
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -199,23 +215,9 @@ fn send_local_response(reply: &LocalReply<'_>) {
     };
 }
 
-/// Header pairs as proxy-wasm passes them: the count, the lengths, then the texts, each with a zero
-/// byte at its end.
+/// Headers as proxy-wasm passes them.
 pub(crate) fn encode_pairs(pairs: &[(&str, &[u8])]) -> Vec<u8> {
-    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let mut bytes = Vec::new();
-    bytes.extend_from_slice(&u32::try_from(pairs.len()).unwrap_or(u32::MAX).to_le_bytes());
-    for (name, value) in pairs {
-        bytes.extend_from_slice(&length(name.as_bytes()));
-        bytes.extend_from_slice(&length(value));
-    }
-    for (name, value) in pairs {
-        bytes.extend_from_slice(name.as_bytes());
-        bytes.push(0);
-        bytes.extend_from_slice(value);
-        bytes.push(0);
-    }
-    bytes
+    header_map::encode(pairs.iter().map(|(name, value)| (name.as_bytes(), *value)))
 }
 
 /// The plugin's configuration; empty when there is none.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
+use sluice_policy::header_map::encode;
 
 use crate::host::{Counter, Gauge, Host};
 use crate::http::{Call, Headers, HttpHost, LocalReply};
@@ -305,6 +306,11 @@ fn first(headers: &Headers, name: &str) -> Option<Vec<u8>> {
 }
 
 impl HttpHost for FakeHost {
+    fn encoded_request_headers(&self) -> Vec<u8> {
+        let headers = self.request.borrow();
+        encode(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())))
+    }
+
     fn request_headers(&self) -> Headers {
         self.request.borrow().clone()
     }

@@ -123,9 +123,9 @@ impl<H: HttpHost + 'static> Stream<H> {
     /// Has Envoy copy the request where it is to be.
     pub fn on_request_headers(&mut self) {
         let shared = Rc::clone(&self.shared);
-        let headers = self.host.request_headers();
+        let headers = self.host.encoded_request_headers();
         let attributes = StreamAttributes(&self.host);
-        let request = Request::new(&headers, &attributes);
+        let request = Request::of_encoded(&headers, &attributes);
         for name in client_sent(&request) {
             self.host.edit_request_header(&HeaderEdit::remove(name));
         }

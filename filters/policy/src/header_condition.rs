@@ -3,6 +3,7 @@
 use crate::header::check_name;
 use crate::node::Node;
 use crate::request::Request;
+use crate::rule_index::{Key, Subject};
 use crate::string_match::{self, ValueMatch};
 
 /// What a header has to be, or must not be.
@@ -33,6 +34,11 @@ impl HeaderCondition {
             Self::new(node, name, string_match::read_value_match(node), false)
         };
         entries.iter().filter_map(read).collect()
+    }
+
+    /// What a request has to have for the condition to hold; `None` where that is not known.
+    pub fn key(&self) -> Option<Key<'_>> {
+        (!self.is_inverted).then(|| (Subject::Header(&self.name), self.condition.need()))
     }
 
     /// Whether a request is as it has to be. Values of a repeated header are joined with commas.

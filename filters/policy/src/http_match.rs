@@ -7,6 +7,7 @@ use crate::host_name;
 use crate::node::{Node, Object};
 use crate::proxy::{Proxy, read_gateways, read_labels};
 use crate::request::Request;
+use crate::rule_index::{Key, Need, Subject};
 use crate::string_match::{self, EmptyPrefix, StringMatch, ValueMatch};
 
 /// What a match is read in.
@@ -157,6 +158,30 @@ impl HttpMatch {
                 pattern.is_match(path).then_some(MatchedPath::Whole)
             }
         }
+    }
+
+    /// Conditions that have to hold, for an index; not all there are.
+    #[inline(never)]
+    pub fn keys(&self) -> Vec<Key<'_>> {
+        let path = match &self.uri {
+            // Always as it is written.
+            Some(StringMatch::Regex(_)) => Subject::Path,
+            _ if self.ignore_uri_case => Subject::PathInAnyCase,
+            _ => Subject::Path,
+        };
+        let values = [
+            (path, &self.uri),
+            (Subject::Method, &self.method),
+            (Subject::Authority, &self.authority),
+        ];
+        let values =
+            values.into_iter().filter_map(|(of, value)| Some((of, value.as_ref()?.need())));
+        let headers = self.headers.iter().filter_map(HeaderCondition::key);
+        let query = self.query.iter().map(|(name, value)| (Subject::Query(name), value.need()));
+        // Every path starts with nothing, and so does every method. Of what may be absent it says that
+        // it is there.
+        let tells = |key: &Key<'_>| key.1 != Need::Prefix(&[]) || key.0.may_be_absent();
+        values.chain(headers).chain(query).filter(tells).collect()
     }
 
     /// Whether the path is matched as a whole, by `exact` or `regex`.

@@ -15,6 +15,7 @@ use crate::node::{Node, Object};
 use crate::redirect::Redirect;
 use crate::request::Request;
 use crate::rewrite::Rewrite;
+use crate::rule_index::Key;
 use crate::split::{Choice, Split};
 use crate::timeouts;
 
@@ -65,11 +66,20 @@ struct NamedMatch {
 }
 
 impl HttpRoute {
-    /// The first match that fits: its name for logs and the part of the path that it was about.
-    pub fn matches(&self, request: &Request<'_>) -> Option<(&str, MatchedPath)> {
-        self.matches
-            .iter()
-            .find_map(|entry| Some((&*entry.name, entry.conditions.matches(request)?)))
+    /// How many matches there are, of which one is enough.
+    pub fn match_count(&self) -> usize {
+        self.matches.len()
+    }
+
+    /// The name for logs of a match, and the part of the path that it is about, if it fits.
+    pub fn matches(&self, index: usize, request: &Request<'_>) -> Option<(&str, MatchedPath)> {
+        let entry = self.matches.get(index)?;
+        Some((&*entry.name, entry.conditions.matches(request)?))
+    }
+
+    /// The conditions of a match, for an index.
+    pub fn keys(&self, index: usize) -> Vec<Key<'_>> {
+        self.matches.get(index).map_or(Vec::new(), |entry| entry.conditions.keys())
     }
 
     /// Whether every request with a path matches.

@@ -130,8 +130,9 @@ impl Mirrors {
 /// The headers for copies that a request came with. Whoever can send them could have requests copied
 /// to any cluster, so they are to be removed, also from requests without a mirror.
 pub fn client_sent<'a>(request: &Request<'a>) -> Vec<&'a str> {
-    let names = request.headers().iter().map(|(name, _)| name.as_str());
-    let mut sent: Vec<_> = names.filter(|name| name.starts_with(HEADER_PREFIX)).collect();
+    let names = request.headers().iter().map(|(name, _)| *name);
+    let own = names.filter(|name| name.starts_with(HEADER_PREFIX.as_bytes()));
+    let mut sent: Vec<_> = own.filter_map(|name| std::str::from_utf8(name).ok()).collect();
     sent.dedup();
     sent
 }

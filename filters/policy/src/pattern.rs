@@ -19,7 +19,10 @@ const COMPILED_BYTES: usize = 4 << 20;
 
 /// A pattern that has to match the whole value, as everywhere in Istio's matches.
 #[derive(Clone, Debug)]
-pub struct Pattern(Regex);
+pub struct Pattern {
+    regex: Regex,
+    start: Box<[u8]>,
+}
 
 impl Pattern {
     /// Compiles `pattern` to match from the first to the last byte.
@@ -27,20 +30,31 @@ impl Pattern {
     /// # Errors
     /// [`InvalidPattern`] where Istio would refuse it too or RE2 would understand it differently.
     pub fn new(pattern: &str) -> Result<Self, InvalidPattern> {
-        check(pattern)?;
-        // Compiled alone first: "a)(b" must not become valid by being wrapped.
-        compile(pattern)?;
-        compile(&format!(r"\A(?:{pattern})\z")).map(Self)
+        let groups = check(pattern)?;
+        let wrapped = compile(&format!(r"\A(?:{pattern})\z"));
+        // Compiled alone where it matters: "a)(b" must not become valid by being wrapped, and an error
+        // is to be about the pattern as it was given.
+        let regex = match wrapped {
+            Ok(regex) if groups.are_closed_after_they_open => regex,
+            other => compile(pattern).and(other)?,
+        };
+        let start = if groups.has_alternatives { Vec::new() } else { literal_start(pattern) };
+        Ok(Self { regex, start: start.into() })
+    }
+
+    /// What every value that matches starts with; empty where the pattern does not show it.
+    pub fn start(&self) -> &[u8] {
+        &self.start
     }
 
     /// Whether the pattern is `.*`, which Istio takes for a match of everything.
     pub fn is_anything(&self) -> bool {
-        self.0.as_str() == r"\A(?:.*)\z"
+        self.regex.as_str() == r"\A(?:.*)\z"
     }
 
     /// Whether the whole of `value` matches.
     pub fn is_match(&self, value: &[u8]) -> bool {
-        self.0.is_match(value)
+        self.regex.is_match(value)
     }
 }
 
@@ -98,8 +112,16 @@ impl fmt::Display for InvalidPattern {
     }
 }
 
+/// What is known of a pattern from the parentheses and bars outside of its classes.
+struct Groups {
+    /// Whether there are alternatives outside of groups
+    has_alternatives: bool,
+    /// Whether no parenthesis closes that was not opened before
+    are_closed_after_they_open: bool,
+}
+
 /// Refuses what RE2 and `regex` both accept and read differently, and what only RE2 knows.
-fn check(pattern: &str) -> Result<(), InvalidPattern> {
+fn check(pattern: &str) -> Result<Groups, InvalidPattern> {
     if pattern.is_empty() {
         return Err(InvalidPattern::Empty);
     }
@@ -110,6 +132,8 @@ fn check(pattern: &str) -> Result<(), InvalidPattern> {
     let mut in_class = false;
     // How many repetition operators stand right before: one, or one with the "?" that makes it lazy.
     let mut repetitions = 0;
+    let mut groups = Groups { has_alternatives: false, are_closed_after_they_open: true };
+    let mut depth = 0u32;
     while let Some(first) = rest.chars().next() {
         let construct = if in_class { class_construct(rest) } else { plain_construct(rest) };
         if let Some(construct) = construct {
@@ -126,6 +150,15 @@ fn check(pattern: &str) -> Result<(), InvalidPattern> {
                 }
                 _ => 0,
             };
+        }
+        match first {
+            '(' if !in_class => depth += 1,
+            ')' if !in_class => match depth.checked_sub(1) {
+                Some(outer) => depth = outer,
+                None => groups.are_closed_after_they_open = false,
+            },
+            '|' if !in_class && depth == 0 => groups.has_alternatives = true,
+            _ => {}
         }
         let mut skip = first.len_utf8();
         match first {
@@ -145,7 +178,30 @@ fn check(pattern: &str) -> Result<(), InvalidPattern> {
         }
         rest = rest.get(skip..).unwrap_or_default();
     }
-    Ok(())
+    Ok(groups)
+}
+
+/// The bytes that stand for themselves at the start of a pattern without alternatives.
+fn literal_start(pattern: &str) -> Vec<u8> {
+    let mut start = Vec::new();
+    let mut bytes = pattern.strip_prefix('^').unwrap_or(pattern).bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => match bytes.next() {
+                Some(escaped) if escaped.is_ascii_punctuation() => start.push(escaped),
+                _ => break,
+            },
+            // What may be repeated no times need not be there.
+            b'*' | b'?' | b'{' => {
+                start.pop();
+                break;
+            }
+            b'$' | b'(' | b')' | b'+' | b'.' | b'[' | b'^' => break,
+            _ if byte.is_ascii() => start.push(byte),
+            _ => break,
+        }
+    }
+    start
 }
 
 /// The length of an escape sequence behind its backslash, with the braces that it may have.
@@ -221,6 +277,32 @@ mod tests {
         assert!(!matches(r"\d", "\u{663}".as_bytes()));
         assert!(matches(".*", b"\xff\xfe"));
         assert!(!matches(".*", b"a\nb"));
+    }
+
+    #[test]
+    fn what_patterns_start_with() {
+        for (pattern, start) in [
+            ("/api/v[12]/.*", "/api/v"),
+            (r"^/a\.b/\d+$", "/a.b/"),
+            ("abc*", "ab"),
+            ("abc+", "abc"),
+            ("ab{0,2}", "a"),
+            ("ab?", "a"),
+            ("^*ab", ""),
+            ("/a/(b|c)", "/a/"),
+            ("/a/[|(]", "/a/"),
+            ("/a/[[:alpha:](]|b", ""),
+            ("a|b", ""),
+            ("(?i)a", ""),
+            ("a(?i)b", "a"),
+            ("aü*", "a"),
+            (r"a\x62", "a"),
+            (r"a\*b", "a*b"),
+            ("a}b]", "a}b]"),
+        ] {
+            assert_eq!(Pattern::new(pattern).unwrap().start(), start.as_bytes(), "{pattern}");
+        }
+        assert!(matches("^*ab", b"ab") && matches("ab{0,2}", b"a"));
     }
 
     #[test]

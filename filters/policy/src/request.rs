@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
+use crate::header_map::{self, HeaderRefs};
+
 /// What a filter can learn about a request beside its headers. Asked only when a rule needs it,
 /// since every answer costs a call into Envoy.
 pub trait Attributes {
@@ -28,7 +30,7 @@ pub type HeaderPairs = [(String, Vec<u8>)];
 
 /// A request whose headers have arrived.
 pub struct Request<'a> {
-    headers: &'a HeaderPairs,
+    headers: HeaderRefs<'a>,
     attributes: &'a dyn Attributes,
     port: OnceCell<Option<u16>>,
     /// `:method`
@@ -39,43 +41,59 @@ pub struct Request<'a> {
     pub authority: &'a [u8],
     /// `:scheme`
     pub scheme: &'a [u8],
+    path: &'a [u8],
+    query: &'a [u8],
 }
 
 impl<'a> Request<'a> {
     /// Looks at a request. Missing pseudo-headers are empty.
     pub fn new(headers: &'a HeaderPairs, attributes: &'a dyn Attributes) -> Self {
-        let mut request = Self {
-            headers,
-            attributes,
-            port: OnceCell::new(),
-            method: &[],
-            path_and_query: &[],
-            authority: &[],
-            scheme: &[],
-        };
-        for (name, value) in headers.iter().filter(|(name, _)| name.starts_with(':')) {
-            match name.as_str() {
-                ":method" => request.method = value,
-                ":path" => request.path_and_query = value,
-                ":authority" => request.authority = value,
-                ":scheme" => request.scheme = value,
+        let refs = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
+        Self::of(refs.collect(), attributes)
+    }
+
+    /// Looks at a request whose headers are in [the encoding](header_map) in which Envoy passes them.
+    pub fn of_encoded(headers: &'a [u8], attributes: &'a dyn Attributes) -> Self {
+        Self::of(header_map::decode(headers), attributes)
+    }
+
+    fn of(headers: HeaderRefs<'a>, attributes: &'a dyn Attributes) -> Self {
+        let [mut method, mut path_and_query, mut authority, mut scheme]: [&[u8]; 4] = [&[]; 4];
+        for (name, value) in headers.iter().filter(|(name, _)| name.first() == Some(&b':')) {
+            match *name {
+                b":method" => method = value,
+                b":path" => path_and_query = value,
+                b":authority" => authority = value,
+                b":scheme" => scheme = value,
                 _ => {}
             }
         }
-        request
+        let (path, query) = split_path(path_and_query);
+        Self {
+            headers,
+            attributes,
+            port: OnceCell::new(),
+            method,
+            path_and_query,
+            authority,
+            scheme,
+            path,
+            query,
+        }
     }
 
-    /// All headers.
-    pub fn headers(&self) -> &'a HeaderPairs {
-        self.headers
+    /// All headers, names in lower case, in order.
+    pub fn headers(&self) -> &HeaderRefs<'a> {
+        &self.headers
     }
 
     /// The value of a header, given in lower case. Several values are joined with a comma and no
     /// space, as Envoy joins them before it matches.
     pub fn header(&self, name: &str) -> Option<Cow<'a, [u8]>> {
-        let mut values = self.headers.iter().filter(|(known, _)| known == name);
+        let name = name.as_bytes();
+        let mut values = self.headers.iter().filter(|(known, _)| *known == name);
         let (_, first) = values.next()?;
-        let mut joined = Cow::Borrowed(first.as_slice());
+        let mut joined = Cow::Borrowed(*first);
         for (_, value) in values {
             let joined = joined.to_mut();
             joined.push(b',');
@@ -86,32 +104,37 @@ impl<'a> Request<'a> {
 
     /// The first value of a header, given in lower case.
     pub fn first_header(&self, name: &str) -> Option<&'a [u8]> {
-        let first = self.headers.iter().find(|(known, _)| known == name);
-        first.map(|(_, value)| value.as_slice())
+        let first = self.headers.iter().find(|(known, _)| *known == name.as_bytes());
+        first.map(|(_, value)| *value)
     }
 
     /// The path without query and fragment.
     pub fn path(&self) -> &'a [u8] {
-        split_path(self.path_and_query).0
+        self.path
     }
 
-    /// The first value of the query parameter `name`, as sent: nothing is percent-decoded. A
-    /// parameter without `=` is empty.
-    pub fn query_parameter(&self, name: &[u8]) -> Option<&'a [u8]> {
-        let (_, query) = split_path(self.path_and_query);
-        let query = query.strip_prefix(b"?")?;
-        let query = query.split(|byte| *byte == b'#').next().unwrap_or_default();
-        query.split(|byte| *byte == b'&').find_map(|parameter| {
-            let mut parts = parameter.splitn(2, |byte| *byte == b'=');
-            let found = parts.next() == Some(name);
-            found.then(|| parts.next().unwrap_or_default())
+    /// The query parameters in order, as sent: nothing is percent-decoded. A parameter without `=`
+    /// is empty.
+    pub fn query_parameters(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let query = self.query.strip_prefix(b"?");
+        let query = query.and_then(|query| query.split(|byte| *byte == b'#').next());
+        let parameters = query.into_iter().flat_map(|query| query.split(|byte| *byte == b'&'));
+        parameters.map(|parameter| {
+            let end = parameter.iter().position(|byte| *byte == b'=');
+            let (name, value) = parameter.split_at(end.unwrap_or(parameter.len()));
+            (name, value.get(1..).unwrap_or_default())
         })
+    }
+
+    /// The first value of the query parameter `name`.
+    pub fn query_parameter(&self, name: &[u8]) -> Option<&'a [u8]> {
+        self.query_parameters().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// The value of a cookie, without the quotes that it may have.
     pub fn cookie(&self, name: &str) -> Option<Vec<u8>> {
         // Line by line: unlike other headers, cookies are not joined with commas.
-        let lines = self.headers.iter().filter(|(name, _)| name == "cookie");
+        let lines = self.headers.iter().filter(|(name, _)| *name == b"cookie");
         let mut cookies = lines.flat_map(|(_, line)| line.split(|byte| *byte == b';'));
         cookies.find_map(|cookie| {
             let mut parts = cookie.trim_ascii().splitn(2, |byte| *byte == b'=');

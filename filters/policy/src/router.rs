@@ -105,9 +105,9 @@ fn forward_edits<'a>(
     fixed: &'a [FixedEdit],
 ) -> Vec<HeaderEdit<'a>> {
     let mut edits = Vec::with_capacity(fixed.len() + 2);
-    let sent = request.headers().iter().map(|(name, _)| name.as_str());
-    let steering = sent.filter(|name| *name == CLUSTER || ROUTER_HEADERS.contains(name));
-    for name in steering {
+    for (sent, _) in request.headers().iter().filter(|(sent, _)| sent.starts_with(b"x-")) {
+        let mut steering = ROUTER_HEADERS.iter().chain([&CLUSTER]);
+        let Some(name) = steering.find(|name| name.as_bytes() == *sent) else { continue };
         let removal = HeaderEdit::remove(name);
         if !edits.contains(&removal) {
             edits.push(removal);

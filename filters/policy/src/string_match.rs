@@ -2,6 +2,7 @@
 
 use crate::node::Node;
 use crate::pattern::{Pattern, read_pattern};
+use crate::rule_index::Need;
 
 /// A condition on one value, by bytes and with case.
 #[derive(Clone, Debug)]
@@ -21,6 +22,15 @@ impl StringMatch {
             Self::Exact(exact) => value == &**exact,
             Self::Prefix(prefix) => value.starts_with(prefix),
             Self::Regex(pattern) => pattern.is_match(value),
+        }
+    }
+
+    /// What a value has to have to satisfy the condition.
+    pub fn need(&self) -> Need<'_> {
+        match self {
+            Self::Exact(exact) => Need::Exact(exact),
+            Self::Prefix(prefix) => Need::Prefix(prefix),
+            Self::Regex(pattern) => Need::Prefix(pattern.start()),
         }
     }
 }
@@ -88,6 +98,14 @@ impl ValueMatch {
             (_, None) => false,
             (Self::Present, Some(_)) => true,
             (Self::Value(condition), Some(value)) => condition.is_match(value),
+        }
+    }
+
+    /// What a value has to have to satisfy the condition.
+    pub fn need(&self) -> Need<'_> {
+        match self {
+            Self::Present => Need::Present,
+            Self::Value(condition) => condition.need(),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::host_name;
 use crate::http_match::MatchedPath;
 use crate::http_route::HttpRoute;
 use crate::request::Request;
+use crate::rule_index::{Key, RuleIndex};
 use crate::virtual_hosts::VirtualHosts;
 use crate::virtual_service::VirtualService;
 
@@ -14,7 +15,25 @@ use crate::virtual_service::VirtualService;
 #[derive(Debug, Default)]
 pub struct VirtualServices {
     virtual_hosts: VirtualHosts,
-    routes: Vec<Vec<Rc<HttpRoute>>>,
+    /// The table of each virtual host
+    tables: Vec<Rc<Table>>,
+}
+
+/// The routes of a virtual host, or of several with the same ones.
+#[derive(Debug, Default)]
+struct Table {
+    /// The services that they are of
+    services: Vec<usize>,
+    /// Every match of every route, in order
+    rules: Vec<Rule>,
+    index: RuleIndex,
+}
+
+/// One match of a route.
+#[derive(Debug)]
+struct Rule {
+    route: Rc<HttpRoute>,
+    index: usize,
 }
 
 /// The route that a request takes.
@@ -43,19 +62,20 @@ impl VirtualServices {
     pub fn new(services: &[VirtualService], namespace: Option<&str>) -> Self {
         let mut entered = Self::default();
         let mut aliases = Vec::new();
-        for service in services {
+        // Of each virtual host, in order.
+        let mut services_of: Vec<Vec<usize>> = Vec::new();
+        for (number, service) in services.iter().enumerate() {
             for host in &service.hosts {
                 let domain = match host.parse::<std::net::Ipv6Addr>() {
                     Ok(_) => format!("[{host}]"),
                     Err(_) => host.clone(),
                 };
                 let full_name = host_name::qualify(&domain, namespace);
-                let index = entered.virtual_hosts.entry(&full_name, entered.routes.len());
-                if index == entered.routes.len() {
-                    entered.routes.push(Vec::new());
-                }
-                if let Some(routes) = entered.routes.get_mut(index) {
-                    routes.extend(service.routes.iter().cloned());
+                let index = entered.virtual_hosts.entry(&full_name, services_of.len());
+                match services_of.get_mut(index) {
+                    Some(services) if services.last() == Some(&number) => {}
+                    Some(services) => services.push(number),
+                    None => services_of.push(vec![number]),
                 }
                 let others = host_name::aliases(&full_name, namespace);
                 aliases.extend(others.into_iter().map(|alias| (alias, index)));
@@ -64,6 +84,14 @@ impl VirtualServices {
         // Last, so that a host that is written out wins over another's short name.
         for (alias, index) in aliases {
             entered.virtual_hosts.entry(&alias, index);
+        }
+        // Hosts of one service stand next to each other, and share its table.
+        let mut table = Rc::new(Table::default());
+        for numbers in services_of {
+            if table.services != numbers {
+                table = Rc::new(Table::new(numbers, services));
+            }
+            entered.tables.push(Rc::clone(&table));
         }
         entered
     }
@@ -74,11 +102,36 @@ impl VirtualServices {
     /// [`NoMatch`] for a request that none is for.
     pub fn find(&self, request: &Request<'_>) -> Result<Match<'_>, NoMatch> {
         let index = self.virtual_hosts.find(request.authority);
-        let routes = index.and_then(|index| self.routes.get(index)).ok_or(NoMatch::VirtualHost)?;
-        let matched = routes.iter().find_map(|route| {
-            let (name, path) = route.matches(request)?;
-            Some(Match { route, name, path })
-        });
+        let table = index.and_then(|index| self.tables.get(index)).ok_or(NoMatch::VirtualHost)?;
+        let matched = table.index.first(request, |rule| table.rules.get(rule)?.matches(request));
         matched.ok_or(NoMatch::Route)
     }
 }
+
+impl Table {
+    fn new(numbers: Vec<usize>, services: &[VirtualService]) -> Self {
+        let own = numbers.iter().filter_map(|number| services.get(*number));
+        let mut rules = Vec::new();
+        for route in own.flat_map(|service| &service.routes) {
+            let rule = |index| Rule { route: Rc::clone(route), index };
+            rules.extend((0..route.match_count()).map(rule));
+        }
+        let index =
+            RuleIndex::new(rules.len(), &|rule| rules.get(rule).map_or(Vec::new(), Rule::keys));
+        Self { services: numbers, rules, index }
+    }
+}
+
+impl Rule {
+    fn keys(&self) -> Vec<Key<'_>> {
+        self.route.keys(self.index)
+    }
+
+    fn matches(&self, request: &Request<'_>) -> Option<Match<'_>> {
+        let (name, path) = self.route.matches(self.index, request)?;
+        Some(Match { route: &self.route, name, path })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -86,9 +86,9 @@ impl<H: HttpHost> Stream<H> {
     /// Routes the request, or answers it.
     pub fn on_request_headers(&mut self) -> Next {
         let shared = Rc::clone(&self.shared);
-        let headers = self.host.request_headers();
+        let headers = self.host.encoded_request_headers();
         let attributes = StreamAttributes(&self.host);
-        let request = Request::new(&headers, &attributes);
+        let request = Request::of_encoded(&headers, &attributes);
         let decision = shared.router.route(&request, &mut &shared.random);
         let (counter, details) = shared.counters.of(decision.outcome);
         self.host.increment(counter);

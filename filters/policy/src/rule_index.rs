@@ -1,0 +1,434 @@
+//! Finds the first of many rules that matches without looking at all of them.
+//!
+//! Each rule stands under one of its conditions: the one that the fewest rules share. A request looks
+//! up what it has (its path, the prefixes of it, its headers, its query parameters, ...) and gets lists
+//! of candidates, which are checked in the order of the rules. Rules without a condition that can be
+//! looked up are candidates of every request. Lists are found by hashes of 32 bits alone: should two
+//! conditions have the same one, there are candidates too many, and these do not match.
+
+use crate::request::Request;
+
+/// Up to this many rules are checked one after another, which takes less time than looking them up.
+const FEW: usize = 4;
+
+/// How many lists of candidates are kept in order. Those of further ones are checked list by list.
+const LISTS: usize = 8;
+
+/// What a condition is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// `:authority`
+    Authority,
+    /// A header
+    Header(&'a str),
+    /// `:method`
+    Method,
+    /// The path
+    Path,
+    /// The path, in any case
+    PathInAnyCase,
+    /// A query parameter
+    Query(&'a [u8]),
+}
+
+/// What a value has to have at least for a condition to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need<'a> {
+    /// It is this one.
+    Exact(&'a [u8]),
+    /// It starts with this.
+    Prefix(&'a [u8]),
+    /// It is there.
+    Present,
+}
+
+/// A condition without which a rule does not match.
+pub type Key<'a> = (Subject<'a>, Need<'a>);
+
+/// Under which conditions rules stand.
+#[derive(Debug, Default)]
+pub struct RuleIndex {
+    count: u32,
+    /// Rules that no condition leads to
+    always: Vec<Entry>,
+    lists: Lists,
+    /// By the hashes of their subjects, sorted
+    subjects: Vec<(u32, Lookups)>,
+    /// Which header names there may be among the subjects
+    header_names: NameFilter,
+    has_query: bool,
+}
+
+/// What is looked up of a subject.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Lookups {
+    exact: bool,
+    present: bool,
+    /// The lengths of prefixes, sorted
+    prefixes: Vec<usize>,
+}
+
+/// A rule under a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    hash: u32,
+    rule: u32,
+}
+
+impl RuleIndex {
+    /// Enters rules by their conditions, given by `keys` for each rule from 0 to `count`.
+    #[inline(never)]
+    pub fn new<'a>(count: usize, keys: &dyn Fn(usize) -> Vec<Key<'a>>) -> Self {
+        let mut index = Self { count: u32::try_from(count).unwrap_or(u32::MAX), ..Self::default() };
+        if count <= FEW {
+            return index;
+        }
+        // How many rules have each condition tells which of a rule's own leads to the fewest.
+        let mut shared = Vec::new();
+        for rule in 0..index.count {
+            let keys = keys(rule as usize);
+            shared.extend(keys.iter().map(|key| Entry { hash: hash(key), rule }));
+        }
+        let shared = Lists::new(shared);
+        let mut entries = Vec::new();
+        for rule in 0..index.count {
+            let keys = keys(rule as usize);
+            let chosen = keys.iter().min_by_key(|key| (shared.get(hash(key)).len(), rank(key)));
+            let Some(key) = chosen else {
+                index.always.push(Entry { hash: 0, rule });
+                continue;
+            };
+            entries.push(Entry { hash: hash(key), rule });
+            index.look_up(key);
+        }
+        index.lists = Lists::new(entries);
+        index
+    }
+
+    fn look_up(&mut self, (subject, need): &Key<'_>) {
+        match subject {
+            Subject::Header(name) => self.header_names.add(name.as_bytes()),
+            Subject::Query(_) => self.has_query = true,
+            _ => {}
+        }
+        let hash = subject.start().finish();
+        let place = self.subjects.partition_point(|(known, _)| *known < hash);
+        if self.subjects.get(place).is_none_or(|(known, _)| *known != hash) {
+            self.subjects.insert(place, (hash, Lookups::default()));
+        }
+        let Some((_, lookups)) = self.subjects.get_mut(place) else { return };
+        match need {
+            Need::Exact(_) => lookups.exact = true,
+            Need::Present => lookups.present = true,
+            Need::Prefix(prefix) => {
+                if let Err(place) = lookups.prefixes.binary_search(&prefix.len()) {
+                    lookups.prefixes.insert(place, prefix.len());
+                }
+            }
+        }
+    }
+
+    /// What `check` finds for the first rule for which it finds anything. It is asked about candidates
+    /// only, and not always in order.
+    pub fn first<T>(
+        &self,
+        request: &Request<'_>,
+        mut check: impl FnMut(usize) -> Option<T>,
+    ) -> Option<T> {
+        if self.lists.entries.is_empty() && self.always.is_empty() {
+            return (0..self.count as usize).find_map(check);
+        }
+        let mut candidates = Candidates { lists: [&[]; LISTS], len: 0, end: u32::MAX };
+        let mut found = None;
+        let mut add = |list| {
+            if let Some(full) = candidates.add(list) {
+                found = candidates.first_in(full, &mut check).or(found.take());
+            }
+        };
+        self.collect(request, &mut add);
+        add(&self.always);
+        while let Some(rule) = candidates.next() {
+            let matched = check(rule as usize);
+            if matched.is_some() {
+                return matched;
+            }
+        }
+        found
+    }
+
+    fn collect<'i>(&'i self, request: &Request<'_>, add: &mut dyn FnMut(&'i [Entry])) {
+        self.add_lists(Subject::Path, request.path(), add);
+        self.add_lists(Subject::PathInAnyCase, request.path(), add);
+        self.add_lists(Subject::Method, request.method, add);
+        self.add_lists(Subject::Authority, request.authority, add);
+        let headers = request.headers();
+        for (place, (name, _)) in headers.iter().enumerate() {
+            if !self.header_names.may_have(name) {
+                continue;
+            }
+            // The value of a repeated header is that of all of them.
+            let earlier = headers.get(..place).unwrap_or_default();
+            if earlier.iter().any(|(earlier, _)| earlier == name) {
+                continue;
+            }
+            let Ok(name) = std::str::from_utf8(name) else { continue };
+            let value = request.header(name).unwrap_or_default();
+            self.add_lists(Subject::Header(name), &value, add);
+        }
+        if self.has_query {
+            for (name, value) in request.query_parameters() {
+                self.add_lists(Subject::Query(name), value, add);
+            }
+        }
+    }
+
+    fn add_lists<'i>(
+        &'i self,
+        subject: Subject<'_>,
+        value: &[u8],
+        add: &mut dyn FnMut(&'i [Entry]),
+    ) {
+        let start = subject.start();
+        let Ok(place) = self.subjects.binary_search_by_key(&start.finish(), |(hash, _)| *hash)
+        else {
+            return;
+        };
+        let Some((_, lookups)) = self.subjects.get(place) else { return };
+        if lookups.exact {
+            let mut exact = start.with(EXACT);
+            exact.write(value);
+            add(self.lists.get(exact.finish()));
+        }
+        let (mut prefix, mut written) = (start.with(PREFIX), 0);
+        for length in &lookups.prefixes {
+            let Some(more) = value.get(written..*length) else { break };
+            prefix.write(more);
+            written = *length;
+            add(self.lists.get(prefix.finish()));
+        }
+        if lookups.present {
+            add(self.lists.get(start.with(PRESENT).finish()));
+        }
+    }
+}
+
+/// Lists of candidates, each in the order of rules.
+struct Candidates<'i> {
+    lists: [&'i [Entry]; LISTS],
+    len: usize,
+    /// The first rule that is already known to match
+    end: u32,
+}
+
+impl<'i> Candidates<'i> {
+    /// Adds a list, or gives it back when there are too many.
+    fn add(&mut self, list: &'i [Entry]) -> Option<&'i [Entry]> {
+        if list.is_empty() {
+            return None;
+        }
+        let Some(free) = self.lists.get_mut(self.len) else { return Some(list) };
+        *free = list;
+        self.len += 1;
+        None
+    }
+
+    /// The next candidate of all lists.
+    fn next(&mut self) -> Option<u32> {
+        let lists = self.lists.get_mut(..self.len)?;
+        let rule = |list: &&mut &[Entry]| list.first().map_or(u32::MAX, |entry| entry.rule);
+        let list = lists.iter_mut().min_by_key(rule)?;
+        let (entry, rest) = list.split_first()?;
+        *list = rest;
+        (entry.rule < self.end).then_some(entry.rule)
+    }
+
+    /// What is found in one list, where it comes before all that was found in others.
+    fn first_in<T>(
+        &mut self,
+        list: &[Entry],
+        check: &mut impl FnMut(usize) -> Option<T>,
+    ) -> Option<T> {
+        let before = list.iter().take_while(|entry| entry.rule < self.end);
+        let (rule, found) =
+            before.map(|entry| entry.rule).find_map(|rule| Some((rule, check(rule as usize)?)))?;
+        self.end = rule;
+        Some(found)
+    }
+}
+
+/// Entries, sorted.
+#[derive(Debug, Default)]
+struct Lists {
+    entries: Vec<Entry>,
+    /// For each value of a hash's first bits, where its entries start; and where the last ones end
+    starts: Vec<u32>,
+    /// How many bits of a hash are not among those first ones
+    shift: u32,
+}
+
+impl Lists {
+    /// Takes entries in the order of rules.
+    #[inline(never)]
+    fn new(entries: Vec<Entry>) -> Self {
+        let entries = sorted(entries);
+        // About one entry for each value of these bits.
+        let bits = entries.len().next_power_of_two().ilog2().clamp(1, 24);
+        let shift = u32::BITS - bits;
+        let mut starts = vec![0; (1 << bits) + 1];
+        for entry in &entries {
+            if let Some(end) = starts.get_mut((entry.hash >> shift) as usize + 1) {
+                *end += 1;
+            }
+        }
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
+        }
+        Self { entries, starts, shift }
+    }
+
+    /// The entries of a hash, in the order of rules.
+    fn get(&self, hash: u32) -> &[Entry] {
+        let first = (hash >> self.shift) as usize;
+        let Some([start, end]) = self.starts.get(first..first.saturating_add(2)) else {
+            return &[];
+        };
+        let near = self.entries.get(*start as usize..*end as usize).unwrap_or_default();
+        let start = near.partition_point(|entry| entry.hash < hash);
+        let near = near.get(start..).unwrap_or_default();
+        near.get(..near.partition_point(|entry| entry.hash == hash)).unwrap_or_default()
+    }
+}
+
+/// Sorts by the hash, byte by byte from the lowest; what has the same one stays in order. A tenth of the
+/// code of the standard library's sort.
+fn sorted(mut entries: Vec<Entry>) -> Vec<Entry> {
+    let mut next = entries.clone();
+    for byte in 0..4 {
+        let digit =
+            |entry: &Entry| usize::from(entry.hash.to_le_bytes().get(byte).copied().unwrap_or(0));
+        let mut ends = [0usize; 256];
+        for entry in &entries {
+            if let Some(count) = ends.get_mut(digit(entry)) {
+                *count += 1;
+            }
+        }
+        let mut sum = 0;
+        for end in &mut ends {
+            sum += *end;
+            *end = sum;
+        }
+        for entry in entries.iter().rev() {
+            let Some(end) = ends.get_mut(digit(entry)) else { continue };
+            *end = end.saturating_sub(1);
+            if let Some(place) = next.get_mut(*end) {
+                *place = *entry;
+            }
+        }
+        std::mem::swap(&mut entries, &mut next);
+    }
+    entries
+}
+
+/// Tells most names that are not in a set from those that are.
+#[derive(Clone, Copy, Debug, Default)]
+struct NameFilter(u64);
+
+impl NameFilter {
+    fn bit(name: &[u8]) -> u64 {
+        let last = name.last().map_or(0, |byte| usize::from(*byte));
+        1 << (name.len().wrapping_mul(29).wrapping_add(last) % 64)
+    }
+
+    fn add(&mut self, name: &[u8]) {
+        self.0 |= Self::bit(name);
+    }
+
+    fn may_have(self, name: &[u8]) -> bool {
+        self.0 & Self::bit(name) != 0
+    }
+}
+
+const EXACT: u8 = b'=';
+const PREFIX: u8 = b'^';
+const PRESENT: u8 = b'?';
+
+impl Subject<'_> {
+    /// Whether requests may be without it.
+    pub fn may_be_absent(self) -> bool {
+        matches!(self, Self::Header(_) | Self::Query(_))
+    }
+
+    /// The hash of everything about this subject starts so.
+    fn start(self) -> Hash {
+        let mut hash = Hash { state: Hash::START, in_any_case: self == Self::PathInAnyCase };
+        let (kind, name): (u8, &[u8]) = match self {
+            Self::Authority => (b'a', &[]),
+            Self::Header(name) => (b'h', name.as_bytes()),
+            Self::Method => (b'm', &[]),
+            Self::Path => (b'p', &[]),
+            Self::PathInAnyCase => (b'i', &[]),
+            Self::Query(name) => (b'q', name),
+        };
+        hash.write(&[kind]);
+        hash.write(name);
+        hash
+    }
+}
+
+#[inline(never)]
+fn hash((subject, need): &Key<'_>) -> u32 {
+    let (kind, value) = match need {
+        Need::Exact(value) => (EXACT, *value),
+        Need::Prefix(value) => (PREFIX, *value),
+        Need::Present => (PRESENT, &[][..]),
+    };
+    let mut hash = subject.start().with(kind);
+    hash.write(value);
+    hash.finish()
+}
+
+/// Of conditions that equally many rules share, the one that requests are less likely to meet comes
+/// first.
+fn rank((subject, need): &Key<'_>) -> usize {
+    match (subject, need) {
+        (Subject::Method, _) => usize::MAX - 1,
+        (_, Need::Present) => usize::MAX,
+        (_, Need::Prefix(prefix)) => (usize::MAX / 2).saturating_sub(prefix.len()),
+        (_, Need::Exact(_)) => 0,
+    }
+}
+
+/// FNV-1a, which takes its bytes one after another and so has the hashes of all prefixes of a text in
+/// one pass, with a last step that spreads them over all bits.
+#[derive(Clone, Copy)]
+struct Hash {
+    state: u64,
+    in_any_case: bool,
+}
+
+impl Hash {
+    const START: u64 = 0xcbf2_9ce4_8422_2325;
+
+    /// This, followed by one byte.
+    fn with(mut self, byte: u8) -> Self {
+        self.write(&[byte]);
+        self
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            let byte = if self.in_any_case { byte.to_ascii_lowercase() } else { *byte };
+            self.state = (self.state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(self) -> u32 {
+        let mixed = (self.state ^ (self.state >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 32) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests;
