@@ -46,8 +46,8 @@ test: setup build certificates ## run all tests: native, real Envoy, wasm in Nod
 	  cargo test --package sluice-conformance --target wasm32-unknown-unknown --locked
 
 .PHONY: costs
-costs: build ## count again what streams cost in the modules, into tests/wasm/costs.json
-	SLUICE_REWRITE_COSTS=1 cargo test --package sluice-wasm-tests --test costs --locked
+costs: build ## write anew what streams cost in the modules, and what modules export: tests/wasm/*.json
+	SLUICE_REWRITE_COSTS=1 cargo test --package sluice-wasm-tests --test costs --test interfaces --locked
 
 .PHONY: memory
 memory: build ## test that the memory of the modules stays the same over a million streams; takes minutes
