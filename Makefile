@@ -45,6 +45,14 @@ test: setup build certificates ## run all tests: native, real Envoy, wasm in Nod
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER='$(wasm_test_runner)' \
 	  cargo test --package sluice-conformance --target wasm32-unknown-unknown --locked
 
+.PHONY: costs
+costs: build ## write anew what streams cost in the modules, and what modules export: tests/wasm/*.json
+	SLUICE_REWRITE_COSTS=1 cargo test --package sluice-wasm-tests --test costs --test interfaces --locked
+
+.PHONY: memory
+memory: build ## test that the memory of the modules stays the same over a million streams; takes minutes
+	cargo test --package sluice-wasm-tests --test memory --locked -- --ignored
+
 .PHONY: bench
 bench: setup-envoy build ## measure the filters, beside Envoy's own where it has them
 	cargo build --release --package sluice-bench --locked

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::callbacks;
 use crate::source_paths::SourcePaths;
 use crate::strip::strip;
 use crate::workspace::{TARGET, WasmModule, Workspace, cargo};
@@ -14,6 +15,9 @@ use crate::workspace::{TARGET, WasmModule, Workspace, cargo};
 pub fn run() -> Result<()> {
     let workspace = Workspace::load()?;
     ensure!(!workspace.modules.is_empty(), "no package has a [package.metadata.sluice] table");
+    for module in &workspace.modules {
+        callbacks::check(module).with_context(|| module.package.clone())?;
+    }
     let source_paths = SourcePaths::of(&workspace)?;
     compile(&workspace, &source_paths)?;
 

@@ -1,6 +1,7 @@
 //! Build tool of this workspace: `cargo xtask build` makes the modules in `dist/`.
 
 mod build;
+mod callbacks;
 mod source_paths;
 mod strip;
 mod workspace;

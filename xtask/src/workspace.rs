@@ -32,6 +32,8 @@ pub struct WasmModule {
     pub library: String,
     /// File name in `dist/`, without its extension.
     pub module: String,
+    /// Directory of its sources.
+    pub sources: PathBuf,
     /// The callbacks that stay exported.
     pub exports: Vec<String>,
 }
@@ -99,6 +101,7 @@ impl WasmModule {
             package: text(&package["name"])?.to_owned(),
             library: library.to_owned(),
             module: text(&sluice["module"]).context("module")?.to_owned(),
+            sources: Path::new(text(&package["manifest_path"])?).with_file_name("src"),
             exports: exports.context("exports")?.into_iter().map(str::to_owned).collect(),
         })
     }
@@ -148,6 +151,7 @@ mod tests {
             package: "sluice-router".to_owned(),
             library: "sluice_router".to_owned(),
             module: "router".to_owned(),
+            sources: "/repo/sluice-router/src".into(),
             exports: vec!["proxy_on_configure".to_owned()],
         };
         assert_eq!(modules, [router]);

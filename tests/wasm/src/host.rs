@@ -1,0 +1,78 @@
+//! What the host knows and remembers.
+
+use std::collections::BTreeMap;
+
+/// Header names in lower case with their values, in order.
+pub type Headers = Vec<(String, Vec<u8>)>;
+
+/// The state of an Envoy with one plugin, and the script of the stream that it runs.
+#[derive(Debug, Default)]
+pub struct Host {
+    /// Nanoseconds since the start, on all clocks
+    pub(crate) now: u64,
+    /// When the plugin's tick is due next, and its period, in nanoseconds
+    pub(crate) timer: Option<(u64, u64)>,
+    /// Attributes, by their path with zero bytes between its parts
+    pub(crate) properties: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Header maps, by proxy-wasm's number of their kind; those of another phase are missing
+    pub(crate) maps: BTreeMap<u32, Headers>,
+    /// Buffers, by proxy-wasm's number of their kind
+    pub(crate) buffers: BTreeMap<u32, Vec<u8>>,
+    /// Names and values of metrics; the id is the place
+    pub(crate) metrics: Vec<(String, i64)>,
+    /// Shared data, with the version of each value
+    pub(crate) shared: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
+    /// What was logged at level warn or above
+    pub(crate) log: Vec<String>,
+    /// The status of the local reply to the stream
+    pub(crate) reply: Option<u32>,
+    /// Whether the module let the stream go on that it had paused
+    pub(crate) is_resumed: bool,
+    /// Whether the module closed the connection
+    pub(crate) is_closed: bool,
+    /// The contexts that there are
+    pub(crate) contexts: Vec<u32>,
+    /// How often each imported function was called; the names are in `imports`
+    pub(crate) calls: Vec<u64>,
+    pub(crate) imports: Vec<String>,
+    /// How often the host took memory in the module, to give it a value
+    pub(crate) allocations: u64,
+    /// How often random bytes were asked for
+    pub(crate) draws: u8,
+}
+
+/// proxy-wasm's numbers of header maps.
+pub(crate) mod map {
+    pub const REQUEST_HEADERS: u32 = 0;
+    pub const RESPONSE_HEADERS: u32 = 2;
+    pub const RESPONSE_TRAILERS: u32 = 3;
+}
+
+/// proxy-wasm's numbers of buffers.
+pub(crate) mod buffer {
+    pub const RESPONSE_BODY: u32 = 1;
+    pub const DOWNSTREAM_DATA: u32 = 2;
+    pub const PLUGIN_CONFIGURATION: u32 = 7;
+}
+
+impl Host {
+    /// The value of a metric that the module has defined.
+    pub fn metric(&self, name: &str) -> Option<i64> {
+        self.metrics.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+    }
+
+    /// What the module has logged at level warn or above.
+    pub fn log(&self) -> &[String] {
+        &self.log
+    }
+
+    /// Forgets the stream that is over.
+    pub(crate) fn end_stream(&mut self) {
+        self.properties.clear();
+        self.maps.clear();
+        self.buffers.clear();
+        self.reply = None;
+        self.is_resumed = false;
+        self.is_closed = false;
+    }
+}

@@ -1,0 +1,269 @@
+//! A module at work: configured, and with streams through it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use wasmi::{CompilationMode, Config, Engine, ExternType, Linker, Memory, Module, Store, Val};
+
+use crate::abi::Call;
+use crate::host::{Headers, Host, buffer, map};
+
+/// The plugin's context.
+const ROOT: u32 = 1;
+
+/// `Action::Pause`.
+const PAUSE: i32 = 1;
+
+/// How long a stream may be paused, in ticks.
+const MAX_TICKS: usize = 1_000;
+
+/// Between two streams, in nanoseconds: 1,000 of them come in a second.
+const BETWEEN_STREAMS: u64 = 1_000_000;
+
+/// The path of the folder with the modules that ship.
+fn dist() -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../dist")).into()
+}
+
+/// The modules that ship, by name.
+pub fn modules() -> Result<Vec<(String, Vec<u8>)>> {
+    let mut modules = Vec::new();
+    for entry in dist().read_dir().context("no dist/; run `make build` first")? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            modules.push((name, std::fs::read(&path)?));
+        }
+    }
+    modules.sort();
+    ensure!(!modules.is_empty(), "no modules in dist/; run `make build` first");
+    Ok(modules)
+}
+
+/// A request and its response.
+#[derive(Clone, Debug, Default)]
+pub struct Exchange {
+    /// The headers of the request
+    pub request: Headers,
+    /// The headers of the response, unless the module answers
+    pub response: Headers,
+    /// The body of the response
+    pub body: Vec<u8>,
+    /// The trailers of the response; none if empty
+    pub trailers: Headers,
+}
+
+/// A module in its VM, with one plugin.
+#[derive(Debug)]
+pub struct Instance {
+    store: Store<Host>,
+    memory: Memory,
+    instance: wasmi::Instance,
+    /// The last context that was made
+    context: u32,
+}
+
+impl Instance {
+    /// Starts the VM of `dist/NAME.wasm`.
+    pub fn start(name: &str) -> Result<Self> {
+        let path = dist().join(name).with_extension("wasm");
+        let wasm = std::fs::read(&path)
+            .with_context(|| format!("{}; run `make build` first", path.display()))?;
+        let mut config = Config::default();
+        // Translation would count as well, were it done at the first call.
+        config.consume_fuel(true).compilation_mode(CompilationMode::Eager);
+        let engine = Engine::new(&config);
+        let module = Module::new(&engine, &wasm)?;
+        let mut store = Store::new(&engine, Host::default());
+        store.set_fuel(u64::MAX)?;
+        let linker = linker(&engine, &module, store.data_mut())?;
+        let instance = linker.instantiate_and_start(&mut store, &module)?;
+        let memory = instance.get_memory(&store, "memory").context("no memory")?;
+        let mut instance = Self { store, memory, instance, context: ROOT };
+        instance.call("_initialize", &[])?;
+        Ok(instance)
+    }
+
+    /// Makes the plugin with a configuration.
+    ///
+    /// # Errors
+    /// When the module refuses it, with what it logged.
+    pub fn configure(&mut self, document: &Value) -> Result<()> {
+        let document = document.to_string().into_bytes();
+        let size = document.len() as u32;
+        self.create(ROOT, 0)?;
+        self.store.data_mut().buffers.insert(buffer::PLUGIN_CONFIGURATION, document);
+        ensure!(self.call("proxy_on_vm_start", &[ROOT, 0])? != Some(0), "the VM does not start");
+        let is_configured = self.call("proxy_on_configure", &[ROOT, size])? == Some(1);
+        ensure!(is_configured, "refused: {:?}", self.host().log);
+        self.store.data_mut().buffers.clear();
+        Ok(())
+    }
+
+    /// The state of the host.
+    pub fn host(&self) -> &Host {
+        self.store.data()
+    }
+
+    /// The instructions that were executed so far.
+    pub fn instructions(&self) -> u64 {
+        u64::MAX - self.store.get_fuel().unwrap_or_default()
+    }
+
+    /// The size of the linear memory, in bytes.
+    pub fn memory(&self) -> usize {
+        self.memory.data_size(&self.store)
+    }
+
+    /// A stream with these attributes, through which an HTTP exchange goes.
+    pub fn exchange(
+        &mut self,
+        properties: &[(Vec<u8>, Vec<u8>)],
+        exchange: &Exchange,
+    ) -> Result<()> {
+        let id = self.begin(properties)?;
+        let headers = exchange.request.clone();
+        let count = headers.len() as u32;
+        self.store.data_mut().maps.insert(map::REQUEST_HEADERS, headers);
+        let action = self.call("proxy_on_request_headers", &[id, count, 1])?;
+        self.wait_for(action)?;
+        let reply = self.host().reply;
+        let (headers, body, trailers) = match reply {
+            // Those of the reply are of no interest to the modules.
+            Some(status) => {
+                (vec![(":status".to_owned(), status.to_string().into())], vec![], vec![])
+            }
+            None => (exchange.response.clone(), exchange.body.clone(), exchange.trailers.clone()),
+        };
+        self.respond(id, headers, body, trailers)?;
+        self.call("proxy_on_log", &[id])?;
+        self.end(id)
+    }
+
+    fn respond(
+        &mut self,
+        id: u32,
+        headers: Headers,
+        body: Vec<u8>,
+        trailers: Headers,
+    ) -> Result<()> {
+        let count = headers.len() as u32;
+        let is_end = |is_end| u32::from(is_end);
+        self.store.data_mut().maps.insert(map::RESPONSE_HEADERS, headers);
+        let ends = body.is_empty() && trailers.is_empty();
+        let action = self.call("proxy_on_response_headers", &[id, count, is_end(ends)])?;
+        ensure!(action.unwrap_or_default() == 0, "the response is paused");
+        if !body.is_empty() {
+            let size = body.len() as u32;
+            self.store.data_mut().buffers.insert(buffer::RESPONSE_BODY, body);
+            let ends = is_end(trailers.is_empty());
+            let action = self.call("proxy_on_response_body", &[id, size, ends])?;
+            ensure!(action.unwrap_or_default() == 0, "the response is paused");
+        }
+        if !trailers.is_empty() {
+            let count = trailers.len() as u32;
+            self.store.data_mut().maps.insert(map::RESPONSE_TRAILERS, trailers);
+            self.call("proxy_on_response_trailers", &[id, count])?;
+        }
+        Ok(())
+    }
+
+    /// A stream with these attributes that is a connection, whose client sends `data` in one piece.
+    pub fn connection(&mut self, properties: &[(Vec<u8>, Vec<u8>)], data: &[u8]) -> Result<()> {
+        let id = self.begin(properties)?;
+        self.call("proxy_on_new_connection", &[id])?;
+        if !self.host().is_closed {
+            self.store.data_mut().buffers.insert(buffer::DOWNSTREAM_DATA, data.to_vec());
+            let action = self.call("proxy_on_downstream_data", &[id, data.len() as u32, 0])?;
+            self.wait_for(action)?;
+        }
+        self.end(id)
+    }
+
+    fn begin(&mut self, properties: &[(Vec<u8>, Vec<u8>)]) -> Result<u32> {
+        let due = self.host().now + BETWEEN_STREAMS;
+        self.pass(due)?;
+        self.store.data_mut().properties.extend(properties.iter().cloned());
+        self.context += 1;
+        self.create(self.context, ROOT)?;
+        Ok(self.context)
+    }
+
+    fn create(&mut self, id: u32, parent: u32) -> Result<()> {
+        self.store.data_mut().contexts.push(id);
+        self.call("proxy_on_context_create", &[id, parent])?;
+        Ok(())
+    }
+
+    fn end(&mut self, id: u32) -> Result<()> {
+        self.call("proxy_on_done", &[id])?;
+        self.call("proxy_on_delete", &[id])?;
+        let host = self.store.data_mut();
+        host.contexts.retain(|known| *known != id);
+        host.end_stream();
+        Ok(())
+    }
+
+    /// Lets time pass until a stream that was paused goes on or gets an answer.
+    fn wait_for(&mut self, action: Option<i32>) -> Result<()> {
+        if action != Some(PAUSE) {
+            return Ok(());
+        }
+        for _ in 0..MAX_TICKS {
+            let host = self.host();
+            if host.is_resumed || host.reply.is_some() || host.is_closed {
+                return Ok(());
+            }
+            let Some((due, _)) = host.timer else { break };
+            self.pass(due)?;
+        }
+        bail!("the stream is paused for ever")
+    }
+
+    /// Lets time pass, with the ticks that are due.
+    fn pass(&mut self, until: u64) -> Result<()> {
+        while let Some((due, period)) = self.host().timer.filter(|(due, _)| *due <= until) {
+            let host = self.store.data_mut();
+            host.now = due;
+            host.timer = Some((due + period, period));
+            self.call("proxy_on_tick", &[ROOT])?;
+        }
+        self.store.data_mut().now = until;
+        Ok(())
+    }
+
+    /// Calls an exported function; `None` when there is none, as Envoy does, or it has no result.
+    fn call(&mut self, name: &str, arguments: &[u32]) -> Result<Option<i32>> {
+        let Some(function) = self.instance.get_func(&self.store, name) else { return Ok(None) };
+        let arguments: Vec<Val> =
+            arguments.iter().map(|number| Val::I32(number.cast_signed())).collect();
+        let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
+        function
+            .call(&mut self.store, &arguments, &mut results)
+            .with_context(|| format!("{name}; log: {:?}", self.store.data().log))?;
+        Ok(results.first().and_then(Val::i32))
+    }
+}
+
+/// All that the module imports, counted.
+fn linker(engine: &Engine, module: &Module, host: &mut Host) -> Result<Linker<Host>> {
+    let mut linker = Linker::<Host>::new(engine);
+    for (index, import) in module.imports().enumerate() {
+        let name = import.name().to_owned();
+        let ExternType::Func(kind) = import.ty() else { bail!("{name} is no function") };
+        host.imports.push(name.clone());
+        host.calls.push(0);
+        linker.func_new(import.module(), import.name(), kind.clone(), {
+            move |mut caller, arguments, results| {
+                caller.data_mut().calls[index] += 1;
+                let result = Call::new(&mut caller, arguments)?.run(&name)?;
+                if let Some(place) = results.first_mut() {
+                    *place = Val::I32(result);
+                }
+                Ok(())
+            }
+        })?;
+    }
+    Ok(linker)
+}

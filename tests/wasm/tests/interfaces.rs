@@ -1,0 +1,51 @@
+//! What the modules that ship export and import, against a committed list.
+//!
+//! Envoy calls every callback that a module exports, on every stream; and what a module imports is what it can do. So
+//! a change of either is to be seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sluice_wasm_tests::modules;
+use wasmi::{Engine, Module};
+
+/// To rewrite the list: `make costs`.
+const REWRITE: &str = "SLUICE_REWRITE_COSTS";
+
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+struct Interface {
+    exports: BTreeSet<String>,
+    imports: BTreeSet<String>,
+}
+
+fn path() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/interfaces.json"))
+}
+
+#[test]
+fn modules_export_and_import_what_the_list_says() {
+    let engine = Engine::default();
+    let mut found = BTreeMap::new();
+    for (name, wasm) in modules().unwrap() {
+        let module = Module::new(&engine, &wasm).unwrap();
+        let exports = module.exports().map(|export| export.name().to_owned()).collect();
+        let imports = module
+            .imports()
+            .map(|import| format!("{} {}", import.module(), import.name()))
+            .collect();
+        found.insert(name, Interface { exports, imports });
+    }
+    if std::env::var_os(REWRITE).is_some() {
+        let mut text = serde_json::to_string_pretty(&found).unwrap();
+        text.push('\n');
+        return std::fs::write(path(), text).unwrap();
+    }
+    let listed: BTreeMap<String, Interface> =
+        serde_json::from_slice(&std::fs::read(path()).unwrap()).unwrap();
+    let names = |map: &BTreeMap<String, Interface>| map.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&found), names(&listed), "the modules in dist/");
+    for (name, interface) in &found {
+        assert_eq!(interface, &listed[name], "dist/{name}.wasm (left) and interfaces.json (right)");
+    }
+}
