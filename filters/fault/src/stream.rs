@@ -150,6 +150,9 @@ impl<H: HttpHost> Stream<H> {
     /// Injects what is due to the request.
     pub fn on_request_headers(&mut self) -> Next {
         let shared = &*self.shared;
+        if !shared.faults.may_inject() {
+            return Next::Continue;
+        }
         let headers = self.host.encoded_request_headers();
         let attributes = StreamAttributes(&self.host);
         let request = Request::of_encoded(&headers, &attributes);

@@ -6,6 +6,9 @@
 //! Without arguments: a table. With a kind of rules, their number and a number of decisions: only these
 //! decisions, to be counted from outside. Of the rules, the last one matches.
 
+// The document is known, and there is nobody to tell an error to.
+#![allow(clippy::expect_used)]
+
 use std::hint::black_box;
 use std::time::Instant;
 

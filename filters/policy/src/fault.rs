@@ -123,6 +123,7 @@ pub enum AbortStatus {
 pub struct Faults {
     services: VirtualServices,
     sampling: Sampling,
+    may_inject: bool,
     /// What is the same for all routes
     pub settings: FaultSettings,
 }
@@ -159,7 +160,13 @@ impl Faults {
     ) -> Result<(Self, Vec<Finding>), Rejection> {
         let (document, notices) = Document::parse(document, Filter::Fault, metadata)?;
         let Document { services, sampling, faults: settings, .. } = document;
-        Ok((Self { services, sampling, settings }, notices))
+        let may_inject = settings.headers.are_allowed() || services.have(|r| r.fault.is_some());
+        Ok((Self { services, sampling, may_inject, settings }, notices))
+    }
+
+    /// Whether there is any request that may have a fault; without one, none has to be looked at.
+    pub fn may_inject(&self) -> bool {
+        self.may_inject
     }
 
     /// What may happen to a request, by the first route that matches and the request's own fault
@@ -275,6 +282,15 @@ mod tests {
         let missed = plan(&faults, &[], &mut draws);
         assert_eq!(missed.delay, None);
         assert_eq!(missed.draw_abort(&mut draws), None);
+    }
+
+    #[test]
+    fn without_faults_there_is_nothing_to_look_for() {
+        let may_inject = |more: &str, fault: &str| faults(more, fault).may_inject();
+        assert!(may_inject("", BOTH));
+        assert!(!may_inject("", "null"));
+        let asked = r#""faults": {"headers": {"abort": {"value": 1}}},"#;
+        assert!(may_inject(asked, "null"));
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl HeaderCondition {
 
     /// What a request has to have for the condition to hold; `None` where that is not known.
     pub fn key(&self) -> Option<Key<'_>> {
-        (!self.is_inverted).then(|| (Subject::Header(&self.name), self.condition.need()))
+        (!self.is_inverted).then(|| (Subject::Header(self.name.as_bytes()), self.condition.need()))
     }
 
     /// Whether a request is as it has to be. Values of a repeated header are joined with commas.

@@ -18,6 +18,7 @@ pub mod document;
 pub mod duration;
 pub mod egress;
 pub mod fault;
+pub mod fnv;
 pub mod header;
 pub mod header_condition;
 pub mod header_map;

@@ -295,6 +295,10 @@ fn is_field(key: &str, name: &str) -> bool {
     if key == name {
         return true;
     }
+    // Most fields are others, and most of these start with another letter.
+    if key.as_bytes().first() != name.as_bytes().first() {
+        return false;
+    }
     let mut key = key.chars();
     for wanted in name.chars() {
         if wanted.is_ascii_uppercase() && key.next() != Some('_') {

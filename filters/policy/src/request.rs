@@ -90,7 +90,11 @@ impl<'a> Request<'a> {
     /// The value of a header, given in lower case. Several values are joined with a comma and no
     /// space, as Envoy joins them before it matches.
     pub fn header(&self, name: &str) -> Option<Cow<'a, [u8]>> {
-        let name = name.as_bytes();
+        self.values(name.as_bytes())
+    }
+
+    /// The same for a name as it was received.
+    pub fn values(&self, name: &[u8]) -> Option<Cow<'a, [u8]>> {
         let mut values = self.headers.iter().filter(|(known, _)| *known == name);
         let (_, first) = values.next()?;
         let mut joined = Cow::Borrowed(*first);

@@ -105,7 +105,8 @@ fn forward_edits<'a>(
     fixed: &'a [FixedEdit],
 ) -> Vec<HeaderEdit<'a>> {
     let mut edits = Vec::with_capacity(fixed.len() + 2);
-    for (sent, _) in request.headers().iter().filter(|(sent, _)| sent.starts_with(b"x-")) {
+    let is_near = |sent: &[u8]| sent.starts_with(b"x-envoy-") || sent.starts_with(b"x-sluice-");
+    for (sent, _) in request.headers().iter().filter(|(sent, _)| is_near(sent)) {
         let mut steering = ROUTER_HEADERS.iter().chain([&CLUSTER]);
         let Some(name) = steering.find(|name| name.as_bytes() == *sent) else { continue };
         let removal = HeaderEdit::remove(name);

@@ -6,6 +6,9 @@
 //! looked up are candidates of every request. Lists are found by hashes of 32 bits alone: should two
 //! conditions have the same one, there are candidates too many, and these do not match.
 
+use std::hash::Hasher;
+
+use crate::fnv::Fnv;
 use crate::request::Request;
 
 /// Up to this many rules are checked one after another, which takes less time than looking them up.
@@ -20,7 +23,7 @@ pub enum Subject<'a> {
     /// `:authority`
     Authority,
     /// A header
-    Header(&'a str),
+    Header(&'a [u8]),
     /// `:method`
     Method,
     /// The path
@@ -56,6 +59,10 @@ pub struct RuleIndex {
     subjects: Vec<(u32, Lookups)>,
     /// Which header names there may be among the subjects
     header_names: NameFilter,
+    has_path: bool,
+    has_path_in_any_case: bool,
+    has_method: bool,
+    has_authority: bool,
     has_query: bool,
 }
 
@@ -107,9 +114,12 @@ impl RuleIndex {
 
     fn look_up(&mut self, (subject, need): &Key<'_>) {
         match subject {
-            Subject::Header(name) => self.header_names.add(name.as_bytes()),
+            Subject::Authority => self.has_authority = true,
+            Subject::Header(name) => self.header_names.add(name),
+            Subject::Method => self.has_method = true,
+            Subject::Path => self.has_path = true,
+            Subject::PathInAnyCase => self.has_path_in_any_case = true,
             Subject::Query(_) => self.has_query = true,
-            _ => {}
         }
         let hash = subject.start().finish();
         let place = self.subjects.partition_point(|(known, _)| *known < hash);
@@ -157,10 +167,16 @@ impl RuleIndex {
     }
 
     fn collect<'i>(&'i self, request: &Request<'_>, add: &mut dyn FnMut(&'i [Entry])) {
-        self.add_lists(Subject::Path, request.path(), add);
-        self.add_lists(Subject::PathInAnyCase, request.path(), add);
-        self.add_lists(Subject::Method, request.method, add);
-        self.add_lists(Subject::Authority, request.authority, add);
+        for (has, subject, value) in [
+            (self.has_path, Subject::Path, request.path()),
+            (self.has_path_in_any_case, Subject::PathInAnyCase, request.path()),
+            (self.has_method, Subject::Method, request.method),
+            (self.has_authority, Subject::Authority, request.authority),
+        ] {
+            if has {
+                self.add_lists(subject, value, add);
+            }
+        }
         let headers = request.headers();
         for (place, (name, _)) in headers.iter().enumerate() {
             if !self.header_names.may_have(name) {
@@ -168,12 +184,10 @@ impl RuleIndex {
             }
             // The value of a repeated header is that of all of them.
             let earlier = headers.get(..place).unwrap_or_default();
-            if earlier.iter().any(|(earlier, _)| earlier == name) {
-                continue;
+            if earlier.iter().all(|(earlier, _)| earlier != name) {
+                let value = request.values(name).unwrap_or_default();
+                self.add_lists(Subject::Header(name), &value, add);
             }
-            let Ok(name) = std::str::from_utf8(name) else { continue };
-            let value = request.header(name).unwrap_or_default();
-            self.add_lists(Subject::Header(name), &value, add);
         }
         if self.has_query {
             for (name, value) in request.query_parameters() {
@@ -305,30 +319,35 @@ impl Lists {
 /// code of the standard library's sort.
 fn sorted(mut entries: Vec<Entry>) -> Vec<Entry> {
     let mut next = entries.clone();
-    for byte in 0..4 {
-        let digit =
-            |entry: &Entry| usize::from(entry.hash.to_le_bytes().get(byte).copied().unwrap_or(0));
-        let mut ends = [0usize; 256];
-        for entry in &entries {
-            if let Some(count) = ends.get_mut(digit(entry)) {
-                *count += 1;
-            }
-        }
-        let mut sum = 0;
-        for end in &mut ends {
-            sum += *end;
-            *end = sum;
-        }
-        for entry in entries.iter().rev() {
-            let Some(end) = ends.get_mut(digit(entry)) else { continue };
-            *end = end.saturating_sub(1);
-            if let Some(place) = next.get_mut(*end) {
-                *place = *entry;
-            }
-        }
+    for shift in [0, 8, 16, 24] {
+        sort_by_byte(&entries, &mut next, shift);
         std::mem::swap(&mut entries, &mut next);
     }
     entries
+}
+
+/// Writes entries to `sorted` in the order of the byte of their hashes that `shift` leads to.
+#[inline(never)]
+fn sort_by_byte(entries: &[Entry], sorted: &mut [Entry], shift: u32) {
+    let byte = |entry: &Entry| usize::from((entry.hash >> shift) as u8);
+    let mut ends = [0usize; 256];
+    for entry in entries {
+        if let Some(count) = ends.get_mut(byte(entry)) {
+            *count += 1;
+        }
+    }
+    let mut sum = 0;
+    for end in &mut ends {
+        sum += *end;
+        *end = sum;
+    }
+    for entry in entries.iter().rev() {
+        let Some(end) = ends.get_mut(byte(entry)) else { continue };
+        *end = end.saturating_sub(1);
+        if let Some(place) = sorted.get_mut(*end) {
+            *place = *entry;
+        }
+    }
 }
 
 /// Tells most names that are not in a set from those that are.
@@ -362,10 +381,10 @@ impl Subject<'_> {
 
     /// The hash of everything about this subject starts so.
     fn start(self) -> Hash {
-        let mut hash = Hash { state: Hash::START, in_any_case: self == Self::PathInAnyCase };
+        let mut hash = Hash { fnv: Fnv::default(), in_any_case: self == Self::PathInAnyCase };
         let (kind, name): (u8, &[u8]) = match self {
             Self::Authority => (b'a', &[]),
-            Self::Header(name) => (b'h', name.as_bytes()),
+            Self::Header(name) => (b'h', name),
             Self::Method => (b'm', &[]),
             Self::Path => (b'p', &[]),
             Self::PathInAnyCase => (b'i', &[]),
@@ -400,33 +419,29 @@ fn rank((subject, need): &Key<'_>) -> usize {
     }
 }
 
-/// FNV-1a, which takes its bytes one after another and so has the hashes of all prefixes of a text in
-/// one pass, with a last step that spreads them over all bits.
+/// A hash that is extended: the hashes of all prefixes of a text take one pass.
 #[derive(Clone, Copy)]
 struct Hash {
-    state: u64,
+    fnv: Fnv,
     in_any_case: bool,
 }
 
 impl Hash {
-    const START: u64 = 0xcbf2_9ce4_8422_2325;
-
     /// This, followed by one byte.
     fn with(mut self, byte: u8) -> Self {
-        self.write(&[byte]);
+        self.fnv.byte(byte);
         self
     }
 
+    #[inline(never)]
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            let byte = if self.in_any_case { byte.to_ascii_lowercase() } else { *byte };
-            self.state = (self.state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            self.fnv.byte(if self.in_any_case { byte.to_ascii_lowercase() } else { *byte });
         }
     }
 
     fn finish(self) -> u32 {
-        let mixed = (self.state ^ (self.state >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 32) as u32
+        (self.fnv.finish() >> 32) as u32
     }
 }
 

@@ -5,12 +5,13 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use crate::fnv::BuildFnv;
 use crate::host_name::without_port;
 
 /// Names of hosts with the index of what they stand for.
 #[derive(Debug, Default)]
 pub struct VirtualHosts {
-    exact: HashMap<Box<[u8]>, usize>,
+    exact: HashMap<Box<[u8]>, usize, BuildFnv>,
     suffixes: Wildcards,
     prefixes: Wildcards,
     any: Option<usize>,
@@ -19,7 +20,7 @@ pub struct VirtualHosts {
 /// The fixed parts of wildcards.
 #[derive(Debug, Default)]
 struct Wildcards {
-    parts: HashMap<Box<[u8]>, usize>,
+    parts: HashMap<Box<[u8]>, usize, BuildFnv>,
     /// Every length that occurs, the longest first: a lookup tries one of each.
     lengths: Vec<usize>,
 }

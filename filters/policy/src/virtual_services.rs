@@ -96,6 +96,11 @@ impl VirtualServices {
         entered
     }
 
+    /// Whether any route is so.
+    pub fn have(&self, is_so: impl Fn(&HttpRoute) -> bool) -> bool {
+        self.tables.iter().any(|table| table.rules.iter().any(|rule| is_so(&rule.route)))
+    }
+
     /// The route that a request takes.
     ///
     /// # Errors

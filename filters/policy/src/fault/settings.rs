@@ -82,6 +82,11 @@ fn read_time(node: &Node<'_>) -> Option<SystemTime> {
 }
 
 impl HeaderFaults {
+    /// Whether requests may ask for any fault.
+    pub fn are_allowed(&self) -> bool {
+        self.delay.is_some() || self.abort.is_some()
+    }
+
     /// What a request asks for and may have. Of a repeated header the first value counts, as in
     /// Envoy; what cannot be read is as if it were absent.
     pub(super) fn read(&self, request: &Request<'_>) -> Asked {

@@ -16,7 +16,7 @@ fn checked(rules: &[&[Key<'_>]], headers: &[(&str, &str)], from: usize) -> Vec<u
 }
 
 fn header<'a>(name: &'a str, value: &'a str) -> Key<'a> {
-    (Subject::Header(name), Need::Exact(value.as_bytes()))
+    (Subject::Header(name.as_bytes()), Need::Exact(value.as_bytes()))
 }
 
 fn path(prefix: &str) -> Key<'_> {
@@ -32,7 +32,7 @@ fn only_candidates_are_checked_and_in_order() {
         &[],
         &[header("x", "1"), header("y", "1")],
         &[(Subject::PathInAnyCase, Need::Exact(b"/API"))],
-        &[(Subject::Header("z"), Need::Present)],
+        &[(Subject::Header(b"z"), Need::Present)],
         &[(Subject::Query(b"q"), Need::Prefix(b"ab"))],
     ];
     let all = |headers: &[(&str, &str)]| checked(&rules, headers, usize::MAX);

@@ -104,13 +104,13 @@ fn services(document: &str) -> VirtualServices {
     Document::parse(document.as_bytes(), Filter::Router, &NoMetadata).unwrap().0.services
 }
 
-/// 150 sets of up to 60 rules, 100 requests each.
+/// 80 sets of up to 60 rules, 100 requests each.
 #[test]
 fn the_index_finds_what_a_walk_in_order_finds() {
     let attributes = FixedAttributes::default();
     let mut dice = Dice(fastrand::Rng::with_seed(2026));
     let (mut found, mut later) = (0, 0);
-    for round in 0..150 {
+    for round in 0..80 {
         let document = dice.document(1 + round % 60);
         let services = services(&document);
         let table = &services.tables[0];
@@ -125,7 +125,7 @@ fn the_index_finds_what_a_walk_in_order_finds() {
         }
     }
     // Or there would be little to compare.
-    assert!(found > 7_500 && later > 4_000, "{found} found, {later} not in the first rule");
+    assert!(found > 4_000 && later > 2_000, "{found} found, {later} not in the first rule");
 }
 
 #[test]
