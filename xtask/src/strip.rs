@@ -4,8 +4,14 @@
 //! where the filter does nothing in it. Every such call enters the VM, so what a filter does not
 //! implement must not be exported.
 
+use std::collections::HashSet;
+
 use anyhow::{Result, bail};
-use walrus::{ExportItem, FunctionKind, Module, ModuleConfig};
+use walrus::ir::{CallIndirect, Visitor, dfs_in_order};
+use walrus::{
+    ElementItems, ExportItem, FunctionBuilder, FunctionId, FunctionKind, Module, ModuleConfig,
+    TypeId, ValType,
+};
 
 /// Called `proxy_on_` like the callbacks, but it is the allocator through which the host writes.
 const ALLOCATOR: &str = "proxy_on_memory_allocate";
@@ -23,6 +29,7 @@ pub fn strip(wasm: &[u8], keep: &[String]) -> Result<Vec<u8>> {
     let mut module = config.parse(wasm)?;
     remove_callbacks(&mut module, keep)?;
     walrus::passes::gc::run(&mut module);
+    remove_dead_code(&mut module);
     demangle_names(&mut module);
     Ok(module.emit_wasm())
 }
@@ -51,6 +58,69 @@ fn remove_callbacks(module: &mut Module, keep: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes the functions that nothing can call.
+///
+/// One whose address is in the table can be called only by an indirect call of its very type. The SDK's
+/// traits have many methods for which there is no such call once the callbacks are gone: methods for gRPC,
+/// queues and trailers, and the imports that only they use.
+fn remove_dead_code(module: &mut Module) {
+    // In their places in the table the others would have other addresses. A call of this one traps, as
+    // one of a wrong type does.
+    let mut builder = FunctionBuilder::new(&mut module.types, &[], &[]);
+    builder.func_body().unreachable();
+    let trap = builder.finish(Vec::new(), &mut module.funcs);
+    loop {
+        let is_changed = remove_uncallable(module, trap);
+        walrus::passes::gc::run(module);
+        // After the last change nothing is left that points to a trap that is gone.
+        if !is_changed || module.funcs.iter().all(|function| function.id() != trap) {
+            return;
+        }
+    }
+}
+
+/// Puts `trap` into the table for functions that no indirect call in the module has the type of; whether
+/// there were any.
+fn remove_uncallable(module: &mut Module, trap: FunctionId) -> bool {
+    let mut called = Called::default();
+    for (_, function) in module.funcs.iter_local() {
+        dfs_in_order(&mut called, function, function.entry_block());
+    }
+    let signature = |id: TypeId| {
+        let kind = module.types.get(id);
+        (kind.params().to_vec(), kind.results().to_vec())
+    };
+    let called: HashSet<Signature> = called.0.into_iter().map(signature).collect();
+    let uncallable: HashSet<FunctionId> = module
+        .funcs
+        .iter()
+        .filter(|function| function.id() != trap && !called.contains(&signature(function.ty())))
+        .map(|function| function.id())
+        .collect();
+    let mut is_changed = false;
+    for element in module.elements.iter_mut() {
+        let ElementItems::Functions(functions) = &mut element.items else { continue };
+        for function in functions.iter_mut().filter(|function| uncallable.contains(function)) {
+            *function = trap;
+            is_changed = true;
+        }
+    }
+    is_changed
+}
+
+/// The types of a function's parameters and of its results.
+type Signature = (Vec<ValType>, Vec<ValType>);
+
+/// The types of the indirect calls in a module.
+#[derive(Default)]
+struct Called(HashSet<TypeId>);
+
+impl<'a> Visitor<'a> for Called {
+    fn visit_call_indirect(&mut self, call: &CallIndirect) {
+        self.0.insert(call.ty);
+    }
 }
 
 /// Keeps the names of our own functions and of the SDK's, in the form that people read: Envoy prints them
@@ -143,6 +213,40 @@ mod tests {
         assert!(!function_names(&module).contains(&"helper"));
         let imports: Vec<&str> = module.imports.iter().map(|import| import.name.as_str()).collect();
         assert_eq!(imports, ["proxy_log"]);
+    }
+
+    /// The functions of the table by what they call, and an indirect call of the first one's type.
+    const TABLE: &str = r#"
+        (module
+          (import "env" "proxy_log" (func $log))
+          (import "env" "proxy_grpc_call" (func $grpc))
+          (table funcref (elem $no_result $result $uncallable))
+          (func $no_result (param i32) call $log)
+          (func $result (param i32) (result i32) local.get 0)
+          (func $uncallable (param i64) call $grpc)
+          (func (export "_initialize") i32.const 7 i32.const 0 call_indirect (param i32)))
+    "#;
+
+    #[test]
+    fn what_no_indirect_call_has_the_type_of_goes() {
+        let wasm = strip(&wat::parse_str(TABLE).unwrap(), &[]).unwrap();
+        let module = Module::from_buffer(&wasm).unwrap();
+        let imports: Vec<&str> = module.imports.iter().map(|import| import.name.as_str()).collect();
+        assert_eq!(imports, ["proxy_log"]);
+        let names = function_names(&module);
+        assert!(names.contains(&"no_result"));
+        assert!(!names.contains(&"result") && !names.contains(&"uncallable"));
+    }
+
+    #[test]
+    fn addresses_of_functions_stay() {
+        let wasm = strip(&wat::parse_str(TABLE).unwrap(), &[]).unwrap();
+        let module = Module::from_buffer(&wasm).unwrap();
+        let element = module.elements.iter().next().unwrap();
+        let ElementItems::Functions(functions) = &element.items else { panic!("no functions") };
+        let names: Vec<_> =
+            functions.iter().map(|id| module.funcs.get(*id).name.as_deref()).collect();
+        assert_eq!(names, [Some("no_result"), None, None]);
     }
 
     #[test]
