@@ -23,6 +23,10 @@ declare -A names=(
   [other-server]="DNS:other.example.com,DNS:*.any.example.org"
   [egress-gateway]="DNS:egress-gateway.example.net"
   [sidecar]="DNS:sidecar.example.net"
+  # Outside of the mesh: a server that asks for client certificates, and a client's, before and after its renewal.
+  [my-nginx]="DNS:my-nginx.mesh-external.svc.cluster.local"
+  [client]="DNS:client.example.com"
+  [client-renewed]="DNS:client.example.com"
 )
 
 is_current() {
