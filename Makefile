@@ -31,11 +31,16 @@ setup-rust:
 setup-envoy:
 	@tools/setup.sh rust envoy
 
+.PHONY: setup-scenarios
+setup-scenarios:
+	@tools/setup.sh rust envoy scenarios
+
 .PHONY: build
 build: setup-rust ## build the wasm modules into dist/
 	cargo xtask build
 
-.PHONY: certificates
+.PHONY: certificates certs
+certs: certificates
 certificates: ## make the certificates of the scenarios and tests, in dist/certificates
 	@tools/certificates.sh
 
@@ -67,6 +72,14 @@ fuzz: setup-rust ## fuzz each target for fuzz_seconds=60; asks for a nightly com
 .PHONY: sandbox
 sandbox: setup-envoy build ## run Envoy with the modules on port 10000 until Ctrl-C
 	@ENVOY='$(envoy)' tools/sandbox.sh
+
+.PHONY: scenario
+scenario: setup-scenarios build certificates ## run one scenario until Ctrl-C: make scenario NAME=fault-delay
+	@ENVOY='$(envoy)' cargo run --quiet --package sluice-scenarios --locked -- run '$(NAME)'
+
+.PHONY: scenarios
+scenarios: setup-scenarios build certificates ## check what the READMEs of all scenarios show, also without each filter
+	@ENVOY='$(envoy)' cargo run --quiet --package sluice-scenarios --locked -- check $(NAME)
 
 .PHONY: fmt
 fmt: setup-rust ## format the sources

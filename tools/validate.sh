@@ -15,11 +15,12 @@ fail() {
 
 [ -x "$envoy" ] || fail "there is no Envoy at $envoy; make setup installs one"
 
-# Kubernetes objects and Grafana's files are YAML of another kind.
+# Kubernetes objects, Grafana's files and what scenarios are made of are YAML of another kind.
 configurations=()
 if [ -d envoy ]; then
   mapfile -t configurations < <(
-    find envoy -name '*.yaml' -not -path 'envoy/istio/*' -not -path 'envoy/grafana/*' | LC_ALL=C sort
+    find envoy -name '*.yaml' -not -path 'envoy/istio/*' -not -path 'envoy/grafana/*' \
+      -not -name istio.yaml -not -name scenario.yaml | LC_ALL=C sort
   )
 fi
 [ ${#configurations[@]} -gt 0 ] || fail "there is no configuration under envoy/"
