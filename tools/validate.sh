@@ -20,13 +20,22 @@ configurations=()
 if [ -d envoy ]; then
   mapfile -t configurations < <(
     find envoy -name '*.yaml' -not -path 'envoy/istio/*' -not -path 'envoy/grafana/*' \
-      -not -name istio.yaml -not -name scenario.yaml | LC_ALL=C sort
+      -not -name istio.yaml -not -name scenario.yaml -not -name 'sds*.yaml' | LC_ALL=C sort
   )
 fi
 [ ${#configurations[@]} -gt 0 ] || fail "there is no configuration under envoy/"
 
+# prepare SCENARIO: makes the files that its configurations name.
+prepare() {
+  local folder=dist/scenarios/${1##*/}
+  mkdir -p "$folder"
+  bash -e <(sed -n '/^prepare:/,/^programs:/s/^- //p' "$1/scenario.yaml")
+}
+
 failed=0
 for configuration in "${configurations[@]}"; do
+  scenario=${configuration%/*}
+  [ ! -f "$scenario/scenario.yaml" ] || prepare "$scenario"
   if output=$("$envoy" --mode validate --config-path "$configuration" --log-level error 2>&1); then
     echo "ok      $configuration"
   else
