@@ -68,6 +68,11 @@ pub enum Program {
         /// What there is to say of it.
         httpbin: Httpbin,
     },
+    /// A script that runs programs where no one else gets, such as in network namespaces.
+    Script {
+        /// The script. It prints a line `ready` when they serve, and ends them when it gets a SIGTERM.
+        script: String,
+    },
 }
 
 /// How httpbin is run.
@@ -159,7 +164,8 @@ impl Program {
         match self {
             Self::Envoy { envoy: file, .. }
             | Self::Nginx { nginx: file, .. }
-            | Self::Squid { squid: file, .. } => &file[..stem(file)],
+            | Self::Squid { squid: file, .. }
+            | Self::Script { script: file } => &file[..stem(file)],
             Self::Httpbin { .. } => "httpbin",
         }
     }
