@@ -38,6 +38,8 @@ declare -A names=(
   [mesh-gateway]="URI:spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway"
   [mesh-httpbin]="URI:spiffe://cluster.local/ns/default/sa/httpbin"
   [mesh-other]="URI:spiffe://cluster.local/ns/default/sa/other"
+  [my-nginx.mesh-external.svc.cluster.local]="DNS:my-nginx.mesh-external.svc.cluster.local"
+  [new-client.example.com]="DNS:client.example.com"
 )
 
 # Whose certificate is not of the first CA.
@@ -46,6 +48,8 @@ declare -A issuers=(
   [new-httpbin.example.com]=new-example.com
   [helloworld-v1.example.com]=example.com
   [client.example.com]=example.com
+  [my-nginx.mesh-external.svc.cluster.local]=example.com
+  [new-client.example.com]=example.com
 )
 
 is_current() {

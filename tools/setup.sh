@@ -121,7 +121,8 @@ install_tls_tests() {
 check_scenarios() {
   check_tls_tests
   PATH="$PATH:/usr/sbin" require squid "install it (Debian: squid), a scenario goes through it"
-  PATH="$PATH:/usr/sbin" require ip "install it (Debian: iproute2), a scenario makes networks with it"
+  PATH="$PATH:/usr/sbin" require ip "install it (Debian: iproute2), scenarios make networks with it"
+  PATH="$PATH:/usr/sbin" require iptables "install it (Debian: iptables), scenarios redirect and refuse with it"
   check_python
 }
 

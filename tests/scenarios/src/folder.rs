@@ -22,8 +22,6 @@ pub struct Folder {
     pub title: String,
     /// Commands that come before the programs.
     pub prepare: Vec<String>,
-    /// Files of it that programs read of themselves.
-    pub files: Vec<String>,
     /// What is started, in this order.
     pub programs: Vec<Program>,
     /// The commands of the README, with what they print.
@@ -37,8 +35,6 @@ struct File {
     id: String,
     #[serde(default)]
     prepare: Vec<String>,
-    #[serde(default)]
-    files: Vec<String>,
     programs: Vec<Program>,
 }
 
@@ -71,6 +67,11 @@ pub enum Program {
     Httpbin {
         /// What there is to say of it.
         httpbin: Httpbin,
+    },
+    /// A script that runs programs where no one else gets, such as in network namespaces.
+    Script {
+        /// The script. It prints a line `ready` when they serve, and ends them when it gets a SIGTERM.
+        script: String,
     },
 }
 
@@ -108,7 +109,6 @@ impl Folder {
             id: file.id,
             title: readme.title,
             prepare: file.prepare,
-            files: file.files,
             programs: file.programs,
             steps: readme.steps,
         })
@@ -164,7 +164,8 @@ impl Program {
         match self {
             Self::Envoy { envoy: file, .. }
             | Self::Nginx { nginx: file, .. }
-            | Self::Squid { squid: file, .. } => &file[..stem(file)],
+            | Self::Squid { squid: file, .. }
+            | Self::Script { script: file } => &file[..stem(file)],
             Self::Httpbin { .. } => "httpbin",
         }
     }

@@ -80,6 +80,14 @@ impl Programs {
                         .args(["--worker-class", "gthread", "--threads", "16", "httpbin:app"]);
                     programs._servers.push(start(command, &log, address).await);
                 }
+                Program::Script { script: file } => {
+                    let text = fs::read_to_string(workspace().join(folder.file(file))).unwrap();
+                    let script = written.join(file);
+                    fs::write(&script, scenario.own(&text)).unwrap();
+                    let mut command = command(Path::new("bash"));
+                    command.arg(script).current_dir(workspace());
+                    programs._servers.push(start_script(command, &log).await);
+                }
             }
         }
         programs
@@ -114,16 +122,34 @@ fn command(program: &Path) -> Command {
     command
 }
 
-async fn start(mut command: Command, log: &Path, address: std::net::SocketAddr) -> Server {
+async fn start(command: Command, log: &Path, address: std::net::SocketAddr) -> Server {
+    let accepts = async || TcpStream::connect(address).await.is_ok();
+    start_until(command, log, "accepts", accepts).await
+}
+
+async fn start_script(command: Command, log: &Path) -> Server {
+    let ready = async || {
+        let output = fs::read_to_string(log).unwrap_or_default();
+        output.lines().any(|line| line == "ready")
+    };
+    start_until(command, log, "is ready", ready).await
+}
+
+async fn start_until(
+    mut command: Command,
+    log: &Path,
+    what: &str,
+    serves: impl AsyncFn() -> bool,
+) -> Server {
     let file = File::create(log).unwrap();
     command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
     let name = log.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut server = Server(spawn(command));
-    until(&format!("{name} accepts"), async || {
+    until(&format!("{name} {what}"), async || {
         if let Some(status) = server.0.try_wait().unwrap() {
             panic!("{name} ended ({status}):\n{}", fs::read_to_string(log).unwrap_or_default());
         }
-        TcpStream::connect(address).await.ok()
+        serves().await.then_some(())
     })
     .await;
     server
