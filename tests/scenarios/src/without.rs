@@ -39,7 +39,7 @@ pub fn without(configuration: &str, name: &str) -> String {
 /// Of an HTTP filter, network filter or filter in a cluster: the module that it loads.
 fn filter(value: &Value) -> Option<&str> {
     let file = &value["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"];
-    Some(file.as_str()?.rsplit('/').next()?.strip_suffix(".wasm")?)
+    file.as_str()?.rsplit('/').next()?.strip_suffix(".wasm")
 }
 
 /// Anchors are resolved: a filter may be where the configuration of another one is written.
