@@ -50,7 +50,7 @@ run_envoy() {
 # answers NAMESPACE URL: waits until it does.
 answers() {
   for _ in $(seq 300); do
-    ! ip netns exec "$1" curl -sk -o /dev/null "$2" || return 0
+    ! ip netns exec "$1" curl -sk --max-time 1 -o /dev/null "$2" || return 0
     sleep 0.1
   done
   echo "nothing answers at $2" >&2

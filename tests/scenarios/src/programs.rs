@@ -4,13 +4,17 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use sluice_e2e::{Envoy, Nginx, Scenario, server, spawn, until, workspace};
+use sluice_e2e::{Envoy, Nginx, Scenario, server, spawn, workspace};
 use tokio::net::TcpStream;
 
 use crate::folder::{Folder, Program};
 use crate::without::{filters, without};
+
+/// How long a program may take to serve.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The programs. They end when this is dropped.
 pub struct Programs {
@@ -124,7 +128,7 @@ fn command(program: &Path) -> Command {
 
 async fn start(command: Command, log: &Path, address: std::net::SocketAddr) -> Server {
     let accepts = async || TcpStream::connect(address).await.is_ok();
-    start_until(command, log, "accepts", accepts).await
+    start_until(command, log, "accepted a connection", accepts).await
 }
 
 async fn start_script(command: Command, log: &Path) -> Server {
@@ -132,7 +136,7 @@ async fn start_script(command: Command, log: &Path) -> Server {
         let output = fs::read_to_string(log).unwrap_or_default();
         output.lines().any(|line| line == "ready")
     };
-    start_until(command, log, "is ready", ready).await
+    start_until(command, log, "said that it is ready", ready).await
 }
 
 async fn start_until(
@@ -145,12 +149,18 @@ async fn start_until(
     command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
     let name = log.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut server = Server(spawn(command));
-    until(&format!("{name} {what}"), async || {
+    let output = || fs::read_to_string(log).unwrap_or_default();
+    let deadline = Instant::now() + PATIENCE;
+    while !serves().await {
         if let Some(status) = server.0.try_wait().unwrap() {
-            panic!("{name} ended ({status}):\n{}", fs::read_to_string(log).unwrap_or_default());
+            panic!("{name} ended ({status}):\n{}", output());
         }
-        serves().await.then_some(())
-    })
-    .await;
+        assert!(
+            Instant::now() < deadline,
+            "{name} never {what} within {PATIENCE:?}:\n{}",
+            output()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     server
 }
