@@ -20,7 +20,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
-setup: ## install the toolchain, Envoy and the runner of the wasm tests
+setup: ## install the toolchain, Envoy, httpbin and the runner of the wasm tests
 	@tools/setup.sh
 
 .PHONY: setup-rust
@@ -30,6 +30,10 @@ setup-rust:
 .PHONY: setup-envoy
 setup-envoy:
 	@tools/setup.sh rust envoy
+
+.PHONY: setup-tests
+setup-tests:
+	@tools/setup.sh rust envoy wasm-tests tls-tests
 
 .PHONY: setup-scenarios
 setup-scenarios:
@@ -45,7 +49,7 @@ certificates: ## make the certificates of the scenarios and tests, in dist/certi
 	@tools/certificates.sh
 
 .PHONY: test
-test: setup build certificates ## run all tests: native, real Envoy, wasm in Node.js
+test: setup-tests build certificates ## run all tests: native, real Envoy, wasm in Node.js
 	ENVOY='$(envoy)' cargo test --workspace --locked
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER='$(wasm_test_runner)' \
 	  cargo test --package sluice-conformance --target wasm32-unknown-unknown --locked

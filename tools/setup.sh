@@ -110,8 +110,6 @@ install_wasm_tests() {
 check_tls_tests() {
   require curl "install it (Debian: curl), tests of egress are made with it"
   require openssl "install it (Debian: openssl), the certificates of the tests are made with it"
-  # Debian keeps it where only root looks.
-  PATH="$PATH:/usr/sbin" require nginx "install it (Debian: nginx-light), a test sends TLS to it"
 }
 
 install_tls_tests() {
@@ -120,6 +118,8 @@ install_tls_tests() {
 
 check_scenarios() {
   check_tls_tests
+  # Debian keeps these where only root looks.
+  PATH="$PATH:/usr/sbin" require nginx "install it (Debian: nginx-light), scenarios send TLS to it"
   PATH="$PATH:/usr/sbin" require squid "install it (Debian: squid), a scenario goes through it"
   PATH="$PATH:/usr/sbin" require ip "install it (Debian: iproute2), scenarios make networks with it"
   PATH="$PATH:/usr/sbin" require iptables "install it (Debian: iptables), scenarios redirect and refuse with it"

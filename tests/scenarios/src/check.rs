@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::folder::{Folder, SCENARIOS};
 use crate::programs::{Programs, filters_of};
-use crate::run::{bash, prepare};
+use crate::run::{bash, message, prepare};
 
 /// How many scenarios run at once.
 const AT_ONCE: usize = 2;
@@ -95,12 +95,7 @@ fn begin(permits: &Arc<Semaphore>, folder: &Arc<Folder>, without: Option<String>
             runtime.block_on(check_one(&folder, without.as_deref()))
         });
         let result = check.await.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => match panic.downcast::<String>() {
-                Ok(text) => *text,
-                Err(panic) => {
-                    panic.downcast_ref::<&str>().copied().unwrap_or("panicked").to_owned()
-                }
-            },
+            Ok(panic) => message(&*panic).to_owned(),
             Err(error) => error.to_string(),
         });
         (result.and_then(|result| result), start.elapsed())

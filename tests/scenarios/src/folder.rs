@@ -200,3 +200,32 @@ pub fn list() -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_is_complete_and_in_the_index() {
+        let folders = Folder::all(&[]).unwrap();
+        let ids: Vec<_> = folders.iter().map(|folder| folder.id.as_str()).collect();
+        let mut different = ids.clone();
+        different.dedup();
+        assert_eq!(ids, different);
+        assert!(ids.contains(&"R1"), "{ids:?}");
+    }
+
+    #[test]
+    fn what_scenario_yaml_does_not_know_is_refused() {
+        let read = |text: &str| serde_yaml_ng::from_str::<File>(text);
+        assert!(read("{id: X1, programs: [{envoy: envoy.yaml, workers: 2}]}").is_ok());
+        for text in [
+            "{id: X1}",
+            "{id: X1, programs: [], other: 1}",
+            "{id: X1, programs: [{envoy: envoy.yaml, worker: 2}]}",
+            "{id: X1, programs: [{nginx: nginx.conf}]}",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! One scenario for people to try.
 
+use std::any::Any;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -17,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Starts a scenario's programs as their files stand, prints what to try, and ends them at Ctrl-C.
 pub async fn run(name: &str) -> Result<(), String> {
+    std::panic::set_hook(Box::new(|panic| eprintln!("scenarios: {}", message(panic.payload()))));
     let folder = Folder::all(&[name])?.remove(0);
     let scenario = Scenario::at("127.0.0.1");
     let written = folder.written_path();
@@ -49,6 +51,12 @@ pub async fn run(name: &str) -> Result<(), String> {
     println!("\n{SCENARIOS}/{name}/README.md explains it. Logs are in {}.", folder.written());
     println!("Ctrl-C ends it.");
     stop.await
+}
+
+/// What a panic says.
+pub fn message(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("panicked")
 }
 
 /// Writes the files and runs the commands that come before the programs.
