@@ -22,6 +22,8 @@ pub struct Folder {
     pub title: String,
     /// Commands that come before the programs.
     pub prepare: Vec<String>,
+    /// Files of it that programs read of themselves.
+    pub files: Vec<String>,
     /// What is started, in this order.
     pub programs: Vec<Program>,
     /// The commands of the README, with what they print.
@@ -35,6 +37,8 @@ struct File {
     id: String,
     #[serde(default)]
     prepare: Vec<String>,
+    #[serde(default)]
+    files: Vec<String>,
     programs: Vec<Program>,
 }
 
@@ -109,6 +113,7 @@ impl Folder {
             id: file.id,
             title: readme.title,
             prepare: file.prepare,
+            files: file.files,
             programs: file.programs,
             steps: readme.steps,
         })

@@ -51,8 +51,12 @@ pub async fn run(name: &str) -> Result<(), String> {
     stop.await
 }
 
-/// Runs the commands that come before the programs.
+/// Writes the files and runs the commands that come before the programs.
 pub async fn prepare(folder: &Folder, scenario: &Scenario, written: &Path) -> Result<(), String> {
+    for file in &folder.files {
+        fs::write(written.join(file), scenario.text(&folder.file(file)))
+            .map_err(|error| format!("{}/{file}: {error}", folder.written()))?;
+    }
     for command in &folder.prepare {
         let (output, ok) = bash(&scenario.own(command), written).await?;
         if !ok {
