@@ -20,7 +20,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
-setup: ## install the toolchain, Envoy and the runner of the wasm tests
+setup: ## install the toolchain, Envoy, httpbin and the runner of the wasm tests
 	@tools/setup.sh
 
 .PHONY: setup-rust
@@ -31,16 +31,25 @@ setup-rust:
 setup-envoy:
 	@tools/setup.sh rust envoy
 
+.PHONY: setup-tests
+setup-tests:
+	@tools/setup.sh rust envoy wasm-tests tls-tests
+
+.PHONY: setup-scenarios
+setup-scenarios:
+	@tools/setup.sh rust envoy scenarios
+
 .PHONY: build
 build: setup-rust ## build the wasm modules into dist/
 	cargo xtask build
 
-.PHONY: certificates
+.PHONY: certificates certs
+certs: certificates
 certificates: ## make the certificates of the scenarios and tests, in dist/certificates
 	@tools/certificates.sh
 
 .PHONY: test
-test: setup build certificates ## run all tests: native, real Envoy, wasm in Node.js
+test: setup-tests build certificates ## run all tests: native, real Envoy, wasm in Node.js
 	ENVOY='$(envoy)' cargo test --workspace --locked
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER='$(wasm_test_runner)' \
 	  cargo test --package sluice-conformance --target wasm32-unknown-unknown --locked
@@ -77,6 +86,14 @@ sandbox: setup-envoy build ## run Envoy with the modules on port 10000 until Ctr
 .PHONY: compose-test
 compose-test: setup-envoy build ## run docker-compose.yaml in Docker and check it; skipped without Docker
 	@ENVOY='$(envoy)' tests/compose/run.sh
+
+.PHONY: scenario
+scenario: setup-scenarios build certificates ## run one scenario until Ctrl-C: make scenario NAME=fault-delay
+	@ENVOY='$(envoy)' cargo run --quiet --package sluice-scenarios --locked -- run '$(NAME)'
+
+.PHONY: scenarios
+scenarios: setup-scenarios build certificates ## check what the READMEs of all scenarios show, also without each filter
+	@ENVOY='$(envoy)' cargo run --quiet --package sluice-scenarios --locked -- check $(NAME)
 
 .PHONY: fmt
 fmt: setup-rust ## format the sources

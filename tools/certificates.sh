@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the certificates of the scenarios and tests, in dist/certificates: a CA, and for each name below a
-# key and a certificate of that CA. They are valid for 30 days and made anew in the last two of them.
+# Makes the certificates of the scenarios and tests, in dist/certificates: CAs, and for each name below a
+# key and a certificate of one of them. They are valid for 30 days and made anew in the last two of them.
 #
 #   tools/certificates.sh
 set -euo pipefail
@@ -16,6 +16,13 @@ fail() {
 
 command -v openssl >/dev/null || fail "openssl is missing; install it (Debian: openssl)"
 
+# The CAs: that of the tests and of the mesh, and those of Istio's tutorials, where the second takes the first one's place.
+declare -A authorities=(
+  [ca]="/CN=Sluice test CA"
+  [example.com]="/O=example Inc./CN=example.com"
+  [new-example.com]="/O=example Inc./CN=example.com"
+)
+
 # The names, and for whom they are.
 declare -A names=(
   [nginx]="DNS:nginx.example.com"
@@ -23,6 +30,26 @@ declare -A names=(
   [other-server]="DNS:other.example.com,DNS:*.any.example.org"
   [egress-gateway]="DNS:egress-gateway.example.net"
   [sidecar]="DNS:sidecar.example.net"
+  [outside]="DNS:www.example.com,DNS:edition.example.com,DNS:example.org,DNS:*.example.org"
+  [httpbin.example.com]="DNS:httpbin.example.com"
+  [new-httpbin.example.com]="DNS:httpbin.example.com"
+  [helloworld-v1.example.com]="DNS:helloworld-v1.example.com"
+  [client.example.com]="DNS:client.example.com"
+  [mesh-gateway]="URI:spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway"
+  [mesh-httpbin]="URI:spiffe://cluster.local/ns/default/sa/httpbin"
+  [mesh-other]="URI:spiffe://cluster.local/ns/default/sa/other"
+  [my-nginx.mesh-external.svc.cluster.local]="DNS:my-nginx.mesh-external.svc.cluster.local"
+  [new-client.example.com]="DNS:client.example.com"
+)
+
+# Whose certificate is not of the first CA.
+declare -A issuers=(
+  [httpbin.example.com]=example.com
+  [new-httpbin.example.com]=new-example.com
+  [helloworld-v1.example.com]=example.com
+  [client.example.com]=example.com
+  [my-nginx.mesh-external.svc.cluster.local]=example.com
+  [new-client.example.com]=example.com
 )
 
 is_current() {
@@ -31,7 +58,7 @@ is_current() {
 }
 
 current=true
-for name in ca "${!names[@]}"; do
+for name in "${!authorities[@]}" "${!names[@]}"; do
   is_current "$name" || current=false
 done
 ! $current || exit 0
@@ -46,12 +73,15 @@ run() {
 }
 
 new_key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
-run openssl req -x509 "${new_key[@]}" -days $days -subj "/CN=Sluice test CA" \
-  -addext "keyUsage=critical,keyCertSign" -keyout "$new/ca.key" -out "$new/ca.pem"
+for name in "${!authorities[@]}"; do
+  run openssl req -x509 "${new_key[@]}" -days $days -subj "${authorities[$name]}" \
+    -addext "keyUsage=critical,keyCertSign" -keyout "$new/$name.key" -out "$new/$name.pem"
+done
 for name in "${!names[@]}"; do
+  issuer=${issuers[$name]:-ca}
   run openssl req "${new_key[@]}" -subj "/CN=$name" -keyout "$new/$name.key" -out "$new/request"
   printf 'subjectAltName=%s\n' "${names[$name]}" >"$new/extensions"
-  run openssl x509 -req -in "$new/request" -days $days -CA "$new/ca.pem" -CAkey "$new/ca.key" \
+  run openssl x509 -req -in "$new/request" -days $days -CA "$new/$issuer.pem" -CAkey "$new/$issuer.key" \
     -CAcreateserial -extfile "$new/extensions" -out "$new/$name.pem"
 done
 rm -f "$new/request" "$new/extensions" "$new/log" "$new"/*.srl

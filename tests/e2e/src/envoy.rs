@@ -60,8 +60,8 @@ impl Envoy {
     }
 
     /// Runs a file in a directory.
-    pub(crate) async fn run_file(file: &str, directory: TempDir) -> Self {
-        Self::run(file, directory, 2).await.unwrap_or_else(|failure| failure.panic())
+    pub(crate) async fn run_file(file: &str, directory: TempDir, workers: u32) -> Self {
+        Self::run(file, directory, workers).await.unwrap_or_else(|failure| failure.panic())
     }
 
     async fn run(file: &str, directory: TempDir, workers: u32) -> Result<Self, StartFailure> {
@@ -147,6 +147,12 @@ impl Envoy {
     /// When this process may not use that processor.
     pub fn run_on(&self, processor: usize) {
         self.process.run_on(processor);
+    }
+
+    /// The files that it writes: its log, and its standard output with the access log.
+    pub fn files(&self) -> (PathBuf, PathBuf) {
+        let directory = self.process.directory.path();
+        (directory.join("log"), directory.join("stdout"))
     }
 
     /// What Envoy and the modules logged so far.
@@ -286,7 +292,7 @@ impl Drop for Process {
 
 /// Starts a program from a thread that lives as long as this process, since the death of the starting thread is what the
 /// kernel takes for the death of the parent.
-pub(crate) fn spawn(command: Command) -> Child {
+pub fn spawn(command: Command) -> Child {
     type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
     static STARTER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
     let starter = STARTER.get_or_init(|| {

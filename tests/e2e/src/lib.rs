@@ -26,9 +26,9 @@ mod wasm;
 
 pub use client::{Client, Connection, Request, Response};
 pub use config::{Bootstrap, Listener, any_host};
-pub use envoy::{Envoy, StartFailure};
+pub use envoy::{Envoy, StartFailure, spawn};
 pub use files::{module, workspace};
-pub use nginx::Nginx;
+pub use nginx::{Nginx, server};
 pub use raw::exchange;
 pub use routes::Mirroring;
 pub use scenario::Scenario;

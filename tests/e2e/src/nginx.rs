@@ -26,7 +26,7 @@ impl Nginx {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "TERM", "setsid"])
-            .arg(program())
+            .arg(server("nginx", "nginx-light"))
             .args(["-e", "stderr", "-c", "nginx.conf", "-p"])
             .arg(path)
             .stdin(Stdio::null())
@@ -52,10 +52,15 @@ impl Drop for Nginx {
     }
 }
 
-/// NGINX, which Debian keeps where only root looks.
-fn program() -> PathBuf {
+/// Finds a server, which Debian keeps where only root looks.
+///
+/// # Panics
+/// When it is not there. The message names Debian's package.
+pub fn server(name: &str, package: &str) -> PathBuf {
     let path = std::env::var("PATH").unwrap_or_default();
     let folders = path.split(':').chain(["/usr/sbin", "/usr/local/sbin"]);
-    let mut programs = folders.map(|folder| Path::new(folder).join("nginx"));
-    programs.find(|program| program.is_file()).expect("nginx, which Debian has in nginx-light")
+    let mut programs = folders.map(|folder| Path::new(folder).join(name));
+    programs
+        .find(|program| program.is_file())
+        .unwrap_or_else(|| panic!("{name} is missing; install it (Debian: {package})"))
 }

@@ -1,7 +1,6 @@
 //! curl as the client, whose exit codes users see, and certificates for it, by OpenSSL's command.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
@@ -55,11 +54,6 @@ impl Certificate {
         let read = |name| std::fs::read_to_string(directory.path().join(name)).unwrap();
         let (chain, key) = (read("chain"), read("key"));
         Self { directory, chain, key }
-    }
-
-    /// Where it is: in the files `chain` and `key`.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
     }
 
     /// Asks for `https://NAME/` at an address and port, with further arguments for curl.

@@ -2,7 +2,6 @@
 
 mod curl;
 mod http;
-mod scenarios;
 mod tls;
 
 use std::collections::BTreeMap;

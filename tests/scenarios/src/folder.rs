@@ -1,0 +1,231 @@
+//! The folder of a scenario.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sluice_e2e::workspace;
+
+use crate::readme::{Readme, Step};
+
+/// Where the scenarios are, from the root of the repository.
+pub const SCENARIOS: &str = "envoy/scenarios";
+
+/// A scenario as its folder describes it.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// The name of the folder.
+    pub name: String,
+    /// What the index calls it, such as `F1`.
+    pub id: String,
+    /// The title of the README.
+    pub title: String,
+    /// Commands that come before the programs.
+    pub prepare: Vec<String>,
+    /// Files of it that programs read of themselves.
+    pub files: Vec<String>,
+    /// What is started, in this order.
+    pub programs: Vec<Program>,
+    /// The commands of the README, with what they print.
+    pub steps: Vec<Step>,
+}
+
+/// The file `scenario.yaml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    id: String,
+    #[serde(default)]
+    prepare: Vec<String>,
+    #[serde(default)]
+    files: Vec<String>,
+    programs: Vec<Program>,
+}
+
+/// A program of a scenario. Files are in the folder of the scenario.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Program {
+    /// An Envoy with a number of workers, 1 by default, so that what depends on the worker is always the same.
+    Envoy {
+        /// Its configuration.
+        envoy: String,
+        /// How many workers it has.
+        workers: Option<u32>,
+    },
+    /// An NGINX.
+    Nginx {
+        /// Its configuration.
+        nginx: String,
+        /// A port that it opens.
+        port: u16,
+    },
+    /// A Squid.
+    Squid {
+        /// Its configuration.
+        squid: String,
+        /// A port that it opens.
+        port: u16,
+    },
+    /// An httpbin, run by gunicorn.
+    Httpbin {
+        /// What there is to say of it.
+        httpbin: Httpbin,
+    },
+    /// A script that runs programs where no one else gets, such as in network namespaces.
+    Script {
+        /// The script. It prints a line `ready` when they serve, and ends them when it gets a SIGTERM.
+        script: String,
+    },
+}
+
+/// How httpbin is run.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Httpbin {
+    /// Its port.
+    pub port: u16,
+}
+
+impl Folder {
+    /// Reads a folder.
+    pub fn read(name: &str) -> Result<Self, String> {
+        let path = workspace().join(SCENARIOS).join(name);
+        let read = |file: &str| {
+            fs::read_to_string(path.join(file))
+                .map_err(|error| format!("{SCENARIOS}/{name}/{file}: {error}"))
+        };
+        let file: File = serde_yaml_ng::from_str(&read("scenario.yaml")?)
+            .map_err(|error| format!("{SCENARIOS}/{name}/scenario.yaml: {error}"))?;
+        let readme = Readme::parse(&read("README.md")?)
+            .map_err(|error| format!("{SCENARIOS}/{name}/README.md:{error}"))?;
+        if readme.id != file.id {
+            return Err(format!("{name}: scenario.yaml says {}, README.md {}", file.id, readme.id));
+        }
+        // A reader is to see what a configuration stands for.
+        let istio = read("istio.yaml")?;
+        for document in serde_yaml_ng::Deserializer::from_str(&istio) {
+            serde_json::Value::deserialize(document)
+                .map_err(|error| format!("{SCENARIOS}/{name}/istio.yaml: {error}"))?;
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            id: file.id,
+            title: readme.title,
+            prepare: file.prepare,
+            files: file.files,
+            programs: file.programs,
+            steps: readme.steps,
+        })
+    }
+
+    /// All folders by their ids, or those of these names, and what is wrong with the index.
+    pub fn all(names: &[&str]) -> Result<Vec<Self>, String> {
+        let path = workspace().join(SCENARIOS);
+        let mut found: Vec<String> = if names.is_empty() {
+            let entries = fs::read_dir(&path).map_err(|error| format!("{SCENARIOS}: {error}"))?;
+            let folders = entries.flatten().filter(|entry| entry.path().is_dir());
+            folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        } else {
+            names.iter().map(|name| (*name).to_owned()).collect()
+        };
+        found.sort();
+        let folders: Result<Vec<_>, _> = found.iter().map(|name| Self::read(name)).collect();
+        let mut folders = folders?;
+        folders.sort_by_key(Self::order);
+        if names.is_empty() {
+            check_index(&path, &folders)?;
+        }
+        Ok(folders)
+    }
+
+    /// A file of the folder, from the root of the repository.
+    pub fn file(&self, file: &str) -> String {
+        format!("{SCENARIOS}/{}/{file}", self.name)
+    }
+
+    /// What the files and commands call the folder for what the programs write.
+    pub fn written(&self) -> String {
+        format!("dist/scenarios/{}", self.name)
+    }
+
+    /// The same folder as it really is.
+    pub fn written_path(&self) -> PathBuf {
+        workspace().join(self.written())
+    }
+
+    /// `F10` comes after `F2`.
+    fn order(&self) -> (String, u32, String) {
+        let letters = self.id.trim_end_matches(|c: char| c.is_ascii_digit());
+        let number = self.id[letters.len()..].parse().unwrap_or(0);
+        (letters.to_owned(), number, self.name.clone())
+    }
+}
+
+impl Program {
+    /// What its logs are called by, and the programs of one scenario differ in.
+    pub fn name(&self) -> &str {
+        let stem = |file: &'_ str| file.rsplit_once('.').map_or(file.len(), |(stem, _)| stem.len());
+        match self {
+            Self::Envoy { envoy: file, .. }
+            | Self::Nginx { nginx: file, .. }
+            | Self::Squid { squid: file, .. }
+            | Self::Script { script: file } => &file[..stem(file)],
+            Self::Httpbin { .. } => "httpbin",
+        }
+    }
+}
+
+/// Every folder has a line in the index, with its id, and every line a folder.
+fn check_index(path: &Path, folders: &[Folder]) -> Result<(), String> {
+    let index = format!("{SCENARIOS}/README.md");
+    let text = fs::read_to_string(path.join("README.md")).map_err(|error| error.to_string())?;
+    let rows: Vec<_> = text.lines().filter(|line| line.contains("/README.md)")).collect();
+    for Folder { id, name, .. } in folders {
+        let row = format!("| {id} | [{name}]({name}/README.md) | ");
+        if rows.iter().filter(|line| line.starts_with(&row)).count() != 1 {
+            return Err(format!("{index} has no line, or several, that begin: {row}"));
+        }
+    }
+    if rows.len() != folders.len() {
+        return Err(format!("{index} has {} lines for {} folders", rows.len(), folders.len()));
+    }
+    Ok(())
+}
+
+/// Prints all scenarios.
+pub fn list() -> Result<(), String> {
+    for folder in Folder::all(&[])? {
+        println!("{:4} {:28} {}", folder.id, folder.name, folder.title);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_is_complete_and_in_the_index() {
+        let folders = Folder::all(&[]).unwrap();
+        let ids: Vec<_> = folders.iter().map(|folder| folder.id.as_str()).collect();
+        let mut different = ids.clone();
+        different.dedup();
+        assert_eq!(ids, different);
+        assert!(ids.contains(&"R1"), "{ids:?}");
+    }
+
+    #[test]
+    fn what_scenario_yaml_does_not_know_is_refused() {
+        let read = |text: &str| serde_yaml_ng::from_str::<File>(text);
+        assert!(read("{id: X1, programs: [{envoy: envoy.yaml, workers: 2}]}").is_ok());
+        for text in [
+            "{id: X1}",
+            "{id: X1, programs: [], other: 1}",
+            "{id: X1, programs: [{envoy: envoy.yaml, worker: 2}]}",
+            "{id: X1, programs: [{nginx: nginx.conf}]}",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+}

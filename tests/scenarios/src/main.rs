@@ -1,0 +1,40 @@
+//! The scenarios under `envoy/scenarios`: runs one for people to try, or checks that what the READMEs show is what happens.
+//!
+//!     sluice-scenarios list
+//!     sluice-scenarios run NAME
+//!     sluice-scenarios check [NAME]...
+//!
+//! How a folder is made up is described in `envoy/scenarios/README.md`.
+
+mod check;
+mod folder;
+mod programs;
+mod readme;
+mod run;
+mod without;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: sluice-scenarios list | run NAME | check [NAME]...";
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments[..] {
+        ["list"] => folder::list(),
+        ["run", name] => run::run(name).await,
+        ["check", ref names @ ..] => check::check(names).await,
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("scenarios: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
