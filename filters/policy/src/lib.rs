@@ -25,6 +25,7 @@ pub mod host_name;
 pub mod http_match;
 pub mod http_route;
 pub mod json;
+pub mod lint;
 pub mod mirror;
 pub mod node;
 pub mod outlier;

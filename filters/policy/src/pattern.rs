@@ -38,6 +38,12 @@ impl Pattern {
         self.0.as_str() == r"\A(?:.*)\z"
     }
 
+    /// The pattern as it is written.
+    pub fn as_str(&self) -> &str {
+        let wrapped = self.0.as_str().strip_prefix(r"\A(?:");
+        wrapped.and_then(|wrapped| wrapped.strip_suffix(r")\z")).unwrap_or_default()
+    }
+
     /// Whether the whole of `value` matches.
     pub fn is_match(&self, value: &[u8]) -> bool {
         self.0.is_match(value)

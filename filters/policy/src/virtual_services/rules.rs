@@ -1,0 +1,13 @@
+//! The routes one by one, for whoever does not ask for a decision but looks at the rules.
+
+use std::rc::Rc;
+
+use super::VirtualServices;
+use crate::http_route::HttpRoute;
+
+impl VirtualServices {
+    /// The routes of each virtual host, in the order in which they are tried.
+    pub(crate) fn lists(&self) -> impl Iterator<Item = Vec<&Rc<HttpRoute>>> {
+        self.routes.iter().map(|routes| routes.iter().collect())
+    }
+}
