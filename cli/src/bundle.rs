@@ -351,7 +351,7 @@ impl Bundle {
     /// A finding of the policy, told in terms of the files.
     pub fn locate(&self, severity: Severity, path: &str, reason: &str) -> Finding {
         let found = tree::find(&self.document, path);
-        let value = found.is_exact.then(|| found.tree).filter(|_| !path.is_empty());
+        let value = found.is_exact.then_some(found.tree).filter(|_| !path.is_empty());
         let (origin, rest) = self.origin(path);
         let (file, object) =
             origin.map_or((String::new(), String::new()), |o| (o.file.clone(), o.object.clone()));

@@ -34,7 +34,7 @@ pub fn read(files: &[String], defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>
     for file in files {
         match source::read(file) {
             Ok(source) => sources.push(source),
-            Err(finding) => findings.push(finding),
+            Err(finding) => findings.push(*finding),
         }
     }
     let (bundles, more) = bundle::collect(sources, defaults);

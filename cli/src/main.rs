@@ -3,19 +3,24 @@
 
 mod bundle;
 mod check;
+mod explain;
 mod filters;
 mod finding;
 mod source;
 mod tree;
 mod yaml;
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use bundle::Defaults;
-use finding::{Severity, count};
+use bundle::{Bundle, Defaults};
+use explain::ExplainArgs;
+use finding::{Finding, Severity, count};
+use sluice_policy::explain::Explainer;
+use sluice_policy::proxy::NoMetadata;
 
 /// Istio's traffic management for any Envoy, at a desk.
 ///
@@ -33,6 +38,8 @@ struct Cli {
 enum Command {
     /// Find errors, and rules that have no effect
     Check(CheckArgs),
+    /// Tell what becomes of a request and why, rule by rule
+    Explain(ExplainArgs),
 }
 
 /// What holds for objects that do not say it.
@@ -76,6 +83,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.command {
         Command::Check(args) => run_check(args),
+        Command::Explain(args) => run_explain(args),
     };
     match outcome {
         Ok(code) => code,
@@ -107,4 +115,63 @@ fn run_check(args: &CheckArgs) -> std::io::Result<ExitCode> {
     }
     out.flush()?;
     Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The one plugin document of files without errors.
+fn read_one(files: &[String], input: &InputArgs) -> std::io::Result<Option<Bundle>> {
+    let (mut bundles, mut findings) = check::read(files, &input.defaults());
+    for bundle in &bundles {
+        findings.extend(check::check_bundle(bundle));
+    }
+    findings.retain(|finding| finding.severity == Severity::Error);
+    let mut err = anstream::stderr().lock();
+    for finding in &findings {
+        writeln!(err, "{finding}")?;
+    }
+    let bundle = bundles.pop();
+    if !findings.is_empty() {
+        return Ok(None);
+    }
+    if !bundles.is_empty() {
+        writeln!(
+            err,
+            "sluice: the files make more than one plugin document, as they have several namespaces or \
+             settings: give those that belong together"
+        )?;
+        return Ok(None);
+    }
+    if bundle.is_none() {
+        writeln!(err, "sluice: the files have nothing for the filters")?;
+    }
+    Ok(bundle)
+}
+
+/// Tells that the command is not understood.
+fn refuse_usage(reason: &str) -> std::io::Result<ExitCode> {
+    writeln!(anstream::stderr().lock(), "sluice: {reason}")?;
+    Ok(ExitCode::from(2))
+}
+
+fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
+    let Some(bundle) = read_one(&args.files, &args.input)? else { return Ok(ExitCode::FAILURE) };
+    let client = match args.client(&bundle.document) {
+        Ok(client) => client,
+        Err(reason) => return refuse_usage(&reason),
+    };
+    let explainer = match Explainer::from_json(bundle.document.to_json().as_bytes(), &NoMetadata) {
+        Ok(explainer) => explainer,
+        Err(rejection) => {
+            let mut err = anstream::stderr().lock();
+            for error in &rejection.errors {
+                let finding: Finding = bundle.locate(Severity::Error, &error.path, &error.reason);
+                writeln!(err, "{finding}")?;
+            }
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let seed = args.seed.unwrap_or_else(|| RandomState::new().hash_one("sluice"));
+    let mut out = anstream::stdout().lock();
+    out.write_all(explain::explain(&bundle, &explainer, &client, seed).as_bytes())?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -19,21 +19,23 @@ pub struct Source {
 }
 
 /// Why a file cannot be used.
-pub type Unusable = Finding;
+pub type Unusable = Box<Finding>;
 
 /// Reads a file, or standard input for `-`.
 ///
 /// # Errors
 /// A file that cannot be read, is not text, is empty, or is neither YAML nor JSON.
 pub fn read(file: &str) -> Result<Source, Unusable> {
-    let refuse = |line, reason| Finding {
-        severity: Severity::Error,
-        file: file.to_owned(),
-        line,
-        object: String::new(),
-        path: String::new(),
-        value: None,
-        reason,
+    let refuse = |line, reason| {
+        Box::new(Finding {
+            severity: Severity::Error,
+            file: file.to_owned(),
+            line,
+            object: String::new(),
+            path: String::new(),
+            value: None,
+            reason,
+        })
     };
     let bytes = read_bytes(file).map_err(|error| refuse(0, format!("cannot be read: {error}")))?;
     if bytes.len() as u64 > MAX_BYTES {

@@ -17,6 +17,7 @@ pub mod direct_response;
 pub mod document;
 pub mod duration;
 pub mod egress;
+pub mod explain;
 pub mod fault;
 pub mod header;
 pub mod header_condition;
