@@ -45,8 +45,8 @@ impl Filter {
         let is_given = |list: Option<&Tree>| list.is_some_and(|list| !list.elements().is_empty());
         let mut filters = Vec::new();
         let mut add = |filter, is_needed| filters.extend(Some(filter).filter(|_| is_needed));
-        add(Self::Fault, route_has("fault") || (has("faults") && routes().next().is_some()));
         add(Self::Egress, has("outboundTrafficPolicy") || has("egress"));
+        add(Self::Fault, route_has("fault") || (has("faults") && routes().next().is_some()));
         add(Self::Mirror, route_has("mirror") || route_has("mirrors"));
         add(Self::Router, routes().next().is_some());
         add(Self::Outlier, has("destinationRules"));

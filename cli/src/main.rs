@@ -6,6 +6,7 @@ mod check;
 mod explain;
 mod filters;
 mod finding;
+mod render;
 mod source;
 mod tree;
 mod yaml;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use bundle::{Bundle, Defaults};
 use explain::ExplainArgs;
 use finding::{Finding, Severity, count};
+use render::{RenderArgs, To};
 use sluice_policy::explain::Explainer;
 use sluice_policy::proxy::NoMetadata;
 
@@ -40,6 +42,8 @@ enum Command {
     Check(CheckArgs),
     /// Tell what becomes of a request and why, rule by rule
     Explain(ExplainArgs),
+    /// Put files together into one document, as Envoy or Istio takes it
+    Render(RenderArgs),
 }
 
 /// What holds for objects that do not say it.
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Check(args) => run_check(args),
         Command::Explain(args) => run_explain(args),
+        Command::Render(args) => run_render(args),
     };
     match outcome {
         Ok(code) => code,
@@ -118,8 +123,8 @@ fn run_check(args: &CheckArgs) -> std::io::Result<ExitCode> {
 }
 
 /// The one plugin document of files without errors.
-fn read_one(files: &[String], input: &InputArgs) -> std::io::Result<Option<Bundle>> {
-    let (mut bundles, mut findings) = check::read(files, &input.defaults());
+fn read_one(files: &[String], defaults: &Defaults) -> std::io::Result<Option<Bundle>> {
+    let (mut bundles, mut findings) = check::read(files, defaults);
     for bundle in &bundles {
         findings.extend(check::check_bundle(bundle));
     }
@@ -153,7 +158,9 @@ fn refuse_usage(reason: &str) -> std::io::Result<ExitCode> {
 }
 
 fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
-    let Some(bundle) = read_one(&args.files, &args.input)? else { return Ok(ExitCode::FAILURE) };
+    let Some(bundle) = read_one(&args.files, &args.input.defaults())? else {
+        return Ok(ExitCode::FAILURE);
+    };
     let client = match args.client(&bundle.document) {
         Ok(client) => client,
         Err(reason) => return refuse_usage(&reason),
@@ -174,4 +181,21 @@ fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
     out.write_all(explain::explain(&bundle, &explainer, &client, seed).as_bytes())?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
+    let mut defaults = args.input.defaults();
+    if args.to == To::Envoy && defaults.cluster_name.is_none() {
+        defaults.cluster_name = Some(render::CLUSTER_NAME.to_owned());
+    }
+    let Some(bundle) = read_one(&args.files, &defaults)? else { return Ok(ExitCode::FAILURE) };
+    match render::render(&bundle.document, args) {
+        Ok(text) => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(text.as_bytes())?;
+            out.flush()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(reason) => refuse_usage(&reason),
+    }
 }

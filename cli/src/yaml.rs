@@ -199,7 +199,7 @@ fn count(tree: &Tree) -> usize {
 
 /// A plain scalar by YAML's core schema (YAML 1.2.2, section 10.3.2). Numbers that JSON does not have
 /// stay text.
-fn read_plain(text: &str) -> Value {
+pub fn read_plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "true" | "True" | "TRUE" => return Value::Bool(true),
