@@ -7,6 +7,7 @@ mod explain;
 mod filters;
 mod finding;
 mod render;
+mod schema;
 mod source;
 mod tree;
 mod yaml;
@@ -44,6 +45,8 @@ enum Command {
     Explain(ExplainArgs),
     /// Put files together into one document, as Envoy or Istio takes it
     Render(RenderArgs),
+    /// Print the JSON Schema of plugin documents
+    Schema,
 }
 
 /// What holds for objects that do not say it.
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Command::Check(args) => run_check(args),
         Command::Explain(args) => run_explain(args),
         Command::Render(args) => run_render(args),
+        Command::Schema => run_schema(),
     };
     match outcome {
         Ok(code) => code,
@@ -198,4 +202,9 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
         }
         Err(reason) => refuse_usage(&reason),
     }
+}
+
+fn run_schema() -> std::io::Result<ExitCode> {
+    std::io::stdout().lock().write_all(schema::text().as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
