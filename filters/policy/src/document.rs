@@ -72,9 +72,18 @@ impl Document {
         let json = Json::parse(document).map_err(|reason| Rejection {
             errors: vec![Finding { path: String::new(), reason }],
         })?;
+        Self::compile(&json, filter, metadata)
+    }
+
+    /// As [`Document::parse`], of a tree.
+    pub(crate) fn compile(
+        json: &Json,
+        filter: Filter,
+        metadata: &dyn NodeMetadata,
+    ) -> Result<(Self, Vec<Finding>), Rejection> {
         let report = Report::new(filter);
-        let read = Self::read(&Node::root(&json, &report), filter, metadata);
-        let notices = report.finish(&json)?;
+        let read = Self::read(&Node::root(json, &report), filter, metadata);
+        let notices = report.finish(json)?;
         Ok((read.unwrap_or_default(), notices))
     }
 

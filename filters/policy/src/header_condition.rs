@@ -1,5 +1,7 @@
 //! A condition on a request header.
 
+mod lint;
+
 use crate::header::check_name;
 use crate::node::Node;
 use crate::request::Request;

@@ -1,5 +1,8 @@
 //! `HTTPMatchRequest`: the conditions under which a route applies. All of them have to hold.
 
+mod explain;
+mod lint;
+
 use crate::claim::{self, ClaimCondition};
 use crate::document::Filter;
 use crate::header_condition::HeaderCondition;

@@ -1,5 +1,7 @@
 //! `HTTPRoute`: what happens to the requests that one of its matches fits.
 
+mod rules;
+
 use std::rc::Rc;
 
 use crate::cors::Cors;

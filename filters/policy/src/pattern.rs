@@ -52,6 +52,12 @@ impl Pattern {
         self.regex.as_str() == r"\A(?:.*)\z"
     }
 
+    /// The pattern as it is written.
+    pub fn as_str(&self) -> &str {
+        let wrapped = self.regex.as_str().strip_prefix(r"\A(?:");
+        wrapped.and_then(|wrapped| wrapped.strip_suffix(r")\z")).unwrap_or_default()
+    }
+
     /// Whether the whole of `value` matches.
     pub fn is_match(&self, value: &[u8]) -> bool {
         self.regex.is_match(value)

@@ -1,5 +1,7 @@
 //! Choosing one of several destinations by weight.
 
+mod explain;
+
 use std::fmt;
 
 use crate::request::Draws;

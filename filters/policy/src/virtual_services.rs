@@ -1,6 +1,8 @@
 //! The virtual services of a document: which route a request takes. First the virtual host by the
 //! authority, then the first of its routes that matches.
 
+mod rules;
+
 use std::rc::Rc;
 
 use crate::host_name;

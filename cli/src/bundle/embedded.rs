@@ -1,0 +1,61 @@
+//! Plugin documents inside of other configuration: of wasm filters in EnvoyFilters and in Envoy's own
+//! files, and of WasmPlugins.
+
+use crate::tree::{Tree, Value};
+use crate::yaml;
+
+/// The plugin documents in `document`, each with its path.
+///
+/// A wasm filter is known by `vm_config` and takes its document as a `Struct`, or as a `StringValue`
+/// with JSON. A WasmPlugin is known by its kind; its document is `spec.pluginConfig`. The documents of
+/// other filters than Sluice's cannot be told apart, but that they have no field that Sluice's have.
+pub fn find(document: &Tree) -> Vec<(String, Tree)> {
+    let mut found = Vec::new();
+    if document.field("kind").and_then(Tree::as_str) == Some("WasmPlugin") {
+        let config = document.field("spec").and_then(|spec| spec.field("pluginConfig"));
+        found.extend(config.map(|config| ("spec.pluginConfig".to_owned(), config.clone())));
+    } else {
+        walk(document, &mut String::new(), &mut found);
+    }
+    found.retain(|(_, plugin)| is_own(plugin));
+    found
+}
+
+fn is_own(plugin: &Tree) -> bool {
+    let fields = ["virtualServices", "destinationRules", "serviceEntries", "outboundTrafficPolicy"];
+    fields.iter().any(|name| plugin.field(name).is_some())
+}
+
+fn walk(tree: &Tree, path: &mut String, found: &mut Vec<(String, Tree)>) {
+    let length = path.len();
+    if tree.field("vmConfig").is_some()
+        && let Some(configuration) = tree.field("configuration")
+        && let Some(value) = configuration.field("value")
+    {
+        let place = if path.is_empty() { "configuration.value" } else { ".configuration.value" };
+        let place = format!("{path}{place}");
+        match &value.value {
+            // Its lines are those of the text inside, which nobody sees.
+            Value::String(text) => {
+                found.extend(
+                    yaml::parse(text).into_iter().flatten().map(|tree| (place.clone(), tree)),
+                );
+            }
+            _ => found.push((place, value.clone())),
+        }
+        return;
+    }
+    for (index, element) in tree.elements().iter().enumerate() {
+        path.push_str(&format!("[{index}]"));
+        walk(element, path, found);
+        path.truncate(length);
+    }
+    for (key, value) in tree.fields() {
+        if !path.is_empty() {
+            path.push('.');
+        }
+        path.push_str(&key.text);
+        walk(value, path, found);
+        path.truncate(length);
+    }
+}

@@ -1,0 +1,210 @@
+//! `sluice`: what the filters do, at a desk: checks configuration, explains decisions, renders what Envoy and
+//! Istio take, and prints the schema. It runs the same policy code as the filters.
+
+mod bundle;
+mod check;
+mod explain;
+mod filters;
+mod finding;
+mod render;
+mod schema;
+mod source;
+mod tree;
+mod yaml;
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use bundle::{Bundle, Defaults};
+use explain::ExplainArgs;
+use finding::{Finding, Severity, count};
+use render::{RenderArgs, To};
+use sluice_policy::explain::Explainer;
+use sluice_policy::proxy::NoMetadata;
+
+/// Istio's traffic management for any Envoy, at a desk.
+///
+/// Files are plugin documents, Istio objects, or configuration of Envoy or Istio with Sluice's filters in
+/// it, in YAML or JSON; - is standard input. The exit status is 0, 1 when there is an error in a file, or 2 when
+/// the command is not understood.
+#[derive(Parser)]
+#[command(name = "sluice", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find errors, and rules that have no effect
+    Check(CheckArgs),
+    /// Tell what becomes of a request and why, rule by rule
+    Explain(ExplainArgs),
+    /// Put files together into one document, as Envoy or Istio takes it
+    Render(RenderArgs),
+    /// Print the JSON Schema of plugin documents
+    Schema,
+}
+
+/// What holds for objects that do not say it.
+#[derive(Args)]
+struct InputArgs {
+    /// The namespace of objects without one; it completes short host names
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// How clusters are called where no document has clusterName, such as '{host}[-{subset}]'
+    #[arg(long, value_name = "PATTERN")]
+    cluster_name: Option<String>,
+}
+
+impl InputArgs {
+    fn defaults(&self) -> Defaults {
+        Defaults { namespace: self.namespace.clone(), cluster_name: self.cluster_name.clone() }
+    }
+}
+
+#[derive(Args)]
+struct CheckArgs {
+    /// Files to check, - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
+    #[command(flatten)]
+    input: InputArgs,
+    /// How findings are written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// FILE:LINE: SEVERITY: OBJECT: PATH: REASON, and a sum
+    Text,
+    /// One JSON document
+    Json,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.command {
+        Command::Check(args) => run_check(args),
+        Command::Explain(args) => run_explain(args),
+        Command::Render(args) => run_render(args),
+        Command::Schema => run_schema(),
+    };
+    match outcome {
+        Ok(code) => code,
+        // Whoever reads the output has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sluice: cannot write: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_check(args: &CheckArgs) -> std::io::Result<ExitCode> {
+    let findings = check::check(&args.files, &args.input.defaults());
+    let mut out = anstream::stdout().lock();
+    let [errors, warnings] = [Severity::Error, Severity::Warning].map(|s| count(&findings, s));
+    if args.format == Format::Json {
+        out.write_all(finding::to_json(&findings).as_bytes())?;
+    } else {
+        for finding in &findings {
+            writeln!(out, "{finding}")?;
+        }
+        let files = args.files.len();
+        let plural = |number: usize, noun: &str| {
+            format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+        };
+        let sum = [plural(files, "file"), plural(errors, "error"), plural(warnings, "warning")];
+        writeln!(out, "{}", sum.join(", "))?;
+    }
+    out.flush()?;
+    Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The one plugin document of files without errors.
+fn read_one(files: &[String], defaults: &Defaults) -> std::io::Result<Option<Bundle>> {
+    let (mut bundles, mut findings) = check::read(files, defaults);
+    for bundle in &bundles {
+        findings.extend(check::check_bundle(bundle));
+    }
+    findings.retain(|finding| finding.severity == Severity::Error);
+    let mut err = anstream::stderr().lock();
+    for finding in &findings {
+        writeln!(err, "{finding}")?;
+    }
+    let bundle = bundles.pop();
+    if !findings.is_empty() {
+        return Ok(None);
+    }
+    if !bundles.is_empty() {
+        writeln!(
+            err,
+            "sluice: the files make more than one plugin document, as they have several namespaces or \
+             settings: give those that belong together"
+        )?;
+        return Ok(None);
+    }
+    if bundle.is_none() {
+        writeln!(err, "sluice: the files have nothing for the filters")?;
+    }
+    Ok(bundle)
+}
+
+/// Tells that the command is not understood.
+fn refuse_usage(reason: &str) -> std::io::Result<ExitCode> {
+    writeln!(anstream::stderr().lock(), "sluice: {reason}")?;
+    Ok(ExitCode::from(2))
+}
+
+fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
+    let Some(bundle) = read_one(&args.files, &args.input.defaults())? else {
+        return Ok(ExitCode::FAILURE);
+    };
+    let client = match args.client(&bundle.document) {
+        Ok(client) => client,
+        Err(reason) => return refuse_usage(&reason),
+    };
+    let explainer = match Explainer::from_json(bundle.document.to_json().as_bytes(), &NoMetadata) {
+        Ok(explainer) => explainer,
+        Err(rejection) => {
+            let mut err = anstream::stderr().lock();
+            for error in &rejection.errors {
+                let finding: Finding = bundle.locate(Severity::Error, &error.path, &error.reason);
+                writeln!(err, "{finding}")?;
+            }
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let seed = args.seed.unwrap_or_else(|| RandomState::new().hash_one("sluice"));
+    let mut out = anstream::stdout().lock();
+    out.write_all(explain::explain(&bundle, &explainer, &client, seed).as_bytes())?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
+    let mut defaults = args.input.defaults();
+    if args.to == To::Envoy && defaults.cluster_name.is_none() {
+        defaults.cluster_name = Some(render::CLUSTER_NAME.to_owned());
+    }
+    let Some(bundle) = read_one(&args.files, &defaults)? else { return Ok(ExitCode::FAILURE) };
+    match render::render(&bundle.document, args) {
+        Ok(text) => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(text.as_bytes())?;
+            out.flush()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(reason) => refuse_usage(&reason),
+    }
+}
+
+fn run_schema() -> std::io::Result<ExitCode> {
+    std::io::stdout().lock().write_all(schema::text().as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}

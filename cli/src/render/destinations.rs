@@ -1,0 +1,239 @@
+//! Where the rules of a document send requests: clusters, their endpoints, and the copies of mirrors.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use sluice_policy::destination::{self, ClusterTemplate, Destination, Naming};
+use sluice_policy::document::Filter;
+use sluice_policy::host_name::qualify;
+use sluice_policy::json::Json;
+use sluice_policy::node::Node;
+use sluice_policy::report::Report;
+
+use crate::tree::{Tree, Value};
+
+/// An address to connect to.
+pub type Endpoint = (String, u16);
+
+/// A cluster of Envoy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its name
+    pub name: String,
+    /// The host, complete
+    pub host: String,
+    /// Where its endpoints come from, for a comment
+    pub origin: &'static str,
+    /// Its endpoints; names are to be resolved
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// An endpoint that the user gives: `HOST[/SUBSET]=ADDRESS:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenEndpoint {
+    host: String,
+    subset: Option<String>,
+    endpoint: Endpoint,
+}
+
+impl std::str::FromStr for GivenEndpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('=').and_then(|(place, address)| {
+            let (host, subset) =
+                place.split_once('/').map_or((place, None), |(host, subset)| (host, Some(subset)));
+            let (address, port) = address.rsplit_once(':')?;
+            let address = address.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let is_complete = !host.is_empty() && !address.is_empty();
+            let endpoint = (address, port.parse().ok().filter(|port| *port > 0)?);
+            let (host, subset) = (host.to_owned(), subset.map(str::to_owned));
+            is_complete.then_some(Self { host, subset, endpoint })
+        });
+        parts.ok_or_else(|| "is not HOST[/SUBSET]=ADDRESS:PORT".to_owned())
+    }
+}
+
+/// What a document names.
+pub struct Destinations<'a> {
+    document: &'a Tree,
+    naming: Naming,
+}
+
+impl<'a> Destinations<'a> {
+    /// Of a document without errors.
+    pub fn new(document: &'a Tree) -> Self {
+        let namespace = document.field("namespace").and_then(Tree::as_str).map(str::to_owned);
+        let template = document.field("clusterName").map(|pattern| {
+            let json = Json::String(pattern.as_str().unwrap_or_default().to_owned());
+            ClusterTemplate::read(&Node::root(&json, &Report::new(Filter::Router)))
+        });
+        Self { document, naming: Naming { namespace, template: template.unwrap_or_default() } }
+    }
+
+    fn read(&self, tree: &Tree) -> Option<Destination> {
+        let json = Json::parse(tree.to_json().as_bytes()).ok()?;
+        destination::read(&Node::root(&json, &Report::new(Filter::Router)), &self.naming)
+    }
+
+    fn routes(&self, kind: &'a str) -> impl Iterator<Item = &'a Tree> {
+        let services = self.document.field("virtualServices").map_or(&[][..], Tree::elements);
+        services.iter().flat_map(move |service| service.field(kind).map_or(&[][..], Tree::elements))
+    }
+
+    /// The clusters that requests and connections are sent to, in the order of their names.
+    pub fn clusters(&self, given: &[GivenEndpoint]) -> Vec<Cluster> {
+        let mut clusters = BTreeMap::new();
+        let routes = self.routes("http").chain(self.routes("tls"));
+        for route in routes {
+            let list = |name| route.field(name).map_or(&[][..], Tree::elements);
+            let entries = list("route").iter().chain(list("mirrors"));
+            let destinations = entries.filter_map(|entry| entry.field("destination"));
+            for tree in destinations.chain(route.field("mirror")) {
+                let Some(destination) = self.read(tree) else { continue };
+                let (origin, endpoints) = self.endpoints(&destination, given);
+                let Destination { cluster: name, host, .. } = destination;
+                clusters.insert(name.clone(), Cluster { name, host, origin, endpoints });
+            }
+        }
+        clusters.into_values().collect()
+    }
+
+    fn endpoints(
+        &self,
+        to: &Destination,
+        given: &[GivenEndpoint],
+    ) -> (&'static str, Vec<Endpoint>) {
+        let host = |host: &str| qualify(host, self.naming.namespace.as_deref());
+        let of_host = || given.iter().filter(|given| host(&given.host) == to.host);
+        let own: Vec<_> = of_host().filter(|given| given.subset == to.subset).collect();
+        // A host without a subset is all of its subsets.
+        let own = if own.is_empty() && to.subset.is_none() { of_host().collect() } else { own };
+        if !own.is_empty() {
+            return ("from --endpoint", own.iter().map(|given| given.endpoint.clone()).collect());
+        }
+        let entries = self.document.field("serviceEntries").map_or(&[][..], Tree::elements);
+        for entry in entries {
+            let hosts = entry.field("hosts").map_or(&[][..], Tree::elements).iter();
+            if hosts.filter_map(Tree::as_str).any(|name| host(name) == to.host) {
+                let endpoints = self.endpoints_of_entry(entry, to);
+                if !endpoints.is_empty() {
+                    return ("from the ServiceEntry", endpoints);
+                }
+            }
+        }
+        ("resolved by name", vec![(to.host.clone(), to.port.unwrap_or(80))])
+    }
+
+    /// The endpoints of a ServiceEntry that have the labels of the subset.
+    fn endpoints_of_entry(&self, entry: &Tree, to: &Destination) -> Vec<Endpoint> {
+        let labels = to.subset.as_ref().map(|subset| self.labels(&to.host, subset));
+        let has_labels = |endpoint: &Tree| {
+            labels.iter().flatten().all(|(name, value)| {
+                let own = endpoint.field("labels").map_or(&[][..], Tree::fields);
+                own.iter().any(|(key, own)| key.text == *name && own.as_str() == Some(value))
+            })
+        };
+        let ports = entry.field("ports").map_or(&[][..], Tree::elements);
+        let port =
+            ports.iter().find(|port| to.port.is_none() || number(port.field("number")) == to.port);
+        let service_port = port.and_then(|port| number(port.field("number"))).or(to.port);
+        let target_port = port.and_then(|port| number(port.field("targetPort"))).or(service_port);
+        let name = port.and_then(|port| port.field("name")?.as_str());
+        let endpoints = entry.field("endpoints").map_or(&[][..], Tree::elements).iter();
+        let endpoints = endpoints.filter(|endpoint| has_labels(endpoint)).filter_map(|endpoint| {
+            let own = endpoint.field("ports").map_or(&[][..], Tree::fields);
+            let own = own.iter().find(|(key, _)| Some(&*key.text) == name);
+            let port = own.and_then(|(_, port)| number(Some(port))).or(target_port)?;
+            Some((endpoint.field("address")?.as_str()?.to_owned(), port))
+        });
+        endpoints.collect()
+    }
+
+    /// The labels of a subset by the DestinationRules.
+    fn labels(&self, host: &str, subset: &str) -> Vec<(String, String)> {
+        let rules = self.document.field("destinationRules").map_or(&[][..], Tree::elements).iter();
+        let of_host = rules.filter(|rule| {
+            let name = rule.field("host").and_then(Tree::as_str).unwrap_or_default();
+            qualify(name, self.naming.namespace.as_deref()) == host
+        });
+        let mut subsets =
+            of_host.flat_map(|rule| rule.field("subsets").map_or(&[][..], Tree::elements));
+        let found = subsets.find(|own| own.field("name").and_then(Tree::as_str) == Some(subset));
+        let labels = found.and_then(|own| own.field("labels")).map_or(&[][..], Tree::fields);
+        let label = |(key, value): &(_, Tree)| {
+            let key: &crate::tree::Key = key;
+            Some((key.text.clone(), value.as_str()?.to_owned()))
+        };
+        labels.iter().filter_map(label).collect()
+    }
+
+    /// The hosts of DestinationRules with outlier detection, complete; they may be wildcards.
+    pub fn watched_hosts(&self) -> Vec<String> {
+        let rules = self.document.field("destinationRules").map_or(&[][..], Tree::elements).iter();
+        let watched = rules.filter(|rule| {
+            let text = rule.to_json();
+            text.contains("\"outlierDetection\"") || text.contains("\"outlier_detection\"")
+        });
+        let names = watched.filter_map(|rule| rule.field("host")?.as_str());
+        names.map(|name| qualify(name, self.naming.namespace.as_deref())).collect()
+    }
+
+    /// The sets of copies that a request can get, as pairs of the mirror's place and cluster: the larger
+    /// sets first. One draw decides about all mirrors of a route, so a mirror with a greater share gets
+    /// whatever one with a smaller share gets.
+    pub fn copies(&self) -> Vec<Vec<(usize, String)>> {
+        let mut sets: Vec<Vec<(usize, String)>> = Vec::new();
+        for route in self.routes("http") {
+            let share =
+                |percentage: Option<&Tree>| percentage.map_or(100.0, |p| float(p.field("value")));
+            let mut mirrors: Vec<(usize, f64, String)> = Vec::new();
+            if let Some(mirror) = route.field("mirror").and_then(|tree| self.read(tree)) {
+                let percent = match (route.field("mirrorPercentage"), route.field("mirrorPercent"))
+                {
+                    (None, Some(percent)) => float(Some(percent)),
+                    (percentage, _) => share(percentage),
+                };
+                mirrors.push((0, percent, mirror.cluster));
+            }
+            let list = route.field("mirrors").map_or(&[][..], Tree::elements);
+            for (index, entry) in list.iter().enumerate() {
+                let destination = entry.field("destination").and_then(|tree| self.read(tree));
+                let percent = share(entry.field("percentage"));
+                mirrors
+                    .extend(destination.map(|destination| (index, percent, destination.cluster)));
+            }
+            for (_, least, _) in mirrors.iter().filter(|(_, percent, _)| *percent > 0.0) {
+                let with = mirrors.iter().filter(|(_, percent, _)| percent >= least);
+                let set: Vec<_> =
+                    with.map(|(index, _, cluster)| (*index, cluster.clone())).collect();
+                if !sets.contains(&set) {
+                    sets.push(set);
+                }
+            }
+        }
+        sets.sort_by_key(|set| std::cmp::Reverse(set.len()));
+        sets
+    }
+}
+
+/// Whether all endpoints are addresses, which Envoy does not have to resolve.
+pub fn are_addresses(endpoints: &[Endpoint]) -> bool {
+    endpoints.iter().all(|(address, _)| address.parse::<IpAddr>().is_ok())
+}
+
+fn number(tree: Option<&Tree>) -> Option<u16> {
+    match tree?.value {
+        Value::Integer(number) => u16::try_from(number).ok().filter(|number| *number > 0),
+        _ => None,
+    }
+}
+
+fn float(tree: Option<&Tree>) -> f64 {
+    match tree.map(|tree| &tree.value) {
+        Some(Value::Integer(number)) => *number as f64,
+        Some(Value::Float(number)) => *number,
+        Some(Value::String(text)) => text.parse().unwrap_or_default(),
+        _ => 0.0,
+    }
+}

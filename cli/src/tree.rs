@@ -1,0 +1,252 @@
+//! A document as a tree that knows the line of every value.
+
+use std::fmt::Write as _;
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tree {
+    /// The value
+    pub value: Value,
+    /// The line where it starts, from 1 on; 0 where that is not known
+    pub line: usize,
+}
+
+/// A value of YAML's core schema, which is that of JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A whole number of 64 bits
+    Integer(i64),
+    /// Any other number, finite
+    Float(f64),
+    /// A string
+    String(String),
+    /// A sequence
+    Array(Vec<Tree>),
+    /// A mapping in its order, with every key as often as it was given
+    Object(Vec<(Key, Tree)>),
+}
+
+/// A key of a mapping.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Key {
+    /// The key
+    pub text: String,
+    /// Its line, as in [`Tree`]
+    pub line: usize,
+}
+
+impl Tree {
+    /// A value that does not stand in a file.
+    pub fn new(value: Value) -> Self {
+        Self { value, line: 0 }
+    }
+
+    /// A string that does not stand in a file.
+    pub fn text(text: &str) -> Self {
+        Self::new(Value::String(text.to_owned()))
+    }
+
+    /// The fields of a mapping; none for anything else.
+    pub fn fields(&self) -> &[(Key, Tree)] {
+        match &self.value {
+            Value::Object(fields) => fields,
+            _ => &[],
+        }
+    }
+
+    /// The elements of a sequence; none for anything else.
+    pub fn elements(&self) -> &[Tree] {
+        match &self.value {
+            Value::Array(elements) => elements,
+            _ => &[],
+        }
+    }
+
+    /// The first field called `name`, in `camelCase` or, as protobuf allows, in `snake_case`.
+    pub fn field(&self, name: &str) -> Option<&Tree> {
+        let field = self.fields().iter().find(|(key, _)| camel_case(&key.text) == name);
+        field.map(|(_, value)| value)
+    }
+
+    /// The text of a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether two values are the same, wherever they stand.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.to_json() == other.to_json()
+    }
+
+    /// The value as compact JSON.
+    pub fn to_json(&self) -> String {
+        let mut text = String::new();
+        self.write_json(&mut text, None);
+        text
+    }
+
+    /// The value as JSON over several lines.
+    pub fn to_pretty_json(&self) -> String {
+        let mut text = String::new();
+        self.write_json(&mut text, Some(0));
+        text
+    }
+
+    /// Writes JSON, on lines of their own from `indent` on.
+    fn write_json(&self, text: &mut String, indent: Option<usize>) {
+        match &self.value {
+            Value::Null => text.push_str("null"),
+            Value::Bool(value) => push(text, value),
+            Value::Integer(value) => push(text, value),
+            Value::Float(value) => text.push_str(&serde_json::json!(value).to_string()),
+            Value::String(value) => push_string(text, value),
+            Value::Array(values) => {
+                let items = values.iter().map(|value| (None, value));
+                write_items(text, indent, ['[', ']'], items);
+            }
+            Value::Object(fields) => {
+                let items = fields.iter().map(|(key, value)| (Some(&*key.text), value));
+                write_items(text, indent, ['{', '}'], items);
+            }
+        }
+    }
+}
+
+fn write_items<'a>(
+    text: &mut String,
+    indent: Option<usize>,
+    [open, close]: [char; 2],
+    items: impl ExactSizeIterator<Item = (Option<&'a str>, &'a Tree)>,
+) {
+    let is_empty = items.len() == 0;
+    let inner = indent.map(|indent| indent + 1);
+    let break_line = |text: &mut String, indent: Option<usize>| {
+        if let Some(indent) = indent.filter(|_| !is_empty) {
+            text.push('\n');
+            text.extend(std::iter::repeat_n("  ", indent));
+        }
+    };
+    text.push(open);
+    for (index, (key, value)) in items.enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        break_line(text, inner);
+        if let Some(key) = key {
+            push_string(text, key);
+            text.push_str(if indent.is_some() { ": " } else { ":" });
+        }
+        value.write_json(text, inner);
+    }
+    break_line(text, indent);
+    text.push(close);
+}
+
+fn push(text: &mut String, value: impl std::fmt::Display) {
+    // Writing to a string does not fail.
+    let _ = write!(text, "{value}");
+}
+
+fn push_string(text: &mut String, value: &str) {
+    text.push_str(&serde_json::Value::from(value).to_string());
+}
+
+/// `snake_case` as `camelCase`.
+pub fn camel_case(name: &str) -> String {
+    let mut parts = name.split('_');
+    let mut camel = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut characters = part.chars();
+        camel.extend(characters.next().map(|first| first.to_ascii_uppercase()));
+        camel.push_str(characters.as_str());
+    }
+    camel
+}
+
+/// The value at a JSON path as the policy writes it, such as `virtualServices[0].http[1].match[0]`
+/// or `headers["a.b"]`, and its line. The path may end in a member that is missing: then it is the
+/// object that should have it.
+pub fn find<'a>(root: &'a Tree, path: &str) -> Found<'a> {
+    let mut found = Found { tree: root, line: root.line, is_exact: true };
+    let mut rest = path;
+    while !rest.is_empty() {
+        let Some((key_line, tree, tail)) = step(found.tree, rest) else {
+            return Found { is_exact: false, ..found };
+        };
+        // The line of a key is where an editor shows the field.
+        found = Found { tree, line: key_line.unwrap_or(tree.line), is_exact: true };
+        rest = tail;
+    }
+    found
+}
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// The value
+    pub tree: &'a Tree,
+    /// Its line, or its key's
+    pub line: usize,
+    /// Whether the whole path is there
+    pub is_exact: bool,
+}
+
+fn step<'a, 'p>(tree: &'a Tree, path: &'p str) -> Option<(Option<usize>, &'a Tree, &'p str)> {
+    match &tree.value {
+        Value::Array(elements) => {
+            let (index, tail) = path.strip_prefix('[')?.split_once(']')?;
+            Some((None, elements.get(index.parse::<usize>().ok()?)?, tail))
+        }
+        Value::Object(fields) => {
+            // The last of those that are given twice, which is the one that is refused.
+            fields
+                .iter()
+                .rev()
+                .find_map(|(key, value)| Some((Some(key.line), value, strip_key(path, &key.text)?)))
+        }
+        _ => None,
+    }
+}
+
+/// What is left of `path` when it starts with the key `key`.
+fn strip_key<'p>(path: &'p str, key: &str) -> Option<&'p str> {
+    if let Some(tail) = path.strip_prefix(&format!("[{key:?}]")) {
+        return Some(tail);
+    }
+    let tail = path.strip_prefix('.').unwrap_or(path).strip_prefix(key)?;
+    (!key.is_empty() && (tail.is_empty() || tail.starts_with(['.', '[']))).then_some(tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::parse;
+
+    #[test]
+    fn paths_lead_to_lines() {
+        let text = "a:\n- b-c: 1\n  d.e: 2\n- x\n\"\": 3\nf:\n  g: {}\n";
+        let root = parse(text).unwrap().remove(0);
+        let line = |path: &str| (find(&root, path).line, find(&root, path).is_exact);
+        assert_eq!(line(""), (1, true));
+        assert_eq!(line("a[0].b-c"), (2, true));
+        assert_eq!(line("a[0][\"d.e\"]"), (3, true));
+        assert_eq!(line("a[1]"), (4, true));
+        assert_eq!(line("[\"\"]"), (5, true));
+        assert_eq!(line("f.g.missing"), (7, false));
+    }
+
+    #[test]
+    fn json_is_written_compact_and_pretty() {
+        let root = parse("{a: [1, 1.5, \"x\\n\"], b: {}, c: null, a: true}").unwrap().remove(0);
+        assert_eq!(root.to_json(), r#"{"a":[1,1.5,"x\n"],"b":{},"c":null,"a":true}"#);
+        let pretty = parse("{a: [1], b: {}}").unwrap().remove(0).to_pretty_json();
+        assert_eq!(pretty, "{\n  \"a\": [\n    1\n  ],\n  \"b\": {}\n}");
+    }
+}

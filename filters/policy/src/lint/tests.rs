@@ -1,0 +1,141 @@
+use super::*;
+
+fn findings(more: &str, http: &str) -> String {
+    let document = format!(
+        r#"{{"clusterName": "{{host}}", {more} "virtualServices": [{{"hosts": ["a.com"], "http": {http}}}]}}"#
+    );
+    let findings = lint(document.as_bytes());
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn routes(matches: &[&str]) -> String {
+    let route = |conditions: &&str| {
+        format!(
+            r#"{{"name": "n", "match": {conditions}, "route": [{{"destination": {{"host": "b"}}}}]}}"#
+        )
+    };
+    format!("[{}]", matches.iter().map(route).collect::<Vec<_>>().join(","))
+}
+
+/// Whether the second match is covered by the first.
+fn covers(first: &str, second: &str) -> bool {
+    findings("", &routes(&[&format!("[{first}]"), &format!("[{second}]")]))
+        .contains("http[1]: is never reached")
+}
+
+#[test]
+fn wider_matches_cover_narrower_ones() {
+    for (wide, narrow) in [
+        (r#"{"uri": {"prefix": "/a"}}"#, r#"{"uri": {"exact": "/ab"}}"#),
+        (
+            r#"{"uri": {"prefix": "/a"}}"#,
+            r#"{"uri": {"prefix": "/ab"}, "method": {"exact": "GET"}}"#,
+        ),
+        (r#"{"uri": {"prefix": "/A"}, "ignoreUriCase": true}"#, r#"{"uri": {"prefix": "/ab"}}"#),
+        (r#"{"uri": {"prefix": "/"}}"#, r#"{"uri": {"exact": "/A"}, "ignoreUriCase": true}"#),
+        (r#"{"uri": {"regex": "/a.*"}}"#, r#"{"uri": {"exact": "/ab"}}"#),
+        (r#"{"uri": {"regex": "/a.*"}}"#, r#"{"uri": {"regex": "/a.*"}, "port": 80}"#),
+        (r#"{"headers": {"x": {}}}"#, r#"{"headers": {"X": {"exact": "1"}, "y": {}}}"#),
+        (
+            r#"{"headers": {"x": {"prefix": "a"}}}"#,
+            r#"{"headers": {"y": {}, "x": {"exact": "ab"}}}"#,
+        ),
+        (
+            r#"{"withoutHeaders": {"x": {}}}"#,
+            r#"{"withoutHeaders": {"x": {}}, "uri": {"prefix": "/b"}}"#,
+        ),
+        (
+            r#"{"queryParams": {"q": {"exact": "1"}}}"#,
+            r#"{"queryParams": {"q": {"exact": "1"}, "r": {}}}"#,
+        ),
+        (r#"{"method": {"regex": "GET|PUT"}}"#, r#"{"method": {"exact": "PUT"}}"#),
+        (r#"{"port": 80}"#, r#"{"port": 80, "scheme": {"exact": "http"}}"#),
+    ] {
+        assert!(covers(wide, narrow), "{wide} covers {narrow}");
+        if wide != narrow {
+            assert!(!covers(narrow, wide), "{narrow} does not cover {wide}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_plain_is_not_told() {
+    for (first, second) in [
+        (r#"{"uri": {"prefix": "/a"}}"#, r#"{"uri": {"prefix": "/A"}, "ignoreUriCase": true}"#),
+        (r#"{"uri": {"prefix": "/a"}}"#, r#"{"uri": {"regex": "/a.*"}}"#),
+        (r#"{"uri": {"exact": "/a"}}"#, r#"{"uri": {"prefix": "/a"}}"#),
+        (r#"{"uri": {"prefix": "/a"}}"#, "{}"),
+        (r#"{"withoutHeaders": {"x": {}}}"#, r#"{"withoutHeaders": {"x": {"exact": "1"}}}"#),
+        (r#"{"withoutHeaders": {"x": {"exact": "1"}}}"#, r#"{"withoutHeaders": {"x": {}}}"#),
+        (r#"{"headers": {"x": {"exact": "1"}}}"#, r#"{"withoutHeaders": {"x": {"exact": "1"}}}"#),
+        (r#"{"port": 80}"#, r#"{"port": 81}"#),
+    ] {
+        assert!(!covers(first, second), "{first} does not cover {second}");
+    }
+}
+
+#[test]
+fn single_matches_are_told_where_others_of_the_route_are_reached() {
+    let http = routes(&[
+        r#"[{"uri": {"prefix": "/a"}}]"#,
+        r#"[{"uri": {"exact": "/ab"}}, {"uri": {"exact": "/b"}}, {"uri": {"exact": "/b"}, "port": 1}]"#,
+    ]);
+    assert_eq!(
+        findings("", &http),
+        "virtualServices[0].http[1].match[0]: is never reached, virtualServices[0].http[0].match[0] \
+         matches all of its requests before\n\
+         virtualServices[0].http[1].match[2]: is never reached, virtualServices[0].http[1].match[1] \
+         matches all of its requests before"
+    );
+}
+
+#[test]
+fn a_route_that_another_host_still_needs_is_not_told() {
+    let document = br#"{"clusterName": "{host}", "virtualServices": [
+        {"hosts": ["a.com"], "http": [{"route": [{"destination": {"host": "x"}}]}]},
+        {"hosts": ["a.com", "b.com"], "http": [{"route": [{"destination": {"host": "y"}}]}]},
+        {"hosts": ["a.com"], "http": [{"route": [{"destination": {"host": "z"}}]}]}]}"#;
+    let findings: Vec<_> = lint(document).iter().map(ToString::to_string).collect();
+    let reason = "is never reached, virtualServices[0].http[0] matches all of its requests before";
+    assert_eq!(findings, [format!("virtualServices[2].http[0]: {reason}")]);
+}
+
+#[test]
+fn matches_that_no_request_fits() {
+    let http = routes(&[
+        r#"[{"uri": {"exact": "/a?b"}}, {"uri": {"prefix": "b"}}, {"method": {"exact": "get"}},
+            {"scheme": {"exact": "HTTP"}}, {"headers": {"x": {"exact": " 1"}}},
+            {"headers": {"x": {"exact": "1"}}, "withoutHeaders": {"x": {}}},
+            {"uri": {"exact": "*"}}, {"headers": {"x": {}}, "withoutHeaders": {"x": {"exact": "1"}}}]"#,
+    ]);
+    let found = findings("", &http);
+    let lines: Vec<_> = found.lines().collect();
+    let start = "virtualServices[0].http[0].match";
+    assert_eq!(
+        lines,
+        [
+            format!("{start}[0].uri: never matches: paths are compared without their query"),
+            format!("{start}[1].uri: never matches: paths start with /"),
+            format!(
+                "{start}[2].method: never matches: methods are case-sensitive and in upper case"
+            ),
+            format!("{start}[3].scheme: never matches: schemes are http and https"),
+            format!("{start}[4].headers: never matches: header values have no space at their ends"),
+            format!(
+                "{start}[5].withoutHeaders: never matches: headers asks for what is refused here"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn shares_of_nothing() {
+    let http = r#"[{"fault": {"delay": {"fixedDelay": "1s"}, "abort": {"httpStatus": 500,
+        "percentage": {"value": 1}}}, "mirror": {"host": "c"}, "mirrorPercentage": {"value": 0},
+        "route": [{"destination": {"host": "b"}}]}]"#;
+    assert_eq!(
+        findings("", http),
+        "virtualServices[0].http[0].fault.delay: never happens: its percentage is absent or 0\n\
+         virtualServices[0].http[0]: copies nothing to c: the percentage is 0"
+    );
+}
