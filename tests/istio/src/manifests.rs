@@ -51,7 +51,6 @@ pub(crate) fn manifest(file: &str) -> String {
     let text = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{}", path.display()));
     let router = module("router");
     let folder = router.parent().unwrap().to_str().unwrap();
-    assert!(text.contains("/var/lib/sluice/") || !text.contains("EnvoyFilter"), "{file}");
     text.replace("/var/lib/sluice", folder)
 }
 
@@ -225,6 +224,7 @@ async fn guards_egress() {
     let mut configuration = services.configuration();
     configuration.extend(outside().await);
     configuration.extend([outbound(address), manifest("egress/sidecar-outbound.yaml")]);
+    configuration.push(manifest("egress/tls-inspector.yaml"));
     let istiod = Istiod::start(&configuration).await;
     assert_guarded(&istiod, address).await;
     println!("egress/sidecar-outbound.yaml: ok");

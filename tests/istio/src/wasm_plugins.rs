@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use sluice_e2e::{module, workspace};
 
 use crate::istiod::Istiod;
-use crate::manifests::{Services, assert_faults, assert_guarded, inbound, outbound, outside};
+use crate::manifests::{
+    Services, assert_faults, assert_guarded, inbound, manifest, outbound, outside,
+};
 use crate::mesh;
 use crate::published::{Schemas, documents};
 
@@ -89,6 +91,7 @@ async fn guards_egress() {
     let mut configuration = services.configuration();
     configuration.extend(outside().await);
     configuration.push(outbound(address));
+    configuration.push(manifest("egress/tls-inspector.yaml"));
     configuration.extend(traffic_extensions("egress"));
     let istiod = Istiod::start(&configuration).await;
     assert_guarded(&istiod, address).await;
