@@ -130,7 +130,7 @@ install_istio() {
   go=$(find_go)
   version=$(sed -n 's|^\tistio.io/istio ||p' tests/istio/istiod/go.mod)
   if [ -x "$binary" ] && [ "$binary" -nt tests/istio/istiod/main.go ] &&
-    "$go" version -m "$binary" 2>/dev/null | grep -q "istio.io/istio[[:space:]]*$version"; then
+    "$go" version -m "$binary" 2>/dev/null | grep "istio.io/istio[[:space:]]*$version" >/dev/null; then
     return
   fi
   echo "setup: building istiod $version, some minutes"

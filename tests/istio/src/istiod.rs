@@ -24,7 +24,6 @@ pub struct Istiod {
     child: Child,
     directory: TempDir,
     xds: u16,
-    http: SocketAddr,
 }
 
 /// Where `tools/setup.sh istio` puts the program.
@@ -67,7 +66,7 @@ impl Istiod {
             .spawn()
             .expect("setpriv, of util-linux, can be run");
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, http));
-        let mut istiod = Self { child, directory, xds, http };
+        let mut istiod = Self { child, directory, xds };
         until("istiod is ready", async || {
             if let Some(status) = istiod.child.try_wait().unwrap() {
                 panic!("istiod ended ({status}):\n{}", istiod.log());
@@ -84,11 +83,6 @@ impl Istiod {
     /// The port of its xDS service on the loopback device.
     pub fn xds_port(&self) -> u16 {
         self.xds
-    }
-
-    /// Asks its debug interface.
-    pub async fn debug(&self, target: &str) -> Value {
-        Client::new(self.http).get(target).send().await.json()
     }
 
     /// What it logged so far.

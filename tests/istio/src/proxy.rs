@@ -1,7 +1,5 @@
 //! An Envoy as a proxy of the mesh: all that it does comes from istiod.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 use sluice_e2e::{Client, Envoy};
 
@@ -71,16 +69,6 @@ impl Proxy {
         let log = self.envoy.log();
         refusals.extend(log.lines().filter(|line| line.contains("rejected")).map(str::to_owned));
         refusals
-    }
-
-    /// How many configurations of each kind it took.
-    pub async fn taken(&self) -> BTreeMap<String, u64> {
-        let stats = self.envoy.admin("/stats?format=json&filter=update_success").await.json();
-        let stats = stats["stats"].as_array().expect("a list of stats").clone();
-        let taken = stats
-            .iter()
-            .filter_map(|stat| Some((stat["name"].as_str()?.to_owned(), stat["value"].as_u64()?)));
-        taken.collect()
     }
 }
 
