@@ -17,7 +17,7 @@ filters := $(patsubst filters/%/Cargo.toml,--package sluice-%,$(wildcard filters
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: ## install the toolchain, Envoy, httpbin and the runner of the wasm tests
@@ -61,6 +61,12 @@ costs: build ## write anew what streams cost in the modules, and what modules ex
 .PHONY: memory
 memory: build ## test that the memory of the modules stays the same over a million streams; takes minutes
 	cargo test --package sluice-wasm-tests --test memory --locked -- --ignored
+
+.PHONY: test-istio
+test-istio: setup-envoy ## test the manifests and compare with Istio, on a real istiod; asks for Go, 77 without it
+	@tools/setup.sh istio
+	@$(MAKE) build
+	ENVOY='$(envoy)' cargo run --package sluice-istio --locked
 
 .PHONY: bench
 bench: setup-envoy build ## measure the filters, beside Envoy's own where it has them
@@ -113,6 +119,16 @@ validate: setup-envoy build certificates ## let Envoy check every configuration 
 size: build ## print the size of each module, also compressed
 	@for module in dist/*.wasm; do \
 	  echo "$$module  $$(wc -c <"$$module") bytes, $$(gzip -9c "$$module" | wc -c) with gzip"; \
+	done
+
+.PHONY: image
+registry ?= localhost/sluice
+version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+image: build ## make an image of each module, registry=localhost/sluice; docker=podman is another program
+	@for module in dist/*.wasm; do \
+	  name=$$(basename "$$module" .wasm); \
+	  $(or $(docker),docker) build --quiet --file Containerfile --build-arg MODULE="$$name" --build-arg VERSION='$(version)' \
+	    --tag "$(registry)/$$name:$(version)" . || exit 1; \
 	done
 
 .PHONY: clean

@@ -2,7 +2,10 @@
 # Installs what the Makefile's targets need, into the folder .tools and into rustup. What is there
 # already is left alone.
 #
-#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios; all of them when none is named
+#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio; all but istio when none is
+#                                named
+#
+# Without Go, the part istio ends with the exit code 77.
 #
 # ENVOY=/path/to/envoy uses that Envoy instead of installing one.
 set -euo pipefail
@@ -139,6 +142,34 @@ install_scenarios() {
     fail "pip could not install httpbin and gunicorn (see above)"
 }
 
+# Go, also where its own archive puts it.
+find_go() {
+  PATH="$PATH:/usr/local/go/bin" command -v go
+}
+
+check_istio() {
+  find_go >/dev/null || {
+    echo "setup: go is missing; install Go 1.26 or later (https://go.dev/dl), istiod is built with it" >&2
+    exit 77
+  }
+}
+
+install_istio() {
+  local go version binary=.tools/istio/bin/istiod
+  go=$(find_go)
+  version=$(sed -n 's|^\tistio.io/istio ||p' tests/istio/istiod/go.mod)
+  if [ -x "$binary" ] && [ "$binary" -nt tests/istio/istiod/main.go ] &&
+    "$go" version -m "$binary" 2>/dev/null | grep "istio.io/istio[[:space:]]*$version" >/dev/null; then
+    return
+  fi
+  echo "setup: building istiod $version, some minutes"
+  mkdir -p .tools/istio/bin
+  # The tag is the one of Istio's own builds. Without symbols the file is smaller and is linked faster.
+  (cd tests/istio/istiod && "$go" build -mod=readonly -buildvcs=false -tags vtprotobuf -ldflags '-s -w' \
+    -o "$OLDPWD/$binary" .) ||
+    fail "go could not build istiod $version (see above)"
+}
+
 [ $# -gt 0 ] || set -- rust envoy wasm-tests tls-tests scenarios
 
 # All checks before the first installation, which may take minutes.
@@ -149,7 +180,8 @@ for part in "$@"; do
     wasm-tests) check_wasm_tests ;;
     tls-tests) check_tls_tests ;;
     scenarios) check_scenarios ;;
-    *) fail "there is no part $part; there are rust, envoy, wasm-tests, tls-tests and scenarios" ;;
+    istio) check_istio ;;
+    *) fail "there is no part $part; there are rust, envoy, wasm-tests, tls-tests, scenarios and istio" ;;
   esac
 done
 for part in "$@"; do

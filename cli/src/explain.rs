@@ -169,6 +169,7 @@ fn route(
         Outcome::Forwarded => "forwards",
         Outcome::NoRoute => "answers: no route",
         Outcome::NoVirtualHost => "answers: no virtual service has the host",
+        Outcome::Passed => "leaves it to Envoy's own routes: no virtual service has the host",
         Outcome::Preflight => "answers the CORS preflight",
         Outcome::Redirected => "redirects",
         Outcome::Responded => "answers with the fixed response",

@@ -14,7 +14,9 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 
 use destination_rule::DestinationRule;
 use service_entry::ServiceEntry;
-use settings::{Egress, Faults, Mirroring, OutboundTrafficPolicy, Proxy, Sampling, Sni};
+use settings::{
+    Egress, Faults, Mirroring, OutboundTrafficPolicy, Proxy, Sampling, Sni, UnmatchedHosts,
+};
 use virtual_service::VirtualService;
 
 /// Names with values.
@@ -40,6 +42,8 @@ struct PluginDocument {
     service_entries: Option<Vec<ServiceEntry>>,
     /// Who may be called.
     outbound_traffic_policy: Option<OutboundTrafficPolicy>,
+    /// What becomes of requests for hosts that no VirtualService has. Default: notFound, which is 404.
+    unmatched_hosts: Option<UnmatchedHosts>,
     /// Draws that are sticky by user.
     sampling: Option<Sampling>,
     /// Limits of the fault filter.

@@ -158,6 +158,16 @@ pub struct OutboundTrafficPolicy {
     mode: OutboundMode,
 }
 
+/// What becomes of requests for hosts that no VirtualService has.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+pub enum UnmatchedHosts {
+    /// They are answered with 404.
+    NotFound,
+    /// They are left to Envoy's own routes.
+    Pass,
+}
+
 /// Whether others than the ServiceEntries' may be called.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -30,6 +30,8 @@ pub enum Outcome {
     NoRoute,
     /// No virtual service has the host: 404.
     NoVirtualHost,
+    /// No virtual service has the host, and the request is left to Envoy's own routes.
+    Passed,
     /// A CORS preflight was answered.
     Preflight,
     /// A redirect was answered.

@@ -42,6 +42,8 @@ pub struct Document {
     pub services: VirtualServices,
     /// `sampling`
     pub sampling: Sampling,
+    /// Whether requests for hosts of no virtual service pass (`unmatchedHosts: pass`)
+    pub passes_unmatched_hosts: bool,
     /// `faults`
     pub faults: FaultSettings,
     /// `destinationRules`
@@ -100,6 +102,8 @@ impl Document {
         let template = object.field("clusterName").map(|node| ClusterTemplate::read(&node));
         let naming = Naming { namespace, template: template.unwrap_or_default() };
         let sampling = object.field("sampling").and_then(|node| Sampling::read(&node));
+        let unmatched =
+            object.field("unmatchedHosts").and_then(|node| node.one_of(&["notFound", "pass"]));
         let faults = object.field("faults").and_then(|node| FaultSettings::read(&node));
         let rules = object.field("destinationRules");
         let rules = rules.map(|node| DestinationRules::read(&node, &naming, &proxy));
@@ -130,6 +134,7 @@ impl Document {
         Some(Self {
             services: entered,
             sampling: sampling.unwrap_or_default(),
+            passes_unmatched_hosts: unmatched == Some("pass"),
             faults: faults.unwrap_or_default(),
             destination_rules: rules.unwrap_or_default(),
             mirroring: mirroring.unwrap_or_default(),

@@ -24,6 +24,7 @@ const ORIGINAL_PATH: &str = "x-envoy-original-path";
 pub struct Router {
     services: VirtualServices,
     sampling: Sampling,
+    passes_unmatched_hosts: bool,
 }
 
 impl Router {
@@ -36,8 +37,8 @@ impl Router {
         metadata: &dyn NodeMetadata,
     ) -> Result<(Self, Vec<Finding>), Rejection> {
         let (document, notices) = Document::parse(document, Filter::Router, metadata)?;
-        let Document { services, sampling, .. } = document;
-        Ok((Self { services, sampling }, notices))
+        let Document { services, sampling, passes_unmatched_hosts, .. } = document;
+        Ok((Self { services, sampling, passes_unmatched_hosts }, notices))
     }
 
     /// Decides about a request. `draws` is asked for a weighted choice that is not sticky.
@@ -45,6 +46,7 @@ impl Router {
         let Match { route, name: note, path } = match self.services.find(request) {
             Ok(matched) => matched,
             Err(NoMatch::Route) => return not_found(Outcome::NoRoute, "no route"),
+            Err(NoMatch::VirtualHost) if self.passes_unmatched_hosts => return pass(request),
             Err(NoMatch::VirtualHost) => {
                 return not_found(Outcome::NoVirtualHost, "no virtual host");
             }
@@ -94,6 +96,15 @@ impl Router {
 fn not_found(outcome: Outcome, note: &str) -> Decision<'_> {
     let reply = Reply { status: 404, headers: Vec::new(), body: &[] };
     Decision { outcome, note, edits: Vec::new(), reply: Some(reply), response: None }
+}
+
+/// Leaves a request to Envoy's own routes, which are not to be steered by its client either. The
+/// headers of Envoy's router stay: what becomes of them is not for this filter to say here.
+fn pass<'a>(request: &Request<'a>) -> Decision<'a> {
+    let sent = request.headers().iter().any(|(name, _)| *name == CLUSTER.as_bytes());
+    let edits = if sent { vec![HeaderEdit::remove(CLUSTER)] } else { Vec::new() };
+    let note = "no virtual host";
+    Decision { outcome: Outcome::Passed, note, edits, reply: None, response: None }
 }
 
 /// The edits of a request that is forwarded: first whatever the client sent of the headers by which
@@ -194,6 +205,28 @@ mod tests {
     }
 
     #[test]
+    fn hosts_of_no_virtual_service_can_pass() {
+        let text = DOCUMENT.replacen('{', r#"{"unmatchedHosts": "pass", "#, 1);
+        let (router, _) = Router::from_json(text.as_bytes(), &NoMetadata).unwrap();
+        let decide = |host: &str, more: &[(&str, &str)]| {
+            let headers = [&[(":authority", host), (":path", "/")], more].concat();
+            let headers = pairs(&headers);
+            let attributes = FixedAttributes::default();
+            let decision = router.route(&Request::new(&headers, &attributes), &mut FixedDraw(1));
+            let edits: Vec<_> =
+                decision.edits.iter().map(|edit| (edit.operation, edit.name.to_string())).collect();
+            (decision.outcome, edits, decision.reply.map(|reply| reply.status))
+        };
+        assert_eq!(decide("nobody.com", &[]), (Outcome::Passed, vec![], None));
+        // Nobody outside names the cluster.
+        let removal = vec![(crate::header::HeaderOperation::Remove, CLUSTER.to_owned())];
+        let sent = [(CLUSTER, "evil"), (CLUSTER, "evil"), ("x-envoy-max-retries", "9")];
+        assert_eq!(decide("nobody.com", &sent), (Outcome::Passed, removal, None));
+        // A host that has routes, none of which matches, is not one of those.
+        assert_eq!(decide("reviews", &[]), (Outcome::NoRoute, vec![], Some(404)));
+    }
+
+    #[test]
     fn documents_are_refused_with_every_error() {
         let refuse = |text: &[u8]| Router::from_json(text, &NoMetadata).unwrap_err().to_string();
         assert_eq!(refuse(b""), "configuration: is empty");
@@ -208,7 +241,7 @@ mod tests {
              virtualServices[0].http[0].route[0].destination.port: is required: clusterName has {port} \
              and there is no service registry to ask\n\
              virtualServices[0].http[0].route[0].weight: -1 is negative\n\
-             mode: unknown field, known are proxy, namespace, clusterName, sampling, faults, \
+             mode: unknown field, known are proxy, namespace, clusterName, sampling, unmatchedHosts, faults, \
              destinationRules, mirroring, sni, virtualServices, serviceEntries, outboundTrafficPolicy, egress"
         );
     }

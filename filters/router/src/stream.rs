@@ -29,6 +29,7 @@ pub struct Counters {
     forwarded: Counter,
     no_route: Counter,
     no_virtual_host: Counter,
+    passed: Counter,
     preflight: Counter,
     redirected: Counter,
     responded: Counter,
@@ -41,6 +42,7 @@ impl Counters {
             forwarded: define("sluice.router.forwarded"),
             no_route: define("sluice.router.no_route"),
             no_virtual_host: define("sluice.router.no_virtual_host"),
+            passed: define("sluice.router.passed"),
             preflight: define("sluice.router.preflight"),
             redirected: define("sluice.router.redirected"),
             responded: define("sluice.router.responded"),
@@ -53,6 +55,7 @@ impl Counters {
             Outcome::Forwarded => (self.forwarded, ""),
             Outcome::NoRoute => (self.no_route, "sluice_no_route"),
             Outcome::NoVirtualHost => (self.no_virtual_host, "sluice_no_virtual_host"),
+            Outcome::Passed => (self.passed, ""),
             Outcome::Preflight => (self.preflight, "sluice_cors_preflight"),
             Outcome::Redirected => (self.redirected, "sluice_redirect"),
             Outcome::Responded => (self.responded, "sluice_direct_response"),
@@ -179,6 +182,26 @@ mod tests {
         // Applied means done, whatever else Envoy calls.
         stream.on_response_headers();
         assert_eq!(stream.host().response_headers(), response);
+    }
+
+    #[test]
+    fn a_request_for_another_host_is_left_to_the_routes_of_envoy() {
+        let document = DOCUMENT.replacen('{', r#"{"unmatchedHosts": "pass", "#, 1);
+        let (router, _) = Router::from_json(document.as_bytes(), &NoMetadata).unwrap();
+        let counters = Counters::new(|name| Counter(u32::from(name.ends_with(".passed"))));
+        let shared = Rc::new(Shared { router, counters, random: Random::default() });
+        let client = FakeHost::default()
+            .with_request_header(":authority", "other.com")
+            .with_request_header("x-in", "1")
+            .with_request_header("x-sluice-cluster", "evil");
+        let mut stream = Stream::new(client, shared);
+        assert_eq!(stream.on_request_headers(), Next::Continue);
+        let names: Vec<_> =
+            stream.host().request_headers().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, [":authority", "x-in"]);
+        assert_eq!(stream.host().replies(), []);
+        assert_eq!(stream.host().count(Counter(1)), 1);
+        assert_eq!(stream.host().notes(), [(NOTE.to_owned(), "no virtual host".to_owned())]);
     }
 
     #[test]

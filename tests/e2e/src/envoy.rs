@@ -59,6 +59,18 @@ impl Envoy {
         Scenario::new().envoy(file).await
     }
 
+    /// Starts a configuration in Envoy's own words and waits until it serves, with what a control plane gave it where there
+    /// is one.
+    ///
+    /// # Panics
+    /// When it does not start. The message has the end of its log.
+    pub async fn of_configuration(configuration: &Value) -> Self {
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("envoy.json"), configuration.to_string()).unwrap();
+        let started = Self::run("envoy.json", directory, 1).await;
+        started.unwrap_or_else(|failure| failure.panic())
+    }
+
     /// Runs a file in a directory.
     pub(crate) async fn run_file(file: &str, directory: TempDir, workers: u32) -> Self {
         Self::run(file, directory, workers).await.unwrap_or_else(|failure| failure.panic())

@@ -1,0 +1,124 @@
+//! A real istiod with nothing in its Kubernetes: its configuration is a folder of files, its xDS is plaintext on the loopback device.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use sluice_e2e::{Client, until, workspace};
+use tempfile::TempDir;
+
+/// What a proxy that is Envoy as it is released does not have is switched off, and so is what needs Kubernetes or
+/// certificates. The README says which is for what.
+const ENVIRONMENT: [(&str, &str); 5] = [
+    ("ENABLE_CA_SERVER", "false"),
+    ("PILOT_CERT_PROVIDER", "none"),
+    ("XDS_AUTH", "false"),
+    ("PILOT_ENABLE_ALPN_FILTER", "false"),
+    ("PILOT_ENABLE_METADATA_EXCHANGE", "false"),
+];
+
+/// A running istiod. It ends when this is dropped, and at the latest with the thread that started it.
+pub struct Istiod {
+    child: Child,
+    directory: TempDir,
+    xds: u16,
+}
+
+/// Where `tools/setup.sh istio` puts the program.
+pub fn program() -> PathBuf {
+    workspace().join(".tools/istio/bin/istiod")
+}
+
+impl Istiod {
+    /// Starts an istiod with this configuration, each text one file with one or more YAML documents, and waits until it
+    /// serves.
+    ///
+    /// # Panics
+    /// When it does not start. The message has its log.
+    pub async fn start(configuration: &[String]) -> Self {
+        let directory = TempDir::new().unwrap();
+        let folder = directory.path().join("configuration");
+        std::fs::create_dir(&folder).unwrap();
+        for (index, text) in configuration.iter().enumerate() {
+            std::fs::write(folder.join(format!("{index:03}.yaml")), text).unwrap();
+        }
+        let mesh = directory.path().join("mesh");
+        std::fs::write(&mesh, mesh_configuration().to_string()).unwrap();
+        let [xds, http, monitoring] = free_ports();
+        let local = |port: u16| format!("127.0.0.1:{port}");
+        let log = File::create(directory.path().join("log")).unwrap();
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "setsid"])
+            .arg(program())
+            .args(["--grpcAddr", &local(xds), "--httpAddr", &local(http)])
+            .args(["--monitoringAddr", &local(monitoring)])
+            .arg("--configDir")
+            .arg(&folder)
+            .arg("--meshConfig")
+            .arg(&mesh)
+            .envs(ENVIRONMENT)
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("setpriv, of util-linux, can be run");
+        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, http));
+        let mut istiod = Self { child, directory, xds };
+        until("istiod is ready", async || {
+            if let Some(status) = istiod.child.try_wait().unwrap() {
+                panic!("istiod ended ({status}):\n{}", istiod.log());
+            }
+            tokio::net::TcpStream::connect(http).await.ok()?;
+            let client = Client::new(http);
+            let response = client.connect().await.try_send(client.get("/ready")).await;
+            (response.ok()?.status == 200).then_some(())
+        })
+        .await;
+        istiod
+    }
+
+    /// The port of its xDS service on the loopback device.
+    pub fn xds_port(&self) -> u16 {
+        self.xds
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Lines of the log that tell of configuration that it did not take, or that a proxy did not.
+    pub fn complaints(&self) -> Vec<String> {
+        const SIGNS: [&str; 5] = ["ACK ERROR", "NACK", "skipping", "panic", "invalid"];
+        let sign = |line: &&str| SIGNS.iter().any(|sign| line.contains(sign));
+        self.log().lines().filter(sign).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Istiod {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Nothing but the defaults of an installation without telemetry.
+fn mesh_configuration() -> Value {
+    json!({
+        "rootNamespace": "istio-system",
+        "trustDomain": "cluster.local",
+        "enableAutoMtls": false,
+        "enableTracing": false,
+        "enablePrometheusMerge": false,
+        "defaultProviders": {},
+        "defaultConfig": { "discoveryAddress": "127.0.0.1:15010" },
+    })
+}
+
+fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let sockets = [(); COUNT].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    sockets.map(|socket| socket.local_addr().unwrap().port())
+}

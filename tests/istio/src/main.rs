@@ -1,0 +1,26 @@
+//! The modules in a mesh: a real istiod and real Envoys that it configures. `make test-istio` runs it.
+
+mod generate;
+mod istiod;
+mod manifests;
+mod mesh;
+mod pairs;
+mod proxy;
+mod published;
+mod wasm_plugins;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let parts: Vec<_> = std::env::args().skip(1).collect();
+    let is_asked = |part: &str| parts.is_empty() || parts.iter().any(|asked| asked == part);
+    if is_asked("schemas") {
+        wasm_plugins::keep_to_the_schemas();
+    }
+    if is_asked("manifests") {
+        manifests::run().await;
+        wasm_plugins::run().await;
+    }
+    if is_asked("pairs") {
+        pairs::run().await;
+    }
+}

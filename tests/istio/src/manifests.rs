@@ -1,0 +1,323 @@
+//! Each manifest of `envoy/istio`, as it stands but for the folder of the modules: istiod applies it, Envoy takes what comes
+//! of it, and requests show what it does.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::json;
+use sluice_conformance::Client as TlsClient;
+use sluice_e2e::{Answer, Client, Upstream, exchange, module, until, workspace};
+use tokio::io::AsyncWriteExt;
+
+use crate::istiod::Istiod;
+use crate::mesh;
+use crate::proxy::{INGRESS_GATEWAY, Proxy, sidecar};
+
+/// The two versions of the service in the manifests, and another one.
+pub(crate) struct Services {
+    pub(crate) payment: [Upstream; 2],
+    other: Upstream,
+}
+
+impl Services {
+    pub(crate) fn new() -> Self {
+        let payment = ["v1", "v2"].map(Upstream::echo);
+        Self { payment, other: Upstream::echo("other") }
+    }
+
+    pub(crate) fn configuration(&self) -> Vec<String> {
+        let [one, two] = &self.payment;
+        let payment = [("v1", one.address()), ("v2", two.address())];
+        let other = [("v1", self.other.address())];
+        [mesh::service("kim-payment-service", &payment), mesh::service("kim-uc-service", &other)]
+            .concat()
+    }
+}
+
+/// Runs all of them.
+pub async fn run() {
+    gateway_routes().await;
+    sidecar_routes().await;
+    mirrors().await;
+    ejects_hosts().await;
+    guards_egress().await;
+    injects_faults().await;
+    goes_by_server_names().await;
+}
+
+/// A manifest, with the modules where they were built.
+pub(crate) fn manifest(file: &str) -> String {
+    let path = workspace().join("envoy/istio").join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{}", path.display()));
+    let router = module("router");
+    let folder = router.parent().unwrap().to_str().unwrap();
+    text.replace("/var/lib/sluice", folder)
+}
+
+/// Starts a proxy and asserts that nothing was refused on either side.
+pub(crate) async fn start(istiod: &Istiod, workload: crate::proxy::Workload) -> Proxy {
+    let proxy = Proxy::start(istiod, workload).await;
+    let refusals = proxy.refusals().await;
+    assert!(refusals.is_empty(), "{refusals:#?}");
+    let complaints = istiod.complaints();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    proxy
+}
+
+/// The sidecar of kim-gateway-service, whose listeners are bound to `address`.
+pub(crate) fn outbound(address: SocketAddr) -> String {
+    let port = |number: u16, protocol: &str| {
+        json!({
+            "port": { "number": number, "name": protocol.to_lowercase(), "protocol": protocol },
+            "bind": address.ip(),
+            "captureMode": "NONE",
+            "hosts": ["default/*"],
+        })
+    };
+    let spec = json!({
+        "workloadSelector": { "labels": { "app": "kim-gateway-service" } },
+        "egress": [port(8080, "HTTP"), port(8443, "TLS")],
+    });
+    mesh::networking("Sidecar", "kim-gateway-service", "default", &spec)
+}
+
+/// Who answers a request, or the status of the answer if it is not 200. No upstream gets headers of the filters.
+pub(crate) async fn gets(client: &Client, host: &str, path: &str, user: &str) -> String {
+    answerer(client.get(path).host(host).header("end-user", user)).await
+}
+
+/// The same of a client that names a cluster by itself.
+async fn forges(client: &Client, host: &str) -> String {
+    let cluster = "outbound|8080||kim-uc-service.default.svc.cluster.local";
+    answerer(client.get("/").host(host).header("x-sluice-cluster", cluster)).await
+}
+
+async fn answerer(request: sluice_e2e::Request) -> String {
+    let response = request.send().await;
+    match response.status {
+        200 => {
+            let echo = response.json();
+            let headers = echo["headers"].to_string();
+            assert!(!headers.contains("x-sluice"), "{headers}");
+            echo["upstream"].as_str().expect("an echo").to_owned()
+        }
+        status => status.to_string(),
+    }
+}
+
+/// `router/gateway.yaml`, beside a VirtualService of Istio's own on the same port.
+async fn gateway_routes() {
+    let services = Services::new();
+    let address = mesh::address(1, 8080);
+    for has_native in [false, true] {
+        let mut configuration = services.configuration();
+        configuration.push(mesh::gateway("kim-gateway", address));
+        configuration.push(manifest("router/gateway.yaml"));
+        let native = json!({
+            "hosts": ["native.example.com"],
+            "gateways": ["kim-gateway"],
+            "http": [{ "route": [{ "destination": { "host": "kim-uc-service" } }] }],
+        });
+        if has_native {
+            configuration.push(mesh::networking("VirtualService", "native", "default", &native));
+        }
+        let istiod = Istiod::start(&configuration).await;
+        let proxy = start(&istiod, INGRESS_GATEWAY).await;
+        let client = proxy.listener(&mesh::listener_name(address));
+        assert_eq!(gets(&client, "kim.example.com", "/payment/query", "cheng").await, "v2");
+        assert_eq!(gets(&client, "kim.example.com:8080", "/payment/query", "jim").await, "v1");
+        assert_eq!(gets(&client, "kim.example.com", "/other", "jim").await, "404");
+        // The header of a client leads nowhere.
+        assert_eq!(forges(&client, "unknown.example.com").await, "404");
+        let expected = if has_native { "other" } else { "404" };
+        assert_eq!(gets(&client, "native.example.com", "/", "jim").await, expected);
+        assert_eq!(proxy.envoy().stat("wasmcustom.sluice.router.forwarded").await, 2);
+    }
+    println!("router/gateway.yaml: ok");
+}
+
+async fn sidecar_routes() {
+    let services = Services::new();
+    let address = mesh::address(2, 8080);
+    let mut configuration = services.configuration();
+    configuration.extend([outbound(address), manifest("router/sidecar-outbound.yaml")]);
+    let istiod = Istiod::start(&configuration).await;
+    let proxy = start(&istiod, sidecar("kim-gateway-service")).await;
+    let client = proxy.listener(&mesh::listener_name(address));
+    for host in ["kim-payment-service", "kim-payment-service.default.svc.cluster.local:8080"] {
+        assert_eq!(gets(&client, host, "/payment/query", "cheng").await, "v2");
+        assert_eq!(gets(&client, host, "/payment/query", "jim").await, "v1");
+    }
+    // The header of a client leads nowhere.
+    assert_eq!(forges(&client, "kim-payment-service").await, "v1");
+    // Istio's own route.
+    assert_eq!(gets(&client, "kim-uc-service", "/", "cheng").await, "other");
+    assert_eq!(proxy.envoy().stat("wasmcustom.sluice.router.passed").await, 1);
+    println!("router/sidecar-outbound.yaml: ok");
+}
+
+async fn mirrors() {
+    let services = Services::new();
+    let address = mesh::address(3, 8080);
+    let mut configuration = services.configuration();
+    configuration.push(outbound(address));
+    configuration.push(manifest("router/sidecar-outbound.yaml"));
+    configuration.push(manifest("mirror/sidecar-outbound.yaml"));
+    let istiod = Istiod::start(&configuration).await;
+    let proxy = start(&istiod, sidecar("kim-gateway-service")).await;
+    let client = proxy.listener(&mesh::listener_name(address));
+    assert_eq!(gets(&client, "kim-payment-service", "/original", "jim").await, "v1");
+    let [one, two] = &services.payment;
+    until("the copy arrives", async || (two.received("/original").len() == 1).then_some(())).await;
+    let copy = &two.received("/original")[0];
+    assert_eq!(copy.host, "kim-payment-service");
+    assert!(copy.headers.keys().all(|name| !name.as_str().starts_with("x-sluice")), "{copy:?}");
+    assert_eq!(one.received("/original").len(), 1);
+    assert_eq!(gets(&client, "kim-uc-service", "/native", "jim").await, "other");
+    assert!(two.received("/native").is_empty());
+    println!("mirror/sidecar-outbound.yaml: ok");
+}
+
+async fn ejects_hosts() {
+    let failing = Upstream::answering("failing", |_| Answer { status: 500, ..Answer::default() });
+    let working = Upstream::echo("working");
+    let address = mesh::address(4, 8080);
+    let endpoints = [("v1", failing.address()), ("v1", working.address())];
+    let mut configuration: Vec<_> = mesh::service("kim-payment-service", &endpoints).into();
+    configuration.extend([outbound(address), manifest("outlier/sidecar-outbound.yaml")]);
+    let istiod = Istiod::start(&configuration).await;
+    let proxy = start(&istiod, sidecar("kim-gateway-service")).await;
+    let client = proxy.listener(&mesh::listener_name(address));
+    let mut answers = Vec::new();
+    for _ in 0..40 {
+        answers.push(gets(&client, "kim-payment-service", "/", "jim").await);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(answers.iter().filter(|answer| *answer == "500").count(), 3, "{answers:?}");
+    assert!(answers[10..].iter().all(|answer| answer == "working"), "{answers:?}");
+    println!("outlier/sidecar-outbound.yaml: ok");
+}
+
+/// A server of TCP that says its name and closes.
+async fn tcp_service(name: &'static str) -> SocketAddr {
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = socket.accept().await {
+            let mut hello = [0; 4096];
+            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut hello).await;
+            let _ = stream.write_all(name.as_bytes()).await;
+        }
+    });
+    address
+}
+
+/// What the service behind a TLS connection for `name` says; nothing where it is closed before.
+pub(crate) async fn says(address: SocketAddr, name: &str) -> String {
+    let hello = TlsClient { sni: Some(name.to_owned()), ..TlsClient::default() };
+    exchange(address, &hello.bytes()).await
+}
+
+async fn guards_egress() {
+    let services = Services::new();
+    let address = mesh::address(5, 8080);
+    let mut configuration = services.configuration();
+    configuration.extend(outside().await);
+    configuration.extend([outbound(address), manifest("egress/sidecar-outbound.yaml")]);
+    configuration.push(manifest("egress/tls-inspector.yaml"));
+    let istiod = Istiod::start(&configuration).await;
+    assert_guarded(&istiod, address).await;
+    println!("egress/sidecar-outbound.yaml: ok");
+}
+
+/// Two services outside, of which the manifests know one.
+pub(crate) async fn outside() -> Vec<String> {
+    let outside = tcp_service("outside").await;
+    let mut configuration = Vec::new();
+    for (name, host) in [("known", "a.example.org"), ("unknown", "evil.example.net")] {
+        let entry = json!({
+            "hosts": [host],
+            "location": "MESH_EXTERNAL",
+            "resolution": "STATIC",
+            "ports": [{ "number": 8443, "name": "tls", "protocol": "TLS" }],
+            "endpoints": [{ "address": outside.ip(), "ports": { "tls": outside.port() } }],
+        });
+        configuration.push(mesh::networking("ServiceEntry", name, "default", &entry));
+    }
+    configuration
+}
+
+/// What is known may be called, and nothing else.
+pub(crate) async fn assert_guarded(istiod: &Istiod, address: SocketAddr) {
+    let proxy = start(istiod, sidecar("kim-gateway-service")).await;
+    let client = proxy.listener(&mesh::listener_name(address));
+    let answer = client.get("/").host("kim-payment-service").send().await;
+    assert!(["v1", "v2"].contains(&&*answer.upstream()));
+    assert_eq!(client.get("/").host("kim-uc-service").send().await.status, 502);
+    let tls = SocketAddr::new(address.ip(), 8443);
+    assert_eq!(says(tls, "a.example.org").await, "outside");
+    assert_eq!(says(tls, "evil.example.net").await, "");
+}
+
+async fn injects_faults() {
+    let services = Services::new();
+    let address = mesh::address(6, 8080);
+    let mut configuration = services.configuration();
+    configuration.extend(inbound(address, services.payment[0].address()));
+    configuration.push(manifest("fault/sidecar-inbound.yaml"));
+    let istiod = Istiod::start(&configuration).await;
+    assert_faults(&istiod, address).await;
+    println!("fault/sidecar-inbound.yaml: ok");
+}
+
+/// The sidecar of a workload of kim-payment-service, which is at `workload`.
+pub(crate) fn inbound(address: SocketAddr, workload: SocketAddr) -> [String; 2] {
+    let spec = json!({
+        "workloadSelector": { "labels": { "app": "kim-payment-service" } },
+        "ingress": [{
+            "port": { "number": 8080, "name": "http", "protocol": "HTTP" },
+            "bind": address.ip(),
+            "captureMode": "NONE",
+            "defaultEndpoint": workload.to_string(),
+        }],
+    });
+    // Without certificates there is no TLS inside of the mesh.
+    let plaintext = json!({ "mtls": { "mode": "DISABLE" } });
+    let api = "security.istio.io/v1";
+    [
+        mesh::networking("Sidecar", "kim-payment-service", "default", &spec),
+        mesh::document(api, "PeerAuthentication", "default", "istio-system", &plaintext),
+    ]
+}
+
+/// One user gets an error, the others do not.
+pub(crate) async fn assert_faults(istiod: &Istiod, address: SocketAddr) {
+    let proxy = start(istiod, sidecar("kim-payment-service")).await;
+    let client = proxy.listener(&mesh::listener_name(address));
+    assert_eq!(gets(&client, "kim-payment-service", "/", "jim").await, "v1");
+    let request = client.get("/").host("kim-payment-service").header("end-user", "cheng");
+    let aborted = request.send().await;
+    assert_eq!((aborted.status, aborted.text().as_str()), (500, "fault filter abort"));
+}
+
+async fn goes_by_server_names() {
+    let (one, two) = (tcp_service("v1").await, tcp_service("v2").await);
+    let address = mesh::address(7, 8443);
+    let text = manifest("sni/gateway-tls.yaml");
+    let bound = text.replacen(
+        "    hosts: [\"*\"]\n    tls:",
+        &format!("    bind: {}\n    hosts: [\"*\"]\n    tls:", address.ip()),
+        1,
+    );
+    assert_ne!(bound, text);
+    let mut configuration: Vec<_> =
+        mesh::tls_service("kim-tls-service", &[("v1", one), ("v2", two)]).into();
+    configuration.extend([bound, manifest("sni/gateway.yaml")]);
+    let istiod = Istiod::start(&configuration).await;
+    let proxy = start(&istiod, INGRESS_GATEWAY).await;
+    let listener = proxy.listener(&mesh::listener_name(address)).address();
+    assert_eq!(says(listener, "a.example.com").await, "v1");
+    assert_eq!(says(listener, "b.example.com").await, "v2");
+    assert_eq!(says(listener, "c.example.com").await, "");
+    println!("sni/gateway.yaml: ok");
+}

@@ -1,0 +1,232 @@
+//! The same VirtualServices twice on one gateway: natively, as istiod translates them, and through the filters. The same
+//! requests have to have the same answers, and arrive as the same at the same upstreams.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use fastrand::Rng;
+use serde_json::{Value, json};
+use sluice_e2e::{Answer, Connection, Response, Upstream};
+
+use crate::generate::{self, Sent};
+use crate::istiod::Istiod;
+use crate::mesh;
+use crate::proxy::{INGRESS_GATEWAY, Proxy};
+
+const SEED: u64 = 2026;
+const SERVICES: usize = 200;
+const REQUESTS_EACH: usize = 25;
+
+/// What differs from run to run, or between any two requests.
+const UNEQUAL: [&str; 4] =
+    ["date", "x-envoy-upstream-service-time", "x-request-id", "content-length"];
+
+/// How the two may differ; the README says why.
+const KNOWN: [&str; 5] = [
+    "request x-envoy-attempt-count: natively only",
+    "request x-envoy-original-host: natively only",
+    "response access-control-expose-headers of a preflight: natively only",
+    "response edits of an abort: natively only",
+    "response x-sluice-fault of an abort: through the filters only",
+];
+
+/// What became of a request.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    status: u16,
+    headers: BTreeMap<String, String>,
+    body: String,
+    received: Option<BTreeMap<String, String>>,
+}
+
+/// Compares, and panics unless the differences are those that are known.
+pub async fn run() {
+    let upstreams = ["v1", "v2", "v3"].map(|version| {
+        Upstream::answering(version, |_| Answer {
+            headers: vec![("x-upstream", "yes"), ("server", "upstream")],
+            ..Answer::default()
+        })
+    });
+    let endpoints: Vec<_> =
+        ["v1", "v2", "v3"].into_iter().zip(upstreams.iter().map(Upstream::address)).collect();
+    let mut rng = Rng::with_seed(SEED);
+    let hosts: Vec<_> = (0..SERVICES).map(|index| format!("h{index}.example.com")).collect();
+    let services: Vec<_> = hosts
+        .iter()
+        .map(|host| generate::virtual_service(&mut rng, host, "default/native"))
+        .collect();
+    let native: SocketAddr = mesh::address(8, 8080);
+    let filtered: SocketAddr = mesh::address(8, 8081);
+    let mut configuration: Vec<String> = mesh::service("echo", &endpoints).into();
+    configuration.push(mesh::gateway("native", native));
+    configuration.push(mesh::gateway("filtered", filtered));
+    for (index, service) in services.iter().enumerate() {
+        let name = format!("h{index}");
+        configuration.push(mesh::networking("VirtualService", &name, "default", service));
+    }
+    configuration.push(envoy_filter(filtered.port(), &services));
+    let istiod = Istiod::start(&configuration).await;
+    let proxy = Proxy::start(&istiod, INGRESS_GATEWAY).await;
+    assert_eq!(proxy.refusals().await, [""; 0]);
+    assert_eq!(istiod.complaints(), [""; 0]);
+    let clients = [native, filtered].map(|address| proxy.listener(&mesh::listener_name(address)));
+    let mut one = clients[0].connect().await;
+    let mut other = clients[1].connect().await;
+    let mut differences: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let (mut pairs, mut kinds) = (0, BTreeSet::new());
+    for (host, service) in hosts.iter().zip(&services) {
+        for _ in 0..REQUESTS_EACH {
+            let sent = generate::request(&mut rng);
+            let native = see(&clients[0], &mut one, host, &sent).await;
+            let filtered = see(&clients[1], &mut other, host, &sent).await;
+            pairs += 1;
+            kinds.insert(native.status);
+            for difference in compare(&native, &filtered) {
+                let example =
+                    format!("{host} {sent:?}\n    {service}\n    {native:?}\n    {filtered:?}");
+                differences.entry(difference).or_default().push(example);
+            }
+        }
+    }
+    println!("{pairs} pairs, with the statuses {kinds:?}; of them differ");
+    for (difference, examples) in &differences {
+        println!("{:6} {difference}", examples.len());
+    }
+    assert!(kinds.len() >= 8, "the requests are too much alike");
+    let unknown = differences.iter().filter(|(name, _)| !KNOWN.contains(&name.as_str()));
+    let unknown: Vec<_> = unknown.collect();
+    for (difference, examples) in &unknown {
+        println!("{difference}, such as\n    {}", examples[0]);
+    }
+    assert!(unknown.is_empty(), "{} kinds of differences are not known", unknown.len());
+}
+
+/// One request, and what the client and the upstream saw.
+async fn see(
+    client: &sluice_e2e::Client,
+    connection: &mut Connection,
+    host: &str,
+    sent: &Sent,
+) -> Seen {
+    let mut request = client.request(sent.method.parse().unwrap(), &sent.target).host(host);
+    for (name, value) in &sent.headers {
+        request = request.header(name, value);
+    }
+    // Envoy closes a connection after some answers of its own.
+    let response = match connection.try_send(request.clone()).await {
+        Ok(response) => response,
+        Err(_) => {
+            *connection = client.connect().await;
+            connection.send(request).await
+        }
+    };
+    let (body, received) = match received(&response) {
+        Some(received) => (String::new(), Some(received)),
+        None => (response.text(), None),
+    };
+    Seen { status: response.status, headers: headers(&response), body, received }
+}
+
+fn headers(response: &Response) -> BTreeMap<String, String> {
+    let names: BTreeSet<_> = response.headers.keys().map(|name| name.as_str()).collect();
+    let names = names.into_iter().filter(|name| !UNEQUAL.contains(name));
+    names.map(|name| (name.to_owned(), response.header(name).unwrap_or_default())).collect()
+}
+
+/// The request as the upstream got it.
+fn received(response: &Response) -> Option<BTreeMap<String, String>> {
+    let echo: Value = serde_json::from_slice(&response.body).ok()?;
+    let mut received = BTreeMap::new();
+    for field in ["upstream", "method", "path", "body"] {
+        received.insert(format!(":{field}"), echo[field].as_str()?.to_owned());
+    }
+    for header in echo["headers"].as_array()? {
+        let (name, value) = (header[0].as_str()?, header[1].as_str()?);
+        if !UNEQUAL.contains(&name) {
+            let values: &mut String = received.entry(name.to_owned()).or_default();
+            values.push_str(value);
+            values.push(';');
+        }
+    }
+    Some(received)
+}
+
+/// What differs, by kind.
+fn compare(native: &Seen, filtered: &Seen) -> Vec<String> {
+    let mut differences = Vec::new();
+    if native.status != filtered.status {
+        return vec![format!("status {} {}", native.status, filtered.status)];
+    }
+    let is_abort = filtered.headers.contains_key("x-sluice-fault");
+    let is_preflight = native.headers.contains_key("access-control-allow-methods");
+    for difference in names("response", &native.headers, &filtered.headers) {
+        differences.push(match difference.split_once(": ") {
+            Some((name, side)) if is_abort && name.ends_with("x-sluice-fault") => {
+                format!("{name} of an abort: {side}")
+            }
+            Some((name, side))
+                if is_abort && (name.contains(" x-set-") || name.contains(" x-added-")) =>
+            {
+                format!("response edits of an abort: {side}")
+            }
+            Some((name, side)) if is_preflight && name.ends_with("-expose-headers") => {
+                format!("{name} of a preflight: {side}")
+            }
+            _ => difference,
+        });
+    }
+    differences.dedup();
+    if native.body != filtered.body {
+        differences.push("body".to_owned());
+    }
+    match (&native.received, &filtered.received) {
+        (Some(native), Some(filtered)) => differences.extend(names("request", native, filtered)),
+        (None, None) => {}
+        _ => differences.push("received".to_owned()),
+    }
+    differences
+}
+
+fn names(
+    kind: &str,
+    native: &BTreeMap<String, String>,
+    filtered: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let names: BTreeSet<_> = native.keys().chain(filtered.keys()).collect();
+    let differ = names.into_iter().filter(|name| native.get(*name) != filtered.get(*name));
+    let side = |name: &String| match (native.get(name), filtered.get(name)) {
+        (Some(_), None) => "natively only".to_owned(),
+        (None, _) => "through the filters only".to_owned(),
+        (Some(one), Some(other)) => format!("{one:?} and {other:?}"),
+    };
+    differ.map(|name| format!("{kind} {name}: {}", side(name))).collect()
+}
+
+/// The filters before the routes of the gateway's port, and the steering routes behind them.
+fn envoy_filter(port: u16, services: &[Value]) -> String {
+    let document = json!({ "virtualServices": services });
+    let routes = json!({ "context": "GATEWAY", "routeConfiguration": { "portNumber": port } });
+    let spec = json!({
+        "workloadSelector": { "labels": { "istio": "ingressgateway" } },
+        "configPatches": [
+            mesh::http_plugin("GATEWAY", port, "fault", &document),
+            mesh::http_plugin("GATEWAY", port, "router", &document),
+            { "applyTo": "HTTP_ROUTE", "match": routes, "patch": {
+                "operation": "INSERT_FIRST",
+                "value": {
+                    "name": "sluice",
+                    "match": {
+                        "prefix": "/",
+                        "headers": [{ "name": "x-sluice-cluster", "present_match": true }],
+                    },
+                    "route": { "cluster_header": "x-sluice-cluster", "timeout": "0s" },
+                },
+            } },
+            { "applyTo": "VIRTUAL_HOST", "match": routes, "patch": {
+                "operation": "MERGE",
+                "value": { "request_headers_to_remove": ["x-sluice-cluster"] },
+            } },
+        ],
+    });
+    mesh::document("networking.istio.io/v1alpha3", "EnvoyFilter", "sluice", "istio-system", &spec)
+}

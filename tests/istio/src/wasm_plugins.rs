@@ -1,0 +1,99 @@
+//! WasmPlugins. istiod translates them into TrafficExtensions only where they come from Kubernetes, so here that is done
+//! first; and all manifests are held against the schemas that Istio publishes.
+
+use serde_json::{Value, json};
+use sluice_e2e::{module, workspace};
+
+use crate::istiod::Istiod;
+use crate::manifests::{
+    Services, assert_faults, assert_guarded, inbound, manifest, outbound, outside,
+};
+use crate::mesh;
+use crate::published::{Schemas, documents};
+
+/// The folders that have a WasmPlugin.
+const PLUGINS: [&str; 2] = ["egress", "fault"];
+
+/// Runs those that there are.
+pub async fn run() {
+    injects_faults().await;
+    guards_egress().await;
+}
+
+/// Every document of `envoy/istio` that is Istio's.
+pub fn keep_to_the_schemas() {
+    let schemas = Schemas::load();
+    let mut count = 0;
+    for folder in std::fs::read_dir(workspace().join("envoy/istio")).unwrap() {
+        let folder = folder.unwrap().path();
+        let files = folder.is_dir().then(|| std::fs::read_dir(&folder).unwrap());
+        for file in files.into_iter().flatten() {
+            let file = file.unwrap().path();
+            if file.extension().is_none_or(|extension| extension != "yaml") {
+                continue;
+            }
+            for document in documents(&std::fs::read_to_string(&file).unwrap()) {
+                if document["kind"] == "Kustomization" {
+                    continue;
+                }
+                let errors = schemas.errors(&document);
+                assert!(errors.is_empty(), "{}: {errors:#?}", file.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 10, "only {count} documents");
+    println!("{count} documents: as the published schemas have them");
+}
+
+/// The TrafficExtensions that `WasmPlugin`s of a folder stand for, with the module that was built in place of the image.
+fn traffic_extensions(folder: &str) -> Vec<String> {
+    assert!(PLUGINS.contains(&folder));
+    let file = workspace().join("envoy/istio").join(folder).join("wasmplugin.yaml");
+    let plugins = documents(&std::fs::read_to_string(file).unwrap());
+    plugins.iter().map(|plugin| traffic_extension(plugin, folder)).collect()
+}
+
+/// As `pilot/pkg/config/kube/extensions/translate.go` of Istio has it.
+fn traffic_extension(plugin: &Value, filter: &str) -> String {
+    let spec = &plugin["spec"];
+    let mut wasm = json!({ "url": format!("file://{}", module(filter).display()) });
+    let mut extension = json!({});
+    for (name, value) in spec.as_object().unwrap() {
+        match name.as_str() {
+            "url" => assert!(value.as_str().unwrap().starts_with("oci://")),
+            "selector" | "targetRefs" | "phase" | "priority" | "match" => {
+                extension[name] = value.clone();
+            }
+            _ => wasm[name] = value.clone(),
+        }
+    }
+    extension["wasm"] = wasm;
+    let name = plugin["metadata"]["name"].as_str().unwrap();
+    let api = "extensions.istio.io/v1alpha1";
+    mesh::document(api, "TrafficExtension", name, "default", &extension)
+}
+
+async fn injects_faults() {
+    let services = Services::new();
+    let address = mesh::address(11, 8080);
+    let mut configuration = services.configuration();
+    configuration.extend(inbound(address, services.payment[0].address()));
+    configuration.extend(traffic_extensions("fault"));
+    let istiod = Istiod::start(&configuration).await;
+    assert_faults(&istiod, address).await;
+    println!("fault/wasmplugin.yaml: ok");
+}
+
+async fn guards_egress() {
+    let services = Services::new();
+    let address = mesh::address(12, 8080);
+    let mut configuration = services.configuration();
+    configuration.extend(outside().await);
+    configuration.push(outbound(address));
+    configuration.push(manifest("egress/tls-inspector.yaml"));
+    configuration.extend(traffic_extensions("egress"));
+    let istiod = Istiod::start(&configuration).await;
+    assert_guarded(&istiod, address).await;
+    println!("egress/wasmplugin.yaml: ok");
+}
