@@ -114,7 +114,7 @@ const DATA: &str = r#"
 /// Writes the module into a directory of its own.
 ///
 /// # Panics
-/// When there is a call that this does not know.
+/// When there is a call or a callback that this does not know.
 pub fn module(footprint: &Footprint) -> (TempDir, PathBuf) {
     let directory = TempDir::new().expect("a folder for temporary files");
     let path = directory.path().join("floor.wasm");
@@ -144,7 +144,11 @@ fn text(footprint: &Footprint) -> String {
             "proxy_on_request_trailers" | "proxy_on_response_trailers" => {
                 ("(param i32 i32) (result i32)", "(i32.const 0)")
             }
-            _ => ("(param i32 i32 i32) (result i32)", "(i32.const 0)"),
+            "proxy_on_response_headers" | "proxy_on_request_body" | "proxy_on_response_body" => {
+                ("(param i32 i32 i32) (result i32)", "(i32.const 0)")
+            }
+            "proxy_on_http_call_response" => ("(param i32 i32 i32 i32 i32)", ""),
+            _ => panic!("the floor cannot have {name}"),
         };
         let _ = writeln!(callbacks, "  (func (export \"{name}\") {parameters} {result})");
     }
