@@ -331,6 +331,24 @@ test_dashboard() {
     "$(grep ^sluice_ "$work/has" | comm -23 - "$work/asked" | xargs)"
 }
 
+# Istio takes /plugin.wasm from the last layer.
+test_images() {
+  local registry=localhost/$project module name image layer
+  quietly make image registry="$registry"
+  for module in dist/*.wasm; do
+    name=$(basename "$module" .wasm)
+    image=$(docker image ls --format '{{.Repository}}:{{.Tag}}' "$registry/$name")
+    [ -n "$image" ] || fail "make image has made no $registry/$name"
+    stand_ins+=("$image")
+    docker save --output "$work/image.tar" "$image"
+    layer=$(tar -xOf "$work/image.tar" manifest.json | jq -r '.[0].Layers[-1]')
+    tar -xOf "$work/image.tar" "$layer" >"$work/layer.tar"
+    [ "$(tar -tf "$work/layer.tar")" = plugin.wasm ] || fail "$image has other files: $(tar -tf "$work/layer.tar" | xargs)"
+    tar -xOf "$work/layer.tar" plugin.wasm | cmp - "$module" || fail "$image has another module"
+  done
+  pass "make image makes an image of each module"
+}
+
 # ask_prometheus QUERY: how many series it has
 ask_prometheus() {
   curl --silent --show-error --fail-with-body --max-time 10 --get --data-urlencode "query=$1" \
@@ -418,6 +436,7 @@ main() {
     test_prometheus
   fi
   test_update
+  test_images
   echo "compose-test: passed in $((SECONDS - started)) s"
 }
 
