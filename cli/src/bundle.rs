@@ -304,16 +304,15 @@ impl Collector {
             }
         }
         bundle.complete("namespace", namespace);
-        for (_, list) in LISTS {
-            for object in self.objects.iter().filter(|object| object.list == list) {
-                if object.namespace.as_deref() != namespace {
-                    continue;
-                }
-                let (file, place) = (object.file.clone(), "spec".to_owned());
-                let origin =
-                    Origin { part: String::new(), file, object: object.name.clone(), place };
-                bundle.append(list, object.spec.clone(), origin);
-            }
+        let (mut own, others) = std::mem::take(&mut self.objects)
+            .into_iter()
+            .partition::<Vec<_>, _>(|object| object.namespace.as_deref() == namespace);
+        self.objects = others;
+        own.sort_by_key(|object| LISTS.iter().position(|(_, list)| *list == object.list));
+        for object in own {
+            let (file, place) = (object.file, "spec".to_owned());
+            let origin = Origin { part: String::new(), file, object: object.name, place };
+            bundle.append(object.list, object.spec, origin);
         }
         bundle
     }

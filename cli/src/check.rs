@@ -25,6 +25,8 @@ pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
         findings.extend(check_bundle(bundle));
     }
     sort(&mut findings, files);
+    // The process ends with it, which frees thousands of objects faster than one after the other.
+    std::mem::forget(bundles);
     findings
 }
 
@@ -68,10 +70,18 @@ impl Found {
 /// What the filters that a document is for find in it, and what lint finds.
 pub fn check_bundle(bundle: &Bundle) -> Vec<Finding> {
     let text = bundle.document.to_json();
+    let text = text.as_bytes();
     let mut found = Found::default();
     let mut is_refused = false;
-    for filter in Filter::of(&bundle.document) {
-        match compile(filter, text.as_bytes()) {
+    // At once, as with thousands of rules each takes its time.
+    let (compiled, warnings) = std::thread::scope(|scope| {
+        let lint = scope.spawn(|| lint::lint(text));
+        let filters = Filter::of(&bundle.document).into_iter();
+        let compiled: Vec<_> = filters.map(|filter| compile(filter, text)).collect();
+        (compiled, lint.join().unwrap_or_default())
+    });
+    for outcome in compiled {
+        match outcome {
             Ok(notices) => {
                 for notice in notices.into_iter().filter(|notice| !is_left_to_others(notice)) {
                     found.add(severity(&notice), notice);
@@ -86,7 +96,7 @@ pub fn check_bundle(bundle: &Bundle) -> Vec<Finding> {
         }
     }
     if !is_refused {
-        for warning in lint::lint(text.as_bytes()) {
+        for warning in warnings {
             found.add(Severity::Warning, warning);
         }
     }

@@ -74,6 +74,32 @@ fn what_is_not_plain_is_not_told() {
     }
 }
 
+/// Of very many rules all of which are alike in path and headers, and of those that are not: what is told is the
+/// same as of few, and it takes no time that grows with their square. The last rule is the first again.
+#[test]
+fn repetitions_are_told_among_many_rules() {
+    for start in [
+        r#""uri": {"exact": "/"#,
+        r#""uri": {"prefix": "/"#,
+        r#""uri": {"regex": "/[a-z]+/"#,
+        r#""headers": {"x": {"exact": "/"#,
+        r#""headers": {"x": {"prefix": "/"#,
+        r#""headers": {"x": {"regex": "/[a-z]+/"#,
+        r#""queryParams": {"x": {"exact": "/"#,
+    ] {
+        let end = if start.matches('{').count() > 1 { "x\"}}" } else { "x\"}" };
+        let routes: Vec<_> =
+            (0..3000).chain([0]).map(|number| format!("[{{{start}{number}{end}}}]")).collect();
+        let routes: Vec<_> = routes.iter().map(String::as_str).collect();
+        assert_eq!(
+            findings("", &self::routes(&routes)),
+            "virtualServices[0].http[3000]: is never reached, virtualServices[0].http[0].match[0] matches all \
+             of its requests before",
+            "{start}"
+        );
+    }
+}
+
 #[test]
 fn single_matches_are_told_where_others_of_the_route_are_reached() {
     let http = routes(&[
