@@ -72,6 +72,13 @@ impl Tree {
         field.map(|(_, value)| value)
     }
 
+    /// Adds a field to a mapping.
+    pub fn push_field(&mut self, name: &str, value: Self) {
+        if let Value::Object(fields) = &mut self.value {
+            fields.push((Key { text: name.to_owned(), line: 0 }, value));
+        }
+    }
+
     /// The text of a string.
     pub fn as_str(&self) -> Option<&str> {
         match &self.value {
