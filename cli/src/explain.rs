@@ -61,12 +61,21 @@ pub fn explain(bundle: &Bundle, explainer: &Explainer, client: &Client, seed: u6
     );
     let trace = explainer.trace(&request);
     rules(&mut text, bundle, &trace, &host);
-    let aborted = fault(&mut text, explainer, &request, seed);
+    for path in explainer.left_out() {
+        let place = place(bundle, path);
+        line(
+            &mut text,
+            format_args!(
+                "  {place} is left out: its gateways, labels or namespace are not the proxy's"
+            ),
+        );
+    }
+    let aborted = fault(&mut text, bundle, explainer, &request, seed);
     if aborted {
         line(&mut text, format_args!("the mirror filter and the router do not see the request"));
         return text;
     }
-    mirror(&mut text, explainer, &request, seed);
+    mirror(&mut text, bundle, explainer, &request, seed);
     let mut draws = Seeded::new(seed, 3);
     let decision = explainer.route(&request, &mut draws);
     route(&mut text, bundle, &trace, &decision, &draws);
@@ -111,7 +120,13 @@ fn place(bundle: &Bundle, path: &str) -> String {
 }
 
 /// Tells the fault; whether the request ends with it.
-fn fault(text: &mut String, explainer: &Explainer, request: &Request<'_>, seed: u64) -> bool {
+fn fault(
+    text: &mut String,
+    bundle: &Bundle,
+    explainer: &Explainer,
+    request: &Request<'_>,
+    seed: u64,
+) -> bool {
     let mut draws = Seeded::new(seed, 1);
     let plan = explainer.fault(request, SystemTime::now(), &mut draws);
     let abort = plan.draw_abort(&mut draws);
@@ -140,14 +155,33 @@ fn fault(text: &mut String, explainer: &Explainer, request: &Request<'_>, seed: 
         }
     } else {
         line(text, format_args!("{BOLD}fault{BOLD:#}    {}", told.join(", ")));
+        if bundle.document.field("faults").is_some() {
+            line(
+                text,
+                format_args!("  before the limits of faults, which depend on other requests"),
+            );
+        }
     }
     abort.is_some()
 }
 
-fn mirror(text: &mut String, explainer: &Explainer, request: &Request<'_>, seed: u64) {
+fn mirror(
+    text: &mut String,
+    bundle: &Bundle,
+    explainer: &Explainer,
+    request: &Request<'_>,
+    seed: u64,
+) {
     let plan = explainer.mirror(request, &mut Seeded::new(seed, 2));
     for mirror in &plan.copies {
         line(text, format_args!("{BOLD}mirror{BOLD:#}   a copy goes to {}", mirror.cluster));
+    }
+    let budget = bundle.document.field("mirroring").and_then(|mirroring| mirroring.field("budget"));
+    if budget.is_some() && !plan.copies.is_empty() {
+        line(
+            text,
+            format_args!("  before the budget of mirroring, which depends on other requests"),
+        );
     }
     for (number, reason) in
         [(plan.not_sampled, "by the draw"), (plan.not_eligible, "by the conditions of mirroring")]
