@@ -29,7 +29,7 @@ redirect -m mark --mark 1337 -j RETURN
 redirect -d 10.0.0.0/24 -j REDIRECT --to-ports 15001
 redirect -d 203.0.113.0/24 -j REDIRECT --to-ports 15001
 
-mkdir -p dist/scenarios/egress-bypass
+mkdir -p dist
 run $outside nginx -e stderr -p "$PWD" -c $here/nginx.conf
 run_envoy $app $here/envoy.yaml
 answers $outside http://10.0.0.10/

@@ -23,7 +23,7 @@ ip -n $app route add default via 10.8.0.1
 ip -n $outside route add default via 198.51.100.1
 ip netns exec $gateway sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
 
-mkdir -p dist/scenarios/egress-gateway-only
+mkdir -p dist
 run $outside nginx -e stderr -p "$PWD" -c $here/nginx.conf
 run_envoy $gateway $here/gateway.yaml
 run_envoy $app $here/sidecar.yaml

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use serde_json::Value;
+use sluice_e2e::workspace;
 use tempfile::TempDir;
 
 /// What a request makes a module do.
@@ -12,26 +14,37 @@ pub struct Footprint {
     /// How often each host function is called in the callback for request headers
     pub calls: BTreeMap<String, usize>,
     /// The callbacks that the module exports beside those that every module has
-    pub callbacks: Vec<&'static str>,
+    pub callbacks: Vec<String>,
 }
 
 impl Footprint {
-    /// That of a filter with ten rules of which the last one matches.
-    pub fn of(filter: &str) -> Self {
-        let (calls, callbacks): (&[(&str, usize)], &[&str]) = match filter {
-            "router" => (
-                &[
-                    ("proxy_get_header_map_pairs", 1),
-                    ("proxy_replace_header_map_value", 1),
-                    ("proxy_increment_metric", 1),
-                ],
-                &["proxy_on_response_headers"],
-            ),
-            _ => (&[("proxy_get_header_map_pairs", 1), ("proxy_increment_metric", 1)], &[]),
+    /// That of a filter in one of the cases that `tests/wasm` counts.
+    ///
+    /// # Panics
+    /// When there is no such case.
+    pub fn of(filter: &str, case: &str) -> Self {
+        let costs = counted("costs.json");
+        let calls = &costs[format!("{filter}: {case}")]["calls"];
+        let calls = calls.as_object().unwrap_or_else(|| panic!("{filter} has no case {case}"));
+        // The table has those of a hundred streams.
+        let per_stream = |count: &Value| (count.as_u64().unwrap_or(0) / 100) as usize;
+        let calls = calls.iter().map(|(name, count)| (name.clone(), per_stream(count)));
+        let exports = counted("interfaces.json")[filter]["exports"].clone();
+        let exports = exports.as_array().cloned().unwrap_or_default();
+        // The module has these anyway.
+        let own = text(&Self::default());
+        let is_more = |name: &&str| {
+            name.starts_with("proxy_on_") && !own.contains(&format!("(export \"{name}\")"))
         };
-        let calls = calls.iter().map(|&(name, count)| (name.to_owned(), count)).collect();
-        Self { calls, callbacks: callbacks.to_vec() }
+        let callbacks = exports.iter().filter_map(Value::as_str).filter(is_more);
+        Self { callbacks: callbacks.map(str::to_owned).collect(), calls: calls.collect() }
     }
+}
+
+fn counted(file: &str) -> Value {
+    let path = workspace().join("tests/wasm").join(file);
+    let text = std::fs::read_to_string(&path).expect("the counts of tests/wasm");
+    serde_json::from_str(&text).expect("JSON")
 }
 
 /// A host function: its parameters, all `i32` but those of `MetricDelta`, and a call that succeeds.
@@ -101,7 +114,7 @@ const DATA: &str = r#"
 /// Writes the module into a directory of its own.
 ///
 /// # Panics
-/// When there is a call that this does not know.
+/// When there is a call or a callback that this does not know.
 pub fn module(footprint: &Footprint) -> (TempDir, PathBuf) {
     let directory = TempDir::new().expect("a folder for temporary files");
     let path = directory.path().join("floor.wasm");
@@ -125,10 +138,17 @@ fn text(footprint: &Footprint) -> String {
     }
     let mut callbacks = String::new();
     for name in &footprint.callbacks {
-        let (parameters, result) = match *name {
-            "proxy_on_log" => ("(param i32)", ""),
+        let (parameters, result) = match name.as_str() {
+            "proxy_on_log" | "proxy_on_tick" => ("(param i32)", ""),
             "proxy_on_done" => ("(param i32) (result i32)", "(i32.const 1)"),
-            _ => ("(param i32 i32 i32) (result i32)", "(i32.const 0)"),
+            "proxy_on_request_trailers" | "proxy_on_response_trailers" => {
+                ("(param i32 i32) (result i32)", "(i32.const 0)")
+            }
+            "proxy_on_response_headers" | "proxy_on_request_body" | "proxy_on_response_body" => {
+                ("(param i32 i32 i32) (result i32)", "(i32.const 0)")
+            }
+            "proxy_on_http_call_response" => ("(param i32 i32 i32 i32 i32)", ""),
+            _ => panic!("the floor cannot have {name}"),
         };
         let _ = writeln!(callbacks, "  (func (export \"{name}\") {parameters} {result})");
     }
@@ -167,8 +187,22 @@ mod tests {
     #[test]
     fn every_host_function_can_be_called() {
         let calls = HOST_FUNCTIONS.iter().map(|function| (function.name.to_owned(), 2)).collect();
-        let callbacks = vec!["proxy_on_response_headers", "proxy_on_log", "proxy_on_done"];
+        let callbacks = ["proxy_on_response_headers", "proxy_on_response_trailers", "proxy_on_log"];
+        let callbacks = callbacks.map(str::to_owned).to_vec();
         wat::parse_str(text(&Footprint { calls, callbacks })).unwrap();
+    }
+
+    #[test]
+    fn filters_have_a_floor() {
+        for (filter, case) in [
+            ("router", "10 header rules, the last matches"),
+            ("fault", "none"),
+            ("mirror", "sampled"),
+        ] {
+            let footprint = Footprint::of(filter, case);
+            assert_eq!(footprint.calls.get("proxy_get_header_map_pairs"), Some(&1), "{filter}");
+            wat::parse_str(text(&footprint)).unwrap();
+        }
     }
 
     #[test]

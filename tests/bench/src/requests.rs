@@ -100,14 +100,15 @@ pub async fn run() -> Vec<Table> {
     vec![router().await, fault().await, mirror().await, chain().await]
 }
 
-fn floor(filter: &str) -> (TempDir, Value) {
-    let (directory, path) = floor::module(&Footprint::of(filter));
-    let module = wasm(path.to_str().expect("a path in UTF-8"), "floor", "{}");
+/// The floor of a filter in a case of `tests/wasm`.
+fn floor(filter: &str, case: &str) -> (TempDir, Value) {
+    let (directory, path) = floor::module(&Footprint::of(filter, case));
+    let module = wasm(path.to_str().expect("a path in UTF-8"), &format!("floor {filter}"), "{}");
     (directory, module)
 }
 
 async fn router() -> Table {
-    let (_directory, floor) = floor("router");
+    let (_directory, floor) = floor("router", "10 header rules, the last matches");
     let ours = wasm("router", "edge", &document(&json!({})));
     let lua = script(
         |number| format!("\"service-{number}\""),
@@ -125,7 +126,7 @@ async fn router() -> Table {
 
 /// No fault is drawn, as for nearly all requests.
 async fn fault() -> Table {
-    let (_directory, floor) = floor("fault");
+    let (_directory, floor) = floor("fault", "none");
     let abort = json!({ "abort": { "httpStatus": 503, "percentage": { "value": 0 } } });
     let ours = wasm("fault", "edge", &document(&json!({ "fault": abort })));
     let lua = script(
@@ -147,7 +148,7 @@ async fn fault() -> Table {
 }
 
 async fn mirror() -> Table {
-    let (_directory, floor) = floor("mirror");
+    let (_directory, floor) = floor("mirror", "sampled");
     let mirror = json!({ "mirror": { "host": "copy" } });
     let ours = wasm("mirror", "edge", &document(&mirror));
     let lua = script(
@@ -171,8 +172,12 @@ async fn chain() -> Table {
         "mirror": { "host": "copy" },
     }));
     let filter = |name| wasm(name, "edge", &all);
+    let (_router, router) = floor("router", "10 header rules, the last matches");
+    let (_fault, fault) = floor("fault", "none");
+    let (_mirror, mirror) = floor("mirror", "sampled");
     let ways: Vec<Way> = vec![
         ("no filter", vec![], any()),
+        ("the floors of all three", vec![fault, mirror, router], any()),
         ("router.wasm", vec![filter("router")], any()),
         ("fault.wasm", vec![filter("fault")], any()),
         ("mirror.wasm", vec![filter("mirror")], any()),

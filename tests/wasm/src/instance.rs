@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use wasmi::{CompilationMode, Config, Engine, ExternType, Linker, Memory, Module, Store, Val};
+use wasmi::{
+    CompilationMode, Config, Engine, Extern, ExternType, Global, Linker, Memory, Module, Store, Val,
+};
 
 use crate::abi::Call;
+use crate::count::{COUNTER, count_instructions};
 use crate::host::{Headers, Host, buffer, map};
 
 /// The plugin's context.
@@ -59,6 +62,8 @@ pub struct Exchange {
 pub struct Instance {
     store: Store<Host>,
     memory: Memory,
+    /// The instructions that were executed so far
+    counter: Global,
     instance: wasmi::Instance,
     /// The last context that was made
     context: u32,
@@ -71,16 +76,16 @@ impl Instance {
         let wasm = std::fs::read(&path)
             .with_context(|| format!("{}; run `make build` first", path.display()))?;
         let mut config = Config::default();
-        // Translation would count as well, were it done at the first call.
-        config.consume_fuel(true).compilation_mode(CompilationMode::Eager);
+        config.compilation_mode(CompilationMode::LazyTranslation);
         let engine = Engine::new(&config);
-        let module = Module::new(&engine, &wasm)?;
+        let module = Module::new(&engine, count_instructions(&wasm)?)?;
         let mut store = Store::new(&engine, Host::default());
-        store.set_fuel(u64::MAX)?;
         let linker = linker(&engine, &module, store.data_mut())?;
         let instance = linker.instantiate_and_start(&mut store, &module)?;
         let memory = instance.get_memory(&store, "memory").context("no memory")?;
-        let mut instance = Self { store, memory, instance, context: ROOT };
+        let counter = instance.get_export(&store, COUNTER).and_then(Extern::into_global);
+        let counter = counter.context("no counter")?;
+        let mut instance = Self { store, memory, counter, instance, context: ROOT };
         instance.call("_initialize", &[])?;
         Ok(instance)
     }
@@ -108,7 +113,7 @@ impl Instance {
 
     /// The instructions that were executed so far.
     pub fn instructions(&self) -> u64 {
-        u64::MAX - self.store.get_fuel().unwrap_or_default()
+        self.counter.get(&self.store).i64().unwrap_or_default().cast_unsigned()
     }
 
     /// The size of the linear memory, in bytes.

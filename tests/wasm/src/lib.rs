@@ -6,6 +6,7 @@
 mod abi;
 mod cases;
 mod costs;
+mod count;
 mod host;
 mod instance;
 
