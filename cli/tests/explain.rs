@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use serde_json::Value;
-use sluice_conformance::{Attributes, Case, FaultExpectation, MirrorExpectation, Node, Seeded, cases};
+use sluice_conformance::{
+    Attributes, Case, FaultExpectation, MirrorExpectation, Node, Seeded, cases,
+};
 use sluice_policy::decision::Outcome;
 use sluice_policy::explain::{Explainer, Trace, Tried};
 use sluice_policy::header::CLUSTER;
@@ -35,7 +37,7 @@ fn without_names(config: &str) -> String {
 /// Holds the explanation of a request against the decision.
 fn check(explainer: &Explainer, unnamed: &Router, request: &Request<'_>) -> Trace {
     let trace = explainer.trace(request);
-    let is_left_out = |tried: &Tried| explainer.left_out().iter().any(|path| *path == tried.path);
+    let is_left_out = |tried: &Tried| explainer.left_out().contains(&tried.path);
     assert!(!trace.tried.iter().any(is_left_out));
     let decision = unnamed.route(request, &mut Seeded::default());
     match decision.outcome {
