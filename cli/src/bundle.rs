@@ -132,7 +132,8 @@ impl Collector {
             return;
         };
         let Some(kind) = kind.as_str().map(str::to_owned) else {
-            self.say(Severity::Error, file, kind.line, "", "kind", "is not a string");
+            let reason = format!("{} is not a string", kind.to_json());
+            self.say(Severity::Error, file, kind.line, "", "kind", reason);
             return;
         };
         let version = document.field("apiVersion").and_then(Tree::as_str).unwrap_or_default();
