@@ -171,6 +171,7 @@ pub fn render(document: &Tree, args: &RenderArgs) -> Result<String, String> {
             }
             let addresses =
                 envoy::Addresses { admin: args.admin, http: args.listen, tls: args.listen_tls };
+            envoy::check_egress(document, &filters, &addresses)?;
             let module = module("dist/{filter}.wasm");
             Ok(envoy::bootstrap(document, &filters, &module, &addresses, &args.endpoints))
         }

@@ -328,8 +328,10 @@ pub struct CorsPolicy {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum UnmatchedPreflights {
+    /// As FORWARD
+    Unspecified,
     /// The service gets them.
     Forward,
-    /// They are answered, without allowing anything.
+    /// They are answered, without what would allow them.
     Ignore,
 }
