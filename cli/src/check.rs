@@ -12,7 +12,8 @@ use sluice_policy::report::{Finding as PolicyFinding, Rejection};
 use sluice_policy::router::Router;
 use sluice_policy::sni::SniPolicy;
 
-use crate::bundle::{self, Bundle, Defaults};
+use crate::bundle::Bundle;
+use crate::collect::{self, Defaults};
 use crate::filters::Filter;
 use crate::finding::{Finding, Severity};
 use crate::source;
@@ -39,7 +40,7 @@ pub fn read(files: &[String], defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>
             Err(finding) => findings.push(*finding),
         }
     }
-    let (bundles, more) = bundle::collect(sources, defaults);
+    let (bundles, more) = collect::collect(sources, defaults);
     findings.extend(more);
     (bundles, findings)
 }

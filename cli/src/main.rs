@@ -3,6 +3,7 @@
 
 mod bundle;
 mod check;
+mod collect;
 mod explain;
 mod filters;
 mod finding;
@@ -18,7 +19,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use bundle::{Bundle, Defaults};
+use bundle::Bundle;
+use collect::Defaults;
 use explain::{ExplainArgs, Explanation};
 use finding::{Finding, Severity, count};
 use render::{RenderArgs, To};
