@@ -83,6 +83,21 @@ impl Collector {
         });
     }
 
+    /// Tells an error about a value that starts with it.
+    fn invalid(&mut self, file: &str, object: &str, path: &str, value: &Tree, reason: &str) {
+        self.say(
+            Severity::Error,
+            file,
+            value.line,
+            object,
+            path,
+            format!("{} {reason}", value.shown()),
+        );
+        if let Some(finding) = self.findings.last_mut() {
+            finding.value = Some(value.to_json());
+        }
+    }
+
     fn add(&mut self, file: &str, document: Tree, defaults: &Defaults) {
         let embedded = embedded::find(&document);
         if !embedded.is_empty() {
@@ -104,17 +119,20 @@ impl Collector {
                 self.say(Severity::Error, file, key.line, "", "kind", "is required");
             } else if !matches!(document.value, Value::Object(_)) {
                 let reason = "is neither a plugin document nor a Kubernetes object";
-                self.say(Severity::Error, file, document.line, "", "", reason);
+                self.invalid(file, "", "", &document, reason);
             } else {
                 self.plugins.push((file.to_owned(), String::new(), document));
             }
             return;
         };
         let Some(kind) = kind.as_str().map(str::to_owned) else {
-            let reason = format!("{} is not a string", kind.to_json());
-            self.say(Severity::Error, file, kind.line, "", "kind", reason);
+            self.invalid(file, "", "kind", kind, "is not a string");
             return;
         };
+        if let Some(version) = document.field("apiVersion").filter(|own| own.as_str().is_none()) {
+            self.invalid(file, &kind, "apiVersion", version, "is not a string");
+            return;
+        }
         let version = document.field("apiVersion").and_then(Tree::as_str).unwrap_or_default();
         let is_list =
             kind == "List" || LISTS.iter().any(|(known, _)| kind == format!("{known}List"));
@@ -127,8 +145,9 @@ impl Collector {
                         self.add(file, item, defaults);
                     }
                 }
-                _ => {
-                    self.say(Severity::Error, file, document.line, &kind, "items", "is not a list")
+                Some(items) => self.invalid(file, &kind, "items", &items, "is not a list"),
+                None => {
+                    self.say(Severity::Error, file, document.line, &kind, "items", "is required")
                 }
             }
             return;
@@ -147,9 +166,9 @@ impl Collector {
             return;
         };
         if !VERSIONS.contains(&version) {
-            let line = tree::find(&document, "apiVersion").line;
-            let reason = format!("{version:?} is not one of {}", VERSIONS.join(", "));
-            self.say(Severity::Error, file, line, &title, "apiVersion", reason);
+            let own = tree::find(&document, "apiVersion").tree;
+            let reason = format!("is not one of {}", VERSIONS.join(", "));
+            self.invalid(file, &title, "apiVersion", own, &reason);
         }
         self.check_envelope(file, &document, &title, &name);
         let key = (kind, namespace.clone().unwrap_or_default(), name);
@@ -180,9 +199,9 @@ impl Collector {
             self.say(Severity::Error, file, line, title, "apiVersion", "is required");
         } else if is_networking && !others.contains(&kind) {
             let kinds: Vec<_> = LISTS.iter().map(|(kind, _)| *kind).chain(others).collect();
-            let line = tree::find(document, "kind").line;
-            let reason = format!("{kind:?} is not one of {}", kinds.join(", "));
-            self.say(Severity::Error, file, line, title, "kind", reason);
+            let own = tree::find(document, "kind").tree;
+            let reason = format!("is not one of {}", kinds.join(", "));
+            self.invalid(file, title, "kind", own, &reason);
         } else {
             self.say(Severity::Note, file, line, title, "", "is not the filters' work, left out");
         }
@@ -201,7 +220,19 @@ impl Collector {
                 self.say(Severity::Error, file, key.line, title, &key.text, reason);
             }
         }
-        if name.is_empty() {
+        let metadata = document.field("metadata");
+        if let Some(metadata) = metadata.filter(|own| !matches!(own.value, Value::Object(_))) {
+            self.invalid(file, title, "metadata", metadata, "is not an object");
+            return;
+        }
+        let is_text = |own: &&Tree| own.as_str().is_some();
+        let field = |field| metadata.and_then(|metadata| metadata.field(field));
+        if let Some(namespace) = field("namespace").filter(|own| !is_text(own)) {
+            self.invalid(file, title, "metadata.namespace", namespace, "is not a string");
+        }
+        if let Some(name) = field("name").filter(|own| !is_text(own)) {
+            self.invalid(file, title, "metadata.name", name, "is not a string");
+        } else if name.is_empty() {
             let line = tree::find(document, "metadata").line;
             self.say(Severity::Error, file, line, title, "metadata.name", "is required");
         }

@@ -99,6 +99,15 @@ impl Tree {
         text
     }
 
+    /// The value in short, as the filters show it in errors: without what is in it.
+    pub fn shown(&self) -> String {
+        match &self.value {
+            Value::Array(values) if !values.is_empty() => "[...]".to_owned(),
+            Value::Object(fields) if !fields.is_empty() => "{...}".to_owned(),
+            _ => self.to_json(),
+        }
+    }
+
     /// The value as JSON over several lines.
     pub fn to_pretty_json(&self) -> String {
         let mut text = String::new();

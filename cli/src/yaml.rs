@@ -215,10 +215,16 @@ impl Loader {
             None => self.documents.push(tree),
             Some(Content::Array(values)) => values.push(tree),
             Some(Content::Object { fields, key, merged }) => match (key.take(), text) {
-                (Some(Key { text, .. }), _) if text == "\0<<" => match tree.value {
-                    Value::Array(values) => merged.extend(values),
-                    _ => merged.push(tree),
-                },
+                (Some(Key { text, .. }), _) if text == "\0<<" => {
+                    let more = match tree.value {
+                        Value::Array(values) => values,
+                        _ => vec![tree],
+                    };
+                    if more.iter().any(|tree| !matches!(tree.value, Value::Object(_))) {
+                        return Err("is merged and not an object".to_owned());
+                    }
+                    merged.extend(more);
+                }
                 (Some(known), _) => fields.push((known, tree)),
                 (None, Some((text, is_merge))) => {
                     let text = if is_merge { "\0<<" } else { text };
