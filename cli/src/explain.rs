@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use sluice_policy::decision::Decision;
 use sluice_policy::explain::{Explainer, Trace};
 use sluice_policy::fault::{self, AbortStatus};
+use sluice_policy::host_name::{aliases, qualify, without_port};
 use sluice_policy::mirror;
 use sluice_policy::request::{Draws, Request};
 
@@ -16,6 +17,7 @@ pub use request::{Client, ExplainArgs};
 
 use crate::bundle::Bundle;
 use crate::finding::{Finding, Severity};
+use crate::tree::{self, Tree};
 
 /// Random numbers that can be had again: SplitMix64, each filter from the seed on its own, as each has
 /// its own generator in a proxy.
@@ -57,7 +59,8 @@ pub struct Explanation<'a> {
     /// Whether there were any
     is_random: bool,
     trace: Trace,
-    left_out: &'a [String],
+    /// Rules that would be for the host and are not for the proxy
+    left_out: Vec<&'a str>,
     fault: FaultOutcome,
     /// What the mirror filter and the router do, if the request gets there
     routed: Option<Routed<'a>>,
@@ -113,7 +116,8 @@ impl<'a> Explanation<'a> {
             Routed { copies, has_budget, decision, drawn }
         });
         let is_random = draws.iter().any(|draws| !draws.drawn.is_empty());
-        let left_out = explainer.left_out();
+        let left_out = explainer.left_out().iter().map(String::as_str);
+        let left_out = left_out.filter(|path| is_for(&bundle.document, path, &host)).collect();
         Self { bundle, method, host, url, seed, is_random, trace, left_out, fault, routed }
     }
 
@@ -121,4 +125,19 @@ impl<'a> Explanation<'a> {
     fn place(&self, path: &str) -> Finding {
         self.bundle.locate(Severity::Note, path, "")
     }
+}
+
+/// Whether the virtual service that `path` leads into has `host`, as far as its hosts say.
+fn is_for(document: &Tree, path: &str, host: &str) -> bool {
+    let host = String::from_utf8_lossy(without_port(host.as_bytes())).to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    let namespace = document.field("namespace").and_then(Tree::as_str);
+    let end = path.find(']').map_or(path.len(), |end| end + 1);
+    let service = tree::find(document, path.get(..end).unwrap_or_default());
+    let hosts = service.tree.field("hosts").map_or(&[][..], Tree::elements).iter();
+    let mut names = hosts.filter_map(Tree::as_str).map(|name| qualify(name, namespace));
+    names.any(|name| match name.strip_prefix('*') {
+        Some(suffix) => host.ends_with(suffix),
+        None => host == name || aliases(&name, namespace).iter().any(|alias| host == alias),
+    })
 }

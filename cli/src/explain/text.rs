@@ -64,7 +64,7 @@ impl Explanation<'_> {
         if self.trace.has_virtual_host && self.trace.taken().is_none() {
             line(text, format_args!("  none of {} fits", self.trace.tried.len()));
         }
-        for path in self.left_out {
+        for path in &self.left_out {
             let place = self.shown_place(path);
             line(
                 text,
