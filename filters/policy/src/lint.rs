@@ -1,5 +1,7 @@
 //! Rules that are valid and have no effect: routes that are never reached, matches that no request
-//! fits, shares of 0 %. At a desk only, no filter asks for it.
+//! fits, shares of 0 %, outlier detection that ejects nothing. At a desk only, no filter asks for it.
+
+mod ejection;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
@@ -32,6 +34,7 @@ pub fn lint(document: &[u8]) -> Vec<Finding> {
         }
     }
     findings.extend(lint_reach(&document.services));
+    findings.extend(ejection::lint(&json));
     findings
 }
 
