@@ -34,9 +34,9 @@ impl Bundle {
     }
 
     /// Gives the document the field `name` if it has none.
-    pub fn complete(&mut self, name: &str, value: Option<&str>) {
+    pub fn complete(&mut self, name: &str, value: Option<Tree>) {
         if let Some(value) = value.filter(|_| self.document.field(name).is_none()) {
-            self.push(Key { text: name.to_owned(), line: 0 }, Tree::text(value));
+            self.push(Key { text: name.to_owned(), line: 0 }, value);
         }
     }
 
@@ -54,6 +54,12 @@ impl Bundle {
             elements.push(element);
             self.origins.push(origin);
         }
+    }
+
+    /// Whether it is of Kubernetes objects, which are not to know of the filters, and has no settings.
+    pub fn is_of_objects(&self) -> bool {
+        self.origins.iter().all(|origin| !origin.object.is_empty() || origin.part.is_empty())
+            && self.origins.len() > 1
     }
 
     /// A finding of the policy, told in terms of the files.

@@ -17,12 +17,18 @@ use crate::collect::{self, Defaults};
 use crate::filters::Filter;
 use crate::finding::{Finding, Severity};
 use crate::source;
+use crate::tree::{Tree, Value};
 
 /// Checks files.
 pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
-    let (bundles, findings) = read(files, defaults);
-    let mut findings = findings;
-    for bundle in &bundles {
+    let (mut bundles, mut findings) = read(files, defaults);
+    for bundle in &mut bundles {
+        // ServiceEntries on their own are right without a policy, which the egress filter alone asks for.
+        if bundle.is_of_objects() && Filter::of(&bundle.document) == [Filter::Egress] {
+            let mut policy = Tree::new(Value::Object(Vec::new()));
+            policy.push_field("mode", Tree::text("ALLOW_ANY"));
+            bundle.complete("outboundTrafficPolicy", Some(policy));
+        }
         findings.extend(check_bundle(bundle));
     }
     sort(&mut findings, files);

@@ -19,6 +19,17 @@ pub struct Defaults {
     pub namespace: Option<String>,
     /// `clusterName` where no document has one
     pub cluster_name: Option<String>,
+    /// `proxy.gateways` where no document has `proxy`; none is not to have it
+    pub gateways: Vec<String>,
+}
+
+impl Defaults {
+    fn proxy(&self) -> Option<Tree> {
+        let gateways = self.gateways.iter().map(|name| Tree::text(name)).collect();
+        let mut proxy = Tree::new(Value::Object(Vec::new()));
+        proxy.push_field("gateways", Tree::new(Value::Array(gateways)));
+        Some(proxy).filter(|_| !self.gateways.is_empty())
+    }
 }
 
 /// The lists of a plugin document, with the kind whose specs are in them.
@@ -27,6 +38,9 @@ const LISTS: [(&str, &str); 3] = [
     ("DestinationRule", "destinationRules"),
     ("ServiceEntry", "serviceEntries"),
 ];
+
+/// What Envoy's configuration has one of, and plugin documents have not.
+const ENVOY: [&str; 3] = ["staticResources", "dynamicResources", "resources"];
 
 /// The versions of Istio's API in which these have been the same.
 const VERSIONS: [&str; 3] =
@@ -120,6 +134,9 @@ impl Collector {
             } else if !matches!(document.value, Value::Object(_)) {
                 let reason = "is neither a plugin document nor a Kubernetes object";
                 self.invalid(file, "", "", &document, reason);
+            } else if ENVOY.iter().any(|name| document.field(name).is_some()) {
+                let reason = "is a configuration of Envoy without Sluice's filters, left out";
+                self.say(Severity::Note, file, document.line, "", "", reason);
             } else {
                 self.plugins.push((file.to_owned(), String::new(), document));
             }
@@ -265,7 +282,8 @@ impl Collector {
             bundles.push(self.assemble(namespace.as_deref()));
         }
         for bundle in &mut bundles {
-            bundle.complete("clusterName", defaults.cluster_name.as_deref());
+            bundle.complete("clusterName", defaults.cluster_name.as_deref().map(Tree::text));
+            bundle.complete("proxy", defaults.proxy());
         }
         (bundles, self.findings)
     }
@@ -314,7 +332,7 @@ impl Collector {
                 }
             }
         }
-        bundle.complete("namespace", namespace);
+        bundle.complete("namespace", namespace.map(Tree::text));
         let (mut own, others) = std::mem::take(&mut self.objects)
             .into_iter()
             .partition::<Vec<_>, _>(|object| object.namespace.as_deref() == namespace);

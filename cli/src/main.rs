@@ -60,11 +60,19 @@ struct InputArgs {
     /// How clusters are called where no document has clusterName, such as '{host}[-{subset}]'
     #[arg(long, value_name = "PATTERN")]
     cluster_name: Option<String>,
+    /// A gateway that the proxy serves, mesh for a sidecar, as often as needed; for rules about gateways where no
+    /// document has proxy
+    #[arg(long = "gateway", value_name = "NAME")]
+    gateways: Vec<String>,
 }
 
 impl InputArgs {
     fn defaults(&self) -> Defaults {
-        Defaults { namespace: self.namespace.clone(), cluster_name: self.cluster_name.clone() }
+        Defaults {
+            namespace: self.namespace.clone(),
+            cluster_name: self.cluster_name.clone(),
+            gateways: self.gateways.clone(),
+        }
     }
 }
 
