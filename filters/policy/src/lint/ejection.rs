@@ -1,5 +1,7 @@
 //! Outlier detection that ejects nothing, or to no effect.
 
+use std::collections::HashMap;
+
 use crate::document::Filter;
 use crate::host_name::qualify;
 use crate::json::Json;
@@ -11,8 +13,11 @@ use crate::report::{Finding, Report};
 /// What is to be said of the outlier detection of a document without errors, beside what the outlier filter says.
 pub(super) fn lint(document: &Json) -> Vec<Finding> {
     let report = Report::new(Filter::Outlier);
+    let namespace = field(document, "namespace").and_then(text);
+    let known = endpoints(document, namespace);
     for rule in elements(document, "destinationRules") {
-        let endpoints = endpoints(document, rule);
+        let host = field(rule, "host").and_then(text).map(|host| qualify(host, namespace));
+        let endpoints = host.and_then(|host| *known.get(&host)?);
         let subsets = elements(rule, "subsets");
         for own in [rule].into_iter().chain(subsets) {
             let Some(policy) = field(own, "trafficPolicy") else { continue };
@@ -70,24 +75,18 @@ fn no_effect(detection: &Json, endpoints: Option<usize>) -> Option<String> {
     })
 }
 
-/// How many endpoints the host of a rule has, if that is fixed by its service entries.
-fn endpoints(document: &Json, rule: &Json) -> Option<usize> {
-    let namespace = field(document, "namespace").and_then(text);
-    let host = qualify(field(rule, "host").and_then(text)?, namespace);
-    let is_own = |name: &Json| text(name).is_some_and(|name| qualify(name, namespace) == host);
-    let of_host =
-        elements(document, "serviceEntries").filter(|entry| elements(entry, "hosts").any(is_own));
-    let mut known = None;
-    for entry in of_host {
-        // Names have as many hosts as addresses.
-        if field(entry, "resolution").and_then(text) != Some("STATIC") {
-            return None;
-        }
+/// How many endpoints hosts have by their service entries; `None` where that is not fixed.
+fn endpoints(document: &Json, namespace: Option<&str>) -> HashMap<String, Option<usize>> {
+    let mut known = HashMap::new();
+    for entry in elements(document, "serviceEntries") {
+        // Names have as many hosts as addresses, and workloads come and go.
+        let is_fixed = field(entry, "resolution").and_then(text) == Some("STATIC");
         let number = elements(entry, "endpoints").count();
-        if number == 0 {
-            return None;
+        let number = Some(number).filter(|number| is_fixed && *number > 0);
+        for host in elements(entry, "hosts").filter_map(text) {
+            let sum = known.entry(qualify(host, namespace)).or_insert(Some(0));
+            *sum = sum.zip(number).map(|(sum, number)| sum + number);
         }
-        known = Some(known.unwrap_or(0) + number);
     }
     known
 }

@@ -214,6 +214,7 @@ fn ejections_of_nothing() {
         (r#""maxEjectionPercent": 50"#, static_entry(2)),
         ("", entry("c", "STATIC", 1)),
         ("", format!("{}, {}", static_entry(9), static_entry(1))),
+        ("", format!("{}, {}", static_entry(9), entry("b", "DNS", 1))),
     ] {
         assert_eq!(found(detection, &entries), nothing, "{detection} {entries}");
     }
