@@ -1,5 +1,7 @@
 //! A plugin document that knows which files its parts come from.
 
+use std::collections::HashMap;
+
 use crate::finding::{Finding, Severity};
 use crate::tree::{self, Key, Tree, Value};
 
@@ -8,15 +10,13 @@ use crate::tree::{self, Key, Tree, Value};
 pub struct Bundle {
     /// The document
     pub document: Tree,
-    /// Where its parts come from, the more special after the more general
-    pub origins: Vec<Origin>,
+    /// Where its parts come from, by their paths in it
+    origins: HashMap<String, Origin>,
 }
 
 /// Where a part of a plugin document comes from.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    /// The path of the part in the plugin document
-    pub part: String,
     /// The file
     pub file: String,
     /// What the Kubernetes object is called; empty for others
@@ -26,8 +26,19 @@ pub struct Origin {
 }
 
 impl Bundle {
-    /// Adds a field.
-    pub fn push(&mut self, key: Key, value: Tree) {
+    /// The document whose root comes from `origin`.
+    pub fn new(document: Tree, origin: Option<Origin>) -> Self {
+        let origins = origin.map(|origin| (String::new(), origin)).into_iter().collect();
+        Self { document, origins }
+    }
+
+    /// Adds a field that comes from `origin`.
+    pub fn add(&mut self, key: Key, value: Tree, origin: Origin) {
+        self.origins.insert(key.text.clone(), origin);
+        self.push(key, value);
+    }
+
+    fn push(&mut self, key: Key, value: Tree) {
         if let Value::Object(fields) = &mut self.document.value {
             fields.push((key, value));
         }
@@ -40,8 +51,8 @@ impl Bundle {
         }
     }
 
-    /// Adds an element to the list `list`, from `origin` whose part is that place.
-    pub fn append(&mut self, list: &str, element: Tree, mut origin: Origin) {
+    /// Adds an element that comes from `origin` to the list `list`.
+    pub fn append(&mut self, list: &str, element: Tree, origin: Origin) {
         let line = element.line;
         if self.document.field(list).is_none() {
             let key = Key { text: list.to_owned(), line };
@@ -50,16 +61,15 @@ impl Bundle {
         let Value::Object(fields) = &mut self.document.value else { return };
         let field = fields.iter_mut().find(|(key, _)| key.text == list);
         if let Some((_, Tree { value: Value::Array(elements), .. })) = field {
-            origin.part = format!("{list}[{}]", elements.len());
+            self.origins.insert(format!("{list}[{}]", elements.len()), origin);
             elements.push(element);
-            self.origins.push(origin);
         }
     }
 
     /// Whether it is of Kubernetes objects, which are not to know of the filters, and has no settings.
     pub fn is_of_objects(&self) -> bool {
-        self.origins.iter().all(|origin| !origin.object.is_empty() || origin.part.is_empty())
-            && self.origins.len() > 1
+        let mut parts = self.origins.iter().filter(|(part, _)| !part.is_empty());
+        self.origins.len() > 1 && parts.all(|(_, origin)| !origin.object.is_empty())
     }
 
     /// A finding of the policy, told in terms of the files.
@@ -88,7 +98,7 @@ impl Bundle {
             .into_iter()
             .flatten()
             .find_map(|part| {
-                let origin = self.origins.iter().find(|origin| origin.part == part)?;
+                let origin = self.origins.get(part)?;
                 Some((Some(origin), path.get(part.len()..).unwrap_or_default()))
             })
             .unwrap_or((None, path))
@@ -104,11 +114,7 @@ impl Bundle {
             let end = path.find(']').map_or(path.len(), |end| end + 1);
             let (part, tail) = path.split_at(end);
             text.push_str(before);
-            match self
-                .origins
-                .iter()
-                .find(|origin| origin.part == part && !origin.object.is_empty())
-            {
+            match self.origins.get(part).filter(|origin| !origin.object.is_empty()) {
                 Some(origin) if origin.object == own => text.push_str(&origin.place),
                 Some(origin) => text.push_str(&format!("{}: {}", origin.object, origin.place)),
                 None => text.push_str(part),

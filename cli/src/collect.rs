@@ -274,8 +274,8 @@ impl Collector {
         let mut bundles = Vec::new();
         if namespaces.is_empty() {
             for (file, place, document) in std::mem::take(&mut self.plugins) {
-                let origin = Origin { part: String::new(), file, object: String::new(), place };
-                bundles.push(Bundle { document, origins: vec![origin] });
+                let origin = Origin { file, object: String::new(), place };
+                bundles.push(Bundle::new(document, Some(origin)));
             }
         }
         for namespace in namespaces {
@@ -292,12 +292,12 @@ impl Collector {
     fn assemble(&mut self, namespace: Option<&str>) -> Bundle {
         let line = self.objects.first().map_or(0, |object| object.spec.line);
         let root = Tree { value: Value::Object(Vec::new()), line };
-        let mut bundle = Bundle { document: root, origins: Vec::new() };
-        if let Some(first) = self.objects.first() {
-            let (part, place) = (String::new(), String::new());
-            let (file, object) = (first.file.clone(), String::new());
-            bundle.origins.push(Origin { part, file, object, place });
-        }
+        let origin = self.objects.first().map(|first| Origin {
+            file: first.file.clone(),
+            object: String::new(),
+            place: String::new(),
+        });
+        let mut bundle = Bundle::new(root, origin);
         for (file, place, plugin) in std::mem::take(&mut self.plugins) {
             for (key, value) in plugin.fields() {
                 let name = camel_case(&key.text);
@@ -310,11 +310,7 @@ impl Collector {
                     for (index, element) in value.elements().iter().enumerate() {
                         let place = format!("{place}[{index}]");
                         let (file, object) = (file.clone(), String::new());
-                        bundle.append(
-                            &name,
-                            element.clone(),
-                            Origin { part: String::new(), file, object, place },
-                        );
+                        bundle.append(&name, element.clone(), Origin { file, object, place });
                     }
                 } else if bundle.document.field(&name).is_some() {
                     self.say(
@@ -327,8 +323,8 @@ impl Collector {
                     );
                 } else {
                     let (file, object) = (file.clone(), String::new());
-                    bundle.origins.push(Origin { part: name.clone(), file, object, place });
-                    bundle.push(Key { text: name, line: key.line }, value.clone());
+                    let own = Key { text: name, line: key.line };
+                    bundle.add(own, value.clone(), Origin { file, object, place });
                 }
             }
         }
@@ -340,7 +336,7 @@ impl Collector {
         own.sort_by_key(|object| LISTS.iter().position(|(_, list)| *list == object.list));
         for object in own {
             let (file, place) = (object.file, "spec".to_owned());
-            let origin = Origin { part: String::new(), file, object: object.name, place };
+            let origin = Origin { file, object: object.name, place };
             bundle.append(object.list, object.spec, origin);
         }
         bundle
