@@ -92,8 +92,8 @@ impl Bundle {
 
     /// The most special origin of what stands at `path`, and the rest of the path.
     fn origin<'p>(&self, path: &'p str) -> (Option<&Origin>, &'p str) {
-        let list_end = path.find(']').map_or(0, |end| end + 1);
-        let parts = [path.get(..list_end), path.split(['.', '[']).next(), Some("")];
+        let element = path.find(']').and_then(|end| path.get(..=end));
+        let parts = [element, path.split(['.', '[']).next(), Some("")];
         parts
             .into_iter()
             .flatten()

@@ -31,6 +31,11 @@ pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
         }
         findings.extend(check_bundle(bundle));
     }
+    // Settings are told of once, however many namespaces they are for.
+    let mut told = HashSet::new();
+    findings.retain(|own| {
+        told.insert((own.file.clone(), own.line, own.path.clone(), own.reason.clone()))
+    });
     sort(&mut findings, files);
     // The process ends with it, which frees thousands of objects faster than one after the other.
     std::mem::forget(bundles);

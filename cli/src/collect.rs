@@ -278,8 +278,9 @@ impl Collector {
                 bundles.push(Bundle::new(document, Some(origin)));
             }
         }
-        for namespace in namespaces {
-            bundles.push(self.assemble(namespace.as_deref()));
+        let plugins = std::mem::take(&mut self.plugins);
+        for (index, namespace) in namespaces.into_iter().enumerate() {
+            bundles.push(self.assemble(namespace.as_deref(), &plugins, index == 0));
         }
         for bundle in &mut bundles {
             bundle.complete("clusterName", defaults.cluster_name.as_deref().map(Tree::text));
@@ -288,8 +289,14 @@ impl Collector {
         (bundles, self.findings)
     }
 
-    /// The document of the objects of a namespace, and of the plugin documents beside them.
-    fn assemble(&mut self, namespace: Option<&str>) -> Bundle {
+    /// The document of the objects of a namespace, and of the plugin documents beside them: their settings are for
+    /// all namespaces, their rules for the first.
+    fn assemble(
+        &mut self,
+        namespace: Option<&str>,
+        plugins: &[(String, String, Tree)],
+        is_first: bool,
+    ) -> Bundle {
         let line = self.objects.first().map_or(0, |object| object.spec.line);
         let root = Tree { value: Value::Object(Vec::new()), line };
         let origin = self.objects.first().map(|first| Origin {
@@ -298,7 +305,7 @@ impl Collector {
             place: String::new(),
         });
         let mut bundle = Bundle::new(root, origin);
-        for (file, place, plugin) in std::mem::take(&mut self.plugins) {
+        for (file, place, plugin) in plugins {
             for (key, value) in plugin.fields() {
                 let name = camel_case(&key.text);
                 let place = if place.is_empty() {
@@ -307,7 +314,8 @@ impl Collector {
                     format!("{place}.{}", key.text)
                 };
                 if LISTS.iter().any(|(_, list)| *list == name) {
-                    for (index, element) in value.elements().iter().enumerate() {
+                    let elements = value.elements().iter().filter(|_| is_first);
+                    for (index, element) in elements.enumerate() {
                         let place = format!("{place}[{index}]");
                         let (file, object) = (file.clone(), String::new());
                         bundle.append(&name, element.clone(), Origin { file, object, place });
@@ -315,7 +323,7 @@ impl Collector {
                 } else if bundle.document.field(&name).is_some() {
                     self.say(
                         Severity::Error,
-                        &file,
+                        file,
                         key.line,
                         "",
                         &place,
