@@ -43,6 +43,10 @@ setup-scenarios:
 build: setup-rust ## build the wasm modules into dist/
 	cargo xtask build
 
+.PHONY: install
+install: setup-rust ## install the command sluice into ~/.cargo/bin
+	cargo install --path cli --locked
+
 .PHONY: certificates certs
 certs: certificates
 certificates: ## make the certificates of the scenarios and tests, in dist/certificates

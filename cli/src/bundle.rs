@@ -1,325 +1,43 @@
-//! From files to the plugin documents that the filters read.
-//!
-//! What counts as input: plugin documents as they are; Kubernetes objects, of which the `spec` of
-//! VirtualServices, DestinationRules and ServiceEntries go into a plugin document; lists of such; and
-//! whatever has wasm filters with a plugin document inside: EnvoyFilters, WasmPlugins and Envoy's own
-//! configuration.
+//! A plugin document that knows which files its parts come from.
 
-mod embedded;
+use std::collections::HashMap;
 
 use crate::finding::{Finding, Severity};
-use crate::source::Source;
-use crate::tree::{self, Key, Tree, Value, camel_case};
+use crate::tree::{self, Key, Tree, Value};
 
 /// A plugin document, put together from files.
 #[derive(Debug)]
 pub struct Bundle {
     /// The document
     pub document: Tree,
-    /// Where its parts come from, the more special after the more general
-    origins: Vec<Origin>,
+    /// Where its parts come from, by their paths in it
+    origins: HashMap<String, Origin>,
 }
 
 /// Where a part of a plugin document comes from.
 #[derive(Clone, Debug)]
-struct Origin {
-    /// The path of the part in the plugin document
-    part: String,
+pub struct Origin {
     /// The file
-    file: String,
+    pub file: String,
     /// What the Kubernetes object is called; empty for others
-    object: String,
+    pub object: String,
     /// The path of the part in the file's document
-    place: String,
-}
-
-/// What the user says beside the files.
-#[derive(Clone, Debug, Default)]
-pub struct Defaults {
-    /// The namespace of objects that do not name theirs
-    pub namespace: Option<String>,
-    /// `clusterName` where no document has one
-    pub cluster_name: Option<String>,
-}
-
-/// The lists of a plugin document, with the kind whose specs are in them.
-const LISTS: [(&str, &str); 3] = [
-    ("VirtualService", "virtualServices"),
-    ("DestinationRule", "destinationRules"),
-    ("ServiceEntry", "serviceEntries"),
-];
-
-/// The versions of Istio's API in which these have been the same.
-const VERSIONS: [&str; 3] =
-    ["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"];
-
-/// A Kubernetes object whose spec is for the filters.
-struct Object {
-    file: String,
-    name: String,
-    namespace: Option<String>,
-    list: &'static str,
-    spec: Tree,
-}
-
-#[derive(Default)]
-struct Collector {
-    objects: Vec<Object>,
-    plugins: Vec<(String, String, Tree)>,
-    findings: Vec<Finding>,
-    names: std::collections::HashSet<(String, String, String)>,
-}
-
-/// The plugin documents of files: one of each namespace, as a document has only one. Along with them
-/// comes what is to be said about objects that are not the filters' work, or that are wrong outside
-/// of their `spec`.
-pub fn collect(sources: Vec<Source>, defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>) {
-    let mut collector = Collector::default();
-    for source in sources {
-        for document in source.documents {
-            collector.add(&source.file, document, defaults);
-        }
-    }
-    collector.finish(defaults)
-}
-
-impl Collector {
-    fn say(
-        &mut self,
-        severity: Severity,
-        file: &str,
-        line: usize,
-        object: &str,
-        path: &str,
-        reason: impl Into<String>,
-    ) {
-        self.findings.push(Finding {
-            severity,
-            file: file.to_owned(),
-            line,
-            object: object.to_owned(),
-            path: path.to_owned(),
-            value: None,
-            reason: reason.into(),
-        });
-    }
-
-    fn add(&mut self, file: &str, document: Tree, defaults: &Defaults) {
-        let embedded = embedded::find(&document);
-        if !embedded.is_empty() {
-            for (place, plugin) in embedded {
-                // Filters of one Envoy usually share a document.
-                if !self
-                    .plugins
-                    .iter()
-                    .any(|(other, _, known)| other == file && known.is_same(&plugin))
-                {
-                    self.plugins.push((file.to_owned(), place, plugin));
-                }
-            }
-            return;
-        }
-        let Some(kind) = document.field("kind") else {
-            let api_version = document.fields().iter().find(|(key, _)| key.text == "apiVersion");
-            if let Some((key, _)) = api_version {
-                self.say(Severity::Error, file, key.line, "", "kind", "is required");
-            } else if !matches!(document.value, Value::Object(_)) {
-                let reason = "is neither a plugin document nor a Kubernetes object";
-                self.say(Severity::Error, file, document.line, "", "", reason);
-            } else {
-                self.plugins.push((file.to_owned(), String::new(), document));
-            }
-            return;
-        };
-        let Some(kind) = kind.as_str().map(str::to_owned) else {
-            self.say(Severity::Error, file, kind.line, "", "kind", "is not a string");
-            return;
-        };
-        let version = document.field("apiVersion").and_then(Tree::as_str).unwrap_or_default();
-        let is_list =
-            kind == "List" || LISTS.iter().any(|(known, _)| kind == format!("{known}List"));
-        if is_list {
-            let Value::Object(fields) = document.value else { return };
-            let items = fields.into_iter().find(|(key, _)| key.text == "items");
-            match items.map(|(_, items)| items) {
-                Some(Tree { value: Value::Array(items), .. }) => {
-                    for item in items {
-                        self.add(file, item, defaults);
-                    }
-                }
-                _ => {
-                    self.say(Severity::Error, file, document.line, &kind, "items", "is not a list")
-                }
-            }
-            return;
-        }
-        let metadata = |name| document.field("metadata").and_then(|m| m.field(name)?.as_str());
-        let name = metadata("name").unwrap_or_default().to_owned();
-        let namespace = metadata("namespace").filter(|namespace| !namespace.is_empty());
-        let namespace = namespace.map(str::to_owned).or_else(|| defaults.namespace.clone());
-        let title = match &namespace {
-            Some(namespace) => format!("{kind} {namespace}/{name}"),
-            None => format!("{kind} {name}").trim_end().to_owned(),
-        };
-        let known = LISTS.iter().find(|(known, _)| *known == kind);
-        let Some((_, list)) = known.filter(|_| version.starts_with("networking.istio.io/")) else {
-            self.refuse_kind(file, &document, &kind, version, &title);
-            return;
-        };
-        if !VERSIONS.contains(&version) {
-            let line = tree::find(&document, "apiVersion").line;
-            let reason = format!("{version:?} is not one of {}", VERSIONS.join(", "));
-            self.say(Severity::Error, file, line, &title, "apiVersion", reason);
-        }
-        self.check_envelope(file, &document, &title, &name);
-        let key = (kind, namespace.clone().unwrap_or_default(), name);
-        if !key.2.is_empty() && !self.names.insert(key) {
-            let line = tree::find(&document, "metadata.name").line;
-            let reason =
-                "is given twice: of two objects with a name the later replaces the earlier";
-            self.say(Severity::Error, file, line, &title, "metadata.name", reason);
-            return;
-        }
-        let Value::Object(fields) = document.value else { return };
-        match fields.into_iter().find(|(key, _)| key.text == "spec") {
-            Some((_, spec)) => {
-                let file = file.to_owned();
-                self.objects.push(Object { file, name: title, namespace, list, spec });
-            }
-            None => self.say(Severity::Error, file, document.line, &title, "spec", "is required"),
-        }
-    }
-
-    fn refuse_kind(&mut self, file: &str, document: &Tree, kind: &str, version: &str, title: &str) {
-        let line = document.line;
-        // Close to a known kind, and in its group: rather a slip than another's work.
-        let is_networking = version.starts_with("networking.istio.io/") || version.is_empty();
-        let others =
-            ["Gateway", "Sidecar", "EnvoyFilter", "ProxyConfig", "WorkloadEntry", "WorkloadGroup"];
-        if version.is_empty() {
-            self.say(Severity::Error, file, line, title, "apiVersion", "is required");
-        } else if is_networking && !others.contains(&kind) {
-            let kinds: Vec<_> = LISTS.iter().map(|(kind, _)| *kind).chain(others).collect();
-            let line = tree::find(document, "kind").line;
-            let reason = format!("{kind:?} is not one of {}", kinds.join(", "));
-            self.say(Severity::Error, file, line, title, "kind", reason);
-        } else {
-            self.say(Severity::Note, file, line, title, "", "is not the filters' work, left out");
-        }
-    }
-
-    /// What is wrong with an object outside of its `spec`.
-    fn check_envelope(&mut self, file: &str, document: &Tree, title: &str, name: &str) {
-        let mut seen: Vec<&str> = Vec::new();
-        for (key, _) in document.fields() {
-            if seen.contains(&&*key.text) {
-                self.say(Severity::Error, file, key.line, title, &key.text, "is given twice");
-            }
-            seen.push(&key.text);
-            if !["apiVersion", "kind", "metadata", "spec", "status"].contains(&&*key.text) {
-                let reason = "unknown field, known are apiVersion, kind, metadata, spec, status";
-                self.say(Severity::Error, file, key.line, title, &key.text, reason);
-            }
-        }
-        if name.is_empty() {
-            let line = tree::find(document, "metadata").line;
-            self.say(Severity::Error, file, line, title, "metadata.name", "is required");
-        }
-    }
-
-    fn finish(mut self, defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>) {
-        let mut namespaces: Vec<Option<String>> = Vec::new();
-        for object in &self.objects {
-            if !namespaces.contains(&object.namespace) {
-                namespaces.push(object.namespace.clone());
-            }
-        }
-        // What has no namespace goes to the current one, as in kubectl.
-        if namespaces.len() == 2 && namespaces.contains(&None) {
-            namespaces.retain(Option::is_some);
-            let only = namespaces.first().cloned().flatten();
-            for object in &mut self.objects {
-                object.namespace = object.namespace.take().or_else(|| only.clone());
-            }
-        }
-        // A plugin document beside Istio's objects is their settings.
-        let mut bundles = Vec::new();
-        if namespaces.is_empty() {
-            for (file, place, document) in std::mem::take(&mut self.plugins) {
-                let origin = Origin { part: String::new(), file, object: String::new(), place };
-                bundles.push(Bundle { document, origins: vec![origin] });
-            }
-        }
-        for namespace in namespaces {
-            bundles.push(self.assemble(namespace.as_deref()));
-        }
-        for bundle in &mut bundles {
-            bundle.complete("clusterName", defaults.cluster_name.as_deref());
-        }
-        (bundles, self.findings)
-    }
-
-    /// The document of the objects of a namespace, and of the plugin documents beside them.
-    fn assemble(&mut self, namespace: Option<&str>) -> Bundle {
-        let line = self.objects.first().map_or(0, |object| object.spec.line);
-        let root = Tree { value: Value::Object(Vec::new()), line };
-        let mut bundle = Bundle { document: root, origins: Vec::new() };
-        if let Some(first) = self.objects.first() {
-            let (part, place) = (String::new(), String::new());
-            let (file, object) = (first.file.clone(), String::new());
-            bundle.origins.push(Origin { part, file, object, place });
-        }
-        for (file, place, plugin) in std::mem::take(&mut self.plugins) {
-            for (key, value) in plugin.fields() {
-                let name = camel_case(&key.text);
-                let place = if place.is_empty() {
-                    key.text.clone()
-                } else {
-                    format!("{place}.{}", key.text)
-                };
-                if LISTS.iter().any(|(_, list)| *list == name) {
-                    for (index, element) in value.elements().iter().enumerate() {
-                        let place = format!("{place}[{index}]");
-                        let (file, object) = (file.clone(), String::new());
-                        bundle.append(
-                            &name,
-                            element.clone(),
-                            Origin { part: String::new(), file, object, place },
-                        );
-                    }
-                } else if bundle.document.field(&name).is_some() {
-                    self.say(
-                        Severity::Error,
-                        &file,
-                        key.line,
-                        "",
-                        &place,
-                        "is given in another document too",
-                    );
-                } else {
-                    let (file, object) = (file.clone(), String::new());
-                    bundle.origins.push(Origin { part: name.clone(), file, object, place });
-                    bundle.push(Key { text: name, line: key.line }, value.clone());
-                }
-            }
-        }
-        bundle.complete("namespace", namespace);
-        for (_, list) in LISTS {
-            for object in self.objects.iter().filter(|object| object.list == list) {
-                if object.namespace.as_deref() != namespace {
-                    continue;
-                }
-                let (file, place) = (object.file.clone(), "spec".to_owned());
-                let origin =
-                    Origin { part: String::new(), file, object: object.name.clone(), place };
-                bundle.append(list, object.spec.clone(), origin);
-            }
-        }
-        bundle
-    }
+    pub place: String,
 }
 
 impl Bundle {
+    /// The document whose root comes from `origin`.
+    pub fn new(document: Tree, origin: Option<Origin>) -> Self {
+        let origins = origin.map(|origin| (String::new(), origin)).into_iter().collect();
+        Self { document, origins }
+    }
+
+    /// Adds a field that comes from `origin`.
+    pub fn add(&mut self, key: Key, value: Tree, origin: Origin) {
+        self.origins.insert(key.text.clone(), origin);
+        self.push(key, value);
+    }
+
     fn push(&mut self, key: Key, value: Tree) {
         if let Value::Object(fields) = &mut self.document.value {
             fields.push((key, value));
@@ -327,13 +45,14 @@ impl Bundle {
     }
 
     /// Gives the document the field `name` if it has none.
-    fn complete(&mut self, name: &str, value: Option<&str>) {
+    pub fn complete(&mut self, name: &str, value: Option<Tree>) {
         if let Some(value) = value.filter(|_| self.document.field(name).is_none()) {
-            self.push(Key { text: name.to_owned(), line: 0 }, Tree::text(value));
+            self.push(Key { text: name.to_owned(), line: 0 }, value);
         }
     }
 
-    fn append(&mut self, list: &str, element: Tree, mut origin: Origin) {
+    /// Adds an element that comes from `origin` to the list `list`.
+    pub fn append(&mut self, list: &str, element: Tree, origin: Origin) {
         let line = element.line;
         if self.document.field(list).is_none() {
             let key = Key { text: list.to_owned(), line };
@@ -342,10 +61,15 @@ impl Bundle {
         let Value::Object(fields) = &mut self.document.value else { return };
         let field = fields.iter_mut().find(|(key, _)| key.text == list);
         if let Some((_, Tree { value: Value::Array(elements), .. })) = field {
-            origin.part = format!("{list}[{}]", elements.len());
+            self.origins.insert(format!("{list}[{}]", elements.len()), origin);
             elements.push(element);
-            self.origins.push(origin);
         }
+    }
+
+    /// Whether it is of Kubernetes objects, which are not to know of the filters, and has no settings.
+    pub fn is_of_objects(&self) -> bool {
+        let mut parts = self.origins.iter().filter(|(part, _)| !part.is_empty());
+        self.origins.len() > 1 && parts.all(|(_, origin)| !origin.object.is_empty())
     }
 
     /// A finding of the policy, told in terms of the files.
@@ -368,13 +92,13 @@ impl Bundle {
 
     /// The most special origin of what stands at `path`, and the rest of the path.
     fn origin<'p>(&self, path: &'p str) -> (Option<&Origin>, &'p str) {
-        let list_end = path.find(']').map_or(0, |end| end + 1);
-        let parts = [path.get(..list_end), path.split(['.', '[']).next(), Some("")];
+        let element = path.find(']').and_then(|end| path.get(..=end));
+        let parts = [element, path.split(['.', '[']).next(), Some("")];
         parts
             .into_iter()
             .flatten()
             .find_map(|part| {
-                let origin = self.origins.iter().find(|origin| origin.part == part)?;
+                let origin = self.origins.get(part)?;
                 Some((Some(origin), path.get(part.len()..).unwrap_or_default()))
             })
             .unwrap_or((None, path))
@@ -382,7 +106,7 @@ impl Bundle {
 
     /// `virtualServices[3].http[0]` in a reason, as the object that it is. `own` is the object that the
     /// reason is about.
-    pub fn translate(&self, own: &str, reason: &str) -> String {
+    fn translate(&self, own: &str, reason: &str) -> String {
         let mut text = String::new();
         let mut rest = reason;
         while let Some(start) = rest.find("virtualServices[") {
@@ -390,11 +114,7 @@ impl Bundle {
             let end = path.find(']').map_or(path.len(), |end| end + 1);
             let (part, tail) = path.split_at(end);
             text.push_str(before);
-            match self
-                .origins
-                .iter()
-                .find(|origin| origin.part == part && !origin.object.is_empty())
-            {
+            match self.origins.get(part).filter(|origin| !origin.object.is_empty()) {
                 Some(origin) if origin.object == own => text.push_str(&origin.place),
                 Some(origin) => text.push_str(&format!("{}: {}", origin.object, origin.place)),
                 None => text.push_str(part),

@@ -12,19 +12,33 @@ use sluice_policy::report::{Finding as PolicyFinding, Rejection};
 use sluice_policy::router::Router;
 use sluice_policy::sni::SniPolicy;
 
-use crate::bundle::{self, Bundle, Defaults};
+use crate::bundle::Bundle;
+use crate::collect::{self, Defaults};
 use crate::filters::Filter;
 use crate::finding::{Finding, Severity};
 use crate::source;
+use crate::tree::{Tree, Value};
 
 /// Checks files.
 pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
-    let (bundles, findings) = read(files, defaults);
-    let mut findings = findings;
-    for bundle in &bundles {
+    let (mut bundles, mut findings) = read(files, defaults);
+    for bundle in &mut bundles {
+        // ServiceEntries on their own are right without a policy, which the egress filter alone asks for.
+        if bundle.is_of_objects() && Filter::of(&bundle.document) == [Filter::Egress] {
+            let mut policy = Tree::new(Value::Object(Vec::new()));
+            policy.push_field("mode", Tree::text("ALLOW_ANY"));
+            bundle.complete("outboundTrafficPolicy", Some(policy));
+        }
         findings.extend(check_bundle(bundle));
     }
+    // Settings are told of once, however many namespaces they are for.
+    let mut told = HashSet::new();
+    findings.retain(|own| {
+        told.insert((own.file.clone(), own.line, own.path.clone(), own.reason.clone()))
+    });
     sort(&mut findings, files);
+    // The process ends with it, which frees thousands of objects faster than one after the other.
+    std::mem::forget(bundles);
     findings
 }
 
@@ -37,7 +51,7 @@ pub fn read(files: &[String], defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>
             Err(finding) => findings.push(*finding),
         }
     }
-    let (bundles, more) = bundle::collect(sources, defaults);
+    let (bundles, more) = collect::collect(sources, defaults);
     findings.extend(more);
     (bundles, findings)
 }
@@ -68,10 +82,18 @@ impl Found {
 /// What the filters that a document is for find in it, and what lint finds.
 pub fn check_bundle(bundle: &Bundle) -> Vec<Finding> {
     let text = bundle.document.to_json();
+    let text = text.as_bytes();
     let mut found = Found::default();
     let mut is_refused = false;
-    for filter in Filter::of(&bundle.document) {
-        match compile(filter, text.as_bytes()) {
+    // At once, as with thousands of rules each takes its time.
+    let (compiled, warnings) = std::thread::scope(|scope| {
+        let lint = scope.spawn(|| lint::lint(text));
+        let filters = Filter::of(&bundle.document).into_iter();
+        let compiled: Vec<_> = filters.map(|filter| compile(filter, text)).collect();
+        (compiled, lint.join().unwrap_or_default())
+    });
+    for outcome in compiled {
+        match outcome {
             Ok(notices) => {
                 for notice in notices.into_iter().filter(|notice| !is_left_to_others(notice)) {
                     found.add(severity(&notice), notice);
@@ -86,7 +108,7 @@ pub fn check_bundle(bundle: &Bundle) -> Vec<Finding> {
         }
     }
     if !is_refused {
-        for warning in lint::lint(text.as_bytes()) {
+        for warning in warnings {
             found.add(Severity::Warning, warning);
         }
     }

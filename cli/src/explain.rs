@@ -1,21 +1,23 @@
 //! `sluice explain`: what the filters do with a request and why, rule by rule.
 
+mod json;
 mod request;
+mod text;
 
-use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use clap::builder::styling::{AnsiColor, Style};
-use sluice_policy::decision::{Decision, Outcome};
-use sluice_policy::explain::{Explainer, Trace, Tried};
-use sluice_policy::fault::{AbortStatus, GRPC_STATUS_NAMES};
-use sluice_policy::header::{HeaderEdit, HeaderOperation};
+use sluice_policy::decision::Decision;
+use sluice_policy::explain::{Explainer, Trace};
+use sluice_policy::fault::{self, AbortStatus};
+use sluice_policy::host_name::{aliases, qualify, without_port};
+use sluice_policy::mirror;
 use sluice_policy::request::{Draws, Request};
 
 pub use request::{Client, ExplainArgs};
 
 use crate::bundle::Bundle;
-use crate::finding::Severity;
+use crate::finding::{Finding, Severity};
+use crate::tree::{self, Tree};
 
 /// Random numbers that can be had again: SplitMix64, each filter from the seed on its own, as each has
 /// its own generator in a proxy.
@@ -43,176 +45,99 @@ impl Draws for Seeded {
     }
 }
 
-const BOLD: Style = Style::new().bold();
-const GOOD: Style =
-    Style::new().fg_color(Some(clap::builder::styling::Color::Ansi(AnsiColor::Green)));
-const BAD: Style = Style::new().fg_color(Some(clap::builder::styling::Color::Ansi(AnsiColor::Red)));
-
-/// The explanation of one request, with colours that a pipe is to be spared.
-pub fn explain(bundle: &Bundle, explainer: &Explainer, client: &Client, seed: u64) -> String {
-    let request = Request::new(&client.headers, client);
-    let mut text = String::new();
-    let show = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-    let (method, host) = (show(request.method), show(request.authority));
-    let target = show(request.path_and_query);
-    line(
-        &mut text,
-        format_args!("{BOLD}request{BOLD:#}  {method} {}://{host}{target}", show(request.scheme)),
-    );
-    let trace = explainer.trace(&request);
-    rules(&mut text, bundle, &trace, &host);
-    let aborted = fault(&mut text, explainer, &request, seed);
-    if aborted {
-        line(&mut text, format_args!("the mirror filter and the router do not see the request"));
-        return text;
-    }
-    mirror(&mut text, explainer, &request, seed);
-    let mut draws = Seeded::new(seed, 3);
-    let decision = explainer.route(&request, &mut draws);
-    route(&mut text, bundle, &trace, &decision, &draws);
-    text
+/// What becomes of one request.
+pub struct Explanation<'a> {
+    bundle: &'a Bundle,
+    /// The request's method
+    method: String,
+    /// Its host
+    host: String,
+    /// Its address
+    url: String,
+    /// By which random choices were made
+    seed: u64,
+    /// Whether there were any
+    is_random: bool,
+    trace: Trace,
+    /// Rules that would be for the host and are not for the proxy
+    left_out: Vec<&'a str>,
+    fault: FaultOutcome,
+    /// What the mirror filter and the router do, if the request gets there
+    routed: Option<Routed<'a>>,
 }
 
-fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "{arguments}");
+/// What the fault filter does, before its limits.
+struct FaultOutcome {
+    plan: fault::Plan,
+    abort: Option<AbortStatus>,
+    /// Whether there was a choice
+    is_drawn: bool,
+    /// Whether the document limits faults
+    is_limited: bool,
 }
 
-fn rules(text: &mut String, bundle: &Bundle, trace: &Trace, host: &str) {
-    if !trace.has_virtual_host {
-        line(text, format_args!("{BOLD}rules{BOLD:#}    no virtual service has the host {host:?}"));
-        return;
-    }
-    line(text, format_args!("{BOLD}rules{BOLD:#}"));
-    for Tried { path, conditions, fits } in &trace.tried {
-        let (style, mark) = if *fits { (GOOD, "fits") } else { (BAD, "does not fit") };
-        line(text, format_args!("  {} {style}{mark}{style:#}", place(bundle, path)));
-        for condition in conditions {
-            let (style, mark) = if condition.holds { (GOOD, "yes") } else { (BAD, "no ") };
-            let (field, wanted, found) = (&condition.field, &condition.wanted, &condition.found);
-            let verb = if field.starts_with("withoutHeaders.") { "is not" } else { "is" };
-            line(text, format_args!("    {style}{mark}{style:#} {field} {verb} {wanted}: {found}"));
-        }
-    }
-    if trace.taken().is_none() {
-        line(text, format_args!("  none of {} fits", trace.tried.len()));
-    }
+/// What the mirror filter does, before its budget, and then the router.
+struct Routed<'a> {
+    copies: mirror::Plan<'a>,
+    /// Whether the document has a budget of copies
+    has_budget: bool,
+    decision: Decision<'a>,
+    /// What the router drew, out of the sum of all weights
+    drawn: Option<u64>,
 }
 
-/// Where a rule stands: in its object, or in its plugin document.
-fn place(bundle: &Bundle, path: &str) -> String {
-    let finding = bundle.locate(Severity::Note, path, "");
-    let line = if finding.line > 0 { format!(":{}", finding.line) } else { String::new() };
-    let rule = match finding.object.as_str() {
-        "" => path.to_owned(),
-        object => format!("{object}: {}", finding.path),
-    };
-    format!("{}{line}: {rule}", finding.file)
-}
+impl<'a> Explanation<'a> {
+    /// Asks the filters about the request of `client`.
+    pub fn new(
+        bundle: &'a Bundle,
+        explainer: &'a Explainer,
+        client: &'a Client,
+        seed: u64,
+    ) -> Self {
+        let request = Request::new(&client.headers, client);
+        let show = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let (method, host) = (show(request.method), show(request.authority));
+        let url = format!("{}://{host}{}", show(request.scheme), show(request.path_and_query));
+        let trace = explainer.trace(&request);
+        let mut draws = [1, 2, 3].map(|filter| Seeded::new(seed, filter));
+        let [of_fault, of_mirror, of_router] = &mut draws;
+        let plan = explainer.fault(&request, SystemTime::now(), of_fault);
+        let abort = plan.draw_abort(of_fault);
+        let is_drawn = !of_fault.drawn.is_empty();
+        let is_limited = bundle.document.field("faults").is_some();
+        let fault = FaultOutcome { plan, abort, is_drawn, is_limited };
+        let routed = abort.is_none().then(|| {
+            let copies = explainer.mirror(&request, of_mirror);
+            let mirroring = bundle.document.field("mirroring");
+            let has_budget = mirroring.is_some_and(|own| own.field("budget").is_some());
+            let decision = explainer.route(&request, of_router);
+            let total: u64 = trace.shares.iter().map(|(weight, _)| u64::from(*weight)).sum();
+            let drawn = of_router.drawn.first().map(|drawn| drawn % total.max(1));
+            Routed { copies, has_budget, decision, drawn }
+        });
+        let is_random = draws.iter().any(|draws| !draws.drawn.is_empty());
+        let left_out = explainer.left_out().iter().map(String::as_str);
+        let left_out = left_out.filter(|path| is_for(&bundle.document, path, &host)).collect();
+        Self { bundle, method, host, url, seed, is_random, trace, left_out, fault, routed }
+    }
 
-/// Tells the fault; whether the request ends with it.
-fn fault(text: &mut String, explainer: &Explainer, request: &Request<'_>, seed: u64) -> bool {
-    let mut draws = Seeded::new(seed, 1);
-    let plan = explainer.fault(request, SystemTime::now(), &mut draws);
-    let abort = plan.draw_abort(&mut draws);
-    let mut told = Vec::new();
-    told.extend(plan.delay.map(|delay| format!("waits {delay:?}")));
-    told.extend(abort.map(|status| match status {
-        AbortStatus::Http(status) => format!("is aborted with HTTP {status}"),
-        AbortStatus::Grpc(status) => {
-            let name = GRPC_STATUS_NAMES.get(usize::from(status)).unwrap_or(&"");
-            format!("is aborted with gRPC {status} {name}")
-        }
-    }));
-    if abort.is_none() {
-        told.extend(
-            plan.reset_after.map(|bytes| format!("its response breaks off after {bytes} bytes")),
-        );
-        told.extend(
-            plan.bytes_per_second
-                .map(|rate| format!("its response passes at {rate} bytes a second")),
-        );
-    }
-    if told.is_empty() {
-        // Only where there is something that might have happened.
-        if !draws.drawn.is_empty() {
-            line(text, format_args!("{BOLD}fault{BOLD:#}    none, by the draw"));
-        }
-    } else {
-        line(text, format_args!("{BOLD}fault{BOLD:#}    {}", told.join(", ")));
-    }
-    abort.is_some()
-}
-
-fn mirror(text: &mut String, explainer: &Explainer, request: &Request<'_>, seed: u64) {
-    let plan = explainer.mirror(request, &mut Seeded::new(seed, 2));
-    for mirror in &plan.copies {
-        line(text, format_args!("{BOLD}mirror{BOLD:#}   a copy goes to {}", mirror.cluster));
-    }
-    for (number, reason) in
-        [(plan.not_sampled, "by the draw"), (plan.not_eligible, "by the conditions of mirroring")]
-    {
-        if number > 0 {
-            line(text, format_args!("{BOLD}mirror{BOLD:#}   {number} not copied to, {reason}"));
-        }
+    /// Where a rule stands: in its object, or in its plugin document.
+    fn place(&self, path: &str) -> Finding {
+        self.bundle.locate(Severity::Note, path, "")
     }
 }
 
-fn route(
-    text: &mut String,
-    bundle: &Bundle,
-    trace: &Trace,
-    decision: &Decision<'_>,
-    draws: &Seeded,
-) {
-    let outcome = match decision.outcome {
-        Outcome::Forwarded => "forwards",
-        Outcome::NoRoute => "answers: no route",
-        Outcome::NoVirtualHost => "answers: no virtual service has the host",
-        Outcome::Passed => "leaves it to Envoy's own routes: no virtual service has the host",
-        Outcome::Preflight => "answers the CORS preflight",
-        Outcome::Redirected => "redirects",
-        Outcome::Responded => "answers with the fixed response",
-    };
-    let by = trace.route().map_or(String::new(), |path| format!(", by {}", place(bundle, path)));
-    line(text, format_args!("{BOLD}router{BOLD:#}   {outcome}{by}"));
-    if decision.outcome == Outcome::Forwarded && trace.shares.len() > 1 {
-        let total: u64 = trace.shares.iter().map(|(weight, _)| u64::from(*weight)).sum();
-        let shares = trace.shares.iter().map(|(weight, cluster)| format!("{cluster} {weight}"));
-        let shares = shares.collect::<Vec<_>>().join(", ");
-        let how = match draws.drawn.first() {
-            Some(drawn) => format!("drawn {} of {total}", drawn % total.max(1)),
-            None => "by the hash of the user".to_owned(),
-        };
-        line(text, format_args!("  one of {shares}: {how}"));
-    }
-    if let Some(reply) = &decision.reply {
-        line(text, format_args!("  status {}", reply.status));
-        for (name, value) in &reply.headers {
-            line(text, format_args!("  {name}: {}", String::from_utf8_lossy(value)));
-        }
-    } else {
-        edits(text, "request", decision.edits.iter());
-    }
-    if let Some(response) = &decision.response {
-        let response: Vec<_> = response.edits().collect();
-        edits(text, "response", response.iter());
-    }
-}
-
-fn edits<'a>(text: &mut String, message: &str, edits: impl Iterator<Item = &'a HeaderEdit<'a>>) {
-    for edit in edits {
-        let value = String::from_utf8_lossy(&edit.value);
-        match edit.operation {
-            HeaderOperation::Add => {
-                line(text, format_args!("  {message}: adds {}: {value}", edit.name))
-            }
-            HeaderOperation::Remove => {
-                line(text, format_args!("  {message}: removes {}", edit.name))
-            }
-            HeaderOperation::Set => {
-                line(text, format_args!("  {message}: sets {}: {value}", edit.name))
-            }
-        }
-    }
+/// Whether the virtual service that `path` leads into has `host`, as far as its hosts say.
+fn is_for(document: &Tree, path: &str, host: &str) -> bool {
+    let host = String::from_utf8_lossy(without_port(host.as_bytes())).to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    let namespace = document.field("namespace").and_then(Tree::as_str);
+    let end = path.find(']').map_or(path.len(), |end| end + 1);
+    let service = tree::find(document, path.get(..end).unwrap_or_default());
+    let hosts = service.tree.field("hosts").map_or(&[][..], Tree::elements).iter();
+    let mut names = hosts.filter_map(Tree::as_str).map(|name| qualify(name, namespace));
+    names.any(|name| match name.strip_prefix('*') {
+        Some(suffix) => host.ends_with(suffix),
+        None => host == name || aliases(&name, namespace).iter().any(|alias| host == alias),
+    })
 }

@@ -3,6 +3,7 @@
 
 mod bundle;
 mod check;
+mod collect;
 mod explain;
 mod filters;
 mod finding;
@@ -18,8 +19,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use bundle::{Bundle, Defaults};
-use explain::ExplainArgs;
+use bundle::Bundle;
+use collect::Defaults;
+use explain::{ExplainArgs, Explanation};
 use finding::{Finding, Severity, count};
 use render::{RenderArgs, To};
 use sluice_policy::explain::Explainer;
@@ -58,11 +60,19 @@ struct InputArgs {
     /// How clusters are called where no document has clusterName, such as '{host}[-{subset}]'
     #[arg(long, value_name = "PATTERN")]
     cluster_name: Option<String>,
+    /// A gateway that the proxy serves, mesh for a sidecar, as often as needed; for rules about gateways where no
+    /// document has proxy
+    #[arg(long = "gateway", value_name = "NAME")]
+    gateways: Vec<String>,
 }
 
 impl InputArgs {
     fn defaults(&self) -> Defaults {
-        Defaults { namespace: self.namespace.clone(), cluster_name: self.cluster_name.clone() }
+        Defaults {
+            namespace: self.namespace.clone(),
+            cluster_name: self.cluster_name.clone(),
+            gateways: self.gateways.clone(),
+        }
     }
 }
 
@@ -73,14 +83,14 @@ struct CheckArgs {
     files: Vec<String>,
     #[command(flatten)]
     input: InputArgs,
-    /// How findings are written
+    /// How findings are written: FILE:LINE: SEVERITY: OBJECT: PATH: REASON and a sum, or JSON
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// FILE:LINE: SEVERITY: OBJECT: PATH: REASON, and a sum
+    /// For people, with colours on a terminal
     Text,
     /// One JSON document
     Json,
@@ -180,9 +190,16 @@ fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let seed = args.seed.unwrap_or_else(|| RandomState::new().hash_one("sluice"));
+    // Short enough to be typed, and for every JSON reader.
+    let random = || RandomState::new().hash_one("sluice") >> 32;
+    let seed = args.seed.unwrap_or_else(random);
+    let explanation = Explanation::new(&bundle, &explainer, &client, seed);
+    let text = match args.format {
+        Format::Json => explanation.to_json(),
+        Format::Text => explanation.to_text(args.seed.is_some()),
+    };
     let mut out = anstream::stdout().lock();
-    out.write_all(explain::explain(&bundle, &explainer, &client, seed).as_bytes())?;
+    out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

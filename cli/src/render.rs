@@ -30,6 +30,9 @@ pub struct RenderArgs {
     /// The filters, as often as needed [default: those that the rules are for]
     #[arg(long = "filter", value_enum, value_name = "FILTER")]
     filters: Vec<Filter>,
+    /// The namespace of the workloads, such as that of a gateway [default: that of the objects]
+    #[arg(long, value_name = "NAME")]
+    workload_namespace: Option<String>,
     /// A label of the workloads, as often as needed; all workloads of the namespace without one
     #[arg(long, value_name = "NAME=VALUE", value_parser = read_label)]
     selector: Vec<(String, String)>,
@@ -100,6 +103,14 @@ pub const CLUSTER_NAME: &str = "{host}[-{subset}][:{port}]";
 /// Arguments that do not go together with each other or with the document: why.
 pub fn render(document: &Tree, args: &RenderArgs) -> Result<String, String> {
     let filters = if args.filters.is_empty() { Filter::of(document) } else { args.filters.clone() };
+    let mut document = document.clone();
+    let is_beside_istio = args.to == To::EnvoyFilter
+        && filters.iter().any(|filter| matches!(filter, Filter::Router | Filter::Mirror));
+    if is_beside_istio && document.field("unmatchedHosts").is_none() {
+        // Hosts without rules keep Istio's routes.
+        document.push_field("unmatchedHosts", Tree::text("pass"));
+    }
+    let document = &document;
     if args.module_url.is_some() && args.to != To::WasmPlugin {
         return Err(
             "--module-url is for --to wasmplugin, Envoy itself reads a --module-file".to_owned()
@@ -112,6 +123,7 @@ pub fn render(document: &Tree, args: &RenderArgs) -> Result<String, String> {
     let target = |module| istio::Target {
         document,
         filters: &filters,
+        namespace: args.workload_namespace.as_deref(),
         selector: &args.selector,
         context: args.context,
         module,
@@ -159,8 +171,12 @@ pub fn render(document: &Tree, args: &RenderArgs) -> Result<String, String> {
             }
             let addresses =
                 envoy::Addresses { admin: args.admin, http: args.listen, tls: args.listen_tls };
+            envoy::check_egress(document, &filters, &addresses)?;
             let module = module("dist/{filter}.wasm");
             Ok(envoy::bootstrap(document, &filters, &module, &addresses, &args.endpoints))
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

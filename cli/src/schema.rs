@@ -4,13 +4,17 @@
 //! once. A test holds the names of both against each other.
 
 mod destination_rule;
+mod fault;
 mod service_entry;
 mod settings;
+mod tls_route;
 mod virtual_service;
 
 use std::collections::BTreeMap;
 
-use schemars::{JsonSchema, Schema, generate::SchemaSettings};
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
 
 use destination_rule::DestinationRule;
 use service_entry::ServiceEntry;
@@ -58,8 +62,17 @@ struct PluginDocument {
 
 /// The schema, in the 2020-12 draft.
 pub fn schema() -> Schema {
-    let generator = SchemaSettings::draft2020_12().into_generator();
-    generator.into_root_schema_for::<PluginDocument>()
+    let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(limit));
+    settings.into_generator().into_root_schema_for::<PluginDocument>()
+}
+
+/// Tells the largest number of 32 bits, for which schemars has a format only.
+fn limit(schema: &mut Schema) {
+    if schema.get("format").is_some_and(|format| format == "uint32")
+        && schema.get("maximum").is_none()
+    {
+        schema.insert("maximum".to_owned(), u32::MAX.into());
+    }
 }
 
 /// The schema as text.

@@ -6,8 +6,8 @@ use crate::finding::{Finding, Severity};
 use crate::tree::Tree;
 use crate::yaml;
 
-/// The longest file, in bytes: a hundred times what a ConfigMap holds.
-const MAX_BYTES: u64 = 100 << 20;
+/// The longest file, in bytes: more than what ten thousand VirtualServices take, and little enough for the memory.
+const MAX_BYTES: u64 = 32 << 20;
 
 /// A file's documents.
 #[derive(Debug)]

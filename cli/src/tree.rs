@@ -72,6 +72,13 @@ impl Tree {
         field.map(|(_, value)| value)
     }
 
+    /// Adds a field to a mapping.
+    pub fn push_field(&mut self, name: &str, value: Self) {
+        if let Value::Object(fields) = &mut self.value {
+            fields.push((Key { text: name.to_owned(), line: 0 }, value));
+        }
+    }
+
     /// The text of a string.
     pub fn as_str(&self) -> Option<&str> {
         match &self.value {
@@ -90,6 +97,15 @@ impl Tree {
         let mut text = String::new();
         self.write_json(&mut text, None);
         text
+    }
+
+    /// The value in short, as the filters show it in errors: without what is in it.
+    pub fn shown(&self) -> String {
+        match &self.value {
+            Value::Array(values) if !values.is_empty() => "[...]".to_owned(),
+            Value::Object(fields) if !fields.is_empty() => "{...}".to_owned(),
+            _ => self.to_json(),
+        }
     }
 
     /// The value as JSON over several lines.

@@ -9,8 +9,11 @@ use crate::tree::{Key, Tree, Value};
 /// How deep values may be nested, as in `serde_json`, with which the filters read.
 const MAX_DEPTH: usize = 127;
 
-/// How many values aliases may add up to, so that a short file cannot fill the memory.
-const MAX_ALIASED: usize = 1_000_000;
+/// How much memory anchors and aliases may take, in bytes and roughly, so that a short file cannot fill it.
+const MAX_ALIASED: usize = 64 << 20;
+
+/// What a value takes beside its text.
+const VALUE_SIZE: usize = 64;
 
 /// Why a text is neither YAML nor JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct SyntaxError {
     pub line: usize,
     /// The reason
     pub reason: String,
+    /// Whether it is not YAML at all, rather than YAML that is not for the filters
+    is_syntax: bool,
 }
 
 /// The documents of a YAML stream, empty ones left out. JSON is YAML.
@@ -28,36 +33,54 @@ pub struct SyntaxError {
 pub fn parse(text: &str) -> Result<Vec<Tree>, SyntaxError> {
     let starts_as_json = text.trim_start().starts_with(['{', '[']);
     parse_yaml(text).or_else(|error| {
-        if !starts_as_json {
+        if !starts_as_json || !error.is_syntax {
             return Err(error);
         }
-        // JSON may be indented with tabs and has escapes that this YAML parser does not know.
+        // JSON may be indented with tabs and has escapes that YAML does not have.
         match serde_json::from_str::<serde_json::Value>(text) {
-            Ok(value) => Ok(vec![from_json(value)]),
+            Ok(_) => parse_yaml(&to_yaml(text)),
             Err(error) => Err(SyntaxError {
                 line: error.line(),
                 reason: format!("is neither JSON nor YAML: {error}"),
+                is_syntax: true,
             }),
         }
     })
 }
 
-fn from_json(value: serde_json::Value) -> Tree {
-    use serde_json::Value as Json;
-    Tree::new(match value {
-        Json::Null => Value::Null,
-        Json::Bool(value) => Value::Bool(value),
-        Json::Number(number) => match number.as_i64() {
-            Some(integer) => Value::Integer(integer),
-            None => Value::Float(number.as_f64().unwrap_or_default()),
-        },
-        Json::String(text) => Value::String(text),
-        Json::Array(values) => Value::Array(values.into_iter().map(from_json).collect()),
-        Json::Object(fields) => {
-            let field = |(text, value)| (Key { text, line: 0 }, from_json(value));
-            Value::Object(fields.into_iter().map(field).collect())
-        }
-    })
+/// The same JSON as YAML has it too, with the same lines: indented with spaces, and each character that was escaped
+/// by one or two numbers of four digits escaped by one of eight.
+fn to_yaml(json: &str) -> String {
+    let mut yaml = String::with_capacity(json.len());
+    let mut rest = json;
+    let mut in_string = false;
+    while let Some(character) = rest.chars().next() {
+        let length = match character {
+            '\\' if rest.starts_with("\\u") => {
+                let number = |text: Option<&str>| u16::from_str_radix(text?, 16).ok();
+                let units = [number(rest.get(2..6)), number(rest.get(8..12))];
+                let mut decoded = char::decode_utf16(units.into_iter().flatten());
+                let character = decoded.next().and_then(Result::ok).unwrap_or_default();
+                yaml.push_str(&format!("\\U{:08x}", u32::from(character)));
+                6 * character.len_utf16()
+            }
+            '\\' => {
+                yaml.push_str(rest.get(..2).unwrap_or_default());
+                2
+            }
+            '\t' if !in_string => {
+                yaml.push(' ');
+                1
+            }
+            _ => {
+                in_string ^= character == '"';
+                yaml.push(character);
+                character.len_utf8()
+            }
+        };
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    yaml
 }
 
 /// A value that is not complete yet.
@@ -86,9 +109,14 @@ fn parse_yaml(text: &str) -> Result<Vec<Tree>, SyntaxError> {
         let (event, span) = event.map_err(|error| SyntaxError {
             line: error.marker().line(),
             reason: format!("is not YAML: {}", error.info()),
+            is_syntax: true,
         })?;
         let line = span.start.line();
-        loader.on_event(event, line).map_err(|reason| SyntaxError { line, reason })?;
+        loader.on_event(event, line).map_err(|reason| SyntaxError {
+            line,
+            reason,
+            is_syntax: false,
+        })?;
     }
     loader.documents.retain(|document| document.value != Value::Null);
     Ok(loader.documents)
@@ -118,10 +146,7 @@ impl Loader {
                 let Some(tree) = self.anchors.get(&anchor).cloned() else {
                     return Err("is an alias of what is not complete".to_owned());
                 };
-                self.aliased += count(&tree);
-                if self.aliased > MAX_ALIASED {
-                    return Err(format!("has aliases of more than {MAX_ALIASED} values"));
-                }
+                self.add_size(&tree)?;
                 let text = tree.as_str().map(str::to_owned);
                 self.push(tree, 0, text.as_deref().map(|text| (text, false)))
             }
@@ -134,13 +159,26 @@ impl Loader {
         }
     }
 
+    /// Takes account of a copy of a value, to be put where the parser is.
+    fn add_size(&mut self, tree: &Tree) -> Result<(), String> {
+        let (depth, size) = measure(tree);
+        self.aliased += size;
+        if self.open.len() + depth > MAX_DEPTH {
+            return Err(too_deep());
+        }
+        if self.aliased > MAX_ALIASED {
+            return Err(format!("has anchors and aliases of more than {MAX_ALIASED} bytes"));
+        }
+        Ok(())
+    }
+
     fn start(&mut self, line: usize, anchor: usize, content: Content) -> Result<(), String> {
         if matches!(self.open.last(), Some(Open { content: Content::Object { key: None, .. }, .. }))
         {
             return Err("is a key that is not a string".to_owned());
         }
         if self.open.len() >= MAX_DEPTH {
-            return Err(format!("is nested more than {MAX_DEPTH} levels deep"));
+            return Err(too_deep());
         }
         self.open.push(Open { line, anchor, content });
         Ok(())
@@ -170,16 +208,23 @@ impl Loader {
         text: Option<(&str, bool)>,
     ) -> Result<(), String> {
         if anchor > 0 {
+            self.add_size(&tree)?;
             self.anchors.insert(anchor, tree.clone());
         }
         match self.open.last_mut().map(|open| &mut open.content) {
             None => self.documents.push(tree),
             Some(Content::Array(values)) => values.push(tree),
             Some(Content::Object { fields, key, merged }) => match (key.take(), text) {
-                (Some(Key { text, .. }), _) if text == "\0<<" => match tree.value {
-                    Value::Array(values) => merged.extend(values),
-                    _ => merged.push(tree),
-                },
+                (Some(Key { text, .. }), _) if text == "\0<<" => {
+                    let more = match tree.value {
+                        Value::Array(values) => values,
+                        _ => vec![tree],
+                    };
+                    if more.iter().any(|tree| !matches!(tree.value, Value::Object(_))) {
+                        return Err("is merged and not an object".to_owned());
+                    }
+                    merged.extend(more);
+                }
                 (Some(known), _) => fields.push((known, tree)),
                 (None, Some((text, is_merge))) => {
                     let text = if is_merge { "\0<<" } else { text };
@@ -192,9 +237,20 @@ impl Loader {
     }
 }
 
-fn count(tree: &Tree) -> usize {
+fn too_deep() -> String {
+    format!("is nested more than {MAX_DEPTH} levels deep")
+}
+
+/// How deep a value is nested, and what it takes.
+fn measure(tree: &Tree) -> (usize, usize) {
+    let own = tree.as_str().map_or(0, str::len);
+    let keys = tree.fields().iter().map(|(key, _)| VALUE_SIZE + key.text.len()).sum::<usize>();
     let fields = tree.fields().iter().map(|(_, value)| value);
-    1 + fields.chain(tree.elements()).map(count).sum::<usize>()
+    let parts = fields.chain(tree.elements()).map(measure);
+    let (depth, size) =
+        parts.fold((0, 0), |(depth, size), part| (depth.max(part.0), size + part.1));
+    let is_nested = matches!(tree.value, Value::Object(_) | Value::Array(_));
+    (depth + usize::from(is_nested), VALUE_SIZE + own + keys + size)
 }
 
 /// A plain scalar by YAML's core schema (YAML 1.2.2, section 10.3.2). Numbers that JSON does not have
@@ -220,66 +276,4 @@ pub fn read_plain(text: &str) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn json(text: &str) -> String {
-        let documents = parse(text).unwrap();
-        documents.iter().map(Tree::to_json).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn scalars_are_those_of_the_core_schema() {
-        let text = "[~, null, true, False, 7, -7, 0x1F, 0o17, 1.5, 1e3, 7s, yes, '7', !!str 7, .inf, 1e999,\
-            9223372036854775808]";
-        assert_eq!(
-            json(text),
-            r#"[null,null,true,false,7,-7,31,15,1.5,1000.0,"7s","yes","7","7",".inf","1e999",9.223372036854776e+18]"#
-        );
-    }
-
-    #[test]
-    fn documents_anchors_and_merges() {
-        assert_eq!(
-            json("---\na: &x {b: 1}\nc: *x\n---\n# nothing\n---\n- 1\n"),
-            r#"{"a":{"b":1},"c":{"b":1}} [1]"#
-        );
-        assert_eq!(
-            json("x: &x {a: 1, b: 2}\ny:\n  <<: *x\n  a: 3\n"),
-            r#"{"x":{"a":1,"b":2},"y":{"a":3,"b":2}}"#
-        );
-        assert_eq!(json("a: 1\na: 2\n80: x\n"), r#"{"a":1,"a":2,"80":"x"}"#);
-    }
-
-    #[test]
-    fn json_is_read_where_yaml_is_not() {
-        assert_eq!(json("{\n\t\"a\": [\n\t\t1\n\t]\n}"), r#"{"a":[1]}"#);
-        assert_eq!(json(r#"{"a": "\ud83d\ude00\/"}"#), "{\"a\":\"\u{1f600}/\"}");
-        let error = parse("{\"a\": 1,\n \"b\" }}").unwrap_err();
-        assert_eq!(error.line, 2);
-    }
-
-    #[test]
-    fn what_is_not_yaml_has_a_line() {
-        for (text, line) in
-            [("a: 1\nb: [1\n", 3), ("a:\n\tb: 1\n", 2), ("a: *nobody\n", 1), ("? {a: 1}\n: 2\n", 1)]
-        {
-            let found = parse(text);
-            assert_eq!(
-                found.as_ref().map_err(|error| error.line),
-                Err(line),
-                "{text:?}: {found:?}"
-            );
-        }
-        let deep = "[".repeat(200);
-        assert!(parse(&deep).is_err());
-        let mut laughs = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
-        for (one, next) in "abcdefg".chars().zip("bcdefgh".chars()) {
-            laughs.push_str(&format!(
-                "{next}: &{next} [{}]\n",
-                vec![format!("*{one}"); 10].join(",")
-            ));
-        }
-        assert!(parse(&laughs).unwrap_err().reason.contains("aliases"));
-    }
-}
+mod tests;

@@ -3,12 +3,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::path::Path;
+use std::time::SystemTime;
+
 use serde_json::Value;
-use sluice_conformance::{Attributes, Case, Node, Seeded, cases};
+use sluice_conformance::{
+    Attributes, Case, FaultExpectation, MirrorExpectation, Node, Seeded, cases,
+};
 use sluice_policy::decision::Outcome;
-use sluice_policy::explain::{Explainer, Trace};
+use sluice_policy::explain::{Explainer, Trace, Tried};
 use sluice_policy::header::CLUSTER;
-use sluice_policy::request::Request;
+use sluice_policy::mirror::HEADER_PREFIX;
+use sluice_policy::request::{self, Draws, Request};
 use sluice_policy::router::Router;
 
 /// The configuration without the names of routes and matches, so that notes are paths.
@@ -31,6 +37,8 @@ fn without_names(config: &str) -> String {
 /// Holds the explanation of a request against the decision.
 fn check(explainer: &Explainer, unnamed: &Router, request: &Request<'_>) -> Trace {
     let trace = explainer.trace(request);
+    let is_left_out = |tried: &Tried| explainer.left_out().contains(&tried.path);
+    assert!(!trace.tried.iter().any(is_left_out));
     let decision = unnamed.route(request, &mut Seeded::default());
     match decision.outcome {
         Outcome::NoVirtualHost => assert!(!trace.has_virtual_host),
@@ -98,4 +106,103 @@ fn explanations_are_the_decisions_of_requests_of_other_rows() {
             check(&explainer, &unnamed, &Request::new(&pairs, &attributes));
         }
     }
+}
+
+/// The given draws, then none.
+struct Listed<'a>(&'a [u64]);
+
+impl Draws for Listed<'_> {
+    fn draw(&mut self) -> u64 {
+        let (first, rest) = self.0.split_first().unwrap();
+        self.0 = rest;
+        *first
+    }
+}
+
+/// A request about which nothing but its headers is known.
+struct NoAttributes;
+
+impl request::Attributes for NoAttributes {
+    fn destination_port(&self) -> Option<u16> {
+        None
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn claim(&self, _: &[String]) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+}
+
+/// Topics and rows of the tables in a folder.
+fn rows(folder: &str) -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/conformance").join(folder);
+    let mut rows = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let topic = path.file_stem().unwrap().to_str().unwrap();
+        let table: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let of_table = table.as_array().unwrap().iter();
+        rows.extend(of_table.map(|row| (topic.to_owned(), row["id"].as_str().unwrap().to_owned())));
+    }
+    rows
+}
+
+#[test]
+fn explained_faults_are_those_of_all_rows() {
+    let mut requests = 0;
+    for (topic, id) in rows("faults") {
+        let case = sluice_conformance::fault(&topic, &id);
+        let explainer =
+            Explainer::from_json(case.config.get().as_bytes(), &Node::default()).unwrap();
+        for row in &case.requests {
+            let (pairs, time) = (row.pairs(), SystemTime::UNIX_EPOCH + row.time());
+            let mut listed = row.draws.as_deref().map(Listed);
+            let mut seeded = Seeded::default();
+            let draws: &mut dyn Draws = match &mut listed {
+                Some(listed) => listed,
+                None => &mut seeded,
+            };
+            let plan = explainer.fault(&Request::new(&pairs, &NoAttributes), time, draws);
+            let abort = plan.draw_abort(draws);
+            let found = FaultExpectation::new(plan.delay, abort, plan.malformed_headers);
+            assert_eq!(found, row.expect, "{topic} {id}: {}", row.title());
+            requests += 1;
+        }
+    }
+    assert!(requests > 50, "{requests}");
+}
+
+#[test]
+fn explained_copies_are_those_of_all_rows() {
+    let mut requests = 0;
+    for (topic, id) in rows("mirrors") {
+        let case = sluice_conformance::mirror(&topic, &id);
+        let explainer =
+            Explainer::from_json(case.config.get().as_bytes(), &Node::default()).unwrap();
+        for row in &case.requests {
+            let pairs = row.pairs();
+            let mut listed = row.draws.as_deref().map(Listed);
+            let mut seeded = Seeded::default();
+            let draws: &mut dyn Draws = match &mut listed {
+                Some(listed) => listed,
+                None => &mut seeded,
+            };
+            let plan = explainer.mirror(&Request::new(&pairs, &NoAttributes), draws);
+            let copies = plan.copies.iter().map(|copy| {
+                let place = copy.request_edit().name.strip_prefix(HEADER_PREFIX).unwrap();
+                (place.to_owned(), copy.cluster.to_string())
+            });
+            let found = MirrorExpectation {
+                copies: copies.collect(),
+                not_sampled: plan.not_sampled,
+                not_eligible: plan.not_eligible,
+            };
+            assert_eq!(found, row.expect, "{topic} {id}: {}", row.title());
+            requests += 1;
+        }
+    }
+    assert!(requests > 30, "{requests}");
 }

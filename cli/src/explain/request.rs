@@ -3,8 +3,8 @@
 use clap::Args;
 use sluice_policy::request::Attributes;
 
-use crate::InputArgs;
 use crate::tree::Tree;
+use crate::{Format, InputArgs};
 
 /// Arguments of `sluice explain`.
 #[derive(Args)]
@@ -32,6 +32,9 @@ pub struct ExplainArgs {
     /// Makes random choices the same every time
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
+    /// How the explanation is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
 }
 
 /// The request with what a proxy would know about it.

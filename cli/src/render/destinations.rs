@@ -1,11 +1,11 @@
 //! Where the rules of a document send requests: clusters, their endpoints, and the copies of mirrors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use sluice_policy::destination::{self, ClusterTemplate, Destination, Naming};
 use sluice_policy::document::Filter;
-use sluice_policy::host_name::qualify;
+use sluice_policy::host_name::{aliases, qualify};
 use sluice_policy::json::Json;
 use sluice_policy::node::Node;
 use sluice_policy::report::Report;
@@ -168,6 +168,29 @@ impl<'a> Destinations<'a> {
         labels.iter().filter_map(label).collect()
     }
 
+    /// The hosts of requests with `http` routes, and those that they are given on the way; without `*`, which is
+    /// Istio's where it is.
+    pub fn domains(&self) -> BTreeSet<String> {
+        let namespace = self.naming.namespace.as_deref();
+        let services = self.document.field("virtualServices").map_or(&[][..], Tree::elements);
+        let mut domains = BTreeSet::new();
+        let is_http = |service: &&Tree| service.field("http").is_some();
+        for service in services.iter().filter(is_http) {
+            let hosts = service.field("hosts").map_or(&[][..], Tree::elements).iter();
+            for host in hosts.filter_map(Tree::as_str) {
+                let full = qualify(host, namespace);
+                domains.extend(aliases(&full, namespace));
+                domains.insert(full);
+            }
+        }
+        for route in self.routes("http") {
+            let authority = route.field("rewrite").and_then(|rewrite| rewrite.field("authority"));
+            domains.extend(authority.and_then(Tree::as_str).map(str::to_owned));
+        }
+        domains.remove("*");
+        domains
+    }
+
     /// The hosts of DestinationRules with outlier detection, complete; they may be wildcards.
     pub fn watched_hosts(&self) -> Vec<String> {
         let rules = self.document.field("destinationRules").map_or(&[][..], Tree::elements).iter();
@@ -222,7 +245,8 @@ pub fn are_addresses(endpoints: &[Endpoint]) -> bool {
     endpoints.iter().all(|(address, _)| address.parse::<IpAddr>().is_ok())
 }
 
-fn number(tree: Option<&Tree>) -> Option<u16> {
+/// A port.
+pub fn number(tree: Option<&Tree>) -> Option<u16> {
     match tree?.value {
         Value::Integer(number) => u16::try_from(number).ok().filter(|number| *number > 0),
         _ => None,

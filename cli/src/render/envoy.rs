@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use super::block::{indented, scalar_text};
-use super::destinations::{Cluster, Destinations, GivenEndpoint, are_addresses};
+use super::destinations::{Cluster, Destinations, GivenEndpoint, are_addresses, number};
 use super::wasm::{Place, filter, watched_cluster};
 use crate::filters::Filter;
-use crate::tree::Tree;
+use crate::tree::{Tree, Value};
 
 /// Addresses of the proxy.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,48 @@ pub struct Addresses {
     pub http: SocketAddr,
     /// TLS connections
     pub tls: SocketAddr,
+}
+
+/// Refuses an egress filter that would refuse everything, as it goes by the port that clients call, which is here
+/// that of the listener.
+///
+/// # Errors
+/// Which listener has a port that no ServiceEntry has, and what to do.
+pub fn check_egress(
+    document: &Tree,
+    filters: &[Filter],
+    addresses: &Addresses,
+) -> Result<(), String> {
+    let setting = |object: &str, name: &str| document.field(object).and_then(|own| own.field(name));
+    let is = |object: &str, name: &str, value: &str| {
+        setting(object, name).and_then(Tree::as_str) == Some(value)
+    };
+    let lets_pass =
+        is("outboundTrafficPolicy", "mode", "ALLOW_ANY") || is("egress", "mode", "reportOnly");
+    let has_number = matches!(
+        setting("egress", "port").map(|port| &port.value),
+        Some(Value::Integer(_) | Value::Float(_))
+    );
+    if !filters.contains(&Filter::Egress) || lets_pass || has_number {
+        return Ok(());
+    }
+    let entries = document.field("serviceEntries").map_or(&[][..], Tree::elements).iter();
+    let ports = entries.flat_map(|entry| entry.field("ports").map_or(&[][..], Tree::elements));
+    let ports: Vec<_> = ports.filter_map(|port| number(port.field("number"))).collect();
+    let by_host = is("egress", "port", "authority");
+    for (flag, port, is_asked) in [
+        ("--listen", addresses.http.port(), filters.contains(&Filter::Router) && !by_host),
+        ("--listen-tls", addresses.tls.port(), filters.contains(&Filter::Sni)),
+    ] {
+        if is_asked && !ports.contains(&port) {
+            return Err(format!(
+                "the egress filter would refuse everything: it looks up the port that clients call, which is that of \
+                 {flag}, {port}, and no ServiceEntry has it; set egress.port, or {flag} to a port of a ServiceEntry, \
+                 or leave the filter out with --filter"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The configuration of an Envoy with `filters`.
@@ -35,11 +77,12 @@ pub fn bootstrap(
          admin:\n\x20 address: {address}\n\nstatic_resources:\n\x20 listeners:\n"
     );
     let of_http: Vec<Filter> = filters.iter().copied().filter(|f| *f != Filter::Sni).collect();
-    if !of_http.is_empty() {
+    // The others have nothing to send requests to.
+    if of_http.contains(&Filter::Router) {
         text.push_str(&http_listener(document, &of_http, module, addresses, &destinations));
     }
     if filters.contains(&Filter::Sni) {
-        text.push_str(&tls_listener(document, module, addresses));
+        text.push_str(&tls_listener(document, filters, module, addresses));
     }
     let watched = destinations.watched_hosts();
     let is_watched = |cluster: &Cluster| {
@@ -166,10 +209,19 @@ pub fn mirrored_route(set: &[(usize, String)]) -> String {
     text.trim_end().to_owned()
 }
 
-fn tls_listener(document: &Tree, module: &str, addresses: &Addresses) -> String {
+fn tls_listener(
+    document: &Tree,
+    filters: &[Filter],
+    module: &str,
+    addresses: &Addresses,
+) -> String {
     let address = socket_address(&addresses.tls.ip().to_string(), addresses.tls.port());
-    let filter = indented(&filter(Filter::Sni, Place::Network, module, document), 8);
-    let filter = filter.trim_end();
+    let own = filters.iter().filter(|own| matches!(own, Filter::Egress | Filter::Sni));
+    let own = own.map(|own| {
+        let own = indented(&filter(*own, Place::Network, module, document), 8);
+        format!("      - {}\n", own.trim_end())
+    });
+    let own: String = own.collect();
     format!(
         "\x20 - name: tls\n\
          \x20   address: {address}\n\
@@ -178,7 +230,7 @@ fn tls_listener(document: &Tree, module: &str, addresses: &Addresses) -> String 
          \x20     typed_config: {{\"@type\": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector}}\n\
          \x20   filter_chains:\n\
          \x20   - filters:\n\
-         \x20     - {filter}\n\
+         {own}\
          \x20     - name: envoy.filters.network.tcp_proxy\n\
          \x20       typed_config:\n\
          \x20         \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy\n\

@@ -106,17 +106,21 @@ pub struct OutlierDetection {
     /// What an ejection may be longer; 0 if absent.
     max_ejection_time_jitter: Option<String>,
     /// How many of the hosts may be out; 10 if absent.
+    #[schemars(range(max = 100))]
     max_ejection_percent: Option<u32>,
     /// With a smaller share of healthy hosts, all get requests; 0 if absent.
+    #[schemars(range(max = 100))]
     min_health_percent: Option<u32>,
     /// Whether one host may be ejected whatever the share.
     always_eject_one_host: Option<bool>,
     /// How often detections are enforced, in percent.
-    #[schemars(rename = "enforcingConsecutive5xx")]
+    #[schemars(rename = "enforcingConsecutive5xx", range(max = 100))]
     enforcing_consecutive_5xx: Option<u32>,
     /// How often detections are enforced, in percent.
+    #[schemars(range(max = 100))]
     enforcing_consecutive_gateway_failure: Option<u32>,
     /// How often detections are enforced, in percent.
+    #[schemars(range(max = 100))]
     enforcing_consecutive_local_origin_failure: Option<u32>,
     /// Hosts that are worse than the others.
     success_rate: Option<SuccessRate>,
@@ -127,10 +131,14 @@ pub struct OutlierDetection {
     /// The subset that gets the requests while this one is out.
     fallback: Option<Fallback>,
     /// These statuses are failures, and no others.
-    outlier_detection_http_error_codes: Option<Vec<Value>>,
+    outlier_detection_http_error_codes: Option<Vec<Status>>,
     /// What is a failure beside.
     failure: Option<Failure>,
 }
+
+/// An HTTP status.
+#[derive(JsonSchema)]
+pub struct Status(#[schemars(range(min = 100, max = 599))] u16);
 
 /// Hosts that are worse than the others.
 #[derive(JsonSchema)]
@@ -143,8 +151,10 @@ pub struct SuccessRate {
     /// Thousandths of a standard deviation below the mean; 1900 if absent.
     stdev_factor: Option<u32>,
     /// How often a detection is enforced, in percent; 100 if absent.
+    #[schemars(range(max = 100))]
     enforcing: Option<u32>,
     /// The same of local failures.
+    #[schemars(range(max = 100))]
     enforcing_local_origin: Option<u32>,
 }
 
@@ -153,14 +163,17 @@ pub struct SuccessRate {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FailurePercentage {
     /// How many percent of the requests have to fail; 85 if absent.
+    #[schemars(range(max = 100))]
     threshold: Option<u32>,
     /// How many hosts with enough requests it takes; 5 if absent.
     minimum_hosts: Option<u32>,
     /// How many requests are enough; 50 if absent.
     request_volume: Option<u32>,
     /// How often a detection is enforced, in percent; 100 if absent.
+    #[schemars(range(max = 100))]
     enforcing: Option<u32>,
     /// The same of local failures.
+    #[schemars(range(max = 100))]
     enforcing_local_origin: Option<u32>,
 }
 
@@ -169,6 +182,7 @@ pub struct FailurePercentage {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HalfOpen {
     /// How many probes in a row have to succeed; 1 if absent.
+    #[schemars(range(min = 1, max = 1000))]
     successes: Option<u32>,
     /// After how long without an answer another probe may be sent; 10s if absent.
     probe_timeout: Option<String>,

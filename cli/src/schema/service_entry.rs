@@ -16,10 +16,10 @@ pub struct ServiceEntry {
     addresses: Option<Vec<String>>,
     /// Its ports.
     ports: Vec<Port>,
-    /// MESH_EXTERNAL or MESH_INTERNAL.
-    location: Option<String>,
-    /// NONE, STATIC, DNS, DNS_ROUND_ROBIN or DYNAMIC_DNS.
-    resolution: Option<String>,
+    /// Whether it is in the mesh.
+    location: Option<Location>,
+    /// How its endpoints are found.
+    resolution: Option<Resolution>,
     /// Where it runs.
     endpoints: Option<Vec<Endpoint>>,
     /// Not carried out by the filters.
@@ -28,6 +28,32 @@ pub struct ServiceEntry {
     export_to: Option<Vec<String>>,
     /// For Envoy, in the TLS settings of the cluster.
     subject_alt_names: Option<Vec<String>>,
+}
+
+/// Whether a service is in the mesh.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Location {
+    /// It is not.
+    MeshExternal,
+    /// It is.
+    MeshInternal,
+}
+
+/// How the endpoints of a service are found.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Resolution {
+    /// By the address that the client called
+    None,
+    /// By the addresses that are given
+    Static,
+    /// By their names, all of them
+    Dns,
+    /// By their names, the first of each
+    DnsRoundRobin,
+    /// By the name that the client asks for
+    DynamicDns,
 }
 
 /// A port of a service.
@@ -52,7 +78,7 @@ pub struct Endpoint {
     /// Its address.
     address: Option<String>,
     /// Its ports by the names of the service's.
-    ports: Option<Map<u16>>,
+    ports: Option<Map<PortNumber>>,
     /// Its labels.
     labels: Option<Map<String>>,
     /// Its network.
@@ -64,6 +90,10 @@ pub struct Endpoint {
     /// Its account.
     service_account: Option<String>,
 }
+
+/// The number of a port.
+#[derive(JsonSchema)]
+pub struct PortNumber(#[schemars(range(min = 1))] u16);
 
 /// Which workloads are meant.
 #[derive(JsonSchema)]

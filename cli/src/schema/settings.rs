@@ -119,6 +119,7 @@ pub struct Compare {
     /// How long the answer to a copy may take.
     timeout: Option<String>,
     /// The longest body of a request that is kept for the copy.
+    #[schemars(range(max = 16777216))]
     max_body_bytes: Option<u32>,
     /// How many comparisons may be under way.
     max_active: Option<u32>,
@@ -128,14 +129,14 @@ pub struct Compare {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sni {
-    /// enforce or reportOnly.
-    mode: Option<String>,
-    /// refuse or allow: connections without a server name.
-    missing: Option<String>,
-    /// refuse or outerName: encrypted ClientHellos.
-    ech: Option<String>,
-    /// entry or exact: how the host of a request has to be the server name.
-    authority: Option<String>,
+    /// What becomes of connections whose names do not agree.
+    mode: Option<Mode>,
+    /// What becomes of connections without a server name.
+    missing: Option<MissingName>,
+    /// What becomes of encrypted ClientHellos.
+    ech: Option<Ech>,
+    /// How the host of a request has to be the server name.
+    authority: Option<Authority>,
     /// Whether the name of the TLS inside has to be that outside.
     inner_must_match_outer: Option<bool>,
     /// Whether connections are routed.
@@ -145,6 +146,7 @@ pub struct Sni {
     /// The names that are allowed.
     hosts: Option<Vec<String>>,
     /// The longest ClientHello.
+    #[schemars(range(min = 64, max = 65536))]
     max_client_hello_bytes: Option<u32>,
     /// How long a ClientHello may take.
     hello_timeout: Option<String>,
@@ -182,22 +184,87 @@ pub enum OutboundMode {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Egress {
-    /// enforce or reportOnly.
-    mode: Option<String>,
+    /// What becomes of calls that are not allowed.
+    mode: Option<Mode>,
     /// The status of requests that are blocked.
-    block_status: Option<u16>,
-    /// refuse or byAddress: connections without a server name.
-    missing: Option<String>,
-    /// A number, or destination or authority: the port that is looked up.
+    block_status: Option<BlockStatus>,
+    /// What becomes of connections without a server name.
+    missing: Option<MissingDestination>,
+    /// The port that is looked up.
     port: Option<PortSource>,
 }
+
+/// The status of requests that are blocked.
+#[derive(JsonSchema)]
+#[schemars(extend("enum" = [502, 403]))]
+pub struct BlockStatus(u16);
 
 /// The port that is looked up.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 pub enum PortSource {
     /// Always this one
-    Number(u16),
-    /// destination or authority
-    Source(String),
+    Number(#[schemars(range(min = 1))] u16),
+    /// One that is found
+    Found(PortOf),
+}
+
+/// Where the port that is looked up is found.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+pub enum PortOf {
+    /// That which the client called
+    Destination,
+    /// That in the host of the request
+    Authority,
+}
+
+/// What becomes of what is not allowed.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+pub enum Mode {
+    /// It is refused.
+    Enforce,
+    /// It is only counted and logged.
+    ReportOnly,
+}
+
+/// What becomes of connections without a server name.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+pub enum MissingName {
+    /// They are refused.
+    Refuse,
+    /// They are let through.
+    Allow,
+}
+
+/// What becomes of connections without a server name.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+pub enum MissingDestination {
+    /// They are refused.
+    Refuse,
+    /// They are known by their address.
+    ByAddress,
+}
+
+/// What becomes of encrypted ClientHellos.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+pub enum Ech {
+    /// They are refused.
+    Refuse,
+    /// The name outside counts.
+    OuterName,
+}
+
+/// How the host of a request has to be the server name.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+pub enum Authority {
+    /// Within the same entry of the hosts
+    Entry,
+    /// The same
+    Exact,
 }

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::Map;
+use super::fault::Fault;
+use super::tls_route::TlsRoute;
 
 /// The spec of a VirtualService.
 #[derive(JsonSchema)]
@@ -52,6 +54,7 @@ pub struct HttpRoute {
     /// How many requests are copied; all if absent.
     mirror_percentage: Option<Percent>,
     /// Deprecated, use mirrorPercentage.
+    #[schemars(range(min = 0, max = 100))]
     mirror_percent: Option<i64>,
     /// Where copies go to, several.
     mirrors: Option<Vec<Mirror>>,
@@ -223,14 +226,40 @@ pub struct Redirect {
     prefix_rewrite: Option<String>,
     /// The new host.
     authority: Option<String>,
-    /// http or https.
-    scheme: Option<String>,
+    /// The new scheme; that of the request if absent.
+    scheme: Option<Scheme>,
     /// The new port.
+    #[schemars(range(min = 1))]
     port: Option<u16>,
-    /// FROM_PROTOCOL_DEFAULT or FROM_REQUEST_PORT.
-    derive_port: Option<String>,
-    /// 301, 302, 303, 307 or 308; 301 if absent.
-    redirect_code: Option<u16>,
+    /// Where the new port is from.
+    derive_port: Option<DerivePort>,
+    /// The status; 301 if absent or 0.
+    redirect_code: Option<RedirectCode>,
+}
+
+/// The status of a redirect.
+#[derive(JsonSchema)]
+#[schemars(extend("enum" = [0, 301, 302, 303, 307, 308]))]
+pub struct RedirectCode(u16);
+
+/// A scheme.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+pub enum Scheme {
+    /// Without TLS
+    Http,
+    /// With TLS
+    Https,
+}
+
+/// Where the port of a redirect is from.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DerivePort {
+    /// 80 or 443
+    FromProtocolDefault,
+    /// The port that the client called
+    FromRequestPort,
 }
 
 /// A fixed response.
@@ -273,73 +302,6 @@ pub struct Retries {
     backoff: Option<String>,
 }
 
-/// Faults.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Fault {
-    /// Requests that wait.
-    delay: Option<Delay>,
-    /// Requests that are answered with an error.
-    abort: Option<Abort>,
-    /// Responses that break off; beyond Istio.
-    reset: Option<Reset>,
-    /// Responses that are slow; beyond Istio.
-    response_rate_limit: Option<RateLimit>,
-}
-
-/// A delay.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Delay {
-    /// How often; never if absent.
-    percentage: Option<Percent>,
-    /// Deprecated, use percentage.
-    percent: Option<Number>,
-    /// How long.
-    fixed_delay: Option<String>,
-    /// The mean of delays that are exponentially distributed; beyond Istio.
-    exponential_delay: Option<String>,
-    /// What a fixed delay may be longer, evenly distributed; beyond Istio.
-    jitter: Option<String>,
-    /// What no exponential delay is longer than; ten times the mean if absent.
-    max_delay: Option<String>,
-}
-
-/// An abort.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Abort {
-    /// How often; never if absent.
-    percentage: Option<Percent>,
-    /// The HTTP status.
-    #[schemars(range(min = 200, max = 599))]
-    http_status: Option<u16>,
-    /// The name of a gRPC status, such as UNAVAILABLE.
-    grpc_status: Option<String>,
-}
-
-/// A response that breaks off.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Reset {
-    /// How often; never if absent.
-    percentage: Option<Percent>,
-    /// After how many bytes of the body.
-    #[schemars(range(min = 0))]
-    after_bytes: i64,
-}
-
-/// A response whose body is slow.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RateLimit {
-    /// How often; never if absent.
-    percentage: Option<Percent>,
-    /// The rate in KiB a second.
-    #[schemars(range(min = 1))]
-    limit_kbps: i64,
-}
-
 /// Cross-origin requests.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
@@ -358,45 +320,18 @@ pub struct CorsPolicy {
     max_age: Option<String>,
     /// Whether credentials are allowed.
     allow_credentials: Option<bool>,
-    /// FORWARD or IGNORE: preflights of origins that are not allowed.
-    unmatched_preflights: Option<String>,
+    /// What becomes of preflights of origins that are not allowed.
+    unmatched_preflights: Option<UnmatchedPreflights>,
 }
 
-/// Where the connections go to that one of its matches fits.
+/// What becomes of preflights of origins that are not allowed.
 #[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TlsRoute {
-    /// Conditions, of which one is enough.
-    r#match: Vec<TlsMatch>,
-    /// Where connections are sent, by weight.
-    route: Vec<TlsDestination>,
-}
-
-/// Conditions that have to hold together.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TlsMatch {
-    /// Server names.
-    sni_hosts: Vec<String>,
-    /// Addresses that the client called, as ADDRESS or ADDRESS/BITS.
-    destination_subnets: Option<Vec<String>>,
-    /// The port that the client called.
-    port: Option<u16>,
-    /// Labels of the proxy's workload.
-    source_labels: Option<Map<String>>,
-    /// The namespace of the proxy's workload.
-    source_namespace: Option<String>,
-    /// Gateways, in place of those of the virtual service.
-    gateways: Option<Vec<String>>,
-}
-
-/// A destination with its share.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TlsDestination {
-    /// Where connections go to.
-    destination: Destination,
-    /// The share out of the sum of all weights.
-    #[schemars(range(min = 0, max = 2147483647))]
-    weight: Option<i64>,
+#[schemars(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum UnmatchedPreflights {
+    /// As FORWARD
+    Unspecified,
+    /// The service gets them.
+    Forward,
+    /// They are answered, without what would allow them.
+    Ignore,
 }

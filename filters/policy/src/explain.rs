@@ -4,6 +4,7 @@
 //! The conditions are those by which the filters decide; only that all of them are looked at, and in
 //! order, is different.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use crate::decision::Decision;
@@ -28,6 +29,7 @@ pub struct Explainer {
     mirrors: Mirrors,
     /// The same rules, whose matches go by their paths
     rules: VirtualServices,
+    left_out: Vec<String>,
 }
 
 /// The rules that were tried for a request, up to the one that it takes.
@@ -77,7 +79,15 @@ impl Explainer {
         let mut json = Json::parse(document).unwrap_or(Json::Null);
         remove_route_names(&mut json);
         let (document, _) = Document::compile(&json, Filter::Router, metadata)?;
-        Ok(Self { router, faults, mirrors, rules: document.services })
+        let rules = document.services;
+        let left_out = left_out(&json, &rules);
+        Ok(Self { router, faults, mirrors, rules, left_out })
+    }
+
+    /// The JSON paths of virtual services, routes and matches that are not for this proxy, by its gateways,
+    /// labels or namespace. The filters do not have them at all.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// The rules that are tried for a request.
@@ -140,6 +150,46 @@ impl Trace {
     pub fn route(&self) -> Option<&str> {
         self.taken().map(route_path)
     }
+}
+
+/// What `json` has and `rules` have not.
+fn left_out(json: &Json, rules: &VirtualServices) -> Vec<String> {
+    let routes = rules.lists().flatten().flat_map(|route| route.named_matches());
+    let names: HashSet<&str> = routes.map(|(name, _)| name).collect();
+    let mut left_out = Vec::new();
+    for key in ["virtualServices", "virtual_services"] {
+        for (path, service) in elements(json, key, "") {
+            let mut routes = Vec::new();
+            let mut has_any = false;
+            for (path, route) in elements(service, "http", &path) {
+                let of_route = names.contains(&*path);
+                let matches = elements(route, "match", &path).into_iter().map(|(path, _)| path);
+                let (known, missing) = matches.partition::<Vec<_>, _>(|m| names.contains(&**m));
+                has_any |= of_route || !known.is_empty();
+                if !of_route && known.is_empty() {
+                    routes.push(path);
+                } else if !of_route {
+                    routes.extend(missing);
+                }
+            }
+            if has_any || routes.is_empty() {
+                left_out.extend(routes);
+            } else {
+                left_out.push(path);
+            }
+        }
+    }
+    left_out
+}
+
+/// The elements of the list `key` with their paths.
+fn elements<'a>(json: &'a Json, key: &str, path: &str) -> Vec<(String, &'a Json)> {
+    let Json::Object(fields) = json else { return Vec::new() };
+    let list = fields.iter().find(|(name, _)| name == key);
+    let Some((_, Json::Array(elements))) = list else { return Vec::new() };
+    let dot = if path.is_empty() { "" } else { "." };
+    let indexed = elements.iter().enumerate();
+    indexed.map(|(index, element)| (format!("{path}{dot}{key}[{index}]"), element)).collect()
 }
 
 /// A value in quotes, with escapes for what is not printable.
@@ -207,5 +257,27 @@ mod tests {
         assert_eq!(trace.route(), Some("virtualServices[0].http[0]"));
         assert_eq!(trace.shares, [(1, "b-v1".to_owned()), (3, "b-v2".to_owned())]);
         assert_eq!(explainer.route(&request, &mut FixedDraw(0)).note, "first.one");
+    }
+
+    #[test]
+    fn what_is_not_for_the_proxy_is_told() {
+        let document = r#"{"clusterName": "{host}", "proxy": {"gateways": ["mesh"], "namespace": "ns", "labels": {}},
+            "virtualServices": [
+            {"hosts": ["a.com"], "gateways": ["gw"], "http": [{"route": [{"destination": {"host": "b"}}]}]},
+            {"hosts": ["b.com"], "http": [
+                {"match": [{"sourceLabels": {"app": "x"}}], "route": [{"destination": {"host": "b"}}]},
+                {"match": [{"uri": {"prefix": "/a"}, "gateways": ["gw"]}, {"port": 80}],
+                 "route": [{"destination": {"host": "b"}}]}]}]}"#;
+        let explainer = Explainer::from_json(document.as_bytes(), &NoMetadata).unwrap();
+        assert_eq!(
+            explainer.left_out(),
+            [
+                "virtualServices[0]",
+                "virtualServices[1].http[0]",
+                "virtualServices[1].http[1].match[0]"
+            ]
+        );
+        let explainer = Explainer::from_json(DOCUMENT.as_bytes(), &NoMetadata).unwrap();
+        assert_eq!(explainer.left_out(), [""; 0]);
     }
 }

@@ -1,7 +1,9 @@
 //! Rules that are valid and have no effect: routes that are never reached, matches that no request
-//! fits, shares of 0 %. At a desk only, no filter asks for it.
+//! fits, shares of 0 %, outlier detection that ejects nothing. At a desk only, no filter asks for it.
 
-use std::collections::{HashMap, HashSet};
+mod ejection;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::document::{Document, Filter};
@@ -11,6 +13,7 @@ use crate::json::Json;
 use crate::percent::Percent;
 use crate::proxy::NoMetadata;
 use crate::report::Finding;
+use crate::string_match::StringMatch;
 use crate::virtual_services::VirtualServices;
 
 /// What has no effect in a document, without what the filters themselves tell; nothing for a document
@@ -31,6 +34,7 @@ pub fn lint(document: &[u8]) -> Vec<Finding> {
         }
     }
     findings.extend(lint_reach(&document.services));
+    findings.extend(ejection::lint(&json));
     findings
 }
 
@@ -144,50 +148,117 @@ fn lint_reach(services: &VirtualServices) -> Vec<Finding> {
     findings
 }
 
+/// How many matches are compared in full before only the first [`FEW`] of those in question are, so that the time
+/// does not grow with the square of the rules. Rules that differ in their paths or headers are far from it.
+const MANY: usize = 3_000_000;
+const FEW: usize = 50;
+
 /// Matches by one of the things that a match that they cover has too: a part of the path and a header.
 #[derive(Default)]
 struct Earlier<'a> {
     entries: HashMap<Key, Vec<(&'a str, &'a HttpMatch)>>,
-    /// Every length of a prefix that occurs
-    lengths: Vec<usize>,
+    /// Every length of a prefix that occurs, of paths and of headers
+    lengths: BTreeSet<usize>,
+    compared: usize,
 }
 
-type Key = (Option<(Vec<u8>, bool)>, Option<(String, Option<Vec<u8>>)>);
+type Key = (Condition, Option<(String, Condition)>);
 
-fn owned((name, value): (&str, Option<&[u8]>)) -> (String, Option<Vec<u8>>) {
-    (name.to_owned(), value.map(<[u8]>::to_vec))
+/// What conditions on a value are found by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Condition {
+    /// None, or that there is a value
+    Any,
+    Exact(Vec<u8>),
+    Prefix(Vec<u8>),
+    /// The regular expression itself, which covers only itself
+    Pattern(String),
+    /// Any regular expression, which may cover an exact value
+    SomePattern,
+}
+
+impl Condition {
+    /// Those by which a condition is found.
+    fn of(condition: Option<&StringMatch>) -> Vec<Self> {
+        match condition {
+            None => vec![Self::Any],
+            Some(StringMatch::Exact(text)) => vec![Self::Exact(text.to_vec())],
+            Some(StringMatch::Prefix(text)) => vec![Self::Prefix(text.to_vec())],
+            Some(StringMatch::Regex(pattern)) => {
+                vec![Self::Pattern(pattern.as_str().to_owned()), Self::SomePattern]
+            }
+        }
+    }
+
+    /// Those of conditions that may cover `later`.
+    fn covering(later: Option<&StringMatch>, lengths: &BTreeSet<usize>) -> Vec<Self> {
+        let starts = |text: &[u8]| -> Vec<Self> {
+            let starts = lengths.iter().map_while(|length| text.get(..*length));
+            starts.map(|start| Self::Prefix(start.to_vec())).collect()
+        };
+        let mut keys = match later {
+            None => Vec::new(),
+            Some(StringMatch::Exact(text)) => {
+                [vec![Self::Exact(text.to_vec())], starts(text), vec![Self::SomePattern]].concat()
+            }
+            Some(StringMatch::Prefix(text)) => starts(text),
+            Some(StringMatch::Regex(pattern)) => vec![Self::Pattern(pattern.as_str().to_owned())],
+        };
+        keys.push(Self::Any);
+        keys
+    }
 }
 
 impl<'a> Earlier<'a> {
     fn add(&mut self, name: &'a str, conditions: &'a HttpMatch) {
         let path = conditions.path_key();
-        if let Some((text, true)) = &path
-            && !self.lengths.contains(&text.len())
-        {
-            self.lengths.push(text.len());
+        let header = conditions.header_keys().next();
+        let prefixes = [path.as_ref(), header.and_then(|(_, value)| value)];
+        for prefix in prefixes.into_iter().flatten() {
+            if let StringMatch::Prefix(text) = prefix {
+                self.lengths.insert(text.len());
+            }
         }
-        let key = (path, conditions.header_keys().next().map(owned));
-        self.entries.entry(key).or_default().push((name, conditions));
+        let headers: Vec<_> = match header {
+            None => vec![None],
+            Some((name, value)) => {
+                Condition::of(value).into_iter().map(|key| Some((name.to_owned(), key))).collect()
+            }
+        };
+        for path in Condition::of(path.as_ref()) {
+            for header in &headers {
+                let entries = self.entries.entry((path.clone(), header.clone())).or_default();
+                entries.push((name, conditions));
+            }
+        }
     }
 
     /// The name of a match that covers all of `later`.
-    fn covering(&self, later: &HttpMatch) -> Option<&'a str> {
+    fn covering(&mut self, later: &HttpMatch) -> Option<&'a str> {
         // A match that asks nothing of the path asks for a slash.
-        let path = later.path_key();
-        let text = path.as_ref().map_or(&b"/"[..], |(text, _)| text);
-        let lengths = self.lengths.iter().filter(|_| path.is_some() || !later.matches_whole_path());
-        let prefixes = lengths.filter_map(|length| Some((text.get(..*length)?.to_vec(), true)));
-        let exact = path.clone().filter(|(_, is_prefix)| !is_prefix);
-        let paths: Vec<_> = prefixes.chain(exact).map(Some).chain([None]).collect();
-        let with_value = later.header_keys().map(owned);
-        let without = later.header_keys().map(|(name, _)| owned((name, None)));
-        let headers: Vec<_> = with_value.chain(without).map(Some).chain([None]).collect();
-        paths.iter().find_map(|path| {
-            headers.iter().find_map(|header| {
-                let entries = self.entries.get(&(path.clone(), header.clone()))?;
-                entries.iter().find(|(_, own)| own.covers(later)).map(|(name, _)| *name)
-            })
-        })
+        let path = later.path_key().unwrap_or_else(|| StringMatch::Prefix(b"/"[..].into()));
+        let paths = Condition::covering(Some(&path), &self.lengths);
+        let mut headers = Vec::new();
+        for (name, value) in later.header_keys() {
+            let keys = Condition::covering(value, &self.lengths).into_iter();
+            headers.extend(keys.map(|key| Some((name.to_owned(), key))));
+        }
+        headers.push(None);
+        for path in paths {
+            for header in &headers {
+                let Some(entries) = self.entries.get(&(path.clone(), header.clone())) else {
+                    continue;
+                };
+                let most = if self.compared < MANY { entries.len() } else { FEW };
+                let entries = entries.get(..most.min(entries.len())).unwrap_or_default();
+                let found = entries.iter().position(|(_, own)| own.covers(later));
+                self.compared += found.unwrap_or(entries.len());
+                if let Some((name, _)) = found.and_then(|index| entries.get(index)) {
+                    return Some(name);
+                }
+            }
+        }
+        None
     }
 }
 

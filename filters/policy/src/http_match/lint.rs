@@ -3,8 +3,8 @@
 use super::HttpMatch;
 use crate::string_match::{StringMatch, ValueMatch};
 
-/// The value of a header that has to be an exact one.
-pub(crate) type HeaderKey<'a> = (&'a str, Option<&'a [u8]>);
+/// A header and what its value has to be, if that matters.
+pub(crate) type HeaderKey<'a> = (&'a str, Option<&'a StringMatch>);
 
 impl StringMatch {
     /// Whether every value that fits `other` fits this too. `false` also where that is not plain: of a
@@ -86,21 +86,17 @@ impl HttpMatch {
         }
     }
 
-    /// What is exact or a prefix of the path, in lower case, and whether it is a prefix.
-    pub(crate) fn path_key(&self) -> Option<(Vec<u8>, bool)> {
-        match self.uri.as_ref()? {
-            StringMatch::Exact(text) => Some((text.to_ascii_lowercase(), false)),
-            StringMatch::Prefix(text) => Some((text.to_ascii_lowercase(), true)),
-            StringMatch::Regex(_) => None,
-        }
+    /// What is asked of the path, in lower case.
+    pub(crate) fn path_key(&self) -> Option<StringMatch> {
+        self.uri.as_ref().map(lower)
     }
 
-    /// The headers that have to be there.
+    /// The headers that have to be there, with what is asked of their values.
     pub(crate) fn header_keys(&self) -> impl Iterator<Item = HeaderKey<'_>> {
         self.headers.iter().map(super::HeaderCondition::parts).filter(|parts| !parts.2).map(
             |(name, condition, _)| match condition {
-                ValueMatch::Value(StringMatch::Exact(value)) => (name, Some(&**value)),
-                _ => (name, None),
+                ValueMatch::Value(value) => (name, Some(value)),
+                ValueMatch::Present => (name, None),
             },
         )
     }

@@ -74,6 +74,32 @@ fn what_is_not_plain_is_not_told() {
     }
 }
 
+/// Of very many rules all of which are alike in path and headers, and of those that are not: what is told is the
+/// same as of few, and it takes no time that grows with their square. The last rule is the first again.
+#[test]
+fn repetitions_are_told_among_many_rules() {
+    for start in [
+        r#""uri": {"exact": "/"#,
+        r#""uri": {"prefix": "/"#,
+        r#""uri": {"regex": "/[a-z]+/"#,
+        r#""headers": {"x": {"exact": "/"#,
+        r#""headers": {"x": {"prefix": "/"#,
+        r#""headers": {"x": {"regex": "/[a-z]+/"#,
+        r#""queryParams": {"x": {"exact": "/"#,
+    ] {
+        let end = if start.matches('{').count() > 1 { "x\"}}" } else { "x\"}" };
+        let routes: Vec<_> =
+            (0..3000).chain([0]).map(|number| format!("[{{{start}{number}{end}}}]")).collect();
+        let routes: Vec<_> = routes.iter().map(String::as_str).collect();
+        assert_eq!(
+            findings("", &self::routes(&routes)),
+            "virtualServices[0].http[3000]: is never reached, virtualServices[0].http[0].match[0] matches all \
+             of its requests before",
+            "{start}"
+        );
+    }
+}
+
 #[test]
 fn single_matches_are_told_where_others_of_the_route_are_reached() {
     let http = routes(&[
@@ -138,4 +164,68 @@ fn shares_of_nothing() {
         "virtualServices[0].http[0].fault.delay: never happens: its percentage is absent or 0\n\
          virtualServices[0].http[0]: copies nothing to c: the percentage is 0"
     );
+}
+
+#[test]
+fn ejections_of_nothing() {
+    let found = |detection: &str, entries: &str| {
+        let more = format!(
+            r#""namespace": "ns", "serviceEntries": [{entries}],
+            "destinationRules": [{{"host": "b", "trafficPolicy": {{"outlierDetection": {{{detection}}}}}}}],"#
+        );
+        let http = r#"[{"route": [{"destination": {"host": "b"}}]}]"#;
+        let found = findings(&more, http);
+        let path = "destinationRules[0].trafficPolicy.outlierDetection: ";
+        found.strip_prefix(path).map(str::to_owned).ok_or(found)
+    };
+    let nothing = Err(String::new());
+    let rates = r#""consecutive5xxErrors": 0, "successRate": {"enforcing": 0}"#;
+    let of_rates = "ejects nothing, its rates are enforced in 0 % of all cases".to_owned();
+    assert_eq!(found(rates, ""), Ok(of_rates));
+    for more in [
+        r#", "failurePercentage": {}"#,
+        r#", "consecutiveGatewayErrors": 1"#,
+        r#", "splitExternalLocalOriginErrors": true"#,
+    ] {
+        assert_eq!(found(&format!("{rates}{more}"), ""), nothing, "{more}");
+    }
+    assert_eq!(found("", ""), nothing);
+    let health = "ejects without effect: with minHealthPercent 100, all hosts get requests once one \
+                  of them is ejected";
+    assert_eq!(found(r#""minHealthPercent": 100"#, ""), Ok(health.to_owned()));
+    assert_eq!(found(r#""minHealthPercent": 99"#, ""), nothing);
+
+    let entry = |host: &str, resolution: &str, number: usize| {
+        let endpoints: Vec<_> =
+            (1..=number).map(|n| format!(r#"{{"address": "10.0.0.{n}"}}"#)).collect();
+        format!(
+            r#"{{"hosts": ["{host}"], "ports": [{{"number": 80, "name": "http"}}],
+                "resolution": "{resolution}", "endpoints": [{}]}}"#,
+            endpoints.join(",")
+        )
+    };
+    let static_entry = |number| entry("b.ns.svc.cluster.local", "STATIC", number);
+    let few = "ejects nothing: with maxEjectionPercent 10 that takes 10 hosts, and the service \
+               entries have 9";
+    assert_eq!(found("", &static_entry(9)), Ok(few.to_owned()));
+    for (detection, entries) in [
+        ("", static_entry(10)),
+        (r#""alwaysEjectOneHost": true"#, static_entry(1)),
+        (r#""maxEjectionPercent": 50"#, static_entry(2)),
+        ("", entry("c", "STATIC", 1)),
+        ("", format!("{}, {}", static_entry(9), static_entry(1))),
+        ("", format!("{}, {}", static_entry(9), entry("b", "DNS", 1))),
+    ] {
+        assert_eq!(found(detection, &entries), nothing, "{detection} {entries}");
+    }
+    let names = r#"{"hosts": ["b"], "ports": [{"number": 80, "name": "http"}], "resolution": "DNS",
+        "endpoints": [{"address": "a.com"}]}"#;
+    assert_eq!(found("", names), nothing);
+    let of_port = r#""namespace": "ns", "destination_rules": [{"host": "b", "subsets": [{"name": "v1",
+        "traffic_policy": {"port_level_settings": [{"port": {"number": 80},
+        "outlier_detection": {"min_health_percent": 100}}]}}]}],"#;
+    let path =
+        "destination_rules[0].subsets[0].traffic_policy.port_level_settings[0].outlier_detection";
+    let http = r#"[{"route": [{"destination": {"host": "b"}}]}]"#;
+    assert_eq!(findings(of_port, http), format!("{path}: {health}"));
 }

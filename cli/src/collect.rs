@@ -1,0 +1,352 @@
+//! From files to the plugin documents that the filters read.
+//!
+//! What counts as input: plugin documents as they are; Kubernetes objects, of which the `spec` of
+//! VirtualServices, DestinationRules and ServiceEntries go into a plugin document; lists of such; and
+//! whatever has wasm filters with a plugin document inside: EnvoyFilters, WasmPlugins and Envoy's own
+//! configuration.
+
+mod embedded;
+
+use crate::bundle::{Bundle, Origin};
+use crate::finding::{Finding, Severity};
+use crate::source::Source;
+use crate::tree::{self, Key, Tree, Value, camel_case};
+
+/// What the user says beside the files.
+#[derive(Clone, Debug, Default)]
+pub struct Defaults {
+    /// The namespace of objects that do not name theirs
+    pub namespace: Option<String>,
+    /// `clusterName` where no document has one
+    pub cluster_name: Option<String>,
+    /// `proxy.gateways` where no document has `proxy`; none is not to have it
+    pub gateways: Vec<String>,
+}
+
+impl Defaults {
+    fn proxy(&self) -> Option<Tree> {
+        let gateways = self.gateways.iter().map(|name| Tree::text(name)).collect();
+        let mut proxy = Tree::new(Value::Object(Vec::new()));
+        proxy.push_field("gateways", Tree::new(Value::Array(gateways)));
+        Some(proxy).filter(|_| !self.gateways.is_empty())
+    }
+}
+
+/// The lists of a plugin document, with the kind whose specs are in them.
+const LISTS: [(&str, &str); 3] = [
+    ("VirtualService", "virtualServices"),
+    ("DestinationRule", "destinationRules"),
+    ("ServiceEntry", "serviceEntries"),
+];
+
+/// What Envoy's configuration has one of, and plugin documents have not.
+const ENVOY: [&str; 3] = ["staticResources", "dynamicResources", "resources"];
+
+/// The versions of Istio's API in which these have been the same.
+const VERSIONS: [&str; 3] =
+    ["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"];
+
+/// A Kubernetes object whose spec is for the filters.
+struct Object {
+    file: String,
+    name: String,
+    namespace: Option<String>,
+    list: &'static str,
+    spec: Tree,
+}
+
+#[derive(Default)]
+struct Collector {
+    objects: Vec<Object>,
+    plugins: Vec<(String, String, Tree)>,
+    findings: Vec<Finding>,
+    names: std::collections::HashSet<(String, String, String)>,
+}
+
+/// The plugin documents of files: one of each namespace, as a document has only one. Along with them
+/// comes what is to be said about objects that are not the filters' work, or that are wrong outside
+/// of their `spec`.
+pub fn collect(sources: Vec<Source>, defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>) {
+    let mut collector = Collector::default();
+    for source in sources {
+        for document in source.documents {
+            collector.add(&source.file, document, defaults);
+        }
+    }
+    collector.finish(defaults)
+}
+
+impl Collector {
+    fn say(
+        &mut self,
+        severity: Severity,
+        file: &str,
+        line: usize,
+        object: &str,
+        path: &str,
+        reason: impl Into<String>,
+    ) {
+        self.findings.push(Finding {
+            severity,
+            file: file.to_owned(),
+            line,
+            object: object.to_owned(),
+            path: path.to_owned(),
+            value: None,
+            reason: reason.into(),
+        });
+    }
+
+    /// Tells an error about a value that starts with it.
+    fn invalid(&mut self, file: &str, object: &str, path: &str, value: &Tree, reason: &str) {
+        self.say(
+            Severity::Error,
+            file,
+            value.line,
+            object,
+            path,
+            format!("{} {reason}", value.shown()),
+        );
+        if let Some(finding) = self.findings.last_mut() {
+            finding.value = Some(value.to_json());
+        }
+    }
+
+    fn add(&mut self, file: &str, document: Tree, defaults: &Defaults) {
+        let embedded = embedded::find(&document);
+        if !embedded.is_empty() {
+            for (place, plugin) in embedded {
+                // Filters of one Envoy usually share a document.
+                if !self
+                    .plugins
+                    .iter()
+                    .any(|(other, _, known)| other == file && known.is_same(&plugin))
+                {
+                    self.plugins.push((file.to_owned(), place, plugin));
+                }
+            }
+            return;
+        }
+        let Some(kind) = document.field("kind") else {
+            let api_version = document.fields().iter().find(|(key, _)| key.text == "apiVersion");
+            if let Some((key, _)) = api_version {
+                self.say(Severity::Error, file, key.line, "", "kind", "is required");
+            } else if !matches!(document.value, Value::Object(_)) {
+                let reason = "is neither a plugin document nor a Kubernetes object";
+                self.invalid(file, "", "", &document, reason);
+            } else if ENVOY.iter().any(|name| document.field(name).is_some()) {
+                let reason = "is a configuration of Envoy without Sluice's filters, left out";
+                self.say(Severity::Note, file, document.line, "", "", reason);
+            } else {
+                self.plugins.push((file.to_owned(), String::new(), document));
+            }
+            return;
+        };
+        let Some(kind) = kind.as_str().map(str::to_owned) else {
+            self.invalid(file, "", "kind", kind, "is not a string");
+            return;
+        };
+        if let Some(version) = document.field("apiVersion").filter(|own| own.as_str().is_none()) {
+            self.invalid(file, &kind, "apiVersion", version, "is not a string");
+            return;
+        }
+        let version = document.field("apiVersion").and_then(Tree::as_str).unwrap_or_default();
+        let is_list =
+            kind == "List" || LISTS.iter().any(|(known, _)| kind == format!("{known}List"));
+        if is_list {
+            let Value::Object(fields) = document.value else { return };
+            let items = fields.into_iter().find(|(key, _)| key.text == "items");
+            match items.map(|(_, items)| items) {
+                Some(Tree { value: Value::Array(items), .. }) => {
+                    for item in items {
+                        self.add(file, item, defaults);
+                    }
+                }
+                Some(items) => self.invalid(file, &kind, "items", &items, "is not a list"),
+                None => {
+                    self.say(Severity::Error, file, document.line, &kind, "items", "is required")
+                }
+            }
+            return;
+        }
+        let metadata = |name| document.field("metadata").and_then(|m| m.field(name)?.as_str());
+        let name = metadata("name").unwrap_or_default().to_owned();
+        let namespace = metadata("namespace").filter(|namespace| !namespace.is_empty());
+        let namespace = namespace.map(str::to_owned).or_else(|| defaults.namespace.clone());
+        let title = match &namespace {
+            Some(namespace) => format!("{kind} {namespace}/{name}"),
+            None => format!("{kind} {name}").trim_end().to_owned(),
+        };
+        let known = LISTS.iter().find(|(known, _)| *known == kind);
+        let Some((_, list)) = known.filter(|_| version.starts_with("networking.istio.io/")) else {
+            self.refuse_kind(file, &document, &kind, version, &title);
+            return;
+        };
+        if !VERSIONS.contains(&version) {
+            let own = tree::find(&document, "apiVersion").tree;
+            let reason = format!("is not one of {}", VERSIONS.join(", "));
+            self.invalid(file, &title, "apiVersion", own, &reason);
+        }
+        self.check_envelope(file, &document, &title, &name);
+        let key = (kind, namespace.clone().unwrap_or_default(), name);
+        if !key.2.is_empty() && !self.names.insert(key) {
+            let line = tree::find(&document, "metadata.name").line;
+            let reason =
+                "is given twice: of two objects with a name the later replaces the earlier";
+            self.say(Severity::Error, file, line, &title, "metadata.name", reason);
+            return;
+        }
+        let Value::Object(fields) = document.value else { return };
+        match fields.into_iter().find(|(key, _)| key.text == "spec") {
+            Some((_, spec)) => {
+                let file = file.to_owned();
+                self.objects.push(Object { file, name: title, namespace, list, spec });
+            }
+            None => self.say(Severity::Error, file, document.line, &title, "spec", "is required"),
+        }
+    }
+
+    fn refuse_kind(&mut self, file: &str, document: &Tree, kind: &str, version: &str, title: &str) {
+        let line = document.line;
+        // Close to a known kind, and in its group: rather a slip than another's work.
+        let is_networking = version.starts_with("networking.istio.io/") || version.is_empty();
+        let others =
+            ["Gateway", "Sidecar", "EnvoyFilter", "ProxyConfig", "WorkloadEntry", "WorkloadGroup"];
+        if version.is_empty() {
+            self.say(Severity::Error, file, line, title, "apiVersion", "is required");
+        } else if is_networking && !others.contains(&kind) {
+            let kinds: Vec<_> = LISTS.iter().map(|(kind, _)| *kind).chain(others).collect();
+            let own = tree::find(document, "kind").tree;
+            let reason = format!("is not one of {}", kinds.join(", "));
+            self.invalid(file, title, "kind", own, &reason);
+        } else {
+            self.say(Severity::Note, file, line, title, "", "is not the filters' work, left out");
+        }
+    }
+
+    /// What is wrong with an object outside of its `spec`.
+    fn check_envelope(&mut self, file: &str, document: &Tree, title: &str, name: &str) {
+        let mut seen: Vec<&str> = Vec::new();
+        for (key, _) in document.fields() {
+            if seen.contains(&&*key.text) {
+                self.say(Severity::Error, file, key.line, title, &key.text, "is given twice");
+            }
+            seen.push(&key.text);
+            if !["apiVersion", "kind", "metadata", "spec", "status"].contains(&&*key.text) {
+                let reason = "unknown field, known are apiVersion, kind, metadata, spec, status";
+                self.say(Severity::Error, file, key.line, title, &key.text, reason);
+            }
+        }
+        let metadata = document.field("metadata");
+        if let Some(metadata) = metadata.filter(|own| !matches!(own.value, Value::Object(_))) {
+            self.invalid(file, title, "metadata", metadata, "is not an object");
+            return;
+        }
+        let is_text = |own: &&Tree| own.as_str().is_some();
+        let field = |field| metadata.and_then(|metadata| metadata.field(field));
+        if let Some(namespace) = field("namespace").filter(|own| !is_text(own)) {
+            self.invalid(file, title, "metadata.namespace", namespace, "is not a string");
+        }
+        if let Some(name) = field("name").filter(|own| !is_text(own)) {
+            self.invalid(file, title, "metadata.name", name, "is not a string");
+        } else if name.is_empty() {
+            let line = tree::find(document, "metadata").line;
+            self.say(Severity::Error, file, line, title, "metadata.name", "is required");
+        }
+    }
+
+    fn finish(mut self, defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>) {
+        let mut namespaces: Vec<Option<String>> = Vec::new();
+        for object in &self.objects {
+            if !namespaces.contains(&object.namespace) {
+                namespaces.push(object.namespace.clone());
+            }
+        }
+        // What has no namespace goes to the current one, as in kubectl.
+        if namespaces.len() == 2 && namespaces.contains(&None) {
+            namespaces.retain(Option::is_some);
+            let only = namespaces.first().cloned().flatten();
+            for object in &mut self.objects {
+                object.namespace = object.namespace.take().or_else(|| only.clone());
+            }
+        }
+        // A plugin document beside Istio's objects is their settings.
+        let mut bundles = Vec::new();
+        if namespaces.is_empty() {
+            for (file, place, document) in std::mem::take(&mut self.plugins) {
+                let origin = Origin { file, object: String::new(), place };
+                bundles.push(Bundle::new(document, Some(origin)));
+            }
+        }
+        let plugins = std::mem::take(&mut self.plugins);
+        for (index, namespace) in namespaces.into_iter().enumerate() {
+            bundles.push(self.assemble(namespace.as_deref(), &plugins, index == 0));
+        }
+        for bundle in &mut bundles {
+            bundle.complete("clusterName", defaults.cluster_name.as_deref().map(Tree::text));
+            bundle.complete("proxy", defaults.proxy());
+        }
+        (bundles, self.findings)
+    }
+
+    /// The document of the objects of a namespace, and of the plugin documents beside them: their settings are for
+    /// all namespaces, their rules for the first.
+    fn assemble(
+        &mut self,
+        namespace: Option<&str>,
+        plugins: &[(String, String, Tree)],
+        is_first: bool,
+    ) -> Bundle {
+        let line = self.objects.first().map_or(0, |object| object.spec.line);
+        let root = Tree { value: Value::Object(Vec::new()), line };
+        let origin = self.objects.first().map(|first| Origin {
+            file: first.file.clone(),
+            object: String::new(),
+            place: String::new(),
+        });
+        let mut bundle = Bundle::new(root, origin);
+        for (file, place, plugin) in plugins {
+            for (key, value) in plugin.fields() {
+                let name = camel_case(&key.text);
+                let place = if place.is_empty() {
+                    key.text.clone()
+                } else {
+                    format!("{place}.{}", key.text)
+                };
+                if LISTS.iter().any(|(_, list)| *list == name) {
+                    let elements = value.elements().iter().filter(|_| is_first);
+                    for (index, element) in elements.enumerate() {
+                        let place = format!("{place}[{index}]");
+                        let (file, object) = (file.clone(), String::new());
+                        bundle.append(&name, element.clone(), Origin { file, object, place });
+                    }
+                } else if bundle.document.field(&name).is_some() {
+                    self.say(
+                        Severity::Error,
+                        file,
+                        key.line,
+                        "",
+                        &place,
+                        "is given in another document too",
+                    );
+                } else {
+                    let (file, object) = (file.clone(), String::new());
+                    let own = Key { text: name, line: key.line };
+                    bundle.add(own, value.clone(), Origin { file, object, place });
+                }
+            }
+        }
+        bundle.complete("namespace", namespace.map(Tree::text));
+        let (mut own, others) = std::mem::take(&mut self.objects)
+            .into_iter()
+            .partition::<Vec<_>, _>(|object| object.namespace.as_deref() == namespace);
+        self.objects = others;
+        own.sort_by_key(|object| LISTS.iter().position(|(_, list)| *list == object.list));
+        for object in own {
+            let (file, place) = (object.file, "spec".to_owned());
+            let origin = Origin { file, object: object.name, place };
+            bundle.append(object.list, object.spec, origin);
+        }
+        bundle
+    }
+}

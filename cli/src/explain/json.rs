@@ -1,0 +1,128 @@
+//! An explanation for programs.
+
+use serde_json::{Value, json};
+use sluice_policy::decision::Outcome;
+use sluice_policy::fault::AbortStatus;
+use sluice_policy::header::{HeaderEdit, HeaderOperation};
+
+use super::{Explanation, Routed};
+
+impl Explanation<'_> {
+    /// The explanation as one JSON document. What does not happen is `null`.
+    pub fn to_json(&self) -> String {
+        let tried = self.trace.tried.iter().map(|tried| {
+            let conditions = tried.conditions.iter().map(|condition| {
+                json!({
+                    "field": condition.field,
+                    "wanted": condition.wanted,
+                    "found": condition.found,
+                    "holds": condition.holds,
+                })
+            });
+            json!({
+                "place": self.json_place(&tried.path),
+                "conditions": conditions.collect::<Value>(),
+                "fits": tried.fits,
+            })
+        });
+        let document = json!({
+            "request": {"method": self.method, "url": self.url},
+            "seed": self.seed,
+            "hasVirtualHost": self.trace.has_virtual_host,
+            "rules": tried.collect::<Value>(),
+            "leftOut": self.left_out.iter().map(|path| self.json_place(path)).collect::<Value>(),
+            "fault": self.json_fault(),
+            "mirror": self.routed.as_ref().map(json_mirror),
+            "router": self.routed.as_ref().map(|routed| self.json_router(routed)),
+        });
+        format!("{document:#}\n")
+    }
+
+    fn json_place(&self, path: &str) -> Value {
+        let place = self.place(path);
+        json!({
+            "file": place.file,
+            "line": (place.line > 0).then_some(place.line),
+            "object": (!place.object.is_empty()).then_some(place.object),
+            "path": place.path,
+        })
+    }
+
+    fn json_fault(&self) -> Value {
+        let (plan, abort) = (&self.fault.plan, self.fault.abort);
+        let [http, grpc] = match abort {
+            Some(AbortStatus::Http(status)) => [Some(status), None],
+            Some(AbortStatus::Grpc(status)) => [None, Some(u16::from(status))],
+            None => [None, None],
+        };
+        // An aborted request has no response of its upstream.
+        let of_response = |value: Option<u64>| value.filter(|_| abort.is_none());
+        json!({
+            "delaySeconds": plan.delay.map(|delay| delay.as_secs_f64()),
+            "httpStatus": http,
+            "grpcStatus": grpc,
+            "resetAfterBytes": of_response(plan.reset_after),
+            "bytesPerSecond": of_response(plan.bytes_per_second),
+            "isLimited": self.fault.is_limited,
+        })
+    }
+
+    fn json_router(&self, routed: &Routed<'_>) -> Value {
+        let decision = &routed.decision;
+        let outcome = match decision.outcome {
+            Outcome::Forwarded => "forwarded",
+            Outcome::NoRoute => "noRoute",
+            Outcome::NoVirtualHost => "noVirtualHost",
+            Outcome::Passed => "passed",
+            Outcome::Preflight => "preflight",
+            Outcome::Redirected => "redirected",
+            Outcome::Responded => "responded",
+        };
+        let is_forwarded = decision.outcome == Outcome::Forwarded;
+        let shares = self.trace.shares.iter().filter(|_| is_forwarded);
+        let shares = shares.map(|(weight, cluster)| json!({"cluster": cluster, "weight": weight}));
+        let reply = decision.reply.as_ref().map(|reply| {
+            let headers = reply.headers.iter();
+            let headers = headers.map(|(name, value)| json!({"name": name, "value": text(value)}));
+            json!({
+                "status": reply.status,
+                "headers": headers.collect::<Value>(),
+                "body": text(reply.body),
+            })
+        });
+        let request = decision.edits.iter().filter(|_| reply.is_none()).map(edit);
+        let response = decision.response.as_ref();
+        let response = response.map(|plan| plan.edits().map(|own| edit(&own)).collect::<Value>());
+        json!({
+            "outcome": outcome,
+            "route": self.trace.route().map(|path| self.json_place(path)),
+            "shares": shares.collect::<Value>(),
+            "drawn": routed.drawn,
+            "reply": reply,
+            "request": request.collect::<Value>(),
+            "response": response.unwrap_or_else(|| json!([])),
+        })
+    }
+}
+
+fn json_mirror(routed: &Routed<'_>) -> Value {
+    let plan = &routed.copies;
+    json!({
+        "copies": plan.copies.iter().map(|mirror| mirror.cluster.to_string()).collect::<Value>(),
+        "notSampled": plan.not_sampled,
+        "notEligible": plan.not_eligible,
+        "hasBudget": routed.has_budget,
+    })
+}
+
+fn edit(edit: &HeaderEdit<'_>) -> Value {
+    match edit.operation {
+        HeaderOperation::Add => json!({"add": edit.name, "value": text(&edit.value)}),
+        HeaderOperation::Remove => json!({"remove": edit.name}),
+        HeaderOperation::Set => json!({"set": edit.name, "value": text(&edit.value)}),
+    }
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
+}

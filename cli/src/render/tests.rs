@@ -1,0 +1,79 @@
+//! The manifests under `envoy/istio`, which are tested with a real istiod, are what is rendered from the plugin
+//! documents in them.
+
+use clap::Parser;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::finding::{Finding, Severity};
+use crate::{Cli, Command, check, yaml};
+
+/// The specs of EnvoyFilters or WasmPlugins with the kinds, in the order of the filter chain.
+fn specs(text: &str) -> Vec<(String, Value)> {
+    let documents = yaml::parse(text).unwrap();
+    let mut specs: Vec<(String, Value)> = Vec::new();
+    for document in &documents {
+        let mut document: Value = serde_json::from_str(&document.to_json()).unwrap();
+        let kind = document["kind"].as_str().unwrap().to_owned();
+        let spec = document["spec"].take();
+        specs.push((kind, spec));
+    }
+    for (_, spec) in &mut specs {
+        // Absent is 0, and the names of the routes of copies are for people.
+        spec.as_object_mut().unwrap().entry("priority").or_insert(json!(0));
+        for patch in spec["configPatches"].as_array_mut().into_iter().flatten() {
+            let name = &mut patch["patch"]["value"]["name"];
+            if name.as_str().is_some_and(|name| name.starts_with("mirrored to ")) {
+                *name = json!("mirrored");
+            }
+        }
+    }
+    specs
+}
+
+fn rendered(file: &str, arguments: &str) -> String {
+    let words = ["sluice", "render", file].into_iter().chain(arguments.split(' '));
+    let Command::Render(args) = Cli::try_parse_from(words).unwrap().command else { panic!() };
+    let (bundles, findings) = check::read(&args.files, &args.input.defaults());
+    // An EnvoyFilter without a filter in it, such as that of the routes of copies, is a note.
+    let is_note = |finding: &Finding| finding.severity == Severity::Note;
+    assert!(findings.iter().all(is_note), "{findings:?}");
+    assert_eq!(bundles.len(), 1, "one document in {file}");
+    render(&bundles[0].document, &args).unwrap()
+}
+
+#[test]
+fn manifests_are_what_is_rendered() {
+    let caller = "--selector app=kim-gateway-service";
+    let gateway =
+        "--context GATEWAY --workload-namespace istio-system --selector istio=ingressgateway";
+    let workload = "--context SIDECAR_INBOUND --selector app=kim-payment-service";
+    let image = "--module-url oci://registry.example.com/sluice/{filter}:0.1.0";
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy/istio");
+    for (files, arguments) in [
+        (
+            &["router/sidecar-outbound.yaml"][..],
+            format!("--to envoyfilter --filter router {caller}"),
+        ),
+        (&["router/gateway.yaml"], format!("--to envoyfilter --filter router {gateway}")),
+        (&["mirror/sidecar-outbound.yaml"], format!("--to envoyfilter --filter mirror {caller}")),
+        (&["outlier/sidecar-outbound.yaml"], format!("--to envoyfilter --filter outlier {caller}")),
+        (&["fault/sidecar-inbound.yaml"], format!("--to envoyfilter --filter fault {workload}")),
+        (&["fault/wasmplugin.yaml"], format!("--to wasmplugin --filter fault {workload} {image}")),
+        (
+            &["egress/sidecar-outbound.yaml", "egress/tls-inspector.yaml"],
+            format!("--to envoyfilter --filter egress {caller}"),
+        ),
+        (&["egress/wasmplugin.yaml"], format!("--to wasmplugin --filter egress {caller} {image}")),
+        (&["sni/gateway.yaml"], format!("--to envoyfilter --filter sni {gateway}")),
+    ] {
+        let paths: Vec<_> = files.iter().map(|file| folder.join(file)).collect();
+        let texts = paths.iter().map(|path| std::fs::read_to_string(path).unwrap());
+        let expected: Vec<_> = texts.flat_map(|text| specs(&text)).collect();
+        let found = specs(&rendered(paths[0].to_str().unwrap(), &arguments));
+        assert_eq!(found.len(), expected.len(), "{files:?}");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found, expected, "{files:?}:\n{:#}\n{:#}", found.1, expected.1);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What the repository shows of Istio's and Envoy's configuration is right: every file of the sandbox, the
+//! scenarios and the manifests.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What is neither Istio's nor Envoy's.
+const OTHERS: [&str; 3] = ["grafana", "mount.yaml", "scenario.yaml"];
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if OTHERS.contains(&name) {
+            continue;
+        }
+        if path.is_dir() {
+            collect(&path, files);
+        } else if name.ends_with(".yaml") {
+            files.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_configuration_is_right() {
+    let mut files = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy"), &mut files);
+    assert!(files.len() > 80, "{}", files.len());
+    for file in files {
+        let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(["check", "--gateway", "mesh", "--cluster-name", "{host}[-{subset}]"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let is_right = printed.ends_with("1 file, 0 errors, 0 warnings\n");
+        assert!(output.status.success() && is_right, "{printed}");
+    }
+}
