@@ -192,15 +192,14 @@ fn route(
             line(text, format_args!("  {name}: {}", String::from_utf8_lossy(value)));
         }
     } else {
-        edits(text, "request", decision.edits.iter());
+        edits(text, "request", decision.edits());
     }
     if let Some(response) = &decision.response {
-        let response: Vec<_> = response.edits().collect();
-        edits(text, "response", response.iter());
+        edits(text, "response", response.edits());
     }
 }
 
-fn edits<'a>(text: &mut String, message: &str, edits: impl Iterator<Item = &'a HeaderEdit<'a>>) {
+fn edits<'a>(text: &mut String, message: &str, edits: impl Iterator<Item = HeaderEdit<'a>>) {
     for edit in edits {
         let value = String::from_utf8_lossy(&edit.value);
         match edit.operation {

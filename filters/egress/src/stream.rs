@@ -72,14 +72,17 @@ pub enum Next {
 /// Lets a request pass, or answers it.
 pub fn on_request_headers(shared: &Shared, host: &impl HttpHost) -> Next {
     let headers = host.encoded_request_headers();
-    let headers = header_map::decode(&headers);
-    let value = |wanted: &[u8]| {
-        let found = headers.iter().find(|(name, _)| *name == wanted);
-        found.map_or(&[][..], |(_, value)| *value)
-    };
-    let is_connect = value(b":method") == b"CONNECT";
+    let (mut method, mut authority) = (None, None);
+    for (name, value) in header_map::decode(&headers) {
+        match name {
+            b":method" => _ = method.get_or_insert(value),
+            b":authority" => _ = authority.get_or_insert(value),
+            _ => {}
+        }
+    }
+    let is_connect = method == Some(b"CONNECT");
     let destination = StreamAttributes(host).destination();
-    let decision = shared.egress.request(value(b":authority"), is_connect, destination);
+    let decision = shared.egress.request(authority.unwrap_or_default(), is_connect, destination);
     let Some(reason) = shared.refusal(decision, host) else { return Next::Continue };
     let status = shared.egress.settings.block_status;
     // Istio's 502 has no body.

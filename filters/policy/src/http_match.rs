@@ -3,6 +3,7 @@
 mod explain;
 mod lint;
 
+use crate::bytes;
 use crate::claim::{self, ClaimCondition};
 use crate::document::Filter;
 use crate::header_condition::HeaderCondition;
@@ -124,6 +125,7 @@ impl HttpMatch {
     }
 
     /// The part of the path that matched, if all conditions hold.
+    #[inline]
     pub fn matches(&self, request: &Request<'_>) -> Option<MatchedPath> {
         let matched = self.match_path(request.path())?;
         let holds = |condition: &Option<StringMatch>, value: &[u8]| {
@@ -142,15 +144,17 @@ impl HttpMatch {
         all.then_some(matched)
     }
 
+    #[inline]
     fn match_path(&self, path: &[u8]) -> Option<MatchedPath> {
-        let is_start = |prefix: &[u8]| match path.get(..prefix.len()) {
-            Some(start) if self.ignore_uri_case => start.eq_ignore_ascii_case(prefix),
-            Some(start) => start == prefix,
-            None => false,
+        let is_start = |prefix: &[u8]| {
+            if !self.ignore_uri_case {
+                return bytes::start_with(path, prefix);
+            }
+            path.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         };
         match &self.uri {
             // As a prefix of "/": neither CONNECT nor "OPTIONS *" has that.
-            None => path.starts_with(b"/").then_some(MatchedPath::Prefix(1)),
+            None => (path.first() == Some(&b'/')).then_some(MatchedPath::Prefix(1)),
             Some(StringMatch::Exact(exact)) => {
                 (path.len() == exact.len() && is_start(exact)).then_some(MatchedPath::Whole)
             }

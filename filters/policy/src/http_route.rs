@@ -74,6 +74,7 @@ impl HttpRoute {
     }
 
     /// The name for logs of a match, and the part of the path that it is about, if it fits.
+    #[inline]
     pub fn matches(&self, index: usize, request: &Request<'_>) -> Option<(&str, MatchedPath)> {
         let entry = self.matches.get(index)?;
         Some((&*entry.name, entry.conditions.matches(request)?))
@@ -90,6 +91,7 @@ impl HttpRoute {
     }
 
     /// Edits of the response for the destination with this index.
+    #[inline]
     pub fn response_edits(&self, target: usize) -> &[FixedEdit] {
         match &self.action {
             Action::Forward(split) => split.target(target).map_or(&[], |target| &target.response),

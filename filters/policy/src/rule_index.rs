@@ -8,7 +8,8 @@
 
 use std::hash::Hasher;
 
-use crate::fnv::Fnv;
+use crate::hash::Hash as Bytes;
+use crate::header_map::NameFilter;
 use crate::request::Request;
 
 /// Up to this many rules are checked one after another, which takes less time than looking them up.
@@ -115,7 +116,7 @@ impl RuleIndex {
     fn look_up(&mut self, (subject, need): &Key<'_>) {
         match subject {
             Subject::Authority => self.has_authority = true,
-            Subject::Header(name) => self.header_names.add(name),
+            Subject::Header(name) => self.header_names = self.header_names.with(name),
             Subject::Method => self.has_method = true,
             Subject::Path => self.has_path = true,
             Subject::PathInAnyCase => self.has_path_in_any_case = true,
@@ -140,6 +141,7 @@ impl RuleIndex {
 
     /// What `check` finds for the first rule for which it finds anything. It is asked about candidates
     /// only, and not always in order.
+    #[inline]
     pub fn first<T>(
         &self,
         request: &Request<'_>,
@@ -166,27 +168,28 @@ impl RuleIndex {
         found
     }
 
+    #[inline]
     fn collect<'i>(&'i self, request: &Request<'_>, add: &mut dyn FnMut(&'i [Entry])) {
-        for (has, subject, value) in [
-            (self.has_path, Subject::Path, request.path()),
-            (self.has_path_in_any_case, Subject::PathInAnyCase, request.path()),
-            (self.has_method, Subject::Method, request.method),
-            (self.has_authority, Subject::Authority, request.authority),
-        ] {
-            if has {
-                self.add_lists(subject, value, add);
-            }
+        if self.has_path {
+            self.add_lists(Subject::Path, request.path(), add);
         }
-        let headers = request.headers();
-        for (place, (name, _)) in headers.iter().enumerate() {
-            if !self.header_names.may_have(name) {
-                continue;
-            }
-            // The value of a repeated header is that of all of them.
-            let earlier = headers.get(..place).unwrap_or_default();
-            if earlier.iter().all(|(earlier, _)| earlier != name) {
-                let value = request.values(name).unwrap_or_default();
-                self.add_lists(Subject::Header(name), &value, add);
+        if self.has_path_in_any_case {
+            self.add_lists(Subject::PathInAnyCase, request.path(), add);
+        }
+        if self.has_method {
+            self.add_lists(Subject::Method, request.method, add);
+        }
+        if self.has_authority {
+            self.add_lists(Subject::Authority, request.authority, add);
+        }
+        if self.header_names.may_meet(request.names()) {
+            for (place, (name, _)) in request.headers().iter().enumerate() {
+                // The value of a repeated header is that of all of them.
+                if self.header_names.may_have(name)
+                    && let Some(value) = request.values_at(place)
+                {
+                    self.add_lists(Subject::Header(name), &value, add);
+                }
             }
         }
         if self.has_query {
@@ -196,6 +199,7 @@ impl RuleIndex {
         }
     }
 
+    #[inline]
     fn add_lists<'i>(
         &'i self,
         subject: Subject<'_>,
@@ -209,14 +213,12 @@ impl RuleIndex {
         };
         let Some((_, lookups)) = self.subjects.get(place) else { return };
         if lookups.exact {
-            let mut exact = start.with(EXACT);
-            exact.write(value);
-            add(self.lists.get(exact.finish()));
+            add(self.lists.get(start.with(EXACT).whole(value).finish()));
         }
         let (mut prefix, mut written) = (start.with(PREFIX), 0);
         for length in &lookups.prefixes {
             let Some(more) = value.get(written..*length) else { break };
-            prefix.write(more);
+            prefix = prefix.extend(more);
             written = *length;
             add(self.lists.get(prefix.finish()));
         }
@@ -236,6 +238,7 @@ struct Candidates<'i> {
 
 impl<'i> Candidates<'i> {
     /// Adds a list, or gives it back when there are too many.
+    #[inline]
     fn add(&mut self, list: &'i [Entry]) -> Option<&'i [Entry]> {
         if list.is_empty() {
             return None;
@@ -247,6 +250,7 @@ impl<'i> Candidates<'i> {
     }
 
     /// The next candidate of all lists.
+    #[inline]
     fn next(&mut self) -> Option<u32> {
         let lists = self.lists.get_mut(..self.len)?;
         let rule = |list: &&mut &[Entry]| list.first().map_or(u32::MAX, |entry| entry.rule);
@@ -257,6 +261,7 @@ impl<'i> Candidates<'i> {
     }
 
     /// What is found in one list, where it comes before all that was found in others.
+    #[inline]
     fn first_in<T>(
         &mut self,
         list: &[Entry],
@@ -303,6 +308,7 @@ impl Lists {
     }
 
     /// The entries of a hash, in the order of rules.
+    #[inline]
     fn get(&self, hash: u32) -> &[Entry] {
         let first = (hash >> self.shift) as usize;
         let Some([start, end]) = self.starts.get(first..first.saturating_add(2)) else {
@@ -350,25 +356,6 @@ fn sort_by_byte(entries: &[Entry], sorted: &mut [Entry], shift: u32) {
     }
 }
 
-/// Tells most names that are not in a set from those that are.
-#[derive(Clone, Copy, Debug, Default)]
-struct NameFilter(u64);
-
-impl NameFilter {
-    fn bit(name: &[u8]) -> u64 {
-        let last = name.last().map_or(0, |byte| usize::from(*byte));
-        1 << (name.len().wrapping_mul(29).wrapping_add(last) % 64)
-    }
-
-    fn add(&mut self, name: &[u8]) {
-        self.0 |= Self::bit(name);
-    }
-
-    fn may_have(self, name: &[u8]) -> bool {
-        self.0 & Self::bit(name) != 0
-    }
-}
-
 const EXACT: u8 = b'=';
 const PREFIX: u8 = b'^';
 const PRESENT: u8 = b'?';
@@ -380,8 +367,9 @@ impl Subject<'_> {
     }
 
     /// The hash of everything about this subject starts so.
+    #[inline]
     fn start(self) -> Hash {
-        let mut hash = Hash { fnv: Fnv::default(), in_any_case: self == Self::PathInAnyCase };
+        let mut hash = Hash { bytes: Bytes::default(), in_any_case: self == Self::PathInAnyCase };
         let (kind, name): (u8, &[u8]) = match self {
             Self::Authority => (b'a', &[]),
             Self::Header(name) => (b'h', name),
@@ -390,21 +378,20 @@ impl Subject<'_> {
             Self::PathInAnyCase => (b'i', &[]),
             Self::Query(name) => (b'q', name),
         };
-        hash.write(&[kind]);
-        hash.write(name);
+        hash.bytes.byte(kind);
+        hash.bytes.piece(name);
         hash
     }
 }
 
 #[inline(never)]
 fn hash((subject, need): &Key<'_>) -> u32 {
-    let (kind, value) = match need {
-        Need::Exact(value) => (EXACT, *value),
-        Need::Prefix(value) => (PREFIX, *value),
-        Need::Present => (PRESENT, &[][..]),
+    let start = subject.start();
+    let hash = match need {
+        Need::Exact(value) => start.with(EXACT).whole(value),
+        Need::Prefix(prefix) => start.with(PREFIX).extend(prefix),
+        Need::Present => start.with(PRESENT),
     };
-    let mut hash = subject.start().with(kind);
-    hash.write(value);
     hash.finish()
 }
 
@@ -419,29 +406,44 @@ fn rank((subject, need): &Key<'_>) -> usize {
     }
 }
 
-/// A hash that is extended: the hashes of all prefixes of a text take one pass.
+/// The hash of a subject and what follows it.
 #[derive(Clone, Copy)]
 struct Hash {
-    fnv: Fnv,
+    bytes: Bytes,
     in_any_case: bool,
 }
 
 impl Hash {
     /// This, followed by one byte.
+    #[inline]
     fn with(mut self, byte: u8) -> Self {
-        self.fnv.byte(byte);
+        self.bytes.byte(byte);
         self
     }
 
-    #[inline(never)]
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.fnv.byte(if self.in_any_case { byte.to_ascii_lowercase() } else { *byte });
+    /// This, followed by a value after which nothing comes.
+    #[inline]
+    fn whole(mut self, value: &[u8]) -> Self {
+        if self.in_any_case {
+            return self.extend(value);
         }
+        self.bytes.piece(value);
+        self
     }
 
+    /// This, followed by bytes after which others may come: the hashes of all prefixes of a text take one
+    /// pass.
+    #[inline]
+    fn extend(mut self, bytes: &[u8]) -> Self {
+        for byte in bytes {
+            self.bytes.byte(if self.in_any_case { byte.to_ascii_lowercase() } else { *byte });
+        }
+        self
+    }
+
+    #[inline]
     fn finish(self) -> u32 {
-        (self.fnv.finish() >> 32) as u32
+        (self.bytes.finish() >> 32) as u32
     }
 }
 

@@ -66,6 +66,7 @@ impl<T> Split<T> {
     ///
     /// A draw selects as Envoy does: its remainder by the total, walked through the intervals of
     /// the weights in order.
+    #[inline]
     pub fn pick(&self, user: Option<u64>, draws: &mut dyn Draws) -> Option<(usize, &T)> {
         let index = match (self.choices.as_slice(), user) {
             ([_], _) => 0,
