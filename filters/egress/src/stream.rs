@@ -2,6 +2,8 @@
 //!
 //! Nothing is kept of either: all is decided at its start.
 
+use std::borrow::Cow;
+
 use sluice_host::attributes::StreamAttributes;
 use sluice_host::host::{Counter, Host};
 use sluice_host::http::{HttpHost, LocalReply};
@@ -114,11 +116,15 @@ impl Shared {
     fn refusal(&self, decision: Decision, host: &impl Host) -> Option<Reason> {
         let (counter, note) = match decision {
             Decision::Known { entry: Some(entry) } => {
-                (self.counters.known, format!("serviceEntries[{entry}]"))
+                let mut note = String::with_capacity(40);
+                note.push_str("serviceEntries[");
+                note.push_str(itoa::Buffer::new().format(entry));
+                note.push(']');
+                (self.counters.known, Cow::Owned(note))
             }
-            Decision::Known { entry: None } => (self.counters.known, "address".to_owned()),
-            Decision::Passthrough => (self.counters.passthrough, "passthrough".to_owned()),
-            Decision::Refused(reason) => (self.counters.of(reason), reason.name().to_owned()),
+            Decision::Known { entry: None } => (self.counters.known, "address".into()),
+            Decision::Passthrough => (self.counters.passthrough, "passthrough".into()),
+            Decision::Refused(reason) => (self.counters.of(reason), reason.name().into()),
         };
         host.increment(counter);
         host.note(NOTE, &note);

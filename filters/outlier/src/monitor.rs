@@ -8,6 +8,7 @@ use std::time::Duration;
 use sluice_host::random::Random;
 use sluice_host::shared_data::{SharedData, Version};
 use sluice_policy::destination_rule::Target;
+use sluice_policy::hash::BuildHash;
 use sluice_policy::outlier::classify::Outcome;
 use sluice_policy::outlier::count::{self, Rates};
 use sluice_policy::outlier::{
@@ -39,7 +40,7 @@ pub struct Monitor {
     keys: Keys,
     known: RefCell<Known>,
     /// The hosts that had attempts since the last flush, and how these went
-    seen: RefCell<HashMap<Box<[u8]>, Rates>>,
+    seen: RefCell<HashMap<Box<[u8]>, Rates, BuildHash>>,
     flushed: Cell<Duration>,
 }
 
@@ -97,6 +98,11 @@ impl Monitor {
             seen: RefCell::default(),
             flushed: Cell::default(),
         }
+    }
+
+    /// The name of the cluster.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
     }
 
     /// What requests have to know of it, as of now.
@@ -276,8 +282,8 @@ impl Monitor {
             }
             seen.insert(attempt.host.into(), Rates::default());
         }
-        if let (true, Some(outcome), Some(rates)) =
-            (self.settings.has_rates(), attempt.outcome, seen.get_mut(attempt.host))
+        if self.settings.has_rates()
+            && let (Some(outcome), Some(rates)) = (attempt.outcome, seen.get_mut(attempt.host))
         {
             rates.record(&self.settings, outcome);
         }
@@ -365,9 +371,11 @@ impl Monitor {
     pub fn next_wake(&self) -> Option<Duration> {
         let known = self.known.borrow();
         let due = known.next_tick.filter(|_| !known.is_superseded)?;
+        if !self.settings.has_rates() {
+            return Some(due);
+        }
         let flush = due.saturating_sub(LEAD.min(self.settings.interval / 10));
-        let is_waiting = self.settings.has_rates() && self.flushed.get() < flush;
-        Some(if is_waiting { flush } else { due })
+        Some(if self.flushed.get() < flush { flush } else { due })
     }
 
     /// Adds what was counted, and does the tick if it is due and no other worker has done it.

@@ -14,21 +14,40 @@ pub struct ServerName(Box<str>);
 /// The longest name: 253 characters without the final dot (RFC 1035 section 2.3.4).
 const MAX_NAME: usize = 253;
 
+/// The longest label of a name (RFC 1035 section 2.3.4).
+const MAX_LABEL: usize = 63;
+
 impl ServerName {
     /// The name in `bytes`; `None` when they are none.
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_NAME)?;
-        let is_label = |label: &str| {
-            let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-            (1..=63).contains(&label.len())
-                && label.bytes().all(inner)
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
+        if bytes.len() > MAX_NAME {
+            return None;
+        }
+        // Of the label so far, and the byte before. In one pass, as this is done for each connection.
+        let (mut length, mut has_digits_only, mut last) = (0, true, b'.');
+        for byte in bytes {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'_' => has_digits_only = false,
+                b'0'..=b'9' => {}
+                b'-' if length > 0 => has_digits_only = false,
+                b'.' if length > 0 && last != b'-' => {}
+                _ => return None,
+            }
+            length += 1;
+            if *byte == b'.' {
+                (length, has_digits_only) = (0, true);
+            }
+            if length > MAX_LABEL {
+                return None;
+            }
+            last = *byte;
+        }
         // A name that ends in a number would be read as an IPv4 address: 127.1, 0x7f.1, 10.0.0.1.
-        let is_address = text.rsplit('.').next()?.bytes().all(|byte| byte.is_ascii_digit());
-        let is_name = !is_address && text.split('.').all(is_label);
-        is_name.then(|| Self(text.to_ascii_lowercase().into()))
+        if length == 0 || last == b'-' || has_digits_only {
+            return None;
+        }
+        let text = std::str::from_utf8(bytes).ok()?;
+        Some(Self(text.to_ascii_lowercase().into()))
     }
 
     /// The name, in lower case.
@@ -77,7 +96,8 @@ pub fn is_within(pattern: &str, other: &str) -> bool {
 /// The keys under which patterns for `name` are entered: the name itself, `*.SUFFIX` for each of its
 /// suffixes as `.SUFFIX`, the longest first, then `*` as nothing.
 pub fn keys(name: &str) -> impl Iterator<Item = &str> {
-    let suffixes = name.match_indices('.').filter_map(|(dot, _)| name.get(dot..));
+    let dots = name.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
+    let suffixes = dots.filter_map(|(dot, _)| name.get(dot..));
     std::iter::once(name).chain(suffixes).chain(std::iter::once(""))
 }
 

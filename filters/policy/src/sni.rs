@@ -108,7 +108,7 @@ impl Outcome {
     /// Its name in logs: that of its counter, without what all of them have.
     pub fn name(self) -> &'static str {
         let counter = self.counter();
-        counter.strip_prefix("sluice.sni.").unwrap_or(counter)
+        counter.get("sluice.sni.".len()..).unwrap_or(counter)
     }
 
     /// Whether it is a reason to refuse.

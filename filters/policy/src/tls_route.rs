@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::address::{AddressRange, AddressSet};
 use crate::destination::{self, Naming};
+use crate::hash::BuildHash;
 use crate::http_match::{Scope, is_for_proxy};
 use crate::http_route::{read_weight, split_by_weight};
 use crate::node::Node;
@@ -123,7 +124,7 @@ impl TlsMatch {
 pub struct TlsRoutes {
     matches: Vec<(TlsMatch, Rc<Split<Box<str>>>)>,
     /// The matches with a pattern, by its key, in order
-    by_pattern: HashMap<Box<str>, Vec<usize>>,
+    by_pattern: HashMap<Box<str>, Vec<usize>, BuildHash>,
 }
 
 impl TlsRoutes {
