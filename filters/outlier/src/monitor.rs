@@ -1,14 +1,13 @@
 //! A cluster as one worker knows it, and how it changes what all workers know of it ([`crate::stored`]).
 
 use std::cell::{Cell, Ref, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use sluice_host::random::Random;
 use sluice_host::shared_data::{SharedData, Version};
 use sluice_policy::destination_rule::Target;
-use sluice_policy::hash::BuildHash;
+use sluice_policy::name_table::NameTable;
 use sluice_policy::outlier::classify::Outcome;
 use sluice_policy::outlier::count::{self, Rates};
 use sluice_policy::outlier::{
@@ -40,7 +39,7 @@ pub struct Monitor {
     keys: Keys,
     known: RefCell<Known>,
     /// The hosts that had attempts since the last flush, and how these went
-    seen: RefCell<HashMap<Box<[u8]>, Rates, BuildHash>>,
+    seen: RefCell<NameTable<Rates>>,
     flushed: Cell<Duration>,
 }
 
@@ -275,12 +274,12 @@ impl Monitor {
     /// Notes that the host has traffic; of a new one all workers get to know at once.
     fn see<H: SharedData>(&self, attempt: Attempt<'_>, means: Means<'_>, host: &H) {
         let mut seen = self.seen.borrow_mut();
-        let is_first = !seen.contains_key(attempt.host);
+        let is_first = seen.get(attempt.host).is_none();
         if is_first {
             if seen.len() >= MAX_HOSTS {
                 return;
             }
-            seen.insert(attempt.host.into(), Rates::default());
+            seen.entry(attempt.host, Rates::default);
         }
         if self.settings.has_rates()
             && let (Some(outcome), Some(rates)) = (attempt.outcome, seen.get_mut(attempt.host))
@@ -392,7 +391,7 @@ impl Monitor {
         let mut draws = means.random;
         self.update(means, host, |cluster| {
             let mut is_news = false;
-            for (address, rates) in &seen {
+            for (address, rates) in seen.iter() {
                 is_news |= cluster.observe(address, now) == Observed::Added;
                 cluster.add_rates(address, *rates);
             }

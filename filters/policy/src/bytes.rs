@@ -16,16 +16,32 @@ pub fn start_with(bytes: &[u8], prefix: &[u8]) -> bool {
 }
 
 /// For slices of the same length.
-#[inline]
+#[inline(never)]
 fn have_same_bytes(a: &[u8], b: &[u8]) -> bool {
-    let ((words, rest), (others, other_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    if words.iter().zip(others).any(|(a, b)| u64::from_le_bytes(*a) != u64::from_le_bytes(*b)) {
-        return false;
+    let (mut rest, mut other) = (a, b);
+    while let (Some((word, next)), Some((other_word, other_next))) =
+        (rest.split_first_chunk::<8>(), other.split_first_chunk::<8>())
+    {
+        if u64::from_le_bytes(*word) != u64::from_le_bytes(*other_word) {
+            return false;
+        }
+        (rest, other) = (next, other_next);
     }
-    // The rest together with some of what is equal already, in place of one by one.
-    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
-        (Some(a), Some(b)) => u64::from_le_bytes(*a) == u64::from_le_bytes(*b),
-        _ => rest.iter().zip(other_rest).all(|(a, b)| a == b),
+    end(a) == end(b)
+}
+
+/// What is left of bytes after all words of eight, or more of their end, as one number. Bytes of the same
+/// length and with the same words have the same one if they are the same.
+#[inline]
+pub fn end(bytes: &[u8]) -> u64 {
+    if let Some(word) = bytes.last_chunk() {
+        return u64::from_le_bytes(*word);
+    }
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+        }
+        _ => bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)),
     }
 }
 

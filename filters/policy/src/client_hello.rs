@@ -58,6 +58,7 @@ impl ClientHello {
     /// Reads the bytes that a client has sent from the start of its connection, in which the
     /// ClientHello, with the headers of its records, may take up `max` bytes. How they came in pieces
     /// does not matter, and what follows the ClientHello is not looked at.
+    #[inline]
     pub fn parse(bytes: &[u8], max: usize) -> Self {
         let mut reader =
             Reader { rest: bytes, position: 0, record: 0, message: None, at_least: 0, max };
@@ -98,6 +99,7 @@ struct Kinds {
 
 impl Kinds {
     /// Whether it is a new one.
+    #[inline]
     fn insert(&mut self, kind: u16) -> bool {
         let set = |word: &mut u64| {
             let bit = 1 << (kind % 64);
@@ -136,6 +138,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// The parts of a ClientHello in their order (RFC 8446 section 4.1.2).
+    #[inline]
     fn client_hello(&mut self) -> Result<(Option<ServerName>, bool), Stop> {
         if self.u8()? != CLIENT_HELLO {
             return Err(Stop::NotTls);
@@ -165,6 +168,7 @@ impl<'a> Reader<'a> {
         self.extensions()
     }
 
+    #[inline]
     fn extensions(&mut self) -> Result<(Option<ServerName>, bool), Stop> {
         let mut seen = Kinds::default();
         let mut name = None;
@@ -190,6 +194,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A list of exactly one name, a host name.
+    #[inline]
     fn server_name(&mut self, extension: u16) -> Result<ServerName, Stop> {
         let list = self.u16()?;
         if extension.checked_sub(2) != Some(list) || self.u8()? != HOST_NAME {
@@ -207,6 +212,7 @@ impl<'a> Reader<'a> {
         ServerName::new(&name).ok_or(Stop::Malformed)
     }
 
+    #[inline]
     fn u8(&mut self) -> Result<u8, Stop> {
         match self.whole() {
             Some([byte]) => Ok(byte),
@@ -214,6 +220,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn u16(&mut self) -> Result<u16, Stop> {
         match self.whole() {
             Some(bytes) => Ok(u16::from_be_bytes(bytes)),
@@ -235,10 +242,12 @@ impl<'a> Reader<'a> {
         Some(*bytes)
     }
 
+    #[inline]
     fn skip_checked(&mut self, length: usize, is_valid: bool) -> Result<(), Stop> {
         if is_valid { self.skip(length) } else { Err(Stop::Malformed) }
     }
 
+    #[inline]
     fn skip(&mut self, mut length: usize) -> Result<(), Stop> {
         // At once, so that a length that cannot be is found before its bytes come.
         if self.message.is_some_and(|left| left < length) {
@@ -251,6 +260,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next bytes of the message: at least one, at most `length`, as many as the record has.
+    #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], Stop> {
         if self.message == Some(0) {
             return Err(Stop::Malformed);

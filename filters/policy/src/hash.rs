@@ -2,10 +2,7 @@
 //!
 //! Whoever chooses the keys can make them collide. Requests only look keys up, and so cannot.
 
-use std::hash::{BuildHasherDefault, Hasher};
-
-/// Hashes the keys of a map by [`Hash`].
-pub type BuildHash = BuildHasherDefault<Hash>;
+use crate::bytes;
 
 /// The hash of what was taken so far. How it was divided makes a difference: two pieces have another hash
 /// than both together. Only single bytes one after another are a hash of a text that can be extended.
@@ -26,49 +23,30 @@ impl Hash {
     }
 
     /// Takes a piece as a whole.
-    #[inline]
+    #[inline(never)]
     pub fn piece(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
-        // With the length, so that zero bytes at the end count too. Below 8 it fits into one byte.
-        let last = rest.iter().fold(bytes.len() as u64, |last, byte| last << 8 | u64::from(*byte));
-        self.word(last);
+        // With the length, so that zero bytes at the end count too.
+        let mut hash = mix(self.0 ^ bytes.len() as u64);
+        let mut rest = bytes;
+        while let Some((word, next)) = rest.split_first_chunk() {
+            hash = mix(hash ^ u64::from_le_bytes(*word));
+            rest = next;
+        }
+        self.0 = if rest.is_empty() { hash } else { mix(hash ^ bytes::end(bytes)) };
     }
 
-    fn word(&mut self, word: u64) {
-        let mixed = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        // A product spreads upwards only: the next word is to meet all of it.
-        self.0 = mixed ^ (mixed >> 32);
+    /// The hash, with a last step that spreads it over all bits.
+    #[inline]
+    pub fn finish(&self) -> u64 {
+        mix(self.0 ^ (self.0 >> 32))
     }
 }
 
-impl Hasher for Hash {
-    fn write(&mut self, bytes: &[u8]) {
-        self.piece(bytes);
-    }
-
-    fn write_u8(&mut self, number: u8) {
-        self.word(u64::from(number));
-    }
-
-    fn write_u16(&mut self, number: u16) {
-        self.word(u64::from(number));
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.word(u64::from(number));
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.word(number as u64);
-    }
-
-    /// With a last step that spreads the hash over all bits.
-    #[inline]
-    fn finish(&self) -> u64 {
-        let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed ^ (mixed >> 32)
-    }
+/// Spreads a number over all bits: upwards by the product, then down again.
+#[inline]
+fn mix(number: u64) -> u64 {
+    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 32)
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub mod http_route;
 pub mod json;
 pub mod lint;
 pub mod mirror;
+pub mod name_table;
 pub mod node;
 pub mod outlier;
 pub mod pattern;

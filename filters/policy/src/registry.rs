@@ -100,6 +100,7 @@ impl Registry {
     ///
     /// # Errors
     /// Why there is none.
+    #[inline]
     pub fn find(
         &self,
         name: &[u8],
@@ -175,6 +176,7 @@ impl Names {
         Self { slots, names, text: text.into_boxed_slice(), bindings }
     }
 
+    #[inline]
     fn get(&self, name: &[u8]) -> Option<&[Binding]> {
         for place in places(name, self.slots.len()) {
             let index = self.slots.get(place)?.checked_sub(1)?;
@@ -196,6 +198,7 @@ fn places(name: &[u8], size: usize) -> impl Iterator<Item = usize> {
 
 /// A name in lower case and without the dot at the end of a fully qualified one; `None` for what cannot
 /// be a name. A wildcard must not stand for `evil.com/` or `evil.com:80 `.
+#[inline]
 fn normalize(name: &[u8]) -> Option<Cow<'_, [u8]>> {
     let name = name.strip_suffix(b".").unwrap_or(name);
     if name.len() > MAX_NAME {

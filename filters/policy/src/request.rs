@@ -72,7 +72,21 @@ impl<'a> Request<'a> {
     ) -> Self {
         let [mut method, mut path_and_query, mut authority, mut scheme]: [&[u8]; 4] = [&[]; 4];
         let (mut names, mut repeated) = (NameFilter::NONE, NameFilter::NONE);
-        let mut refs = HeaderRefs::new();
+        // In its place from the start, as it is large.
+        let mut request = Self {
+            headers: HeaderRefs::new(),
+            names,
+            repeated,
+            last_found: Cell::new(0),
+            attributes,
+            port: OnceCell::new(),
+            method,
+            path_and_query,
+            authority,
+            scheme,
+            path: &[],
+            query: &[],
+        };
         for (name, value) in headers {
             repeated = repeated.joined(names.common(name));
             names = names.with(name);
@@ -85,23 +99,13 @@ impl<'a> Request<'a> {
                     _ => {}
                 }
             }
-            refs.push((name, value));
+            request.headers.push((name, value));
         }
-        let (path, query) = split_path(path_and_query);
-        Self {
-            headers: refs,
-            names,
-            repeated,
-            last_found: Cell::new(0),
-            attributes,
-            port: OnceCell::new(),
-            method,
-            path_and_query,
-            authority,
-            scheme,
-            path,
-            query,
-        }
+        (request.path, request.query) = split_path(path_and_query);
+        (request.names, request.repeated) = (names, repeated);
+        (request.method, request.path_and_query) = (method, path_and_query);
+        (request.authority, request.scheme) = (authority, scheme);
+        request
     }
 
     /// All headers, names in lower case, in order.

@@ -6,14 +6,16 @@
 //! looked up are candidates of every request. Lists are found by hashes of 32 bits alone: should two
 //! conditions have the same one, there are candidates too many, and these do not match.
 
-use std::hash::Hasher;
-
 use crate::hash::Hash as Bytes;
 use crate::header_map::NameFilter;
 use crate::request::Request;
 
 /// Up to this many rules are checked one after another, which takes less time than looking them up.
 const FEW: usize = 4;
+
+/// Up to this many names of headers are looked for in a request. Of more than these it is the headers of the
+/// request that are looked for among the names.
+const FEW_NAMES: usize = 4;
 
 /// How many lists of candidates are kept in order. Those of further ones are checked list by list.
 const LISTS: usize = 8;
@@ -58,8 +60,10 @@ pub struct RuleIndex {
     lists: Lists,
     /// By the hashes of their subjects, sorted
     subjects: Vec<(u32, Lookups)>,
-    /// Which header names there may be among the subjects
-    header_names: NameFilter,
+    /// The header names among the subjects: all of them while there are few, and what tells most others
+    /// from them
+    header_names: Vec<Box<[u8]>>,
+    header_filter: NameFilter,
     has_path: bool,
     has_path_in_any_case: bool,
     has_method: bool,
@@ -116,7 +120,13 @@ impl RuleIndex {
     fn look_up(&mut self, (subject, need): &Key<'_>) {
         match subject {
             Subject::Authority => self.has_authority = true,
-            Subject::Header(name) => self.header_names = self.header_names.with(name),
+            Subject::Header(name) => {
+                self.header_filter = self.header_filter.with(name);
+                let is_known = self.header_names.iter().any(|known| **known == **name);
+                if !is_known && self.header_names.len() <= FEW_NAMES {
+                    self.header_names.push((*name).into());
+                }
+            }
             Subject::Method => self.has_method = true,
             Subject::Path => self.has_path = true,
             Subject::PathInAnyCase => self.has_path_in_any_case = true,
@@ -182,10 +192,16 @@ impl RuleIndex {
         if self.has_authority {
             self.add_lists(Subject::Authority, request.authority, add);
         }
-        if self.header_names.may_meet(request.names()) {
+        if self.header_names.len() <= FEW_NAMES {
+            for name in &self.header_names {
+                if let Some(value) = request.values(name) {
+                    self.add_lists(Subject::Header(name), &value, add);
+                }
+            }
+        } else if self.header_filter.may_meet(request.names()) {
             for (place, (name, _)) in request.headers().iter().enumerate() {
                 // The value of a repeated header is that of all of them.
-                if self.header_names.may_have(name)
+                if self.header_filter.may_have(name)
                     && let Some(value) = request.values_at(place)
                 {
                     self.add_lists(Subject::Header(name), &value, add);

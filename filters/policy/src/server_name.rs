@@ -2,14 +2,21 @@
 
 use std::fmt;
 
+use crate::bytes;
 use crate::host_name;
 
 /// The name that a client asks for in a ClientHello, in lower case.
 ///
 /// It has letters, digits, `-`, `_` and dots, and nothing else, so that it can be shown in a log as it
 /// is. Neither an IP address nor a name with a dot at its end is one (RFC 6066 section 3).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Eq)]
 pub struct ServerName(Box<str>);
+
+impl PartialEq for ServerName {
+    fn eq(&self, other: &Self) -> bool {
+        bytes::equal(self.0.as_bytes(), other.0.as_bytes())
+    }
+}
 
 /// The longest name: 253 characters without the final dot (RFC 1035 section 2.3.4).
 const MAX_NAME: usize = 253;
@@ -19,35 +26,33 @@ const MAX_LABEL: usize = 63;
 
 impl ServerName {
     /// The name in `bytes`; `None` when they are none.
+    #[inline]
     pub fn new(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > MAX_NAME {
             return None;
         }
-        // Of the label so far, and the byte before. In one pass, as this is done for each connection.
-        let (mut length, mut has_digits_only, mut last) = (0, true, b'.');
-        for byte in bytes {
+        let is_label =
+            |label: &[u8]| (1..=MAX_LABEL).contains(&label.len()) && !label.ends_with(b"-");
+        // In one pass, as this is done for each connection; of the label so far its start and what is in it.
+        let (mut start, mut has_digits_only, mut has_upper_case) = (0, true, false);
+        for (place, byte) in bytes.iter().enumerate() {
             match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'_' => has_digits_only = false,
+                b'a'..=b'z' | b'_' => has_digits_only = false,
                 b'0'..=b'9' => {}
-                b'-' if length > 0 => has_digits_only = false,
-                b'.' if length > 0 && last != b'-' => {}
+                b'A'..=b'Z' => (has_digits_only, has_upper_case) = (false, true),
+                b'-' if place > start => has_digits_only = false,
+                b'.' if is_label(bytes.get(start..place)?) => {
+                    (start, has_digits_only) = (place + 1, true);
+                }
                 _ => return None,
             }
-            length += 1;
-            if *byte == b'.' {
-                (length, has_digits_only) = (0, true);
-            }
-            if length > MAX_LABEL {
-                return None;
-            }
-            last = *byte;
         }
         // A name that ends in a number would be read as an IPv4 address: 127.1, 0x7f.1, 10.0.0.1.
-        if length == 0 || last == b'-' || has_digits_only {
+        if !is_label(bytes.get(start..)?) || has_digits_only {
             return None;
         }
         let text = std::str::from_utf8(bytes).ok()?;
-        Some(Self(text.to_ascii_lowercase().into()))
+        Some(Self(if has_upper_case { text.to_ascii_lowercase().into() } else { text.into() }))
     }
 
     /// The name, in lower case.

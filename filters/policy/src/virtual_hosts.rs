@@ -2,52 +2,22 @@
 //! the longest prefix, then `*`. Case does not matter, and neither does the port, which Istio has
 //! Envoy ignore.
 
-use std::hash::Hasher;
-
-use hashbrown::HashTable;
-
-use crate::bytes;
-use crate::hash::Hash;
 use crate::host_name::without_port;
+use crate::name_table::NameTable;
 
 /// Names of hosts with the index of what they stand for.
 #[derive(Debug, Default)]
 pub struct VirtualHosts {
-    exact: Names,
+    exact: NameTable<usize>,
     suffixes: Wildcards,
     prefixes: Wildcards,
     any: Option<usize>,
 }
 
-/// Texts, each with an index.
-#[derive(Debug, Default)]
-struct Names(HashTable<(Box<[u8]>, usize)>);
-
-impl Names {
-    fn entry(&mut self, name: &[u8], index: usize) -> usize {
-        let is_name = |known: &(Box<[u8]>, usize)| bytes::equal(&known.0, name);
-        let entry = self.0.entry(hash(name), is_name, |known| hash(&known.0));
-        entry.or_insert_with(|| (name.into(), index)).get().1
-    }
-
-    #[inline]
-    fn get(&self, name: &[u8]) -> Option<usize> {
-        let found = self.0.find(hash(name), |known| bytes::equal(&known.0, name));
-        found.map(|(_, index)| *index)
-    }
-}
-
-#[inline]
-fn hash(name: &[u8]) -> u64 {
-    let mut hash = Hash::default();
-    hash.piece(name);
-    hash.finish()
-}
-
 /// The fixed parts of wildcards.
 #[derive(Debug, Default)]
 struct Wildcards {
-    parts: Names,
+    parts: NameTable<usize>,
     /// Every length that occurs, the longest first: a lookup tries one of each.
     lengths: Vec<usize>,
 }
@@ -58,12 +28,12 @@ impl Wildcards {
         if self.lengths.get(place) != Some(&part.len()) {
             self.lengths.insert(place, part.len());
         }
-        self.parts.entry(part, index)
+        *self.parts.entry(part, || index)
     }
 
     /// The longest part for which `part_of` finds a part of the host of that length.
     fn find<'a>(&self, part_of: impl Fn(usize) -> Option<&'a [u8]>) -> Option<usize> {
-        self.lengths.iter().find_map(|length| self.parts.get(part_of(*length)?))
+        self.lengths.iter().find_map(|length| self.parts.get(part_of(*length)?).copied())
     }
 }
 
@@ -76,7 +46,7 @@ impl VirtualHosts {
         match (domain.strip_prefix('*'), domain.strip_suffix('*')) {
             (Some(suffix), _) => self.suffixes.entry(suffix.as_bytes(), index),
             (None, Some(prefix)) => self.prefixes.entry(prefix.as_bytes(), index),
-            (None, None) => self.exact.entry(domain.as_bytes(), index),
+            (None, None) => *self.exact.entry(domain.as_bytes(), || index),
         }
     }
 
@@ -85,13 +55,13 @@ impl VirtualHosts {
     pub fn find(&self, authority: &[u8]) -> Option<usize> {
         let host = without_port(authority);
         // Names are in lower case, so one that is found as it was sent is too.
-        let exact = self.exact.get(host);
+        let exact = self.exact.get(host).copied();
         if exact.is_some() {
             return exact;
         }
         if host.iter().any(u8::is_ascii_uppercase) {
             let lower = host.to_ascii_lowercase();
-            return self.exact.get(&lower).or_else(|| self.find_wildcard(&lower));
+            return self.exact.get(&lower).copied().or_else(|| self.find_wildcard(&lower));
         }
         self.find_wildcard(host)
     }
