@@ -9,6 +9,9 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
+use crate::bytes;
 use crate::document::Filter;
 use crate::json::Json;
 use crate::report::Report;
@@ -58,7 +61,7 @@ impl<'a> Node<'a> {
     pub fn object(&self) -> Option<Object<'a>> {
         match self.json {
             Json::Object(fields) => {
-                Some(Object { node: *self, fields, known: Vec::with_capacity(8) })
+                Some(Object { node: *self, fields, known: SmallVec::new(), used: 0 })
             }
             _ => {
                 self.invalid("is not an object");
@@ -193,18 +196,23 @@ pub struct Object<'a> {
     /// The object itself
     pub node: Node<'a>,
     fields: &'a [(String, Json)],
-    known: Vec<&'static str>,
+    /// The names that were asked for, some perhaps twice
+    known: SmallVec<[&'static str; 16]>,
+    /// A bit for each of the first fields that has one of these names
+    used: u64,
 }
 
 impl<'a> Object<'a> {
     /// The field `name`, given in `camelCase`; `None` when it is absent or `null`.
     #[inline(never)]
     pub fn field(&mut self, name: &'static str) -> Option<Node<'a>> {
-        if !self.known.contains(&name) {
-            self.known.push(name);
-        }
+        self.known.push(name);
         let mut found: Option<Node<'a>> = None;
-        for (_, json) in self.fields.iter().filter(|(key, _)| is_field(key, name)) {
+        for (place, (key, json)) in self.fields.iter().enumerate() {
+            if !is_field(key, name) {
+                continue;
+            }
+            self.used |= bit(place);
             let node = self.node.child(json);
             if found.is_some() {
                 node.error("is given twice");
@@ -266,8 +274,8 @@ impl<'a> Object<'a> {
 
 impl Drop for Object<'_> {
     fn drop(&mut self) {
-        for (key, json) in self.fields {
-            if self.known.iter().any(|name| is_field(key, name)) {
+        for (place, (key, json)) in self.fields.iter().enumerate() {
+            if self.used & bit(place) != 0 || self.known.iter().any(|name| is_field(key, name)) {
                 continue;
             }
             let node = self.node.child(json);
@@ -282,7 +290,13 @@ impl Drop for Object<'_> {
                     node.error(format_args!("unknown field, did you mean {name:?}?"));
                 }
                 None => {
-                    let known = self.known.join(", ");
+                    let mut names: Vec<&str> = Vec::new();
+                    for name in &self.known {
+                        if !names.contains(name) {
+                            names.push(name);
+                        }
+                    }
+                    let known = names.join(", ");
                     node.error(format_args!("unknown field, known are {known}"));
                 }
             }
@@ -290,14 +304,19 @@ impl Drop for Object<'_> {
     }
 }
 
+/// The bit of the field at a place; none beyond the 64th.
+fn bit(place: usize) -> u64 {
+    u32::try_from(place).ok().and_then(|place| 1u64.checked_shl(place)).unwrap_or_default()
+}
+
 /// Whether `key` of the document is the field that Istio calls `name` in `camelCase`.
 fn is_field(key: &str, name: &str) -> bool {
-    if key == name {
-        return true;
-    }
     // Most fields are others, and most of these start with another letter.
     if key.as_bytes().first() != name.as_bytes().first() {
         return false;
+    }
+    if bytes::equal(key.as_bytes(), name.as_bytes()) {
+        return true;
     }
     let mut key = key.chars();
     for wanted in name.chars() {

@@ -103,7 +103,7 @@ fn read_split(node: &Node<'_>, routes: &[Node<'_>], naming: &Naming) -> Option<S
         let destination = object.required("destination");
         let weight = object.field("weight").map_or(Some(0), |node| read_weight(&node));
         let destination = destination::read(&destination?, naming)?;
-        let sampling_name = destination.sampling_name();
+        let sampling_name = destination.sampling_name().into();
         Some(Choice { weight: weight?, sampling_name, target: destination.cluster.into() })
     };
     let choices: Vec<_> = routes.iter().map(read).collect();
