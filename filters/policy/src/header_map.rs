@@ -23,9 +23,9 @@ impl NameFilter {
     /// `x-envoy-expected-rq-timeout-ms`, is taken for one by which the router steers Envoy.
     #[inline]
     const fn bit(name: &[u8]) -> u64 {
-        let last = match name.last() {
-            Some(last) => *last as usize,
-            None => 0,
+        let last = match name {
+            [.., last] => *last as usize,
+            [] => 0,
         };
         1 << (name.len().wrapping_add(last.wrapping_mul(39)) % 64)
     }

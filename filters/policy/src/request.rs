@@ -90,7 +90,7 @@ impl<'a> Request<'a> {
         for (name, value) in headers {
             repeated = repeated.joined(names.common(name));
             names = names.with(name);
-            if name.first() == Some(&b':') {
+            if let [b':', ..] = name {
                 match name {
                     b":method" => method = value,
                     b":path" => path_and_query = value,

@@ -6,6 +6,9 @@
 //! looked up are candidates of every request. Lists are found by hashes of 32 bits alone: should two
 //! conditions have the same one, there are candidates too many, and these do not match.
 
+mod lists;
+
+use self::lists::{Entry, Lists};
 use crate::hash::Hash as Bytes;
 use crate::header_map::NameFilter;
 use crate::request::Request;
@@ -80,13 +83,6 @@ struct Lookups {
     prefixes: Vec<usize>,
 }
 
-/// A rule under a hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
-    hash: u32,
-    rule: u32,
-}
-
 impl RuleIndex {
     /// Enters rules by their conditions, given by `keys` for each rule from 0 to `count`.
     #[inline(never)]
@@ -157,7 +153,7 @@ impl RuleIndex {
         request: &Request<'_>,
         mut check: impl FnMut(usize) -> Option<T>,
     ) -> Option<T> {
-        if self.lists.entries.is_empty() && self.always.is_empty() {
+        if self.lists.is_empty() && self.always.is_empty() {
             return (0..self.count as usize).find_map(check);
         }
         let mut candidates = Candidates { lists: [&[]; LISTS], len: 0, end: u32::MAX };
@@ -288,87 +284,6 @@ impl<'i> Candidates<'i> {
             before.map(|entry| entry.rule).find_map(|rule| Some((rule, check(rule as usize)?)))?;
         self.end = rule;
         Some(found)
-    }
-}
-
-/// Entries, sorted.
-#[derive(Debug, Default)]
-struct Lists {
-    entries: Vec<Entry>,
-    /// For each value of a hash's first bits, where its entries start; and where the last ones end
-    starts: Vec<u32>,
-    /// How many bits of a hash are not among those first ones
-    shift: u32,
-}
-
-impl Lists {
-    /// Takes entries in the order of rules.
-    #[inline(never)]
-    fn new(entries: Vec<Entry>) -> Self {
-        let entries = sorted(entries);
-        // About one entry for each value of these bits.
-        let bits = entries.len().next_power_of_two().ilog2().clamp(1, 24);
-        let shift = u32::BITS - bits;
-        let mut starts = vec![0; (1 << bits) + 1];
-        for entry in &entries {
-            if let Some(end) = starts.get_mut((entry.hash >> shift) as usize + 1) {
-                *end += 1;
-            }
-        }
-        let mut sum = 0;
-        for start in &mut starts {
-            sum += *start;
-            *start = sum;
-        }
-        Self { entries, starts, shift }
-    }
-
-    /// The entries of a hash, in the order of rules.
-    #[inline]
-    fn get(&self, hash: u32) -> &[Entry] {
-        let first = (hash >> self.shift) as usize;
-        let Some([start, end]) = self.starts.get(first..first.saturating_add(2)) else {
-            return &[];
-        };
-        let near = self.entries.get(*start as usize..*end as usize).unwrap_or_default();
-        let start = near.partition_point(|entry| entry.hash < hash);
-        let near = near.get(start..).unwrap_or_default();
-        near.get(..near.partition_point(|entry| entry.hash == hash)).unwrap_or_default()
-    }
-}
-
-/// Sorts by the hash, byte by byte from the lowest; what has the same one stays in order. A tenth of the
-/// code of the standard library's sort.
-fn sorted(mut entries: Vec<Entry>) -> Vec<Entry> {
-    let mut next = entries.clone();
-    for shift in [0, 8, 16, 24] {
-        sort_by_byte(&entries, &mut next, shift);
-        std::mem::swap(&mut entries, &mut next);
-    }
-    entries
-}
-
-/// Writes entries to `sorted` in the order of the byte of their hashes that `shift` leads to.
-#[inline(never)]
-fn sort_by_byte(entries: &[Entry], sorted: &mut [Entry], shift: u32) {
-    let byte = |entry: &Entry| usize::from((entry.hash >> shift) as u8);
-    let mut ends = [0usize; 256];
-    for entry in entries {
-        if let Some(count) = ends.get_mut(byte(entry)) {
-            *count += 1;
-        }
-    }
-    let mut sum = 0;
-    for end in &mut ends {
-        sum += *end;
-        *end = sum;
-    }
-    for entry in entries.iter().rev() {
-        let Some(end) = ends.get_mut(byte(entry)) else { continue };
-        *end = end.saturating_sub(1);
-        if let Some(place) = sorted.get_mut(*end) {
-            *place = *entry;
-        }
     }
 }
 
