@@ -90,7 +90,7 @@ impl Explanation<'_> {
                 "body": text(reply.body),
             })
         });
-        let request = decision.edits.iter().filter(|_| reply.is_none()).map(edit);
+        let request = decision.edits().filter(|_| reply.is_none()).map(|own| edit(&own));
         let response = decision.response.as_ref();
         let response = response.map(|plan| plan.edits().map(|own| edit(&own)).collect::<Value>());
         json!({

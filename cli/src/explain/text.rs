@@ -149,11 +149,10 @@ impl Explanation<'_> {
                 line(text, format_args!("  {name}: {}", String::from_utf8_lossy(value)));
             }
         } else {
-            edits(text, "request", decision.edits.iter());
+            edits(text, "request", decision.edits());
         }
         if let Some(response) = &decision.response {
-            let response: Vec<_> = response.edits().collect();
-            edits(text, "response", response.iter());
+            edits(text, "response", response.edits());
         }
     }
 }
@@ -183,7 +182,7 @@ fn mirror(text: &mut String, routed: &Routed<'_>) {
     }
 }
 
-fn edits<'a>(text: &mut String, message: &str, edits: impl Iterator<Item = &'a HeaderEdit<'a>>) {
+fn edits<'a>(text: &mut String, message: &str, edits: impl Iterator<Item = HeaderEdit<'a>>) {
     for edit in edits {
         let value = String::from_utf8_lossy(&edit.value);
         match edit.operation {

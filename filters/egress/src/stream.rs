@@ -2,6 +2,8 @@
 //!
 //! Nothing is kept of either: all is decided at its start.
 
+use std::borrow::Cow;
+
 use sluice_host::attributes::StreamAttributes;
 use sluice_host::host::{Counter, Host};
 use sluice_host::http::{HttpHost, LocalReply};
@@ -72,14 +74,17 @@ pub enum Next {
 /// Lets a request pass, or answers it.
 pub fn on_request_headers(shared: &Shared, host: &impl HttpHost) -> Next {
     let headers = host.encoded_request_headers();
-    let headers = header_map::decode(&headers);
-    let value = |wanted: &[u8]| {
-        let found = headers.iter().find(|(name, _)| *name == wanted);
-        found.map_or(&[][..], |(_, value)| *value)
-    };
-    let is_connect = value(b":method") == b"CONNECT";
+    let (mut method, mut authority) = (None, None);
+    for (name, value) in header_map::decode(&headers) {
+        match name {
+            b":method" => _ = method.get_or_insert(value),
+            b":authority" => _ = authority.get_or_insert(value),
+            _ => {}
+        }
+    }
+    let is_connect = method == Some(b"CONNECT");
     let destination = StreamAttributes(host).destination();
-    let decision = shared.egress.request(value(b":authority"), is_connect, destination);
+    let decision = shared.egress.request(authority.unwrap_or_default(), is_connect, destination);
     let Some(reason) = shared.refusal(decision, host) else { return Next::Continue };
     let status = shared.egress.settings.block_status;
     // Istio's 502 has no body.
@@ -111,11 +116,15 @@ impl Shared {
     fn refusal(&self, decision: Decision, host: &impl Host) -> Option<Reason> {
         let (counter, note) = match decision {
             Decision::Known { entry: Some(entry) } => {
-                (self.counters.known, format!("serviceEntries[{entry}]"))
+                let mut note = String::with_capacity(40);
+                note.push_str("serviceEntries[");
+                note.push_str(itoa::Buffer::new().format(entry));
+                note.push(']');
+                (self.counters.known, Cow::Owned(note))
             }
-            Decision::Known { entry: None } => (self.counters.known, "address".to_owned()),
-            Decision::Passthrough => (self.counters.passthrough, "passthrough".to_owned()),
-            Decision::Refused(reason) => (self.counters.of(reason), reason.name().to_owned()),
+            Decision::Known { entry: None } => (self.counters.known, "address".into()),
+            Decision::Passthrough => (self.counters.passthrough, "passthrough".into()),
+            Decision::Refused(reason) => (self.counters.of(reason), reason.name().into()),
         };
         host.increment(counter);
         host.note(NOTE, &note);

@@ -12,6 +12,7 @@ use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel, MapType, Metr
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
 use sluice_policy::header_map;
 use sluice_policy::report::{Finding, Rejection};
+use smallvec::SmallVec;
 
 use crate::calls;
 use crate::host::{Counter, Gauge, Host};
@@ -24,7 +25,25 @@ pub struct Envoy;
 
 impl Host for Envoy {
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        hostcalls::get_property(path.to_vec()).ok().flatten()
+        // As Envoy wants it: the parts with a zero byte in between. Paths fit, but for those of claims.
+        let mut joined = SmallVec::<[u8; 96]>::new();
+        for (place, part) in path.iter().enumerate() {
+            if place > 0 {
+                joined.push(0);
+            }
+            joined.extend_from_slice(part.as_bytes());
+        }
+        let (mut data, mut size) = (std::ptr::null_mut(), 0);
+        // SAFETY: the path is a slice that outlives the call, and Envoy only reads from it; it writes the
+        // other two.
+        let status = unsafe {
+            proxy_get_property(joined.as_ptr(), joined.len(), &raw mut data, &raw mut size)
+        };
+        if status != Status::Ok || data.is_null() {
+            return None;
+        }
+        // SAFETY: Envoy has these many bytes from the module's own allocator, for the module to keep.
+        Some(unsafe { Vec::from_raw_parts(data, size, size) })
     }
 
     fn note(&self, name: &str, text: &str) {
@@ -182,6 +201,13 @@ unsafe extern "C" {
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_get_header_map_pairs(map: MapType, data: *mut *mut u8, size: *mut usize) -> Status;
+
+    fn proxy_get_property(
+        path: *const u8,
+        path_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> Status;
 
     fn proxy_set_property(
         path: *const u8,

@@ -1,13 +1,13 @@
 //! A cluster as one worker knows it, and how it changes what all workers know of it ([`crate::stored`]).
 
 use std::cell::{Cell, Ref, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use sluice_host::random::Random;
 use sluice_host::shared_data::{SharedData, Version};
 use sluice_policy::destination_rule::Target;
+use sluice_policy::name_table::NameTable;
 use sluice_policy::outlier::classify::Outcome;
 use sluice_policy::outlier::count::{self, Rates};
 use sluice_policy::outlier::{
@@ -39,7 +39,7 @@ pub struct Monitor {
     keys: Keys,
     known: RefCell<Known>,
     /// The hosts that had attempts since the last flush, and how these went
-    seen: RefCell<HashMap<Box<[u8]>, Rates>>,
+    seen: RefCell<NameTable<Rates>>,
     flushed: Cell<Duration>,
 }
 
@@ -97,6 +97,11 @@ impl Monitor {
             seen: RefCell::default(),
             flushed: Cell::default(),
         }
+    }
+
+    /// The name of the cluster.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
     }
 
     /// What requests have to know of it, as of now.
@@ -269,15 +274,15 @@ impl Monitor {
     /// Notes that the host has traffic; of a new one all workers get to know at once.
     fn see<H: SharedData>(&self, attempt: Attempt<'_>, means: Means<'_>, host: &H) {
         let mut seen = self.seen.borrow_mut();
-        let is_first = !seen.contains_key(attempt.host);
+        let is_first = seen.get(attempt.host).is_none();
         if is_first {
             if seen.len() >= MAX_HOSTS {
                 return;
             }
-            seen.insert(attempt.host.into(), Rates::default());
+            seen.entry(attempt.host, Rates::default);
         }
-        if let (true, Some(outcome), Some(rates)) =
-            (self.settings.has_rates(), attempt.outcome, seen.get_mut(attempt.host))
+        if self.settings.has_rates()
+            && let (Some(outcome), Some(rates)) = (attempt.outcome, seen.get_mut(attempt.host))
         {
             rates.record(&self.settings, outcome);
         }
@@ -365,9 +370,11 @@ impl Monitor {
     pub fn next_wake(&self) -> Option<Duration> {
         let known = self.known.borrow();
         let due = known.next_tick.filter(|_| !known.is_superseded)?;
+        if !self.settings.has_rates() {
+            return Some(due);
+        }
         let flush = due.saturating_sub(LEAD.min(self.settings.interval / 10));
-        let is_waiting = self.settings.has_rates() && self.flushed.get() < flush;
-        Some(if is_waiting { flush } else { due })
+        Some(if self.flushed.get() < flush { flush } else { due })
     }
 
     /// Adds what was counted, and does the tick if it is due and no other worker has done it.
@@ -384,7 +391,7 @@ impl Monitor {
         let mut draws = means.random;
         self.update(means, host, |cluster| {
             let mut is_news = false;
-            for (address, rates) in &seen {
+            for (address, rates) in seen.iter() {
                 is_news |= cluster.observe(address, now) == Observed::Added;
                 cluster.add_rates(address, *rates);
             }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use sluice_policy::outlier::Cluster;
 use sluice_policy::outlier::count::Counts;
+use smallvec::SmallVec;
 
 /// The keys of a cluster's values.
 #[derive(Debug)]
@@ -35,8 +36,10 @@ impl Keys {
     }
 
     /// That of the counts of a host.
-    pub fn counts(&self, address: &[u8]) -> Vec<u8> {
-        [&*self.counts, address].concat()
+    pub fn counts(&self, address: &[u8]) -> SmallVec<[u8; 128]> {
+        let mut key = SmallVec::from_slice(&self.counts);
+        key.extend_from_slice(address);
+        key
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sluice_host::random::Random;
 use sluice_host::shared_data::SharedData;
+use sluice_policy::bytes;
 use sluice_policy::outlier::Outliers;
 
 use crate::metrics::Metrics;
@@ -28,6 +29,8 @@ pub struct Worker {
     pub random: Random,
     configured: Duration,
     clusters: RefCell<Clusters>,
+    /// Of the clusters the one that was asked for last. In a cluster it is always the same
+    last: RefCell<Option<Rc<Monitor>>>,
     rotation: Cell<usize>,
     armed: Cell<Option<Duration>>,
     /// Whether it is in a cluster; unknown before the first stream
@@ -46,6 +49,7 @@ impl Worker {
             random: Random::default(),
             configured: host.uptime(),
             clusters: RefCell::default(),
+            last: RefCell::default(),
             rotation: Cell::default(),
             armed: Cell::default(),
             is_in_cluster: Cell::default(),
@@ -82,7 +86,12 @@ impl Worker {
 
     /// The monitor of a cluster; `None` where there is nothing to detect.
     pub fn monitor(&self, cluster: &[u8], host: &impl SharedData) -> Option<Rc<Monitor>> {
+        let last = self.last.borrow().clone();
+        if last.as_ref().is_some_and(|last| bytes::equal(last.cluster().as_bytes(), cluster)) {
+            return last;
+        }
         if let Some(known) = self.clusters.borrow().get(cluster) {
+            self.last.borrow_mut().clone_from(known);
             return known.clone();
         }
         let name = std::str::from_utf8(cluster).ok()?;
@@ -95,6 +104,8 @@ impl Worker {
         }
         clusters.insert(cluster.into(), monitor.clone());
         drop(clusters);
+        // Never one that is not among the clusters any more.
+        self.last.borrow_mut().clone_from(&monitor);
         if let Some(monitor) = &monitor {
             // It may have been left alone for long: what is due is due before the first request.
             drop(monitor.view(host));

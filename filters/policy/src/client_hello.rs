@@ -5,6 +5,8 @@
 //! over, unknown and GREASE extensions (RFC 8701) included. What cannot be a ClientHello is found at
 //! the first byte that shows it.
 
+use smallvec::SmallVec;
+
 use crate::server_name::ServerName;
 
 /// What the bytes from a client are.
@@ -56,6 +58,7 @@ impl ClientHello {
     /// Reads the bytes that a client has sent from the start of its connection, in which the
     /// ClientHello, with the headers of its records, may take up `max` bytes. How they came in pieces
     /// does not matter, and what follows the ClientHello is not looked at.
+    #[inline]
     pub fn parse(bytes: &[u8], max: usize) -> Self {
         let mut reader =
             Reader { rest: bytes, position: 0, record: 0, message: None, at_least: 0, max };
@@ -83,6 +86,42 @@ enum Stop {
     TooLarge,
 }
 
+/// Types of extensions.
+#[derive(Default)]
+struct Kinds {
+    /// A bit for each of those below 64, which most are
+    low: u64,
+    /// Others, as many as are looked through faster than all bits are set to 0
+    few: SmallVec<[u16; 16]>,
+    /// A bit for each type, once there are more
+    all: Vec<u64>,
+}
+
+impl Kinds {
+    /// Whether it is a new one.
+    #[inline]
+    fn insert(&mut self, kind: u16) -> bool {
+        let set = |word: &mut u64| {
+            let bit = 1 << (kind % 64);
+            let is_new = *word & bit == 0;
+            *word |= bit;
+            is_new
+        };
+        if kind < 64 {
+            return set(&mut self.low);
+        }
+        if self.few.contains(&kind) {
+            return false;
+        }
+        if self.few.len() < self.few.inline_size() {
+            self.few.push(kind);
+            return true;
+        }
+        self.all.resize(1024, 0);
+        self.all.get_mut(usize::from(kind / 64)).is_some_and(set)
+    }
+}
+
 /// Goes through the bytes of the message, from record to record.
 struct Reader<'a> {
     rest: &'a [u8],
@@ -99,6 +138,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// The parts of a ClientHello in their order (RFC 8446 section 4.1.2).
+    #[inline]
     fn client_hello(&mut self) -> Result<(Option<ServerName>, bool), Stop> {
         if self.u8()? != CLIENT_HELLO {
             return Err(Stop::NotTls);
@@ -128,19 +168,20 @@ impl<'a> Reader<'a> {
         self.extensions()
     }
 
+    #[inline]
     fn extensions(&mut self) -> Result<(Option<ServerName>, bool), Stop> {
-        let mut seen = [0u64; 1024];
+        let mut seen = Kinds::default();
         let mut name = None;
         let mut has_ech = false;
         while self.message != Some(0) {
-            let (kind, length) = (self.u16()?, self.u16()?);
+            let (kind, length) = match self.whole() {
+                Some([a, b, c, d]) => (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
+                None => (self.u16()?, self.u16()?),
+            };
             // Not more than one of a type (RFC 8446 section 4.2).
-            let bit = 1 << (kind % 64);
-            let word = seen.get_mut(usize::from(kind / 64)).ok_or(Stop::Malformed)?;
-            if *word & bit != 0 {
+            if !seen.insert(kind) {
                 return Err(Stop::Malformed);
             }
-            *word |= bit;
             match kind {
                 SERVER_NAME => name = Some(self.server_name(length)?),
                 _ => {
@@ -153,6 +194,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A list of exactly one name, a host name.
+    #[inline]
     fn server_name(&mut self, extension: u16) -> Result<ServerName, Stop> {
         let list = self.u16()?;
         if extension.checked_sub(2) != Some(list) || self.u8()? != HOST_NAME {
@@ -170,18 +212,42 @@ impl<'a> Reader<'a> {
         ServerName::new(&name).ok_or(Stop::Malformed)
     }
 
+    #[inline]
     fn u8(&mut self) -> Result<u8, Stop> {
-        self.take(1)?.first().copied().ok_or(Stop::Malformed)
+        match self.whole() {
+            Some([byte]) => Ok(byte),
+            None => self.take(1)?.first().copied().ok_or(Stop::Malformed),
+        }
     }
 
+    #[inline]
     fn u16(&mut self) -> Result<u16, Stop> {
-        Ok(u16::from_be_bytes([self.u8()?, self.u8()?]))
+        match self.whole() {
+            Some(bytes) => Ok(u16::from_be_bytes(bytes)),
+            None => Ok(u16::from_be_bytes([self.u8()?, self.u8()?])),
+        }
     }
 
+    /// The next bytes where the record has all of them, as nearly always. Otherwise nothing is taken.
+    #[inline]
+    fn whole<const N: usize>(&mut self) -> Option<[u8; N]> {
+        if self.record < N || self.message.is_some_and(|left| left < N) {
+            return None;
+        }
+        let (bytes, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        self.position += N;
+        self.record -= N;
+        self.message = self.message.map(|left| left - N);
+        Some(*bytes)
+    }
+
+    #[inline]
     fn skip_checked(&mut self, length: usize, is_valid: bool) -> Result<(), Stop> {
         if is_valid { self.skip(length) } else { Err(Stop::Malformed) }
     }
 
+    #[inline]
     fn skip(&mut self, mut length: usize) -> Result<(), Stop> {
         // At once, so that a length that cannot be is found before its bytes come.
         if self.message.is_some_and(|left| left < length) {
@@ -194,6 +260,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next bytes of the message: at least one, at most `length`, as many as the record has.
+    #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], Stop> {
         if self.message == Some(0) {
             return Err(Stop::Malformed);

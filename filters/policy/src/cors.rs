@@ -78,7 +78,7 @@ impl Cors {
 
     /// Decides about a request. The requested method and headers of a preflight are not compared
     /// with the lists: the browser does that.
-    pub fn decide<'a>(&'a self, request: &Request<'a>) -> CorsDecision<'a> {
+    pub fn decide<'a, 'r: 'a>(&'a self, request: &Request<'r>) -> CorsDecision<'a> {
         let Some(origin) = request.header("origin").filter(|origin| !origin.is_empty()) else {
             return CorsDecision::Forward;
         };
@@ -99,9 +99,9 @@ impl Cors {
         }
     }
 
-    fn preflight_headers<'a>(
+    fn preflight_headers<'a, 'r: 'a>(
         &'a self,
-        request: &Request<'a>,
+        request: &Request<'r>,
         origin: Cow<'a, [u8]>,
         method: Cow<'a, [u8]>,
     ) -> Vec<(&'static str, Cow<'a, [u8]>)> {

@@ -13,12 +13,23 @@ pub struct Decision<'a> {
     pub outcome: Outcome,
     /// The name of the match that decided, for access logs: Istio's route name, or the JSON path
     pub note: &'a str,
-    /// Edits of the request's headers, in order; without effect where there is a reply
-    pub edits: Vec<HeaderEdit<'a>>,
+    /// Edits of the request's headers that this request asks for
+    pub(crate) own_edits: Vec<HeaderEdit<'a>>,
+    /// Those of the destination, which come after them
+    pub(crate) fixed_edits: &'a [FixedEdit],
     /// The answer to give instead of forwarding
     pub reply: Option<Reply<'a>>,
     /// What is to be done to the response, the reply included
     pub response: Option<ResponsePlan>,
+}
+
+impl Decision<'_> {
+    /// Edits of the request's headers, in order; none where there is a reply.
+    #[inline]
+    pub fn edits(&self) -> impl Iterator<Item = HeaderEdit<'_>> {
+        let own = self.own_edits.iter().map(HeaderEdit::borrowed);
+        own.chain(self.fixed_edits.iter().map(FixedEdit::as_edit))
+    }
 }
 
 /// What happened to a request.
@@ -62,6 +73,7 @@ pub struct ResponsePlan {
 
 impl ResponsePlan {
     /// A plan for the destination `target` of `route`; `None` when there is nothing to do.
+    #[inline]
     pub(crate) fn new(
         route: &Rc<HttpRoute>,
         target: usize,
@@ -72,6 +84,7 @@ impl ResponsePlan {
     }
 
     /// The edits, in order.
+    #[inline]
     pub fn edits(&self) -> impl Iterator<Item = HeaderEdit<'_>> {
         let cors = match (&self.route.cors, &self.allowed_origin) {
             (Some(cors), Some(origin)) => cors.response_edits(origin),

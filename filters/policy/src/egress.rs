@@ -181,6 +181,7 @@ impl Egress {
     /// is where the client connected to.
     ///
     /// CONNECT asks for a tunnel to a port that it names, so whatever the protocol of that port is.
+    #[inline]
     pub fn request(
         &self,
         authority: &[u8],

@@ -120,7 +120,11 @@ impl Explainer {
     }
 
     /// The router's decision.
-    pub fn route<'a>(&'a self, request: &Request<'a>, draws: &mut dyn Draws) -> Decision<'a> {
+    pub fn route<'a, 'r: 'a>(
+        &'a self,
+        request: &Request<'r>,
+        draws: &mut dyn Draws,
+    ) -> Decision<'a> {
         self.router.route(request, draws)
     }
 

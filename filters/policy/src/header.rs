@@ -28,11 +28,19 @@ pub enum HeaderOperation {
 
 impl<'a> HeaderEdit<'a> {
     /// Removes all values of `name`.
+    #[inline]
     pub fn remove(name: &'a str) -> Self {
         Self { operation: HeaderOperation::Remove, name, value: Cow::Borrowed(&[]) }
     }
 
+    /// The same edit, without a copy of its value.
+    #[inline]
+    pub fn borrowed(&self) -> HeaderEdit<'_> {
+        HeaderEdit { operation: self.operation, name: self.name, value: Cow::Borrowed(&self.value) }
+    }
+
     /// Replaces all values of `name`.
+    #[inline]
     pub fn set(name: &'a str, value: impl Into<Cow<'a, [u8]>>) -> Self {
         Self { operation: HeaderOperation::Set, name, value: value.into() }
     }
@@ -63,6 +71,7 @@ impl FixedEdit {
     }
 
     /// The edit to apply.
+    #[inline]
     pub fn as_edit(&self) -> HeaderEdit<'_> {
         HeaderEdit {
             operation: self.operation,

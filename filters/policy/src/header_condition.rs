@@ -44,6 +44,7 @@ impl HeaderCondition {
     }
 
     /// Whether a request is as it has to be. Values of a repeated header are joined with commas.
+    #[inline]
     pub fn holds(&self, request: &Request<'_>) -> bool {
         let value = request.header(&self.name);
         if self.is_inverted {

@@ -92,6 +92,7 @@ pub fn aliases(full_name: &str, namespace: Option<&str>) -> Vec<String> {
 }
 
 /// A host header or authority without its port.
+#[inline]
 pub fn without_port(authority: &[u8]) -> &[u8] {
     let digits = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let Some((rest, _)) = authority.split_at_checked(authority.len() - digits) else {

@@ -3,6 +3,7 @@
 mod explain;
 mod lint;
 
+use crate::bytes;
 use crate::claim::{self, ClaimCondition};
 use crate::document::Filter;
 use crate::header_condition::HeaderCondition;
@@ -35,9 +36,9 @@ pub struct HttpMatch {
     scheme: Option<StringMatch>,
     method: Option<StringMatch>,
     authority: Option<StringMatch>,
-    headers: Vec<HeaderCondition>,
-    claims: Vec<ClaimCondition>,
-    query: Vec<(Box<[u8]>, ValueMatch)>,
+    headers: Box<[HeaderCondition]>,
+    claims: Box<[ClaimCondition]>,
+    query: Box<[(Box<[u8]>, ValueMatch)]>,
     port: Option<u16>,
 }
 
@@ -61,9 +62,9 @@ impl HttpMatch {
             scheme: None,
             method: None,
             authority: None,
-            headers: Vec::new(),
-            claims: Vec::new(),
-            query: Vec::new(),
+            headers: Box::default(),
+            claims: Box::default(),
+            query: Box::default(),
             port: None,
         }
     }
@@ -82,13 +83,19 @@ impl HttpMatch {
         };
         read.ignore_uri_case =
             object.field("ignoreUriCase").and_then(|node| node.boolean()).unwrap_or_default();
-        read.read_headers(object.field("headers"), false, scope);
-        read.read_headers(object.field("withoutHeaders"), true, scope);
+        let (mut headers, mut claims) = (Vec::new(), Vec::new());
+        for (field, is_inverted) in [("headers", false), ("withoutHeaders", true)] {
+            let node = object.field(field);
+            read_headers(node, is_inverted, scope, &mut headers, &mut claims);
+        }
+        (read.headers, read.claims) = (headers.into(), claims.into());
+        let mut query = Vec::new();
         for (name, node) in object.field("queryParams").map_or(Vec::new(), |node| node.entries()) {
             if let Some(condition) = string_match::read_value_match(&node) {
-                read.query.push((name.as_bytes().into(), condition));
+                query.push((name.as_bytes().into(), condition));
             }
         }
+        read.query = query.into();
         read.port = object.port("port");
         read.is_for_this_proxy = is_for_proxy(&mut object, scope);
         if let Some(node) = object.field("statPrefix") {
@@ -97,33 +104,8 @@ impl HttpMatch {
         Some(read)
     }
 
-    fn read_headers(&mut self, node: Option<Node<'_>>, is_inverted: bool, scope: &Scope<'_>) {
-        for (name, node) in node.map_or(Vec::new(), |node| node.entries()) {
-            let condition = if is_inverted {
-                read_without_header(&node)
-            } else {
-                string_match::read_value_match(&node)
-            };
-            if claim::is_claim(name) {
-                let path = claim::path_of(name);
-                if path.is_none() {
-                    node.error(format_args!(
-                        "{name:?} is not a claim, write @request.auth.claims.NAME"
-                    ));
-                }
-                if !scope.is_for_gateway {
-                    node.error("is for virtual services of a gateway, set gateways");
-                }
-                if let (Some(path), Some(condition)) = (path, condition) {
-                    self.claims.push(ClaimCondition { path, condition, is_inverted });
-                }
-                continue;
-            }
-            self.headers.extend(HeaderCondition::new(&node, name, condition, is_inverted));
-        }
-    }
-
     /// The part of the path that matched, if all conditions hold.
+    #[inline]
     pub fn matches(&self, request: &Request<'_>) -> Option<MatchedPath> {
         let matched = self.match_path(request.path())?;
         let holds = |condition: &Option<StringMatch>, value: &[u8]| {
@@ -142,15 +124,17 @@ impl HttpMatch {
         all.then_some(matched)
     }
 
+    #[inline]
     fn match_path(&self, path: &[u8]) -> Option<MatchedPath> {
-        let is_start = |prefix: &[u8]| match path.get(..prefix.len()) {
-            Some(start) if self.ignore_uri_case => start.eq_ignore_ascii_case(prefix),
-            Some(start) => start == prefix,
-            None => false,
+        let is_start = |prefix: &[u8]| {
+            if !self.ignore_uri_case {
+                return bytes::start_with(path, prefix);
+            }
+            path.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         };
         match &self.uri {
             // As a prefix of "/": neither CONNECT nor "OPTIONS *" has that.
-            None => path.starts_with(b"/").then_some(MatchedPath::Prefix(1)),
+            None => (path.first() == Some(&b'/')).then_some(MatchedPath::Prefix(1)),
             Some(StringMatch::Exact(exact)) => {
                 (path.len() == exact.len() && is_start(exact)).then_some(MatchedPath::Whole)
             }
@@ -209,6 +193,39 @@ impl HttpMatch {
             && self.claims.is_empty()
             && self.query.is_empty()
             && self.port.is_none()
+    }
+}
+
+/// Reads `headers` or, inverted, `withoutHeaders`.
+fn read_headers(
+    node: Option<Node<'_>>,
+    is_inverted: bool,
+    scope: &Scope<'_>,
+    headers: &mut Vec<HeaderCondition>,
+    claims: &mut Vec<ClaimCondition>,
+) {
+    for (name, node) in node.map_or(Vec::new(), |node| node.entries()) {
+        let condition = if is_inverted {
+            read_without_header(&node)
+        } else {
+            string_match::read_value_match(&node)
+        };
+        if claim::is_claim(name) {
+            let path = claim::path_of(name);
+            if path.is_none() {
+                node.error(format_args!(
+                    "{name:?} is not a claim, write @request.auth.claims.NAME"
+                ));
+            }
+            if !scope.is_for_gateway {
+                node.error("is for virtual services of a gateway, set gateways");
+            }
+            if let (Some(path), Some(condition)) = (path, condition) {
+                claims.push(ClaimCondition { path, condition, is_inverted });
+            }
+            continue;
+        }
+        headers.extend(HeaderCondition::new(&node, name, condition, is_inverted));
     }
 }
 

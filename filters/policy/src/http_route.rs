@@ -28,7 +28,7 @@ const TWO_AUTHORITIES: &str = "sets the authority more than once";
 #[derive(Debug)]
 pub struct HttpRoute {
     /// The conditions, of which one is enough
-    matches: Vec<NamedMatch>,
+    matches: Box<[NamedMatch]>,
     /// What it does
     pub action: Action,
     /// The rewrite of what is forwarded
@@ -74,6 +74,7 @@ impl HttpRoute {
     }
 
     /// The name for logs of a match, and the part of the path that it is about, if it fits.
+    #[inline]
     pub fn matches(&self, index: usize, request: &Request<'_>) -> Option<(&str, MatchedPath)> {
         let entry = self.matches.get(index)?;
         Some((&*entry.name, entry.conditions.matches(request)?))
@@ -90,6 +91,7 @@ impl HttpRoute {
     }
 
     /// Edits of the response for the destination with this index.
+    #[inline]
     pub fn response_edits(&self, target: usize) -> &[FixedEdit] {
         match &self.action {
             Action::Forward(split) => split.target(target).map_or(&[], |target| &target.response),
@@ -129,7 +131,8 @@ impl HttpRoute {
         if let Some(Action::Redirect(redirect, _)) = &action {
             check_prefix_redirect(&mut object, redirect, &matches);
         }
-        let matches: Vec<_> =
+        // Copied into as much memory as it takes: a vector has room for more, in every route.
+        let matches: Box<[_]> =
             matches.into_iter().filter(|entry| entry.conditions.is_for_this_proxy).collect();
         if matches.is_empty() {
             return None;
@@ -253,7 +256,7 @@ fn read_split(
             notice_shadowed_headers(node, headers, &entry.headers);
         }
         let target = target(&entry, headers, rewrite, fixed);
-        let sampling_name = entry.destination.sampling_name();
+        let sampling_name = entry.destination.sampling_name().into();
         Some(Choice { weight: entry.weight, sampling_name, target })
     };
     let choices: Vec<_> = entries.iter().map(read).collect();

@@ -51,7 +51,7 @@ impl fmt::Display for Json {
             Self::Null => f.write_str("null"),
             Self::Bool(value) => write!(f, "{value}"),
             Self::Integer(value) => write!(f, "{value}"),
-            Self::Float(value) => write!(f, "{value}"),
+            Self::Float(value) => write_float(*value, f),
             Self::String(value) if value.chars().count() > SHOWN => {
                 let start: String = value.chars().take(SHOWN).collect();
                 write!(f, "{start:?}...")
@@ -69,6 +69,35 @@ impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(JsonVisitor)
     }
+}
+
+/// Writes a number without an exponent, as the standard library does with several times the code.
+fn write_float(value: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut buffer = ryu::Buffer::new();
+    let text = buffer.format(value);
+    let Some((digits, exponent)) = text.split_once('e') else {
+        return f.write_str(text.strip_suffix(".0").unwrap_or(text));
+    };
+    // One digit, others perhaps after a point, and how far the point is to be moved.
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
+    let digits = digits.replacen('.', "", 1);
+    let moved = exponent.parse::<i32>().unwrap_or_default();
+    let width = usize::try_from(moved.unsigned_abs()).unwrap_or_default();
+    if moved < 0 {
+        let width = digits.len() + width - 1;
+        write!(f, "{sign}0.{digits:0>width$}")
+    } else {
+        let width = width + 1;
+        write!(f, "{sign}{digits:0<width$}")
+    }
+}
+
+/// Adds a value to the list of them. Most have one or two, and a vector takes room for four at first.
+fn push<T>(values: &mut Vec<T>, value: T) {
+    if values.len() == values.capacity() {
+        values.reserve_exact(values.len().max(1));
+    }
+    values.push(value);
 }
 
 struct JsonVisitor;
@@ -111,7 +140,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
         let mut values = Vec::new();
         while let Some(value) = access.next_element()? {
-            values.push(value);
+            push(&mut values, value);
         }
         Ok(Json::Array(values))
     }
@@ -119,7 +148,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
         let mut fields = Vec::new();
         while let Some(field) = access.next_entry()? {
-            fields.push(field);
+            push(&mut fields, field);
         }
         Ok(Json::Object(fields))
     }
@@ -140,6 +169,14 @@ mod tests {
     fn text_that_is_not_json_is_refused_with_its_place() {
         let reason = Json::parse(b"{\n  \"a\": }").unwrap_err();
         assert_eq!(reason, "is not JSON: expected value at line 2 column 8");
+    }
+
+    #[test]
+    fn numbers_are_shown_as_by_the_standard_library() {
+        for number in [1.5, -0.1, 2.0, 1e23, 1e300, 1.5e-7, -2.25e-300, f64::MAX, f64::MIN_POSITIVE]
+        {
+            assert_eq!(Json::Float(number).to_string(), number.to_string());
+        }
     }
 
     #[test]

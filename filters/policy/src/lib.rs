@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod budget;
+pub mod bytes;
 pub mod claim;
 pub mod client_hello;
 pub mod cors;
@@ -19,7 +20,7 @@ pub mod duration;
 pub mod egress;
 pub mod explain;
 pub mod fault;
-pub mod fnv;
+pub mod hash;
 pub mod header;
 pub mod header_condition;
 pub mod header_map;
@@ -30,6 +31,7 @@ pub mod http_route;
 pub mod json;
 pub mod lint;
 pub mod mirror;
+pub mod name_table;
 pub mod node;
 pub mod outlier;
 pub mod pattern;

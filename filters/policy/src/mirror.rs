@@ -22,7 +22,8 @@ pub use compare::{Answer, BodyHash, Compare, Difference};
 pub use fields::read;
 pub use settings::MirrorSettings;
 
-use crate::cors::{Cors, CorsDecision};
+use crate::bytes;
+use crate::cors::CorsDecision;
 use crate::destination::Destination;
 use crate::document::{Document, Filter};
 use crate::header::{FixedEdit, HeaderEdit, HeaderOperation, OWN_PREFIX};
@@ -102,12 +103,13 @@ impl Mirrors {
 
     /// What is to be copied of a request, by the first route that matches. `draws` is asked at most
     /// once, and not at all for a user that `sampling` knows.
+    #[inline]
     pub fn plan<'a>(&'a self, request: &Request<'_>, draws: &mut dyn Draws) -> Plan<'a> {
         let Ok(matched) = self.services.find(request) else { return Plan::default() };
         let mirrors = &matched.route.mirrors;
         // A preflight is answered by the router and goes nowhere.
-        let is_preflight = |cors: &Cors| matches!(cors.decide(request), CorsDecision::Preflight(_));
-        if mirrors.is_empty() || matched.route.cors.as_ref().is_some_and(is_preflight) {
+        let cors = matched.route.cors.as_ref().map(|cors| cors.decide(request));
+        if mirrors.is_empty() || matches!(cors, Some(CorsDecision::Preflight(_))) {
             return Plan::default();
         }
         let mut plan = Plan { route: matched.name, ..Plan::default() };
@@ -122,6 +124,7 @@ impl Mirrors {
         plan
     }
 
+    #[inline]
     fn draw(&self, request: &Request<'_>, draws: &mut dyn Draws) -> u64 {
         self.sampling.user(request).map_or_else(|| draws.draw(), |user| xxh64(DRAW, user))
     }
@@ -129,9 +132,10 @@ impl Mirrors {
 
 /// The headers for copies that a request came with. Whoever can send them could have requests copied
 /// to any cluster, so they are to be removed, also from requests without a mirror.
+#[inline]
 pub fn client_sent<'a>(request: &Request<'a>) -> Vec<&'a str> {
     let names = request.headers().iter().map(|(name, _)| *name);
-    let own = names.filter(|name| name.starts_with(HEADER_PREFIX.as_bytes()));
+    let own = names.filter(|name| bytes::start_with(name, HEADER_PREFIX.as_bytes()));
     let mut sent: Vec<_> = own.filter_map(|name| std::str::from_utf8(name).ok()).collect();
     sent.dedup();
     sent

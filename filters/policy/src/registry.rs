@@ -3,6 +3,7 @@
 //! A lookup costs a hash for each label of the name and the binary search of one list; how many entries
 //! there are does not matter.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -10,6 +11,7 @@ use std::ops::Range;
 use xxhash_rust::xxh64::xxh64;
 
 use crate::address::{AddressRange, AddressSet};
+use crate::bytes;
 use crate::service_entry::{Protocol, ServiceEntry, ServicePort};
 
 /// The longest host name (RFC 1035, section 2.3.4, in text form).
@@ -98,6 +100,7 @@ impl Registry {
     ///
     /// # Errors
     /// Why there is none.
+    #[inline]
     pub fn find(
         &self,
         name: &[u8],
@@ -109,7 +112,7 @@ impl Registry {
         let dots = name.iter().enumerate().filter(|(_, byte)| **byte == b'.');
         let parents = dots.filter_map(|(index, _)| name.get(index..));
         let mut unknown = Unknown::Name;
-        for part in std::iter::once(name.as_slice()).chain(parents) {
+        for part in std::iter::once(&*name).chain(parents) {
             let Some(bindings) = self.names.get(part) else { continue };
             unknown = Unknown::Port;
             let place = bindings.binary_search_by_key(&(protocol, port), |binding| binding.key);
@@ -173,11 +176,13 @@ impl Names {
         Self { slots, names, text: text.into_boxed_slice(), bindings }
     }
 
+    #[inline]
     fn get(&self, name: &[u8]) -> Option<&[Binding]> {
         for place in places(name, self.slots.len()) {
             let index = self.slots.get(place)?.checked_sub(1)?;
             let found = self.names.get(index)?;
-            if self.text.get(found.text.clone()) == Some(name) {
+            let text = self.text.get(found.text.clone())?;
+            if bytes::equal(text, name) {
                 return self.bindings.get(found.bindings.clone());
             }
         }
@@ -193,12 +198,25 @@ fn places(name: &[u8], size: usize) -> impl Iterator<Item = usize> {
 
 /// A name in lower case and without the dot at the end of a fully qualified one; `None` for what cannot
 /// be a name. A wildcard must not stand for `evil.com/` or `evil.com:80 `.
-fn normalize(name: &[u8]) -> Option<Vec<u8>> {
+#[inline]
+fn normalize(name: &[u8]) -> Option<Cow<'_, [u8]>> {
     let name = name.strip_suffix(b".").unwrap_or(name);
-    let is_name_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
-    let is_label = |label: &[u8]| !label.is_empty() && label.iter().all(is_name_byte);
-    let is_name = name.len() <= MAX_NAME && name.split(|byte| *byte == b'.').all(is_label);
-    is_name.then(|| name.to_ascii_lowercase())
+    if name.len() > MAX_NAME {
+        return None;
+    }
+    // A label is never empty.
+    let (mut last, mut has_upper_case) = (b'.', false);
+    for byte in name {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => {}
+            b'A'..=b'Z' => has_upper_case = true,
+            b'.' if last != b'.' => {}
+            _ => return None,
+        }
+        last = *byte;
+    }
+    let lower = || if has_upper_case { name.to_ascii_lowercase().into() } else { name.into() };
+    (last != b'.').then(lower)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The request as the policy sees it, and what the policy may ask of the world.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
-use crate::header_map::{self, HeaderRefs};
+use crate::bytes;
+use crate::header_map::{self, HeaderRefs, NameFilter};
 
 /// What a filter can learn about a request beside its headers. Asked only when a rule needs it,
 /// since every answer costs a call into Envoy.
@@ -31,6 +32,11 @@ pub type HeaderPairs = [(String, Vec<u8>)];
 /// A request whose headers have arrived.
 pub struct Request<'a> {
     headers: HeaderRefs<'a>,
+    names: NameFilter,
+    /// The names that occur more than once
+    repeated: NameFilter,
+    /// The header that was found last, as rules often ask for the same one again and again
+    last_found: Cell<usize>,
     attributes: &'a dyn Attributes,
     port: OnceCell<Option<u16>>,
     /// `:method`
@@ -49,56 +55,101 @@ impl<'a> Request<'a> {
     /// Looks at a request. Missing pseudo-headers are empty.
     pub fn new(headers: &'a HeaderPairs, attributes: &'a dyn Attributes) -> Self {
         let refs = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
-        Self::of(refs.collect(), attributes)
+        Self::of(refs, attributes)
     }
 
     /// Looks at a request whose headers are in [the encoding](header_map) in which Envoy passes them.
+    #[inline]
     pub fn of_encoded(headers: &'a [u8], attributes: &'a dyn Attributes) -> Self {
         Self::of(header_map::decode(headers), attributes)
     }
 
-    fn of(headers: HeaderRefs<'a>, attributes: &'a dyn Attributes) -> Self {
+    /// In one pass over the headers.
+    #[inline]
+    fn of(
+        headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        attributes: &'a dyn Attributes,
+    ) -> Self {
         let [mut method, mut path_and_query, mut authority, mut scheme]: [&[u8]; 4] = [&[]; 4];
-        for (name, value) in headers.iter().filter(|(name, _)| name.first() == Some(&b':')) {
-            match *name {
-                b":method" => method = value,
-                b":path" => path_and_query = value,
-                b":authority" => authority = value,
-                b":scheme" => scheme = value,
-                _ => {}
-            }
-        }
-        let (path, query) = split_path(path_and_query);
-        Self {
-            headers,
+        let (mut names, mut repeated) = (NameFilter::NONE, NameFilter::NONE);
+        // In its place from the start, as it is large.
+        let mut request = Self {
+            headers: HeaderRefs::new(),
+            names,
+            repeated,
+            last_found: Cell::new(0),
             attributes,
             port: OnceCell::new(),
             method,
             path_and_query,
             authority,
             scheme,
-            path,
-            query,
+            path: &[],
+            query: &[],
+        };
+        for (name, value) in headers {
+            repeated = repeated.joined(names.common(name));
+            names = names.with(name);
+            if let [b':', ..] = name {
+                match name {
+                    b":method" => method = value,
+                    b":path" => path_and_query = value,
+                    b":authority" => authority = value,
+                    b":scheme" => scheme = value,
+                    _ => {}
+                }
+            }
+            request.headers.push((name, value));
         }
+        (request.path, request.query) = split_path(path_and_query);
+        (request.names, request.repeated) = (names, repeated);
+        (request.method, request.path_and_query) = (method, path_and_query);
+        (request.authority, request.scheme) = (authority, scheme);
+        request
     }
 
     /// All headers, names in lower case, in order.
-    pub fn headers(&self) -> &HeaderRefs<'a> {
+    #[inline]
+    pub fn headers(&self) -> &[(&'a [u8], &'a [u8])] {
         &self.headers
     }
 
     /// The value of a header, given in lower case. Several values are joined with a comma and no
     /// space, as Envoy joins them before it matches.
+    #[inline]
     pub fn header(&self, name: &str) -> Option<Cow<'a, [u8]>> {
         self.values(name.as_bytes())
     }
 
     /// The same for a name as it was received.
+    #[inline]
     pub fn values(&self, name: &[u8]) -> Option<Cow<'a, [u8]>> {
-        let mut values = self.headers.iter().filter(|(known, _)| *known == name);
-        let (_, first) = values.next()?;
+        let place = self.place(name)?;
+        self.values_at(place)
+    }
+
+    /// The values of the header at a place, see [`Self::header`]; `None` where it is not the first one of
+    /// its name.
+    #[inline]
+    pub fn values_at(&self, place: usize) -> Option<Cow<'a, [u8]>> {
+        let (name, first) = *self.headers.get(place)?;
+        if !self.repeated.may_have(name) {
+            self.last_found.set(place);
+            return Some(Cow::Borrowed(first));
+        }
+        self.joined_values(place)
+    }
+
+    #[cold]
+    fn joined_values(&self, place: usize) -> Option<Cow<'a, [u8]>> {
+        let (before, rest) = self.headers.split_at_checked(place)?;
+        let ((name, first), rest) = rest.split_first()?;
+        let is_same = |(known, _): &&(&[u8], &[u8])| bytes::equal(known, name);
+        if before.iter().any(|header| is_same(&header)) {
+            return None;
+        }
         let mut joined = Cow::Borrowed(*first);
-        for (_, value) in values {
+        for (_, value) in rest.iter().filter(is_same) {
             let joined = joined.to_mut();
             joined.push(b',');
             joined.extend_from_slice(value);
@@ -107,12 +158,37 @@ impl<'a> Request<'a> {
     }
 
     /// The first value of a header, given in lower case.
+    #[inline]
     pub fn first_header(&self, name: &str) -> Option<&'a [u8]> {
-        let first = self.headers.iter().find(|(known, _)| *known == name.as_bytes());
-        first.map(|(_, value)| *value)
+        let (_, value) = self.headers.get(self.place(name.as_bytes())?)?;
+        Some(value)
+    }
+
+    /// Where the first header of this name is.
+    #[inline]
+    fn place(&self, name: &[u8]) -> Option<usize> {
+        if !self.names.may_have(name) {
+            return None;
+        }
+        let is_same = |(known, _): &(&[u8], &[u8])| bytes::equal(known, name);
+        // Only ever the first of its name.
+        let last = self.last_found.get();
+        if self.headers.get(last).is_some_and(is_same) {
+            return Some(last);
+        }
+        let place = self.headers.iter().position(is_same)?;
+        self.last_found.set(place);
+        Some(place)
+    }
+
+    /// The names of all headers.
+    #[inline]
+    pub fn names(&self) -> NameFilter {
+        self.names
     }
 
     /// The path without query and fragment.
+    #[inline]
     pub fn path(&self) -> &'a [u8] {
         self.path
     }
@@ -138,11 +214,11 @@ impl<'a> Request<'a> {
     /// The value of a cookie, without the quotes that it may have.
     pub fn cookie(&self, name: &str) -> Option<Vec<u8>> {
         // Line by line: unlike other headers, cookies are not joined with commas.
-        let lines = self.headers.iter().filter(|(name, _)| *name == b"cookie");
+        let lines = self.headers.iter().filter(|(name, _)| bytes::equal(name, b"cookie"));
         let mut cookies = lines.flat_map(|(_, line)| line.split(|byte| *byte == b';'));
         cookies.find_map(|cookie| {
             let mut parts = cookie.trim_ascii().splitn(2, |byte| *byte == b'=');
-            if parts.next()? != name.as_bytes() {
+            if !bytes::equal(parts.next()?, name.as_bytes()) {
                 return None;
             }
             let value = parts.next()?;
@@ -152,6 +228,7 @@ impl<'a> Request<'a> {
     }
 
     /// The local port of the downstream connection.
+    #[inline]
     pub fn destination_port(&self) -> Option<u16> {
         *self.port.get_or_init(|| self.attributes.destination_port())
     }
@@ -168,6 +245,7 @@ impl<'a> Request<'a> {
 }
 
 /// Splits a request target into the path and the rest, which starts with `?` or `#`.
+#[inline]
 pub fn split_path(target: &[u8]) -> (&[u8], &[u8]) {
     let end = target.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(target.len());
     target.split_at_checked(end).unwrap_or((target, &[]))
@@ -186,6 +264,11 @@ mod tests {
         assert_eq!(request.header("x").as_deref(), Some(&b"a,b,"[..]));
         assert_eq!(request.header("y").as_deref(), Some(&b"1"[..]));
         assert_eq!(request.header("z"), None);
+        // By its place only the first one has a value.
+        let at = |place| request.values_at(place).map(|value| value.into_owned());
+        assert_eq!([at(0), at(1)], [Some(b"a,b,".to_vec()), Some(b"1".to_vec())]);
+        assert_eq!([at(2), at(3), at(4)], [None, None, None]);
+        assert_eq!(request.first_header("x"), Some(&b"a"[..]));
     }
 
     #[test]

@@ -54,12 +54,12 @@ impl Rewrite {
 
     /// The new request target, if it is to change.
     pub fn target(&self, target: &[u8], matched: MatchedPath) -> Option<Vec<u8>> {
-        let (path, query) = split_path(target);
         match self.path.as_ref()? {
             PathRewrite::Matched(replacement) => {
                 Some(replace_matched(target, replacement, matched))
             }
             PathRewrite::Regex { pattern, substitution } => {
+                let (path, query) = split_path(target);
                 let replaced = pattern.replace_all(path, |groups: &regex::bytes::Captures<'_>| {
                     let mut text = Vec::new();
                     for part in substitution {

@@ -3,10 +3,12 @@
 
 use std::borrow::Cow;
 
+use crate::bytes;
 use crate::cors::{Cors, CorsDecision};
 use crate::decision::{Decision, Outcome, Reply, ResponsePlan};
 use crate::document::{Document, Filter};
-use crate::header::{CLUSTER, FixedEdit, HeaderEdit};
+use crate::header::{CLUSTER, HeaderEdit};
+use crate::header_map::NameFilter;
 use crate::http_match::MatchedPath;
 use crate::http_route::{Action, HttpRoute};
 use crate::proxy::NodeMetadata;
@@ -42,7 +44,12 @@ impl Router {
     }
 
     /// Decides about a request. `draws` is asked for a weighted choice that is not sticky.
-    pub fn route<'a>(&'a self, request: &Request<'a>, draws: &mut dyn Draws) -> Decision<'a> {
+    #[inline]
+    pub fn route<'a, 'r: 'a>(
+        &'a self,
+        request: &Request<'r>,
+        draws: &mut dyn Draws,
+    ) -> Decision<'a> {
         let Match { route, name: note, path } = match self.services.find(request) {
             Ok(matched) => matched,
             Err(NoMatch::Route) => return not_found(Outcome::NoRoute, "no route"),
@@ -59,7 +66,8 @@ impl Router {
                 return Decision {
                     outcome: Outcome::Preflight,
                     note,
-                    edits: Vec::new(),
+                    own_edits: Vec::new(),
+                    fixed_edits: &[],
                     reply: Some(reply),
                     response: None,
                 };
@@ -67,62 +75,78 @@ impl Router {
             CorsDecision::Allowed(origin) => Some(origin),
             CorsDecision::Forward => None,
         };
-        let (outcome, reply, target, edits) = match &route.action {
+        let (outcome, reply, target, own_edits, fixed_edits): (_, _, _, _, &[_]) = match &route
+            .action
+        {
             Action::Redirect(redirect, _) => {
                 let location = Cow::Owned(redirect.location(request, path));
                 let headers = vec![("location", location)];
                 let reply = Reply { status: redirect.status, headers, body: &[] };
-                (Outcome::Redirected, Some(reply), 0, Vec::new())
+                (Outcome::Redirected, Some(reply), 0, Vec::new(), &[])
             }
             Action::Respond(response, _) => {
                 let reply =
                     Reply { status: response.status, headers: Vec::new(), body: &response.body };
-                (Outcome::Responded, Some(reply), 0, Vec::new())
+                (Outcome::Responded, Some(reply), 0, Vec::new(), &[])
             }
             Action::Forward(split) => {
                 let user = self.sampling.user(request);
                 let Some((index, target)) = split.pick(user, draws) else {
                     return not_found(Outcome::NoRoute, "no destination");
                 };
-                let edits = forward_edits(request, route, path, &target.request);
-                (Outcome::Forwarded, None, index, edits)
+                let own_edits = forward_edits(request, route, path);
+                (Outcome::Forwarded, None, index, own_edits, &target.request)
             }
         };
         let response = ResponsePlan::new(route, target, allowed_origin);
-        Decision { outcome, note, edits, reply, response }
+        Decision { outcome, note, own_edits, fixed_edits, reply, response }
     }
 }
 
+#[inline]
 fn not_found(outcome: Outcome, note: &str) -> Decision<'_> {
     let reply = Reply { status: 404, headers: Vec::new(), body: &[] };
-    Decision { outcome, note, edits: Vec::new(), reply: Some(reply), response: None }
+    let (own_edits, fixed_edits) = (Vec::new(), &[][..]);
+    Decision { outcome, note, own_edits, fixed_edits, reply: Some(reply), response: None }
 }
 
 /// Leaves a request to Envoy's own routes, which are not to be steered by its client either. The
 /// headers of Envoy's router stay: what becomes of them is not for this filter to say here.
 fn pass<'a>(request: &Request<'a>) -> Decision<'a> {
-    let sent = request.headers().iter().any(|(name, _)| *name == CLUSTER.as_bytes());
-    let edits = if sent { vec![HeaderEdit::remove(CLUSTER)] } else { Vec::new() };
+    let sent = request.first_header(CLUSTER).is_some();
+    let own_edits = if sent { vec![HeaderEdit::remove(CLUSTER)] } else { Vec::new() };
     let note = "no virtual host";
-    Decision { outcome: Outcome::Passed, note, edits, reply: None, response: None }
+    let (outcome, fixed_edits) = (Outcome::Passed, &[][..]);
+    Decision { outcome, note, own_edits, fixed_edits, reply: None, response: None }
 }
 
-/// The edits of a request that is forwarded: first whatever the client sent of the headers by which
-/// the router steers Envoy is gone, then come the route's.
-fn forward_edits<'a>(
-    request: &Request<'a>,
+/// The headers by which the router steers Envoy.
+const STEERING: NameFilter = {
+    let [timeout, per_try, retries, retry_on, retry_grpc_on, codes] = ROUTER_HEADERS;
+    let filter = NameFilter::NONE.with(CLUSTER.as_bytes());
+    let filter = filter.with(timeout.as_bytes()).with(per_try.as_bytes()).with(retries.as_bytes());
+    filter.with(retry_on.as_bytes()).with(retry_grpc_on.as_bytes()).with(codes.as_bytes())
+};
+
+/// The edits of a request that is forwarded, before those of its destination: first whatever the client
+/// sent of the headers by which the router steers Envoy is gone.
+#[inline]
+fn forward_edits<'a, 'r: 'a>(
+    request: &Request<'r>,
     route: &'a HttpRoute,
     matched: MatchedPath,
-    fixed: &'a [FixedEdit],
 ) -> Vec<HeaderEdit<'a>> {
-    let mut edits = Vec::with_capacity(fixed.len() + 2);
-    let is_near = |sent: &[u8]| sent.starts_with(b"x-envoy-") || sent.starts_with(b"x-sluice-");
-    for (sent, _) in request.headers().iter().filter(|(sent, _)| is_near(sent)) {
-        let mut steering = ROUTER_HEADERS.iter().chain([&CLUSTER]);
-        let Some(name) = steering.find(|name| name.as_bytes() == *sent) else { continue };
-        let removal = HeaderEdit::remove(name);
-        if !edits.contains(&removal) {
-            edits.push(removal);
+    let mut edits = Vec::new();
+    if STEERING.may_meet(request.names()) {
+        for (sent, _) in request.headers().iter().filter(|(sent, _)| STEERING.may_have(sent)) {
+            let mut steering = ROUTER_HEADERS.iter().chain([&CLUSTER]);
+            let Some(name) = steering.find(|name| bytes::equal(name.as_bytes(), sent)) else {
+                continue;
+            };
+            let removal = HeaderEdit::remove(name);
+            if !edits.contains(&removal) {
+                edits.push(removal);
+            }
         }
     }
     // Computed from the path that arrived; header operations cannot touch it.
@@ -130,7 +154,6 @@ fn forward_edits<'a>(
         edits.push(HeaderEdit::set(ORIGINAL_PATH, request.path_and_query));
         edits.push(HeaderEdit::set(":path", target));
     }
-    edits.extend(fixed.iter().map(FixedEdit::as_edit));
     edits
 }
 
@@ -162,7 +185,7 @@ mod tests {
         let request = Request::new(&headers, &attributes);
         let decision = router.route(&request, &mut FixedDraw(1));
         let mut text = decision.note.to_owned();
-        for edit in &decision.edits {
+        for edit in decision.edits() {
             let value = String::from_utf8_lossy(&edit.value);
             text.push_str(&format!(" {:?} {}={value}", edit.operation, edit.name));
         }
@@ -214,7 +237,7 @@ mod tests {
             let attributes = FixedAttributes::default();
             let decision = router.route(&Request::new(&headers, &attributes), &mut FixedDraw(1));
             let edits: Vec<_> =
-                decision.edits.iter().map(|edit| (edit.operation, edit.name.to_string())).collect();
+                decision.edits().map(|edit| (edit.operation, edit.name.to_string())).collect();
             (decision.outcome, edits, decision.reply.map(|reply| reply.status))
         };
         assert_eq!(decide("nobody.com", &[]), (Outcome::Passed, vec![], None));

@@ -6,13 +6,19 @@
 //! looked up are candidates of every request. Lists are found by hashes of 32 bits alone: should two
 //! conditions have the same one, there are candidates too many, and these do not match.
 
-use std::hash::Hasher;
+mod lists;
 
-use crate::fnv::Fnv;
+use self::lists::{Entry, Lists};
+use crate::hash::Hash as Bytes;
+use crate::header_map::NameFilter;
 use crate::request::Request;
 
 /// Up to this many rules are checked one after another, which takes less time than looking them up.
 const FEW: usize = 4;
+
+/// Up to this many names of headers are looked for in a request. Of more than these it is the headers of the
+/// request that are looked for among the names.
+const FEW_NAMES: usize = 4;
 
 /// How many lists of candidates are kept in order. Those of further ones are checked list by list.
 const LISTS: usize = 8;
@@ -57,8 +63,10 @@ pub struct RuleIndex {
     lists: Lists,
     /// By the hashes of their subjects, sorted
     subjects: Vec<(u32, Lookups)>,
-    /// Which header names there may be among the subjects
-    header_names: NameFilter,
+    /// The header names among the subjects: all of them while there are few, and what tells most others
+    /// from them
+    header_names: Vec<Box<[u8]>>,
+    header_filter: NameFilter,
     has_path: bool,
     has_path_in_any_case: bool,
     has_method: bool,
@@ -73,13 +81,6 @@ struct Lookups {
     present: bool,
     /// The lengths of prefixes, sorted
     prefixes: Vec<usize>,
-}
-
-/// A rule under a hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
-    hash: u32,
-    rule: u32,
 }
 
 impl RuleIndex {
@@ -115,7 +116,13 @@ impl RuleIndex {
     fn look_up(&mut self, (subject, need): &Key<'_>) {
         match subject {
             Subject::Authority => self.has_authority = true,
-            Subject::Header(name) => self.header_names.add(name),
+            Subject::Header(name) => {
+                self.header_filter = self.header_filter.with(name);
+                let is_known = self.header_names.iter().any(|known| **known == **name);
+                if !is_known && self.header_names.len() <= FEW_NAMES {
+                    self.header_names.push((*name).into());
+                }
+            }
             Subject::Method => self.has_method = true,
             Subject::Path => self.has_path = true,
             Subject::PathInAnyCase => self.has_path_in_any_case = true,
@@ -140,12 +147,13 @@ impl RuleIndex {
 
     /// What `check` finds for the first rule for which it finds anything. It is asked about candidates
     /// only, and not always in order.
+    #[inline]
     pub fn first<T>(
         &self,
         request: &Request<'_>,
         mut check: impl FnMut(usize) -> Option<T>,
     ) -> Option<T> {
-        if self.lists.entries.is_empty() && self.always.is_empty() {
+        if self.lists.is_empty() && self.always.is_empty() {
             return (0..self.count as usize).find_map(check);
         }
         let mut candidates = Candidates { lists: [&[]; LISTS], len: 0, end: u32::MAX };
@@ -166,27 +174,34 @@ impl RuleIndex {
         found
     }
 
+    #[inline]
     fn collect<'i>(&'i self, request: &Request<'_>, add: &mut dyn FnMut(&'i [Entry])) {
-        for (has, subject, value) in [
-            (self.has_path, Subject::Path, request.path()),
-            (self.has_path_in_any_case, Subject::PathInAnyCase, request.path()),
-            (self.has_method, Subject::Method, request.method),
-            (self.has_authority, Subject::Authority, request.authority),
-        ] {
-            if has {
-                self.add_lists(subject, value, add);
-            }
+        if self.has_path {
+            self.add_lists(Subject::Path, request.path(), add);
         }
-        let headers = request.headers();
-        for (place, (name, _)) in headers.iter().enumerate() {
-            if !self.header_names.may_have(name) {
-                continue;
+        if self.has_path_in_any_case {
+            self.add_lists(Subject::PathInAnyCase, request.path(), add);
+        }
+        if self.has_method {
+            self.add_lists(Subject::Method, request.method, add);
+        }
+        if self.has_authority {
+            self.add_lists(Subject::Authority, request.authority, add);
+        }
+        if self.header_names.len() <= FEW_NAMES {
+            for name in &self.header_names {
+                if let Some(value) = request.values(name) {
+                    self.add_lists(Subject::Header(name), &value, add);
+                }
             }
-            // The value of a repeated header is that of all of them.
-            let earlier = headers.get(..place).unwrap_or_default();
-            if earlier.iter().all(|(earlier, _)| earlier != name) {
-                let value = request.values(name).unwrap_or_default();
-                self.add_lists(Subject::Header(name), &value, add);
+        } else if self.header_filter.may_meet(request.names()) {
+            for (place, (name, _)) in request.headers().iter().enumerate() {
+                // The value of a repeated header is that of all of them.
+                if self.header_filter.may_have(name)
+                    && let Some(value) = request.values_at(place)
+                {
+                    self.add_lists(Subject::Header(name), &value, add);
+                }
             }
         }
         if self.has_query {
@@ -196,6 +211,7 @@ impl RuleIndex {
         }
     }
 
+    #[inline]
     fn add_lists<'i>(
         &'i self,
         subject: Subject<'_>,
@@ -209,14 +225,12 @@ impl RuleIndex {
         };
         let Some((_, lookups)) = self.subjects.get(place) else { return };
         if lookups.exact {
-            let mut exact = start.with(EXACT);
-            exact.write(value);
-            add(self.lists.get(exact.finish()));
+            add(self.lists.get(start.with(EXACT).whole(value).finish()));
         }
         let (mut prefix, mut written) = (start.with(PREFIX), 0);
         for length in &lookups.prefixes {
             let Some(more) = value.get(written..*length) else { break };
-            prefix.write(more);
+            prefix = prefix.extend(more);
             written = *length;
             add(self.lists.get(prefix.finish()));
         }
@@ -236,6 +250,7 @@ struct Candidates<'i> {
 
 impl<'i> Candidates<'i> {
     /// Adds a list, or gives it back when there are too many.
+    #[inline]
     fn add(&mut self, list: &'i [Entry]) -> Option<&'i [Entry]> {
         if list.is_empty() {
             return None;
@@ -247,6 +262,7 @@ impl<'i> Candidates<'i> {
     }
 
     /// The next candidate of all lists.
+    #[inline]
     fn next(&mut self) -> Option<u32> {
         let lists = self.lists.get_mut(..self.len)?;
         let rule = |list: &&mut &[Entry]| list.first().map_or(u32::MAX, |entry| entry.rule);
@@ -257,6 +273,7 @@ impl<'i> Candidates<'i> {
     }
 
     /// What is found in one list, where it comes before all that was found in others.
+    #[inline]
     fn first_in<T>(
         &mut self,
         list: &[Entry],
@@ -267,105 +284,6 @@ impl<'i> Candidates<'i> {
             before.map(|entry| entry.rule).find_map(|rule| Some((rule, check(rule as usize)?)))?;
         self.end = rule;
         Some(found)
-    }
-}
-
-/// Entries, sorted.
-#[derive(Debug, Default)]
-struct Lists {
-    entries: Vec<Entry>,
-    /// For each value of a hash's first bits, where its entries start; and where the last ones end
-    starts: Vec<u32>,
-    /// How many bits of a hash are not among those first ones
-    shift: u32,
-}
-
-impl Lists {
-    /// Takes entries in the order of rules.
-    #[inline(never)]
-    fn new(entries: Vec<Entry>) -> Self {
-        let entries = sorted(entries);
-        // About one entry for each value of these bits.
-        let bits = entries.len().next_power_of_two().ilog2().clamp(1, 24);
-        let shift = u32::BITS - bits;
-        let mut starts = vec![0; (1 << bits) + 1];
-        for entry in &entries {
-            if let Some(end) = starts.get_mut((entry.hash >> shift) as usize + 1) {
-                *end += 1;
-            }
-        }
-        let mut sum = 0;
-        for start in &mut starts {
-            sum += *start;
-            *start = sum;
-        }
-        Self { entries, starts, shift }
-    }
-
-    /// The entries of a hash, in the order of rules.
-    fn get(&self, hash: u32) -> &[Entry] {
-        let first = (hash >> self.shift) as usize;
-        let Some([start, end]) = self.starts.get(first..first.saturating_add(2)) else {
-            return &[];
-        };
-        let near = self.entries.get(*start as usize..*end as usize).unwrap_or_default();
-        let start = near.partition_point(|entry| entry.hash < hash);
-        let near = near.get(start..).unwrap_or_default();
-        near.get(..near.partition_point(|entry| entry.hash == hash)).unwrap_or_default()
-    }
-}
-
-/// Sorts by the hash, byte by byte from the lowest; what has the same one stays in order. A tenth of the
-/// code of the standard library's sort.
-fn sorted(mut entries: Vec<Entry>) -> Vec<Entry> {
-    let mut next = entries.clone();
-    for shift in [0, 8, 16, 24] {
-        sort_by_byte(&entries, &mut next, shift);
-        std::mem::swap(&mut entries, &mut next);
-    }
-    entries
-}
-
-/// Writes entries to `sorted` in the order of the byte of their hashes that `shift` leads to.
-#[inline(never)]
-fn sort_by_byte(entries: &[Entry], sorted: &mut [Entry], shift: u32) {
-    let byte = |entry: &Entry| usize::from((entry.hash >> shift) as u8);
-    let mut ends = [0usize; 256];
-    for entry in entries {
-        if let Some(count) = ends.get_mut(byte(entry)) {
-            *count += 1;
-        }
-    }
-    let mut sum = 0;
-    for end in &mut ends {
-        sum += *end;
-        *end = sum;
-    }
-    for entry in entries.iter().rev() {
-        let Some(end) = ends.get_mut(byte(entry)) else { continue };
-        *end = end.saturating_sub(1);
-        if let Some(place) = sorted.get_mut(*end) {
-            *place = *entry;
-        }
-    }
-}
-
-/// Tells most names that are not in a set from those that are.
-#[derive(Clone, Copy, Debug, Default)]
-struct NameFilter(u64);
-
-impl NameFilter {
-    fn bit(name: &[u8]) -> u64 {
-        let last = name.last().map_or(0, |byte| usize::from(*byte));
-        1 << (name.len().wrapping_mul(29).wrapping_add(last) % 64)
-    }
-
-    fn add(&mut self, name: &[u8]) {
-        self.0 |= Self::bit(name);
-    }
-
-    fn may_have(self, name: &[u8]) -> bool {
-        self.0 & Self::bit(name) != 0
     }
 }
 
@@ -380,8 +298,9 @@ impl Subject<'_> {
     }
 
     /// The hash of everything about this subject starts so.
+    #[inline]
     fn start(self) -> Hash {
-        let mut hash = Hash { fnv: Fnv::default(), in_any_case: self == Self::PathInAnyCase };
+        let mut hash = Hash { bytes: Bytes::default(), in_any_case: self == Self::PathInAnyCase };
         let (kind, name): (u8, &[u8]) = match self {
             Self::Authority => (b'a', &[]),
             Self::Header(name) => (b'h', name),
@@ -390,21 +309,20 @@ impl Subject<'_> {
             Self::PathInAnyCase => (b'i', &[]),
             Self::Query(name) => (b'q', name),
         };
-        hash.write(&[kind]);
-        hash.write(name);
+        hash.bytes.byte(kind);
+        hash.bytes.piece(name);
         hash
     }
 }
 
 #[inline(never)]
 fn hash((subject, need): &Key<'_>) -> u32 {
-    let (kind, value) = match need {
-        Need::Exact(value) => (EXACT, *value),
-        Need::Prefix(value) => (PREFIX, *value),
-        Need::Present => (PRESENT, &[][..]),
+    let start = subject.start();
+    let hash = match need {
+        Need::Exact(value) => start.with(EXACT).whole(value),
+        Need::Prefix(prefix) => start.with(PREFIX).extend(prefix),
+        Need::Present => start.with(PRESENT),
     };
-    let mut hash = subject.start().with(kind);
-    hash.write(value);
     hash.finish()
 }
 
@@ -419,29 +337,44 @@ fn rank((subject, need): &Key<'_>) -> usize {
     }
 }
 
-/// A hash that is extended: the hashes of all prefixes of a text take one pass.
+/// The hash of a subject and what follows it.
 #[derive(Clone, Copy)]
 struct Hash {
-    fnv: Fnv,
+    bytes: Bytes,
     in_any_case: bool,
 }
 
 impl Hash {
     /// This, followed by one byte.
+    #[inline]
     fn with(mut self, byte: u8) -> Self {
-        self.fnv.byte(byte);
+        self.bytes.byte(byte);
         self
     }
 
-    #[inline(never)]
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.fnv.byte(if self.in_any_case { byte.to_ascii_lowercase() } else { *byte });
+    /// This, followed by a value after which nothing comes.
+    #[inline]
+    fn whole(mut self, value: &[u8]) -> Self {
+        if self.in_any_case {
+            return self.extend(value);
         }
+        self.bytes.piece(value);
+        self
     }
 
+    /// This, followed by bytes after which others may come: the hashes of all prefixes of a text take one
+    /// pass.
+    #[inline]
+    fn extend(mut self, bytes: &[u8]) -> Self {
+        for byte in bytes {
+            self.bytes.byte(if self.in_any_case { byte.to_ascii_lowercase() } else { *byte });
+        }
+        self
+    }
+
+    #[inline]
     fn finish(self) -> u32 {
-        (self.fnv.finish() >> 32) as u32
+        (self.bytes.finish() >> 32) as u32
     }
 }
 

@@ -2,33 +2,57 @@
 
 use std::fmt;
 
+use crate::bytes;
 use crate::host_name;
 
 /// The name that a client asks for in a ClientHello, in lower case.
 ///
 /// It has letters, digits, `-`, `_` and dots, and nothing else, so that it can be shown in a log as it
 /// is. Neither an IP address nor a name with a dot at its end is one (RFC 6066 section 3).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Eq)]
 pub struct ServerName(Box<str>);
+
+impl PartialEq for ServerName {
+    fn eq(&self, other: &Self) -> bool {
+        bytes::equal(self.0.as_bytes(), other.0.as_bytes())
+    }
+}
 
 /// The longest name: 253 characters without the final dot (RFC 1035 section 2.3.4).
 const MAX_NAME: usize = 253;
 
+/// The longest label of a name (RFC 1035 section 2.3.4).
+const MAX_LABEL: usize = 63;
+
 impl ServerName {
     /// The name in `bytes`; `None` when they are none.
+    #[inline]
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_NAME)?;
-        let is_label = |label: &str| {
-            let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-            (1..=63).contains(&label.len())
-                && label.bytes().all(inner)
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
+        if bytes.len() > MAX_NAME {
+            return None;
+        }
+        let is_label =
+            |label: &[u8]| (1..=MAX_LABEL).contains(&label.len()) && !label.ends_with(b"-");
+        // In one pass, as this is done for each connection; of the label so far its start and what is in it.
+        let (mut start, mut has_digits_only, mut has_upper_case) = (0, true, false);
+        for (place, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'a'..=b'z' | b'_' => has_digits_only = false,
+                b'0'..=b'9' => {}
+                b'A'..=b'Z' => (has_digits_only, has_upper_case) = (false, true),
+                b'-' if place > start => has_digits_only = false,
+                b'.' if is_label(bytes.get(start..place)?) => {
+                    (start, has_digits_only) = (place + 1, true);
+                }
+                _ => return None,
+            }
+        }
         // A name that ends in a number would be read as an IPv4 address: 127.1, 0x7f.1, 10.0.0.1.
-        let is_address = text.rsplit('.').next()?.bytes().all(|byte| byte.is_ascii_digit());
-        let is_name = !is_address && text.split('.').all(is_label);
-        is_name.then(|| Self(text.to_ascii_lowercase().into()))
+        if !is_label(bytes.get(start..)?) || has_digits_only {
+            return None;
+        }
+        let text = std::str::from_utf8(bytes).ok()?;
+        Some(Self(if has_upper_case { text.to_ascii_lowercase().into() } else { text.into() }))
     }
 
     /// The name, in lower case.
@@ -77,7 +101,8 @@ pub fn is_within(pattern: &str, other: &str) -> bool {
 /// The keys under which patterns for `name` are entered: the name itself, `*.SUFFIX` for each of its
 /// suffixes as `.SUFFIX`, the longest first, then `*` as nothing.
 pub fn keys(name: &str) -> impl Iterator<Item = &str> {
-    let suffixes = name.match_indices('.').filter_map(|(dot, _)| name.get(dot..));
+    let dots = name.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
+    let suffixes = dots.filter_map(|(dot, _)| name.get(dot..));
     std::iter::once(name).chain(suffixes).chain(std::iter::once(""))
 }
 

@@ -10,7 +10,7 @@ use crate::sampling;
 /// Destinations with weights, at least one of them above 0.
 #[derive(Clone, Debug)]
 pub struct Split<T> {
-    choices: Vec<Choice<T>>,
+    choices: Box<[Choice<T>]>,
     total: u64,
 }
 
@@ -20,7 +20,7 @@ pub struct Choice<T> {
     /// Its share is this out of the sum of all weights
     pub weight: u32,
     /// What it is called in sticky draws
-    pub sampling_name: String,
+    pub sampling_name: Box<str>,
     /// What is chosen
     pub target: T,
 }
@@ -58,7 +58,7 @@ impl<T> Split<T> {
         match total {
             0 => Err(InvalidSplit::NoWeight),
             total if total > u64::from(u32::MAX) => Err(InvalidSplit::TooHeavy(total)),
-            total => Ok(Self { choices, total }),
+            total => Ok(Self { choices: choices.into(), total }),
         }
     }
 
@@ -66,8 +66,9 @@ impl<T> Split<T> {
     ///
     /// A draw selects as Envoy does: its remainder by the total, walked through the intervals of
     /// the weights in order.
+    #[inline]
     pub fn pick(&self, user: Option<u64>, draws: &mut dyn Draws) -> Option<(usize, &T)> {
-        let index = match (self.choices.as_slice(), user) {
+        let index = match (&*self.choices, user) {
             ([_], _) => 0,
             (choices, Some(user)) => winner(choices, user),
             (choices, None) => {
@@ -109,7 +110,7 @@ mod tests {
     fn split(weights: &[u32]) -> Result<Split<usize>, InvalidSplit> {
         let choice = |(target, weight): (usize, &u32)| Choice {
             weight: *weight,
-            sampling_name: format!("v{target}"),
+            sampling_name: format!("v{target}").into(),
             target,
         };
         Split::try_new(weights.iter().enumerate().map(choice).collect())

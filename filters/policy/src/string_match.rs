@@ -1,5 +1,6 @@
 //! Istio's `StringMatch`: `exact`, `prefix` or `regex`.
 
+use crate::bytes;
 use crate::node::Node;
 use crate::pattern::{Pattern, read_pattern};
 use crate::rule_index::Need;
@@ -17,10 +18,11 @@ pub enum StringMatch {
 
 impl StringMatch {
     /// Whether `value` satisfies the condition.
+    #[inline]
     pub fn is_match(&self, value: &[u8]) -> bool {
         match self {
-            Self::Exact(exact) => value == &**exact,
-            Self::Prefix(prefix) => value.starts_with(prefix),
+            Self::Exact(exact) => bytes::equal(value, exact),
+            Self::Prefix(prefix) => bytes::start_with(value, prefix),
             Self::Regex(pattern) => pattern.is_match(value),
         }
     }
@@ -93,6 +95,7 @@ pub enum ValueMatch {
 
 impl ValueMatch {
     /// Whether `value` satisfies the condition; `None` is absent and never does.
+    #[inline]
     pub fn is_match(&self, value: Option<&[u8]>) -> bool {
         match (self, value) {
             (_, None) => false,
@@ -111,6 +114,7 @@ impl ValueMatch {
 
     /// Whether `value` satisfies the opposite, as `withoutHeaders` asks: an absent header counts as
     /// an empty one, unless it is the presence that is asked for.
+    #[inline]
     pub fn is_no_match(&self, value: Option<&[u8]>) -> bool {
         match self {
             Self::Present => value.is_none(),

@@ -1,6 +1,5 @@
 //! `TLSRoute`: where the connections go whose TLS Envoy does not end, by their server name.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -8,6 +7,7 @@ use crate::address::{AddressRange, AddressSet};
 use crate::destination::{self, Naming};
 use crate::http_match::{Scope, is_for_proxy};
 use crate::http_route::{read_weight, split_by_weight};
+use crate::name_table::NameTable;
 use crate::node::Node;
 use crate::server_name::{self, ServerName};
 use crate::split::{Choice, Split};
@@ -103,7 +103,7 @@ fn read_split(node: &Node<'_>, routes: &[Node<'_>], naming: &Naming) -> Option<S
         let destination = object.required("destination");
         let weight = object.field("weight").map_or(Some(0), |node| read_weight(&node));
         let destination = destination::read(&destination?, naming)?;
-        let sampling_name = destination.sampling_name();
+        let sampling_name = destination.sampling_name().into();
         Some(Choice { weight: weight?, sampling_name, target: destination.cluster.into() })
     };
     let choices: Vec<_> = routes.iter().map(read).collect();
@@ -123,7 +123,7 @@ impl TlsMatch {
 pub struct TlsRoutes {
     matches: Vec<(TlsMatch, Rc<Split<Box<str>>>)>,
     /// The matches with a pattern, by its key, in order
-    by_pattern: HashMap<Box<str>, Vec<usize>>,
+    by_pattern: NameTable<Vec<usize>>,
 }
 
 impl TlsRoutes {
@@ -136,7 +136,7 @@ impl TlsRoutes {
                 let index = entered.matches.len();
                 for pattern in &one.sni_hosts {
                     let key = server_name::key(pattern);
-                    entered.by_pattern.entry(key.into()).or_default().push(index);
+                    entered.by_pattern.entry(key.as_bytes(), Vec::new).push(index);
                 }
                 entered.matches.push((one, Rc::clone(&split)));
             }
@@ -153,7 +153,8 @@ impl TlsRoutes {
         for (index, (one, _)) in self.matches.iter().enumerate() {
             let earlier = |pattern: &str| {
                 let indices = server_name::keys(server_name::key(pattern));
-                let mut indices = indices.flat_map(|key| self.by_pattern.get(key)).flatten();
+                let mut indices =
+                    indices.flat_map(|key| self.by_pattern.get(key.as_bytes())).flatten();
                 indices.find_map(|earlier| {
                     let (earlier, _) = self.matches.get(*earlier).filter(|_| *earlier < index)?;
                     (earlier.subnets.is_empty() && earlier.port.is_none()).then_some(&*earlier.name)
@@ -168,6 +169,7 @@ impl TlsRoutes {
 
     /// The first match for a connection, in the order of the document: its name for logs, and the
     /// clusters. Only the pattern `*` is for connections without a server name.
+    #[inline]
     pub fn find(
         &self,
         name: Option<&ServerName>,
@@ -175,7 +177,7 @@ impl TlsRoutes {
     ) -> Option<(&str, &Split<Box<str>>)> {
         let mut first: Option<usize> = None;
         for key in server_name::keys(name.map_or("", ServerName::as_str)) {
-            let indices = self.by_pattern.get(key).map_or(&[][..], Vec::as_slice);
+            let indices = self.by_pattern.get(key.as_bytes()).map_or(&[][..], Vec::as_slice);
             let earlier = indices.iter().take_while(|index| first.is_none_or(|it| **index < it));
             let holds = |index: &&usize| {
                 self.matches.get(**index).is_some_and(|(one, _)| one.holds(connection))

@@ -2,16 +2,13 @@
 //! the longest prefix, then `*`. Case does not matter, and neither does the port, which Istio has
 //! Envoy ignore.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-
-use crate::fnv::BuildFnv;
 use crate::host_name::without_port;
+use crate::name_table::NameTable;
 
 /// Names of hosts with the index of what they stand for.
 #[derive(Debug, Default)]
 pub struct VirtualHosts {
-    exact: HashMap<Box<[u8]>, usize, BuildFnv>,
+    exact: NameTable<usize>,
     suffixes: Wildcards,
     prefixes: Wildcards,
     any: Option<usize>,
@@ -20,7 +17,7 @@ pub struct VirtualHosts {
 /// The fixed parts of wildcards.
 #[derive(Debug, Default)]
 struct Wildcards {
-    parts: HashMap<Box<[u8]>, usize, BuildFnv>,
+    parts: NameTable<usize>,
     /// Every length that occurs, the longest first: a lookup tries one of each.
     lengths: Vec<usize>,
 }
@@ -31,7 +28,7 @@ impl Wildcards {
         if self.lengths.get(place) != Some(&part.len()) {
             self.lengths.insert(place, part.len());
         }
-        *self.parts.entry(part.into()).or_insert(index)
+        *self.parts.entry(part, || index)
     }
 
     /// The longest part for which `part_of` finds a part of the host of that length.
@@ -49,30 +46,35 @@ impl VirtualHosts {
         match (domain.strip_prefix('*'), domain.strip_suffix('*')) {
             (Some(suffix), _) => self.suffixes.entry(suffix.as_bytes(), index),
             (None, Some(prefix)) => self.prefixes.entry(prefix.as_bytes(), index),
-            (None, None) => *self.exact.entry(domain.as_bytes().into()).or_insert(index),
+            (None, None) => *self.exact.entry(domain.as_bytes(), || index),
         }
     }
 
     /// The index for a request with this authority.
+    #[inline]
     pub fn find(&self, authority: &[u8]) -> Option<usize> {
         let host = without_port(authority);
-        let host: Cow<'_, [u8]> = if host.iter().any(u8::is_ascii_uppercase) {
-            Cow::Owned(host.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(host)
-        };
+        // Names are in lower case, so one that is found as it was sent is too.
+        let exact = self.exact.get(host).copied();
+        if exact.is_some() {
+            return exact;
+        }
+        if host.iter().any(u8::is_ascii_uppercase) {
+            let lower = host.to_ascii_lowercase();
+            return self.exact.get(&lower).copied().or_else(|| self.find_wildcard(&lower));
+        }
+        self.find_wildcard(host)
+    }
+
+    fn find_wildcard(&self, host: &[u8]) -> Option<usize> {
         // The wildcard stands for at least one character.
         let suffix = |length| {
             let start = host.len().checked_sub(length).filter(|start| *start > 0)?;
             host.get(start..)
         };
         let prefix = |length| host.get(..length).filter(|_| host.len() > length);
-        self.exact
-            .get(&*host)
-            .copied()
-            .or_else(|| self.suffixes.find(suffix))
-            .or_else(|| self.prefixes.find(prefix))
-            .or(self.any)
+        let found = self.suffixes.find(suffix).or_else(|| self.prefixes.find(prefix));
+        found.or(self.any)
     }
 }
 

@@ -107,6 +107,7 @@ impl VirtualServices {
     ///
     /// # Errors
     /// [`NoMatch`] for a request that none is for.
+    #[inline]
     pub fn find(&self, request: &Request<'_>) -> Result<Match<'_>, NoMatch> {
         let index = self.virtual_hosts.find(request.authority);
         let table = index.and_then(|index| self.tables.get(index)).ok_or(NoMatch::VirtualHost)?;
@@ -134,6 +135,7 @@ impl Rule {
         self.route.keys(self.index)
     }
 
+    #[inline]
     fn matches(&self, request: &Request<'_>) -> Option<Match<'_>> {
         let (name, path) = self.route.matches(self.index, request)?;
         Some(Match { route: &self.route, name, path })

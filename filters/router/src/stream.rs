@@ -92,11 +92,11 @@ impl<H: HttpHost> Stream<H> {
         let headers = self.host.encoded_request_headers();
         let attributes = StreamAttributes(&self.host);
         let request = Request::of_encoded(&headers, &attributes);
-        let decision = shared.router.route(&request, &mut &shared.random);
+        let mut decision = shared.router.route(&request, &mut &shared.random);
         let (counter, details) = shared.counters.of(decision.outcome);
         self.host.increment(counter);
         self.host.note(NOTE, decision.note);
-        self.response = decision.response;
+        self.response = decision.response.take();
         if let Some(reply) = &decision.reply {
             let headers = reply.headers.iter().map(|(name, value)| (*name, value.as_ref()));
             self.host.reply(&LocalReply {
@@ -108,8 +108,8 @@ impl<H: HttpHost> Stream<H> {
             });
             return Next::Replied;
         }
-        for edit in &decision.edits {
-            self.host.edit_request_header(edit);
+        for edit in decision.edits() {
+            self.host.edit_request_header(&edit);
         }
         Next::Continue
     }

@@ -86,7 +86,7 @@ fn observe(router: &Router, request: &Request, draws: &mut dyn Draws) -> Observe
         }
         None => {
             let mut headers = lines(pairs.clone());
-            decision.edits.iter().for_each(|edit| apply(&mut headers, edit));
+            decision.edits().for_each(|edit| apply(&mut headers, &edit));
             let cluster = headers.remove("x-sluice-cluster").unwrap_or_default();
             let cluster = String::from_utf8_lossy(&cluster).into_owned();
             (Outcome::Forwarded { cluster, headers }, lines(bytes(&request.upstream_headers)))

@@ -1,3 +1,4 @@
+use super::lists::sorted;
 use super::*;
 use crate::testing::{FixedAttributes, pairs};
 

@@ -25,7 +25,7 @@ fn split(weights: &[u32]) -> Split<usize> {
 fn ordered_split(weights: &[u32], order: &[usize]) -> Split<usize> {
     let choice = |target: &usize| Choice {
         weight: weights[*target],
-        sampling_name: format!("service|80|v{target}"),
+        sampling_name: format!("service|80|v{target}").into(),
         target: *target,
     };
     Split::try_new(order.iter().map(choice).collect()).unwrap()

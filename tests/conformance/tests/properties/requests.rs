@@ -37,7 +37,7 @@ pub fn assert_total(router: &Router, headers: &[(String, Vec<u8>)], known: &Requ
     let request = sluice_policy::request::Request::new(headers, &attributes);
     let decision = router.route(&request, &mut Seeded::default());
 
-    let to_cluster: Vec<_> = decision.edits.iter().filter(|edit| edit.name == CLUSTER).collect();
+    let to_cluster: Vec<_> = decision.edits().filter(|edit| edit.name == CLUSTER).collect();
     let sets = to_cluster.iter().filter(|edit| edit.operation == HeaderOperation::Set).count();
     match &decision.reply {
         None => {
@@ -52,7 +52,7 @@ pub fn assert_total(router: &Router, headers: &[(String, Vec<u8>)], known: &Requ
     }
     assert!(!decision.note.is_empty());
     let edits = decision.response.iter().flat_map(|plan| plan.edits());
-    for edit in edits.chain(decision.edits.iter().cloned()) {
+    for edit in edits.chain(decision.edits()) {
         let is_pseudo = matches!(edit.name, ":path" | ":authority");
         assert!(is_pseudo || is_lower_case_token(edit.name), "{edit:?}");
     }
