@@ -321,7 +321,7 @@ fn target(
     let authority = authority.into_iter().flatten().next();
     request.extend(authority.map(|authority| set(":authority", authority)));
     request.extend_from_slice(fixed);
-    request.push(set(CLUSTER, entry.destination.cluster.as_bytes()));
+    request.push(FixedEdit::steering(CLUSTER, entry.destination.cluster.as_bytes()));
     let response = [own.response.fixed_edits(), headers.response.fixed_edits()].concat();
     Target { request: request.into(), response: response.into() }
 }

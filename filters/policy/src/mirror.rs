@@ -26,7 +26,7 @@ use crate::bytes;
 use crate::cors::CorsDecision;
 use crate::destination::Destination;
 use crate::document::{Document, Filter};
-use crate::header::{FixedEdit, HeaderEdit, HeaderOperation, OWN_PREFIX};
+use crate::header::{FixedEdit, HeaderEdit, OWN_PREFIX};
 use crate::percent::Percent;
 use crate::proxy::NodeMetadata;
 use crate::report::{Finding, Rejection};
@@ -55,7 +55,7 @@ impl Mirror {
     /// The mirror that stands in the place `index` of the route's.
     fn new(index: usize, destination: &Destination, percentage: Percent) -> Self {
         let (name, cluster) = (format!("{HEADER_PREFIX}{index}"), destination.cluster.as_str());
-        let header = FixedEdit::new(HeaderOperation::Set, &name, cluster.as_bytes());
+        let header = FixedEdit::steering(&name, cluster.as_bytes());
         Self { cluster: cluster.into(), percentage, header }
     }
 

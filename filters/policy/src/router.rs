@@ -206,7 +206,7 @@ mod tests {
             "virtualServices[0].http[0].match[0] Remove x-sluice-cluster= \
              Remove x-envoy-max-retries= Set x-envoy-original-path=/old/x?y Set :path=/new/x?y \
              Set x-envoy-upstream-rq-timeout-ms=2000 \
-             Set x-sluice-cluster=reviews.prod.svc.cluster.local-v1"
+             Add x-sluice-cluster=reviews.prod.svc.cluster.local-v1"
         );
     }
 
@@ -216,12 +216,12 @@ mod tests {
         assert_eq!(path("shop.com", "/gone"), "named reply 410");
         assert_eq!(
             path("shop.com", "/"),
-            "virtualServices[1].http[0] Set x-sluice-cluster=third.com"
+            "virtualServices[1].http[0] Add x-sluice-cluster=third.com"
         );
         // Written out in the second service, so not the short name of the first.
         assert_eq!(
             path("reviews.prod.svc", "/old"),
-            "virtualServices[1].http[0] Set x-sluice-cluster=third.com"
+            "virtualServices[1].http[0] Add x-sluice-cluster=third.com"
         );
         assert_eq!(path("reviews", "/"), "no route reply 404");
         assert_eq!(path("nobody.com", "/"), "no virtual host reply 404");

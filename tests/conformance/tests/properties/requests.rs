@@ -37,16 +37,19 @@ pub fn assert_total(router: &Router, headers: &[(String, Vec<u8>)], known: &Requ
     let request = sluice_policy::request::Request::new(headers, &attributes);
     let decision = router.route(&request, &mut Seeded::default());
 
+    // Added once, after all that the client sent of it is gone.
     let to_cluster: Vec<_> = decision.edits().filter(|edit| edit.name == CLUSTER).collect();
-    let sets = to_cluster.iter().filter(|edit| edit.operation == HeaderOperation::Set).count();
+    let operations: Vec<_> = to_cluster.iter().map(|edit| edit.operation).collect();
     match &decision.reply {
         None => {
-            assert_eq!(sets, 1, "{decision:?}");
-            let last = to_cluster.last().unwrap();
-            assert!(last.operation == HeaderOperation::Set && !last.value.is_empty());
+            let sent = headers.iter().any(|(name, _)| name == CLUSTER);
+            let removal = [HeaderOperation::Remove];
+            let expected = [&removal[..usize::from(sent)], &[HeaderOperation::Add]].concat();
+            assert_eq!(operations, expected, "{decision:?}");
+            assert!(!to_cluster.last().unwrap().value.is_empty());
         }
         Some(reply) => {
-            assert_eq!(sets, 0, "{decision:?}");
+            assert_eq!(operations, [], "{decision:?}");
             assert!((200..600).contains(&reply.status), "{decision:?}");
         }
     }
