@@ -47,8 +47,8 @@ fn a_header_names_the_cluster_by_the_place_of_the_mirror() {
     assert_eq!(
         edits,
         [
-            HeaderEdit::set("x-sluice-mirror-1", &b"c-v2"[..]),
-            HeaderEdit::set("x-sluice-mirror-2", &b"d"[..])
+            FixedEdit::steering("x-sluice-mirror-1", &b"c-v2"[..]).as_edit(),
+            FixedEdit::steering("x-sluice-mirror-2", &b"d"[..]).as_edit()
         ]
     );
 }
