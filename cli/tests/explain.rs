@@ -8,13 +8,14 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 use sluice_conformance::{
-    Attributes, Case, FaultExpectation, MirrorExpectation, Node, Seeded, cases,
+    Attributes, Case, FaultExpectation, Listed, MirrorExpectation, NoAttributes, Node, Seeded,
+    cases,
 };
 use sluice_policy::decision::Outcome;
 use sluice_policy::explain::{Explainer, Trace, Tried};
 use sluice_policy::header::CLUSTER;
 use sluice_policy::mirror::HEADER_PREFIX;
-use sluice_policy::request::{self, Draws, Request};
+use sluice_policy::request::{Draws, Request};
 use sluice_policy::router::Router;
 
 /// The configuration without the names of routes and matches, so that notes are paths.
@@ -106,34 +107,6 @@ fn explanations_are_the_decisions_of_requests_of_other_rows() {
             }
             check(&explainer, &unnamed, &Request::new(&pairs, &attributes));
         }
-    }
-}
-
-/// The given draws, then none.
-struct Listed<'a>(&'a [u64]);
-
-impl Draws for Listed<'_> {
-    fn draw(&mut self) -> u64 {
-        let (first, rest) = self.0.split_first().unwrap();
-        self.0 = rest;
-        *first
-    }
-}
-
-/// A request about which nothing but its headers is known.
-struct NoAttributes;
-
-impl request::Attributes for NoAttributes {
-    fn destination_port(&self) -> Option<u16> {
-        None
-    }
-
-    fn source_address(&self) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn claim(&self, _: &[String]) -> Vec<Vec<u8>> {
-        Vec::new()
     }
 }
 

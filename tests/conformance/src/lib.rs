@@ -25,7 +25,7 @@ pub use egress::{EgressCase, EgressConnection, EgressRequest, check as check_egr
 pub use faults::{FaultCase, FaultExpectation, FaultRequest, check as check_fault_by_policy};
 pub use mirrors::{MirrorCase, MirrorExpectation, MirrorRequest, check as check_mirror_by_policy};
 pub use outliers::{Failure, OutlierCase, Step, check as check_outlier_by_policy};
-pub use policy::{Attributes, Seeded, check as check_by_policy};
+pub use policy::{Attributes, Listed, NoAttributes, Seeded, check as check_by_policy};
 pub use rejection::{Findings, OwnFilter, Rejection, check as check_rejection};
 pub use rows::{Case, Distribution, Expectation, Node, Reply, Request};
 pub use shares::Counts;

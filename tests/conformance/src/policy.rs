@@ -183,7 +183,8 @@ impl Draws for Seeded {
 }
 
 /// A request about which nothing but its headers is known.
-pub(crate) struct NoAttributes;
+#[derive(Debug)]
+pub struct NoAttributes;
 
 impl sluice_policy::request::Attributes for NoAttributes {
     fn destination_port(&self) -> Option<u16> {
@@ -200,7 +201,8 @@ impl sluice_policy::request::Attributes for NoAttributes {
 }
 
 /// The draws of a row, in order, and no more.
-pub(crate) struct Listed<'a>(pub &'a [u64]);
+#[derive(Debug)]
+pub struct Listed<'a>(pub &'a [u64]);
 
 impl Draws for Listed<'_> {
     fn draw(&mut self) -> u64 {
