@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 
+use sluice_policy::desk::lint;
+use sluice_policy::document::report::{Finding as PolicyFinding, Rejection};
 use sluice_policy::egress::Egress;
 use sluice_policy::fault::Faults;
-use sluice_policy::lint;
 use sluice_policy::mirror::Mirrors;
 use sluice_policy::outlier::Outliers;
-use sluice_policy::proxy::NoMetadata;
-use sluice_policy::report::{Finding as PolicyFinding, Rejection};
 use sluice_policy::router::Router;
 use sluice_policy::sni::SniPolicy;
+use sluice_policy::spec::proxy::NoMetadata;
 
 use crate::bundle::Bundle;
 use crate::collect::{self, Defaults};

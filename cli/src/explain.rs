@@ -6,12 +6,13 @@ mod text;
 
 use std::time::SystemTime;
 
-use sluice_policy::decision::Decision;
-use sluice_policy::explain::{Explainer, Trace};
-use sluice_policy::fault::{self, AbortStatus};
-use sluice_policy::host_name::{aliases, qualify, without_port};
+use sluice_policy::desk::explain::{Explainer, Trace};
+use sluice_policy::fault;
 use sluice_policy::mirror;
 use sluice_policy::request::{Draws, Request};
+use sluice_policy::router::decision::Decision;
+use sluice_policy::spec::fault::AbortStatus;
+use sluice_policy::value::host_name::{aliases, qualify, without_port};
 
 pub use request::{Client, ExplainArgs};
 

@@ -24,8 +24,8 @@ use collect::Defaults;
 use explain::{ExplainArgs, Explanation};
 use finding::{Finding, Severity, count};
 use render::{RenderArgs, To};
-use sluice_policy::explain::Explainer;
-use sluice_policy::proxy::NoMetadata;
+use sluice_policy::desk::explain::Explainer;
+use sluice_policy::spec::proxy::NoMetadata;
 
 /// Istio's traffic management for any Envoy, at a desk.
 ///

@@ -11,12 +11,12 @@ use sluice_conformance::{
     Attributes, Case, FaultExpectation, Listed, MirrorExpectation, NoAttributes, Node, Seeded,
     cases,
 };
-use sluice_policy::decision::Outcome;
-use sluice_policy::explain::{Explainer, Trace, Tried};
-use sluice_policy::header::CLUSTER;
-use sluice_policy::mirror::HEADER_PREFIX;
+use sluice_policy::desk::explain::{Explainer, Trace, Tried};
 use sluice_policy::request::{Draws, Request};
 use sluice_policy::router::Router;
+use sluice_policy::router::decision::Outcome;
+use sluice_policy::spec::mirror::HEADER_PREFIX;
+use sluice_policy::value::header::CLUSTER;
 
 /// The configuration without the names of routes and matches, so that notes are paths.
 fn without_names(config: &str) -> String {

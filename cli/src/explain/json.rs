@@ -1,9 +1,9 @@
 //! An explanation for programs.
 
 use serde_json::{Value, json};
-use sluice_policy::decision::Outcome;
-use sluice_policy::fault::AbortStatus;
-use sluice_policy::header::{HeaderEdit, HeaderOperation};
+use sluice_policy::router::decision::Outcome;
+use sluice_policy::spec::fault::AbortStatus;
+use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
 use super::{Explanation, Routed};
 

@@ -3,10 +3,11 @@
 use std::fmt::{Arguments, Write as _};
 
 use clap::builder::styling::{AnsiColor, Color, Style};
-use sluice_policy::decision::Outcome;
-use sluice_policy::explain::Tried;
-use sluice_policy::fault::{AbortStatus, GRPC_STATUS_NAMES};
-use sluice_policy::header::{HeaderEdit, HeaderOperation};
+use sluice_policy::desk::explain::Tried;
+use sluice_policy::router::decision::Outcome;
+use sluice_policy::spec::fault::AbortStatus;
+use sluice_policy::value::grpc_status::GRPC_STATUS_NAMES;
+use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
 use super::{Explanation, FaultOutcome, Routed};
 

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use sluice_policy::destination::{self, ClusterTemplate, Destination, Naming};
-use sluice_policy::document::Filter;
-use sluice_policy::host_name::{aliases, qualify};
-use sluice_policy::json::Json;
-use sluice_policy::node::Node;
-use sluice_policy::report::Report;
+use sluice_policy::document::filter::Filter;
+use sluice_policy::document::json::Json;
+use sluice_policy::document::node::Node;
+use sluice_policy::document::report::Report;
+use sluice_policy::spec::destination::{self, ClusterTemplate, Destination, Naming};
+use sluice_policy::value::host_name::{aliases, qualify};
 
 use crate::tree::{Tree, Value};
 

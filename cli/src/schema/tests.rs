@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use sluice_policy::proxy::NoMetadata;
 use sluice_policy::router::Router;
+use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
 use crate::tree::camel_case;

@@ -9,7 +9,7 @@ use sluice_host::host::{Counter, Host};
 use sluice_host::http::{HttpHost, LocalReply};
 use sluice_host::network::NetworkHost;
 use sluice_policy::egress::{Decision, Egress, Reason};
-use sluice_policy::header_map;
+use sluice_policy::request::header_map;
 
 /// The note with what decided, `%FILTER_STATE(wasm.sluice.egress:PLAIN)%`.
 pub const NOTE: &str = "sluice.egress";

@@ -9,10 +9,11 @@ use sluice_host::attributes::StreamAttributes;
 use sluice_host::delay::{DelayQueue, Timer};
 use sluice_host::http::{Counter, Gauge, HttpHost, LocalReply};
 use sluice_host::random::Random;
-use sluice_policy::budget::Spending;
-use sluice_policy::fault::{ABORT_BODY, AbortStatus, Faults, Plan};
-use sluice_policy::header::HeaderEdit;
+use sluice_policy::fault::{ABORT_BODY, Faults, Plan};
 use sluice_policy::request::Request;
+use sluice_policy::spec::fault::AbortStatus;
+use sluice_policy::value::budget::Spending;
+use sluice_policy::value::header::HeaderEdit;
 
 /// The response header that tells of a fault, since a module cannot set Envoy's response flags.
 pub const MARK: &str = "x-sluice-fault";

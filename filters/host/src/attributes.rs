@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use sluice_policy::host_name::without_port;
-use sluice_policy::proxy::NodeMetadata;
 use sluice_policy::request::Attributes;
-use sluice_policy::tls_route::Connection;
+use sluice_policy::request::connection::Connection;
+use sluice_policy::spec::proxy::NodeMetadata;
+use sluice_policy::value::host_name::without_port;
 
 use crate::host::Host;
 

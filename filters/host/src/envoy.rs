@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel, MapType, MetricType, Status};
-use sluice_policy::header::{HeaderEdit, HeaderOperation};
-use sluice_policy::header_map;
-use sluice_policy::report::{Finding, Rejection};
+use sluice_policy::document::report::{Finding, Rejection};
+use sluice_policy::request::header_map;
+use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 use smallvec::SmallVec;
 
 use crate::calls;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use sluice_policy::header::{HeaderEdit, HeaderOperation};
-use sluice_policy::header_map::encode;
+use sluice_policy::request::header_map::encode;
+use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
 use crate::host::{Counter, Gauge, Host};
 use crate::http::{Call, Headers, HttpHost, LocalReply};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sluice_policy::header::HeaderEdit;
+use sluice_policy::value::header::HeaderEdit;
 
 use crate::host::Host;
 pub use crate::host::{Counter, Gauge};
@@ -87,7 +87,7 @@ pub trait HttpHost: Host {
     /// All request headers, pseudo-headers included, names in lower case.
     fn request_headers(&self) -> Headers;
 
-    /// The same in [one piece](sluice_policy::header_map), which takes the least time.
+    /// The same in [one piece](sluice_policy::request::header_map), which takes the least time.
     fn encoded_request_headers(&self) -> Vec<u8>;
 
     /// The first value of a request header, given in lower case.

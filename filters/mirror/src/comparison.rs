@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use sluice_host::http::{Call, CallAnswer, CallFailure, HttpHost};
-use sluice_policy::mirror::{Answer, BodyHash, Compare};
+use sluice_policy::spec::mirror::compare::{Answer, BodyHash, Compare};
 
 use crate::stream::Shared;
 

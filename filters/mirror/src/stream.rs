@@ -9,10 +9,11 @@ use sluice_host::attributes::StreamAttributes;
 use sluice_host::http::{Counter, HttpHost};
 use sluice_host::log_rate::LogRate;
 use sluice_host::random::Random;
-use sluice_policy::budget::Spending;
-use sluice_policy::header::HeaderEdit;
-use sluice_policy::mirror::{Compare, Difference, Mirrors, Plan, client_sent};
+use sluice_policy::mirror::{Mirrors, Plan, client_sent};
 use sluice_policy::request::Request;
+use sluice_policy::spec::mirror::compare::{Compare, Difference};
+use sluice_policy::value::budget::Spending;
+use sluice_policy::value::header::HeaderEdit;
 
 use crate::comparison::Original;
 

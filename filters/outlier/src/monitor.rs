@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use sluice_host::random::Random;
 use sluice_host::shared_data::{SharedData, Version};
-use sluice_policy::destination_rule::Target;
-use sluice_policy::name_table::NameTable;
-use sluice_policy::outlier::classify::Outcome;
-use sluice_policy::outlier::count::{self, Rates};
-use sluice_policy::outlier::{
-    Cluster, Effect, EffectKind, MAX_HOSTS, Observed, Settings, Standing, View,
-};
+use sluice_policy::lookup::name_table::NameTable;
+use sluice_policy::outlier::classify::{Outcome, is_failure};
+use sluice_policy::outlier::count;
+use sluice_policy::outlier::rates::Rates;
+use sluice_policy::outlier::{Cluster, Effect, EffectKind, MAX_HOSTS, Observed, Standing, View};
+use sluice_policy::spec::destination_rule::Target;
+use sluice_policy::spec::outlier_detection::Settings;
 
 use crate::metrics::Metrics;
 use crate::stored::{self, Keys};
@@ -334,7 +334,7 @@ impl Monitor {
         if self.settings.half_open.is_none() {
             return;
         }
-        let is_failure = attempt.outcome.map(count::is_failure);
+        let is_failure = attempt.outcome.map(is_failure);
         let now = host.uptime();
         let mut draws = means.random;
         self.update(means, host, |cluster| {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use sluice_host::http::{HttpHost, LocalReply};
 use sluice_host::shared_data::SharedData;
-use sluice_policy::header::{CLUSTER, HeaderEdit};
 use sluice_policy::outlier::Choice;
-use sluice_policy::outlier::classify::{Outcome, Response};
-use sluice_policy::outlier::count::is_failure;
+use sluice_policy::outlier::classify::{
+    Outcome, Response, classify, classify_trailers, is_failure,
+};
+use sluice_policy::value::header::{CLUSTER, HeaderEdit};
 
 use crate::monitor::{Attempt, Monitor};
 use crate::worker::Worker;
@@ -166,8 +167,8 @@ impl<H: HttpHost + SharedData> Stream<H> {
         };
         let header = |name: &str| self.host.response_header(name);
         let response = Response { status: status.unwrap_or_default(), latency, header: &header };
-        let verdict = failures.classify(&response);
-        let verdict = verdict.or_else(|| is_end.then(|| failures.classify_trailers(None)));
+        let verdict = classify(failures, &response);
+        let verdict = verdict.or_else(|| is_end.then(|| classify_trailers(failures, None)));
         if let Some(attempt) = &mut self.attempt {
             attempt.is_good = matches!(status, Some(200..=299));
         }
@@ -186,7 +187,7 @@ impl<H: HttpHost + SharedData> Stream<H> {
         let trailers = self.host.response_trailers();
         let status = trailers.iter().find(|(name, _)| name == "grpc-status");
         let status = status.map(|(_, value)| value.as_slice());
-        let verdict = attempt.monitor.settings.failures.classify_trailers(status);
+        let verdict = classify_trailers(&attempt.monitor.settings.failures, status);
         self.tell(Some(Outcome::Response(verdict)));
     }
 
@@ -210,7 +211,7 @@ impl<H: HttpHost + SharedData> Stream<H> {
             Told::Success if is_whole => return,
             Told::UpToTrailers if is_whole => {
                 let failures = &attempt.monitor.settings.failures;
-                Some(Outcome::Response(failures.classify_trailers(None)))
+                Some(Outcome::Response(classify_trailers(failures, None)))
             }
             _ if self.is_ended_by_client() => None,
             Told::Success => Some(Outcome::Broken),

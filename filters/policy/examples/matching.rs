@@ -12,10 +12,10 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use sluice_policy::header_map;
-use sluice_policy::proxy::NoMetadata;
+use sluice_policy::request::header_map;
 use sluice_policy::request::{Attributes, Draws, Request};
 use sluice_policy::router::Router;
+use sluice_policy::spec::proxy::NoMetadata;
 
 const KINDS: [&str; 4] = ["header", "prefix", "host", "regex"];
 const COUNTS: [usize; 6] = [1, 10, 100, 1_000, 10_000, 100_000];

@@ -4,119 +4,22 @@
 //! after it has waited, independently: both happen to the product of the two shares. With
 //! `sampling`, both draws are hashes of the user: the same user is always in or out.
 
-mod fields;
-mod settings;
-
 use std::time::{Duration, SystemTime};
 
 use xxhash_rust::xxh64::xxh64;
 
-pub(crate) use fields::read_grpc_status;
-pub use fields::{GRPC_STATUS_NAMES, read};
-pub use settings::{FaultSettings, HeaderFaults};
-
-use crate::document::{Document, Filter};
-use crate::percent::Percent;
-use crate::proxy::NodeMetadata;
-use crate::report::{Finding, Rejection};
+use crate::document::filter::Filter;
+use crate::document::report::{Finding, Rejection};
 use crate::request::{Draws, Request};
-use crate::sampling::Sampling;
-use crate::virtual_services::VirtualServices;
+use crate::spec::document::Document;
+use crate::spec::fault::settings::FaultSettings;
+use crate::spec::fault::{Abort, AbortStatus};
+use crate::spec::proxy::NodeMetadata;
+use crate::spec::sampling::Sampling;
+use crate::spec::virtual_services::VirtualServices;
 
 /// The body of an abort, and its message for gRPC; Envoy's.
 pub const ABORT_BODY: &str = "fault filter abort";
-
-/// What a route injects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Waits before the request goes on
-    pub delay: Option<Delay>,
-    /// Answers in the upstream's place, after the delay
-    pub abort: Option<Abort>,
-    /// Breaks off the response's body; neither Istio nor Envoy has that
-    pub reset: Option<Reset>,
-    /// Slows the response's body down; Istio does not have that
-    pub rate_limit: Option<RateLimit>,
-}
-
-/// A response whose body is slow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    /// The rate, above 0
-    pub bytes_per_second: u64,
-    /// How often; never when absent
-    pub percentage: Percent,
-}
-
-/// A response that breaks off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reset {
-    /// After how many bytes of the body, at the most
-    pub after_bytes: u64,
-    /// How often; never when absent
-    pub percentage: Percent,
-}
-
-/// A delay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delay {
-    /// How long
-    pub length: DelayLength,
-    /// How often; never when absent, as in Istio
-    pub percentage: Percent,
-}
-
-/// The length of a delay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DelayLength {
-    /// Exponentially distributed, which neither Istio nor Envoy has.
-    Exponential {
-        /// The mean
-        mean: Duration,
-        /// What no delay is longer than
-        max: Duration,
-    },
-    /// Always the same, and beyond Istio up to `jitter` more, evenly distributed.
-    Fixed {
-        /// The shortest delay, at least 1 ms
-        duration: Duration,
-        /// What the longest has more
-        jitter: Duration,
-    },
-}
-
-impl DelayLength {
-    /// The length for a random number.
-    pub fn draw(self, random: u64) -> Duration {
-        // In (0, 1), so that the logarithm is finite.
-        let point = ((random >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-        match self {
-            Self::Exponential { mean, max } => {
-                let length = -libm::log(point) * mean.as_secs_f64();
-                Duration::try_from_secs_f64(length).map_or(max, |length| length.min(max))
-            }
-            Self::Fixed { duration, jitter } => duration.saturating_add(jitter.mul_f64(point)),
-        }
-    }
-}
-
-/// An abort.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abort {
-    /// With what
-    pub status: AbortStatus,
-    /// How often; never when absent, as in Istio
-    pub percentage: Percent,
-}
-
-/// The status of an abort.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AbortStatus {
-    /// A gRPC status, 0 to 16; a request that is not gRPC gets HTTP 200
-    Grpc(u8),
-    /// An HTTP status, 200 to 599; for a gRPC request Envoy derives the gRPC status from it
-    Http(u16),
-}
 
 /// The faults of a document.
 #[derive(Debug, Default)]
@@ -238,7 +141,8 @@ fn draw(user: Option<u64>, name: &[u8], draws: &mut dyn Draws) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::NoMetadata;
+    use crate::spec::fault::DelayLength;
+    use crate::spec::proxy::NoMetadata;
     use crate::testing::{FixedAttributes, FixedDraw, pairs};
 
     /// Draws from a list, in order.

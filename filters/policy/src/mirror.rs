@@ -10,60 +10,23 @@
 //! are among those that one of 20 % gets. With `sampling` the draw is a hash of the user:
 //! `XXH64("mirror", seed = user)`.
 
-mod compare;
-mod fields;
-mod settings;
-
-use std::rc::Rc;
-
 use xxhash_rust::xxh64::xxh64;
 
-pub use compare::{Answer, BodyHash, Compare, Difference};
-pub use fields::read;
-pub use settings::MirrorSettings;
-
 use crate::bytes;
-use crate::cors::CorsDecision;
-use crate::destination::Destination;
-use crate::document::{Document, Filter};
-use crate::header::{FixedEdit, HeaderEdit, OWN_PREFIX};
-use crate::percent::Percent;
-use crate::proxy::NodeMetadata;
-use crate::report::{Finding, Rejection};
+use crate::document::filter::Filter;
+use crate::document::report::{Finding, Rejection};
 use crate::request::{Draws, Request};
-use crate::sampling::Sampling;
-use crate::virtual_services::VirtualServices;
-
-/// The request headers that name clusters for copies start like this; the mirror's place follows.
-pub const HEADER_PREFIX: &str = "x-sluice-mirror-";
+use crate::spec::cors::CorsDecision;
+use crate::spec::document::Document;
+use crate::spec::mirror::settings::MirrorSettings;
+use crate::spec::mirror::{HEADER_PREFIX, Mirror};
+use crate::spec::proxy::NodeMetadata;
+use crate::spec::sampling::Sampling;
+use crate::spec::virtual_services::VirtualServices;
+use crate::value::percent::Percent;
 
 /// What a user's hash is taken of.
 const DRAW: &[u8] = b"mirror";
-
-/// One target of copies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mirror {
-    /// The name of Envoy's cluster
-    pub cluster: Rc<str>,
-    /// How many requests are copied; all when absent, as in Istio
-    pub percentage: Percent,
-    /// The header that asks Envoy for a copy
-    header: FixedEdit,
-}
-
-impl Mirror {
-    /// The mirror that stands in the place `index` of the route's.
-    fn new(index: usize, destination: &Destination, percentage: Percent) -> Self {
-        let (name, cluster) = (format!("{HEADER_PREFIX}{index}"), destination.cluster.as_str());
-        let header = FixedEdit::steering(&name, cluster.as_bytes());
-        Self { cluster: cluster.into(), percentage, header }
-    }
-
-    /// The edit that asks Envoy for a copy.
-    pub fn request_edit(&self) -> HeaderEdit<'_> {
-        self.header.as_edit()
-    }
-}
 
 /// The mirrors of a document.
 #[derive(Debug, Default)]
@@ -139,12 +102,6 @@ pub fn client_sent<'a>(request: &Request<'a>) -> Vec<&'a str> {
     let mut sent: Vec<_> = own.filter_map(|name| std::str::from_utf8(name).ok()).collect();
     sent.dedup();
     sent
-}
-
-/// Whether a header is one by which Sluice's filters and Envoy's routes talk to each other, which has
-/// no place in a copy.
-fn is_own(name: &str) -> bool {
-    name.starts_with(OWN_PREFIX)
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@
 //!
 //! An attempt is recorded in the counts first, then the detections are acted on in the cluster; counts
 //! that were recorded between the two are from before the ejection and void
-//! ([`count::Counts::since_ejection`]). The values of other settings ([`Settings::fingerprint`]) are
+//! ([`count::Counts::since_ejection`]). The values of other settings ([`crate::spec::outlier_detection::Settings::fingerprint`]) are
 //! not to be read, as Envoy begins anew with a changed cluster. What requests have to know of
 //! a cluster, a [`View`], is worked out once for each change of it; a number beside the cluster that
 //! every writer changes tells of that without reading the whole.
@@ -59,30 +59,19 @@ pub mod classify;
 mod cluster;
 mod codec;
 pub mod count;
+pub mod effect;
 mod interval;
-pub mod settings;
-
-use std::fmt;
-use std::time::Duration;
+pub mod rates;
 
 pub use choice::{Choice, View};
-pub use cluster::{Cluster, Ejection, Host, Observed, Standing};
-pub use settings::Settings;
+pub use cluster::{Cluster, Ejection, Host, MAX_HOSTS, Observed, Standing};
+pub use effect::{Effect, EffectKind, Reason};
 
-use crate::destination_rule::{DestinationRules, Target};
-use crate::document::{Document, Filter};
-use crate::proxy::NodeMetadata;
-use crate::report::{Finding, Rejection};
-
-/// How many hosts of a cluster are kept. Those beyond get traffic and are never ejected.
-pub const MAX_HOSTS: usize = 10_000;
-
-/// After how long without traffic a host that is not ejected is forgotten.
-pub const FORGET_AFTER: Duration = Duration::from_secs(600);
-
-/// After how many intervals without traffic a host is forgotten while more hosts are known than the
-/// cluster has, so that some must have left.
-pub const FORGET_AFTER_INTERVALS: u32 = 3;
+use crate::document::filter::Filter;
+use crate::document::report::{Finding, Rejection};
+use crate::spec::destination_rule::{DestinationRules, Target};
+use crate::spec::document::Document;
+use crate::spec::proxy::NodeMetadata;
 
 /// The outlier detection of a document.
 #[derive(Debug, Default)]
@@ -108,86 +97,4 @@ impl Outliers {
     pub fn target(&self, cluster: &str) -> Option<Target> {
         self.rules.target(cluster)
     }
-}
-
-/// Why a host was detected as an outlier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// 5xx or what counts as such, in a row.
-    Consecutive5xx,
-    /// 502, 503 and 504 or what counts as such, in a row.
-    ConsecutiveGatewayFailure,
-    /// Connections that failed and responses that did not come, in a row.
-    ConsecutiveLocalOriginFailure,
-    /// A share of failures.
-    FailurePercentage,
-    /// A share of local failures.
-    LocalOriginFailurePercentage,
-    /// A success rate of connections and responses far below that of the other hosts.
-    LocalOriginSuccessRate,
-    /// A probe that failed: the host had not recovered.
-    Probe,
-    /// A success rate far below that of the other hosts.
-    SuccessRate,
-}
-
-impl Reason {
-    /// The name in statistics, as Envoy has it: `ejections_detected_NAME`. `probe` is our own.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Consecutive5xx => "consecutive_5xx",
-            Self::ConsecutiveGatewayFailure => "consecutive_gateway_failure",
-            Self::ConsecutiveLocalOriginFailure => "consecutive_local_origin_failure",
-            Self::FailurePercentage => "failure_percentage",
-            Self::LocalOriginFailurePercentage => "local_origin_failure_percentage",
-            Self::LocalOriginSuccessRate => "local_origin_success_rate",
-            Self::Probe => "probe",
-            Self::SuccessRate => "success_rate",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// What happened to a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effect {
-    /// Its address, as Envoy gives it: `ip:port`
-    pub host: Box<[u8]>,
-    /// What happened
-    pub kind: EffectKind,
-}
-
-/// What can happen to a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EffectKind {
-    /// It is an outlier; an `Ejected` or `Overflow` follows where it is enforced or too much.
-    Detected {
-        /// Why
-        reason: Reason,
-        /// Whether it is ejected for that
-        enforced: bool,
-    },
-    /// It gets no more traffic.
-    Ejected {
-        /// Why
-        reason: Reason,
-        /// For how long; it returns at the first tick after that, or is probed
-        time: Duration,
-        /// How often it has been ejected so far, this time included
-        ejections: u32,
-    },
-    /// It has left, or had no traffic for long: its counts can be dropped.
-    Forgotten,
-    /// It would be ejected if that were not too many (`maxEjectionPercent`).
-    Overflow,
-    /// It gets traffic again.
-    Returned {
-        /// How long it got none
-        after: Duration,
-    },
 }

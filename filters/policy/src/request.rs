@@ -1,10 +1,14 @@
 //! The request as the policy sees it, and what the policy may ask of the world.
 
+pub mod client_hello;
+pub mod connection;
+pub mod header_map;
+
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 
 use crate::bytes;
-use crate::header_map::{self, HeaderRefs, NameFilter};
+use crate::request::header_map::{HeaderRefs, NameFilter};
 
 /// What a filter can learn about a request beside its headers. Asked only when a rule needs it,
 /// since every answer costs a call into Envoy.

@@ -1,22 +1,25 @@
 //! The router: which cluster a request goes to and what is changed on the way, as the virtual
 //! services of the document say. Of the route that matches, a destination is chosen by weight.
 
+pub mod decision;
+
 use std::borrow::Cow;
 
 use crate::bytes;
-use crate::cors::{Cors, CorsDecision};
-use crate::decision::{Decision, Outcome, Reply, ResponsePlan};
-use crate::document::{Document, Filter};
-use crate::header::{CLUSTER, HeaderEdit};
-use crate::header_map::NameFilter;
-use crate::http_match::MatchedPath;
-use crate::http_route::{Action, HttpRoute};
-use crate::proxy::NodeMetadata;
-use crate::report::{Finding, Rejection};
+use crate::document::filter::Filter;
+use crate::document::report::{Finding, Rejection};
+use crate::request::header_map::NameFilter;
 use crate::request::{Draws, Request};
-use crate::sampling::Sampling;
-use crate::timeouts::ROUTER_HEADERS;
-use crate::virtual_services::{Match, NoMatch, VirtualServices};
+use crate::router::decision::{Decision, Outcome, Reply, ResponsePlan};
+use crate::spec::cors::{Cors, CorsDecision};
+use crate::spec::document::Document;
+use crate::spec::http_match::MatchedPath;
+use crate::spec::http_route::{Action, HttpRoute};
+use crate::spec::proxy::NodeMetadata;
+use crate::spec::sampling::Sampling;
+use crate::spec::timeouts::ROUTER_HEADERS;
+use crate::spec::virtual_services::{Match, NoMatch, VirtualServices};
+use crate::value::header::{CLUSTER, HeaderEdit};
 
 /// The header in which Envoy's own rewrites keep the path that the client asked for.
 const ORIGINAL_PATH: &str = "x-envoy-original-path";
@@ -160,7 +163,7 @@ fn forward_edits<'a, 'r: 'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::NoMetadata;
+    use crate::spec::proxy::NoMetadata;
     use crate::testing::{FixedAttributes, FixedDraw, pairs};
 
     const DOCUMENT: &str = r#"{
@@ -242,7 +245,7 @@ mod tests {
         };
         assert_eq!(decide("nobody.com", &[]), (Outcome::Passed, vec![], None));
         // Nobody outside names the cluster.
-        let removal = vec![(crate::header::HeaderOperation::Remove, CLUSTER.to_owned())];
+        let removal = vec![(crate::value::header::HeaderOperation::Remove, CLUSTER.to_owned())];
         let sent = [(CLUSTER, "evil"), (CLUSTER, "evil"), ("x-envoy-max-retries", "9")];
         assert_eq!(decide("nobody.com", &sent), (Outcome::Passed, removal, None));
         // A host that has routes, none of which matches, is not one of those.

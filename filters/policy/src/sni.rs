@@ -6,20 +6,19 @@
 //! of each request. A client that may choose them apart reaches one host under the name of another,
 //! so the policy has them agree, and refuses what it does not understand.
 
-mod settings;
-
-pub use settings::{Authority, Ech, Missing, Mode, SniSettings};
-
-use crate::client_hello::ClientHello;
-use crate::document::{Document, Filter};
-use crate::host_name::without_port;
-use crate::proxy::NodeMetadata;
-use crate::report::{Finding, Rejection};
+use crate::document::filter::Filter;
+use crate::document::report::{Finding, Rejection};
+use crate::lookup::virtual_hosts::VirtualHosts;
 use crate::request::Draws;
-use crate::sampling::Sampling;
-use crate::server_name::ServerName;
-use crate::tls_route::{Connection, TlsRoutes};
-use crate::virtual_hosts::VirtualHosts;
+use crate::request::client_hello::ClientHello;
+use crate::request::connection::Connection;
+use crate::spec::document::Document;
+use crate::spec::proxy::NodeMetadata;
+use crate::spec::sampling::Sampling;
+use crate::spec::sni::{Authority, Ech, Missing, Mode, SniSettings};
+use crate::spec::tls_route::TlsRoutes;
+use crate::value::host_name::without_port;
+use crate::value::server_name::ServerName;
 
 /// What is found about a connection or a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! What the unit tests of this crate share.
 
-use crate::document::Filter;
-use crate::json::Json;
-use crate::node::Node;
-use crate::outlier::Settings;
-use crate::report::Report;
+use crate::document::filter::Filter;
+use crate::document::json::Json;
+use crate::document::node::Node;
+use crate::document::report::Report;
+use crate::request::connection::Connection;
 use crate::request::{Attributes, Draws};
-use crate::tls_route::Connection;
+use crate::spec::outlier_detection::Settings;
 
 /// Reads a JSON text: the value, or all errors, one a line.
 pub fn read<T>(text: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<T, String> {

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use sluice_host::attributes::StreamAttributes;
 use sluice_host::http::{Counter, HttpHost, LocalReply};
 use sluice_host::random::Random;
-use sluice_policy::decision::{Outcome, ResponsePlan};
 use sluice_policy::request::Request;
 use sluice_policy::router::Router;
+use sluice_policy::router::decision::{Outcome, ResponsePlan};
 
 /// The note with the name of the match that decided, `%FILTER_STATE(wasm.sluice.route:PLAIN)%`.
 pub const NOTE: &str = "sluice.route";
@@ -133,7 +133,7 @@ mod tests {
     use std::cell::Cell;
 
     use sluice_host::fake::FakeHost;
-    use sluice_policy::proxy::NoMetadata;
+    use sluice_policy::spec::proxy::NoMetadata;
 
     use super::*;
 

@@ -8,9 +8,9 @@ use std::time::Instant;
 use sluice_host::attributes::StreamAttributes;
 use sluice_host::delay::Timer;
 use sluice_host::network::{NetworkHost, TCP_PROXY_CLUSTER, UPSTREAM_SERVER_NAME};
-use sluice_policy::client_hello::ClientHello;
-use sluice_policy::server_name::ServerName;
+use sluice_policy::request::client_hello::ClientHello;
 use sluice_policy::sni::{Opening, Outcome};
+use sluice_policy::value::server_name::ServerName;
 
 use crate::shared::{Names, Shared};
 

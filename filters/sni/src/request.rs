@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use sluice_host::attributes::StreamAttributes;
 use sluice_host::http::{HttpHost, LocalReply};
-use sluice_policy::host_name::without_port;
-use sluice_policy::server_name::ServerName;
+use sluice_policy::value::host_name::without_port;
+use sluice_policy::value::server_name::ServerName;
 
 use crate::shared::{Names, Shared};
 
@@ -71,8 +71,8 @@ impl<H: HttpHost> Request<H> {
 mod tests {
     use sluice_host::fake::FakeHost;
     use sluice_host::host::Counter;
-    use sluice_policy::proxy::NoMetadata;
     use sluice_policy::sni::{Outcome, SniPolicy};
+    use sluice_policy::spec::proxy::NoMetadata;
 
     use super::*;
     use crate::shared::{Counters, NOTE};

@@ -7,8 +7,8 @@ use sluice_host::delay::DelayQueue;
 use sluice_host::host::{Counter, Host};
 use sluice_host::log_rate::LogRate;
 use sluice_host::random::Random;
-use sluice_policy::server_name::ServerName;
 use sluice_policy::sni::{Outcome, SniPolicy};
+use sluice_policy::value::server_name::ServerName;
 
 use crate::connection::Waiting;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Connection, Envoy, module};
 use sluice_policy::egress::Egress;
-use sluice_policy::proxy::NoMetadata;
+use sluice_policy::spec::proxy::NoMetadata;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;

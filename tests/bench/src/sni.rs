@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sluice_conformance::Client;
 use sluice_e2e::{Bootstrap, Envoy, module};
-use sluice_policy::client_hello::ClientHello;
-use sluice_policy::proxy::NoMetadata;
 use sluice_policy::request::Draws;
+use sluice_policy::request::client_hello::ClientHello;
+use sluice_policy::request::connection::Connection;
 use sluice_policy::sni::{Outcome, SniPolicy};
-use sluice_policy::tls_route::Connection;
+use sluice_policy::spec::proxy::NoMetadata;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

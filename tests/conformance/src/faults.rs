@@ -4,8 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sluice_policy::fault::{AbortStatus, Faults};
+use sluice_policy::fault::Faults;
 use sluice_policy::request::{Draws, Request};
+use sluice_policy::spec::fault::AbortStatus;
 
 use crate::policy::{Fixed, Listed, NoAttributes, Seeded};
 use crate::rows::{Distribution, Node, assert_asserts, example, get, pairs, slash};

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sluice_policy::mirror::{HEADER_PREFIX, Mirrors};
+use sluice_policy::mirror::Mirrors;
 use sluice_policy::request::{Draws, Request};
+use sluice_policy::spec::mirror::HEADER_PREFIX;
 
 use crate::policy::{Fixed, Listed, NoAttributes, Seeded};
 use crate::rows::{Distribution, Node, assert_asserts, example, get, pairs, slash};

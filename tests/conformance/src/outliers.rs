@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sluice_policy::outlier::classify::{Outcome, Response, Verdict};
-use sluice_policy::outlier::count::{self, Counts, Rates};
-use sluice_policy::outlier::{Choice, Cluster, Effect, EffectKind, Outliers, Settings, View};
+use sluice_policy::outlier::classify::{
+    Outcome, Response, Verdict, classify, classify_trailers, is_failure,
+};
+use sluice_policy::outlier::count::Counts;
+use sluice_policy::outlier::rates::Rates;
+use sluice_policy::outlier::{Choice, Cluster, Effect, EffectKind, Outliers, View};
 use sluice_policy::request::Draws;
+use sluice_policy::spec::outlier_detection::Settings;
 
 use crate::rows::Node;
 
@@ -140,7 +144,7 @@ impl Step {
             latency: Duration::from_millis(self.latency),
             header: &header,
         };
-        let verdict: Option<Verdict> = settings.failures.classify(&response);
+        let verdict: Option<Verdict> = classify(&settings.failures, &response);
         assert_eq!(
             verdict.is_none(),
             self.trailers_grpc_status.is_some(),
@@ -148,7 +152,7 @@ impl Step {
         );
         let trailers = || {
             let status = self.trailers_grpc_status.as_ref().map(String::as_bytes);
-            settings.failures.classify_trailers(status)
+            classify_trailers(&settings.failures, status)
         };
         Outcome::Response(verdict.unwrap_or_else(trailers))
     }
@@ -221,7 +225,7 @@ impl Simulation<'_> {
             self.rates.entry(host.clone()).or_default().record(self.settings, outcome);
             let mut effects = Vec::new();
             if standing.is_ejected {
-                let (is_failure, draws) = (Some(count::is_failure(outcome)), &mut self.draws);
+                let (is_failure, draws) = (Some(is_failure(outcome)), &mut self.draws);
                 let address = host.as_bytes();
                 effects.extend(cluster.end_probe(
                     self.settings,

@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sluice_policy::header::{HeaderEdit, HeaderOperation};
-use sluice_policy::proxy::NodeMetadata;
 use sluice_policy::request::Draws;
 use sluice_policy::router::Router;
+use sluice_policy::spec::proxy::NodeMetadata;
+use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
 use crate::check::{Headers, Observed, Outcome, Strictness, bytes, lines};
 use crate::rows::{Case, Node, Request};

@@ -2,11 +2,11 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sluice_policy::document::report::{Finding, Rejection as PolicyRejection};
 use sluice_policy::egress::Egress;
 use sluice_policy::fault::Faults;
 use sluice_policy::mirror::Mirrors;
 use sluice_policy::outlier::Outliers;
-use sluice_policy::report::{Finding, Rejection as PolicyRejection};
 use sluice_policy::router::Router;
 use sluice_policy::sni::SniPolicy;
 

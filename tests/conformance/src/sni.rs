@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sluice_policy::client_hello::ClientHello;
 use sluice_policy::request::Draws;
+use sluice_policy::request::client_hello::ClientHello;
+use sluice_policy::request::connection::Connection;
 use sluice_policy::sni::{Outcome, SniPolicy};
-use sluice_policy::tls_route::Connection;
 
 use crate::client_hello::Client;
 use crate::policy::{Fixed, Seeded};

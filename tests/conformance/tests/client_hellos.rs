@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rustls::client::ClientConnection;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
-use sluice_policy::client_hello::ClientHello;
-use sluice_policy::server_name::ServerName;
+use sluice_policy::request::client_hello::ClientHello;
+use sluice_policy::value::server_name::ServerName;
 
 const MAX: usize = 1 << 16;
 const NAME: &str = "recorded.example.com";

@@ -8,7 +8,7 @@ use sluice_egress::stream::{Counters, Next, Shared, on_new_connection, on_reques
 use sluice_host::fake::FakeHost;
 use sluice_host::host::Counter;
 use sluice_policy::egress::Egress;
-use sluice_policy::proxy::NoMetadata;
+use sluice_policy::spec::proxy::NoMetadata;
 
 include!(concat!(env!("OUT_DIR"), "/egress.rs"));
 

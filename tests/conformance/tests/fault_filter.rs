@@ -9,8 +9,9 @@ use sluice_host::delay::Timer;
 use sluice_host::fake::FakeHost;
 use sluice_host::host::{Counter, Gauge, Host};
 use sluice_host::http::HttpHost;
-use sluice_policy::fault::{AbortStatus, Faults};
-use sluice_policy::proxy::NoMetadata;
+use sluice_policy::fault::Faults;
+use sluice_policy::spec::fault::AbortStatus;
+use sluice_policy::spec::proxy::NoMetadata;
 
 include!(concat!(env!("OUT_DIR"), "/faults.rs"));
 

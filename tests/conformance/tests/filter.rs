@@ -11,8 +11,8 @@ use sluice_host::attributes::EnvoyNode;
 use sluice_host::fake::FakeHost;
 use sluice_host::http::{Counter, HttpHost};
 use sluice_host::random::Random;
-use sluice_policy::header::{HeaderEdit, HeaderOperation};
 use sluice_policy::router::Router;
+use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 use sluice_router::stream::{Counters, Next, Shared, Stream};
 
 include!(concat!(env!("OUT_DIR"), "/cases.rs"));

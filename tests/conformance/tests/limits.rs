@@ -1,7 +1,7 @@
 //! Sizes that would not look good in a table, natively and as WebAssembly.
 
-use sluice_policy::proxy::NoMetadata;
 use sluice_policy::router::Router;
+use sluice_policy::spec::proxy::NoMetadata;
 
 fn notices(document: &str) -> Vec<String> {
     let (_, notices) = Router::from_json(document.as_bytes(), &NoMetadata).unwrap();

@@ -7,8 +7,9 @@ use sluice_conformance::{MirrorExpectation, MirrorRequest, mirror};
 use sluice_host::fake::FakeHost;
 use sluice_host::http::{Counter, HttpHost};
 use sluice_mirror::stream::{Counters, Shared, Stream};
-use sluice_policy::mirror::{HEADER_PREFIX, Mirrors};
-use sluice_policy::proxy::NoMetadata;
+use sluice_policy::mirror::Mirrors;
+use sluice_policy::spec::mirror::HEADER_PREFIX;
+use sluice_policy::spec::proxy::NoMetadata;
 
 include!(concat!(env!("OUT_DIR"), "/mirrors.rs"));
 

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluice_policy::client_hello::ClientHello;
+use sluice_policy::request::client_hello::ClientHello;
 
 fuzz_target!(|input: (u16, Vec<u8>)| {
     let (max, bytes) = (usize::from(input.0) + 64, input.1);

@@ -6,7 +6,7 @@ use sluice_policy::egress::Egress;
 use sluice_policy::fault::Faults;
 use sluice_policy::mirror::Mirrors;
 use sluice_policy::outlier::Outliers;
-use sluice_policy::proxy::NoMetadata;
+use sluice_policy::spec::proxy::NoMetadata;
 use sluice_policy::router::Router;
 use sluice_policy::sni::SniPolicy;
 

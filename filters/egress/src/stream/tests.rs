@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 
 use sluice_host::fake::FakeHost;
-use sluice_policy::proxy::NoMetadata;
+use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
 

@@ -1,6 +1,6 @@
 use sluice_host::fake::FakeHost;
 use sluice_host::host::Host;
-use sluice_policy::proxy::NoMetadata;
+use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use sluice_host::fake::FakeHost;
 use sluice_host::http::{CallAnswer, CallFailure};
-use sluice_policy::proxy::NoMetadata;
+use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
 

@@ -3,7 +3,7 @@ use std::cell::Cell;
 use sluice_host::fake::{FakeHost, FakeStore};
 use sluice_host::host::{Counter, Gauge};
 use sluice_policy::outlier::Outliers;
-use sluice_policy::proxy::NoMetadata;
+use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
 use crate::metrics::Metrics;

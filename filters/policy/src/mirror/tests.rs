@@ -1,6 +1,7 @@
 use super::*;
-use crate::proxy::NoMetadata;
+use crate::spec::proxy::NoMetadata;
 use crate::testing::{FixedAttributes, FixedDraw, pairs};
+use crate::value::header::FixedEdit;
 
 const HALF_AND_ALL: &str = r#""mirrors": [
     {"destination": {"host": "b"}, "percentage": {"value": 10}},

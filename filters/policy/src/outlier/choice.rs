@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Cluster, Settings, Standing};
+use super::cluster::{Cluster, Standing};
 use crate::request::Draws;
+use crate::spec::outlier_detection::Settings;
 
 /// How many hosts a request is told. The first one gets it, and each retry the next one.
 pub const MAX_LISTED: usize = 16;

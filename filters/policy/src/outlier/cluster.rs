@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::count::Rates;
-use super::settings::{HalfOpen, Settings};
-use super::{Effect, EffectKind, MAX_HOSTS, Reason};
+use super::effect::{Effect, EffectKind, Reason};
+use super::rates::Rates;
 use crate::request::Draws;
+use crate::spec::outlier_detection::{HalfOpen, Settings};
+
+/// How many hosts of a cluster are kept. Those beyond get traffic and are never ejected.
+pub const MAX_HOSTS: usize = 10_000;
 
 /// The length of the longest address: no `ip:port` and no path of a socket is longer.
 const MAX_ADDRESS: usize = 255;
@@ -149,7 +152,7 @@ impl Cluster {
             return Vec::new();
         };
         // The share first: what is too much is an overflow, whether it would be enforced or not.
-        let enforced = allowed && draws.draw() % 100 < u64::from(settings.enforcing(reason));
+        let enforced = allowed && draws.draw() % 100 < u64::from(enforcing(settings, reason));
         let mut effects = vec![host.effect(EffectKind::Detected { reason, enforced })];
         if enforced {
             effects.push(host.eject(settings, reason, now, draws));
@@ -283,6 +286,28 @@ impl Host {
             Some(sent) => sent.saturating_add(half_open.probe_timeout),
             None => ejection.at.saturating_add(self.ejection_time(settings, &ejection)),
         })
+    }
+}
+
+/// How often a detection is enforced, in percent.
+fn enforcing(settings: &Settings, reason: Reason) -> u32 {
+    let of_success_rate = settings.success_rate.as_ref();
+    let of_failures = settings.failure_percentage.as_ref();
+    match reason {
+        Reason::Consecutive5xx => settings.consecutive_5xx.enforcing,
+        Reason::ConsecutiveGatewayFailure => settings.consecutive_gateway_failure.enforcing,
+        Reason::ConsecutiveLocalOriginFailure => {
+            settings.consecutive_local_origin_failure.enforcing
+        }
+        Reason::FailurePercentage => of_failures.map_or(0, |rate| rate.enforcing),
+        Reason::LocalOriginFailurePercentage => {
+            of_failures.map_or(0, |rate| rate.enforcing_local_origin)
+        }
+        Reason::LocalOriginSuccessRate => {
+            of_success_rate.map_or(0, |rate| rate.enforcing_local_origin)
+        }
+        Reason::Probe => 100,
+        Reason::SuccessRate => of_success_rate.map_or(0, |rate| rate.enforcing),
     }
 }
 

@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use super::MAX_HOSTS;
-use super::cluster::{Cluster, Ejection, Host};
-use super::count::{Rate, Rates};
+use super::cluster::{Cluster, Ejection, Host, MAX_HOSTS};
+use super::rates::{Rate, Rates};
 
 /// The version of the encoding. Another one is as if there were none.
 const VERSION: u8 = 1;

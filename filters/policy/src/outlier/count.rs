@@ -1,8 +1,9 @@
-//! Counting failures in a row, and all attempts where rates are looked at. Nothing is ejected here.
+//! Counting failures in a row. Nothing is ejected here.
 
-use super::classify::{Outcome, Verdict};
-use super::settings::{Consecutive, Settings};
-use super::{Reason, Standing};
+use super::classify::{Outcome, Verdict, external, local};
+use super::cluster::Standing;
+use super::effect::Reason;
+use crate::spec::outlier_detection::{Consecutive, Settings};
 
 /// How many failures in a row a host has had. The value that workers share of a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,78 +137,6 @@ fn raise(count: &mut u32, detector: Consecutive, reason: Reason) -> Option<Reaso
         *count = 0;
     }
     fires.then_some(reason)
-}
-
-/// What an attempt says of the response; `None` where it is counted as local alone.
-fn external(settings: &Settings, outcome: Outcome) -> Option<Verdict> {
-    match outcome {
-        Outcome::Response(verdict) => Some(verdict),
-        _ if settings.splits_local_origin => None,
-        // A missing connection is a 503, a missing response a 504.
-        _ => Some(Verdict::GatewayError),
-    }
-}
-
-/// Whether an attempt failed before the host had a say; `None` where that is not counted.
-fn local(settings: &Settings, outcome: Outcome) -> Option<bool> {
-    settings.splits_local_origin.then_some(!matches!(outcome, Outcome::Response(_)))
-}
-
-/// Whether an attempt was a failure of any kind, as a probe is judged.
-pub fn is_failure(outcome: Outcome) -> bool {
-    outcome != Outcome::Response(Verdict::Success)
-}
-
-/// How many attempts there were, and how many of them were good.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rate {
-    /// All
-    pub requests: u32,
-    /// The good ones
-    pub successes: u32,
-}
-
-impl Rate {
-    fn record(&mut self, is_success: bool) {
-        self.requests = self.requests.saturating_add(1);
-        self.successes = self.successes.saturating_add(u32::from(is_success));
-    }
-
-    fn add(&mut self, more: Self) {
-        self.requests = self.requests.saturating_add(more.requests);
-        self.successes = self.successes.saturating_add(more.successes);
-    }
-}
-
-/// The attempts of an interval. A worker counts its own, and adds them to those of the others
-/// before a tick ([`super::Cluster::add_rates`]).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rates {
-    /// Responses, and all that counts as one
-    pub external: Rate,
-    /// Connections and missing responses, where they are counted by themselves
-    pub local: Rate,
-}
-
-impl Rates {
-    /// Counts an attempt.
-    pub fn record(&mut self, settings: &Settings, outcome: Outcome) {
-        if let Some(verdict) = external(settings, outcome) {
-            self.external.record(verdict == Verdict::Success);
-        }
-        if let Some(is_failure) = local(settings, outcome) {
-            if outcome == Outcome::NoResponse {
-                self.local.record(true);
-            }
-            self.local.record(!is_failure);
-        }
-    }
-
-    /// Adds the attempts that another counted.
-    pub fn add(&mut self, more: Self) {
-        self.external.add(more.external);
-        self.local.add(more.local);
-    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,18 @@
 
 use std::time::Duration;
 
-use super::count::{Rate, Rates};
-use super::settings::Settings;
-use super::{Cluster, Effect, EffectKind, FORGET_AFTER, FORGET_AFTER_INTERVALS, Host, Reason};
+use super::cluster::{Cluster, Host};
+use super::effect::{Effect, EffectKind, Reason};
+use super::rates::{Rate, Rates};
 use crate::request::Draws;
+use crate::spec::outlier_detection::Settings;
+
+/// After how long without traffic a host that is not ejected is forgotten.
+pub const FORGET_AFTER: Duration = Duration::from_secs(600);
+
+/// After how many intervals without traffic a host is forgotten while more hosts are known than the
+/// cluster has, so that some must have left.
+pub const FORGET_AFTER_INTERVALS: u32 = 3;
 
 /// The rates of one kind, and the reasons that they are.
 struct Kind {
@@ -27,30 +35,6 @@ const KINDS: [Kind; 2] = [
         failure_percentage: Reason::LocalOriginFailurePercentage,
     },
 ];
-
-impl Settings {
-    /// How often a detection is enforced, in percent.
-    pub(super) fn enforcing(&self, reason: Reason) -> u32 {
-        let of_success_rate = self.success_rate.as_ref();
-        let of_failures = self.failure_percentage.as_ref();
-        match reason {
-            Reason::Consecutive5xx => self.consecutive_5xx.enforcing,
-            Reason::ConsecutiveGatewayFailure => self.consecutive_gateway_failure.enforcing,
-            Reason::ConsecutiveLocalOriginFailure => {
-                self.consecutive_local_origin_failure.enforcing
-            }
-            Reason::FailurePercentage => of_failures.map_or(0, |rate| rate.enforcing),
-            Reason::LocalOriginFailurePercentage => {
-                of_failures.map_or(0, |rate| rate.enforcing_local_origin)
-            }
-            Reason::LocalOriginSuccessRate => {
-                of_success_rate.map_or(0, |rate| rate.enforcing_local_origin)
-            }
-            Reason::Probe => 100,
-            Reason::SuccessRate => of_success_rate.map_or(0, |rate| rate.enforcing),
-        }
-    }
-}
 
 impl Cluster {
     /// When the next tick is due: an interval after the last one.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::proxy::NoMetadata;
+use crate::spec::proxy::NoMetadata;
 use crate::testing::{FixedConnection, FixedDraw};
 
 fn policy(settings: &str) -> SniPolicy {

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use sluice_host::fake::FakeHost;
 use sluice_host::host::{Counter, Host};
-use sluice_policy::proxy::NoMetadata;
 use sluice_policy::sni::SniPolicy;
+use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
 use crate::shared::Counters;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sluice_policy::duration::{GoDuration, InvalidDuration};
-use sluice_policy::fault::DelayLength;
-use sluice_policy::percent::Percent;
 use sluice_policy::request::Draws;
-use sluice_policy::split::{Choice, Split};
+use sluice_policy::spec::fault::DelayLength;
+use sluice_policy::spec::split::{Choice, Split};
+use sluice_policy::value::duration::{GoDuration, InvalidDuration};
+use sluice_policy::value::percent::Percent;
 
 /// Weights of 2 to 6 destinations, some of them 0 but not all.
 fn weights(largest: u32) -> impl Strategy<Value = Vec<u32>> {

@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sluice_conformance::Client;
-use sluice_policy::client_hello::ClientHello;
-use sluice_policy::server_name::ServerName;
+use sluice_policy::request::client_hello::ClientHello;
+use sluice_policy::value::server_name::ServerName;
 
 const MAX: usize = 1 << 16;
 

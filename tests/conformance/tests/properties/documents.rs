@@ -6,8 +6,8 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use sluice_conformance::{case, cases, rejections};
-use sluice_policy::proxy::NoMetadata;
 use sluice_policy::router::Router;
+use sluice_policy::spec::proxy::NoMetadata;
 
 use crate::requests::assert_total;
 

@@ -6,11 +6,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sluice_conformance::Node;
 use sluice_policy::outlier::classify::{Outcome, Verdict};
-use sluice_policy::outlier::count::{Counts, Rates};
-use sluice_policy::outlier::{
-    Choice, Cluster, Effect, EffectKind, Outliers, Reason, Settings, View,
-};
+use sluice_policy::outlier::count::Counts;
+use sluice_policy::outlier::rates::Rates;
+use sluice_policy::outlier::{Choice, Cluster, Effect, EffectKind, Outliers, Reason, View};
 use sluice_policy::request::Draws;
+use sluice_policy::spec::outlier_detection::Settings;
 
 use crate::envoy_model::{Config, Detector, Report};
 

@@ -6,9 +6,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
-use sluice_policy::address::{AddressRange, AddressSet};
 use sluice_policy::egress::{Decision, Egress, Reason};
-use sluice_policy::proxy::NoMetadata;
+use sluice_policy::spec::proxy::NoMetadata;
+use sluice_policy::value::address::{AddressRange, AddressSet};
 
 /// A service entry with one port.
 #[derive(Clone, Debug)]

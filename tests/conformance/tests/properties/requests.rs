@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use sluice_conformance::{Case, Request, Seeded, cases};
-use sluice_policy::header::HeaderOperation;
 use sluice_policy::router::Router;
+use sluice_policy::value::header::HeaderOperation;
 
 const CLUSTER: &str = "x-sluice-cluster";
 
@@ -62,7 +62,8 @@ pub fn assert_total(router: &Router, headers: &[(String, Vec<u8>)], known: &Requ
 }
 
 fn is_lower_case_token(name: &str) -> bool {
-    sluice_policy::header::is_token(name) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
+    sluice_policy::value::header::is_token(name)
+        && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// Requests like those of the cases, with some of their parts replaced by anything at all.

@@ -8,7 +8,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sluice_policy::outlier::classify::{Outcome, Verdict};
 use sluice_policy::outlier::count::Counts;
-use sluice_policy::outlier::{Cluster, EffectKind, Reason, Settings};
+use sluice_policy::outlier::{Cluster, EffectKind, Reason};
+use sluice_policy::spec::outlier_detection::Settings;
 
 use crate::outliers::{Draw, settings};
 

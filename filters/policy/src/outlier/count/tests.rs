@@ -1,4 +1,6 @@
 use super::*;
+use crate::outlier::classify::is_failure;
+use crate::outlier::rates::{Rate, Rates};
 use crate::testing::outlier_settings as settings;
 
 const OK: Outcome = Outcome::Response(Verdict::Success);

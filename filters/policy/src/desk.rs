@@ -1,0 +1,4 @@
+//! What only the command asks for.
+
+pub mod explain;
+pub mod lint;

@@ -1,0 +1,114 @@
+//! Outlier detection that ejects nothing, or to no effect.
+
+use std::collections::HashMap;
+
+use crate::document::filter::Filter;
+use crate::document::json::Json;
+use crate::document::node::Node;
+use crate::document::report::{Finding, Report};
+use crate::spec::outlier_detection::{Consecutive, Settings};
+use crate::value::host_name::qualify;
+
+/// What is to be said of the outlier detection of a document without errors, beside what the outlier filter says.
+pub(super) fn lint(document: &Json) -> Vec<Finding> {
+    let report = Report::new(Filter::Outlier);
+    let namespace = field(document, "namespace").and_then(text);
+    let known = endpoints(document, namespace);
+    for rule in elements(document, "destinationRules") {
+        let host = field(rule, "host").and_then(text).map(|host| qualify(host, namespace));
+        let endpoints = host.and_then(|host| *known.get(&host)?);
+        let subsets = elements(rule, "subsets");
+        for own in [rule].into_iter().chain(subsets) {
+            let Some(policy) = field(own, "trafficPolicy") else { continue };
+            for level in [policy].into_iter().chain(elements(policy, "portLevelSettings")) {
+                if let Some(detection) = field(level, "outlierDetection")
+                    && let Some(reason) = no_effect(detection, endpoints)
+                {
+                    report.notice(detection, &reason);
+                }
+            }
+        }
+    }
+    report.finish(document).unwrap_or_default()
+}
+
+/// Why an outlier detection has no effect on a host with so many endpoints, if that is known.
+fn no_effect(detection: &Json, endpoints: Option<usize>) -> Option<String> {
+    let report = Report::new(Filter::Outlier);
+    let (settings, fallback) = Settings::read(&Node::root(detection, &report))?;
+    let rates = [
+        settings.success_rate.map(|rate| (rate.enforcing, rate.enforcing_local_origin)),
+        settings.failure_percentage.map(|rate| (rate.enforcing, rate.enforcing_local_origin)),
+    ];
+    let is_enforced = |(enforcing, of_local): &(u32, u32)| {
+        *enforcing > 0 || (*of_local > 0 && settings.splits_local_origin)
+    };
+    let in_a_row = [
+        (settings.consecutive_5xx, true),
+        (settings.consecutive_gateway_failure, true),
+        (settings.consecutive_local_origin_failure, settings.splits_local_origin),
+    ];
+    let is_at_work = |(detector, is_counted): &(Consecutive, bool)| {
+        *is_counted && detector.threshold > 0 && detector.enforcing > 0
+    };
+    if !in_a_row.iter().any(is_at_work)
+        && settings.has_rates()
+        && !rates.iter().flatten().any(is_enforced)
+    {
+        return Some("ejects nothing, its rates are enforced in 0 % of all cases".to_owned());
+    }
+    // With a fallback it is that which gets the requests.
+    if settings.min_health_percent == 100 && fallback.is_none() {
+        return Some(
+            "ejects without effect: with minHealthPercent 100, all hosts get requests once one of them is ejected"
+                .to_owned(),
+        );
+    }
+    let needed = settings.minimum_hosts();
+    endpoints.filter(|known| *known < needed as usize).map(|known| {
+        let percent = settings.max_ejection_percent;
+        format!(
+            "ejects nothing: with maxEjectionPercent {percent} that takes {needed} hosts, and the service entries have \
+             {known}"
+        )
+    })
+}
+
+/// How many endpoints hosts have by their service entries; `None` where that is not fixed.
+fn endpoints(document: &Json, namespace: Option<&str>) -> HashMap<String, Option<usize>> {
+    let mut known = HashMap::new();
+    for entry in elements(document, "serviceEntries") {
+        // Names have as many hosts as addresses, and workloads come and go.
+        let is_fixed = field(entry, "resolution").and_then(text) == Some("STATIC");
+        let number = elements(entry, "endpoints").count();
+        let number = Some(number).filter(|number| is_fixed && *number > 0);
+        for host in elements(entry, "hosts").filter_map(text) {
+            let sum = known.entry(qualify(host, namespace)).or_insert(Some(0));
+            *sum = sum.zip(number).map(|(sum, number)| sum + number);
+        }
+    }
+    known
+}
+
+/// The field `name`, given in `camelCase` or `snake_case`.
+fn field<'a>(json: &'a Json, name: &str) -> Option<&'a Json> {
+    let Json::Object(fields) = json else { return None };
+    let is_same = |key: &str| {
+        key == name || (key.contains('_') && key.replace('_', "").eq_ignore_ascii_case(name))
+    };
+    fields.iter().find(|(key, _)| is_same(key)).map(|(_, value)| value)
+}
+
+fn elements<'a>(json: &'a Json, name: &str) -> impl Iterator<Item = &'a Json> {
+    match field(json, name) {
+        Some(Json::Array(values)) => values.iter(),
+        _ => [].iter(),
+    }
+}
+
+fn text(json: &Json) -> Option<&str> {
+    match json {
+        Json::String(text) => Some(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,95 @@
+//! What the policy wants done with a request.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use crate::spec::http_route::HttpRoute;
+use crate::value::header::{FixedEdit, HeaderEdit};
+
+/// The decision about one request.
+#[derive(Debug)]
+pub struct Decision<'a> {
+    /// What happened, for counters
+    pub outcome: Outcome,
+    /// The name of the match that decided, for access logs: Istio's route name, or the JSON path
+    pub note: &'a str,
+    /// Edits of the request's headers that this request asks for
+    pub(crate) own_edits: Vec<HeaderEdit<'a>>,
+    /// Those of the destination, which come after them
+    pub(crate) fixed_edits: &'a [FixedEdit],
+    /// The answer to give instead of forwarding
+    pub reply: Option<Reply<'a>>,
+    /// What is to be done to the response, the reply included
+    pub response: Option<ResponsePlan>,
+}
+
+impl Decision<'_> {
+    /// Edits of the request's headers, in order; none where there is a reply.
+    #[inline]
+    pub fn edits(&self) -> impl Iterator<Item = HeaderEdit<'_>> {
+        let own = self.own_edits.iter().map(HeaderEdit::borrowed);
+        own.chain(self.fixed_edits.iter().map(FixedEdit::as_edit))
+    }
+}
+
+/// What happened to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A destination was chosen.
+    Forwarded,
+    /// No route of the virtual host matched: 404.
+    NoRoute,
+    /// No virtual service has the host: 404.
+    NoVirtualHost,
+    /// No virtual service has the host, and the request is left to Envoy's own routes.
+    Passed,
+    /// A CORS preflight was answered.
+    Preflight,
+    /// A redirect was answered.
+    Redirected,
+    /// A fixed response was answered.
+    Responded,
+}
+
+/// An answer of the filter itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reply<'a> {
+    /// The HTTP status
+    pub status: u16,
+    /// Its headers
+    pub headers: Vec<(&'static str, Cow<'a, [u8]>)>,
+    /// Its body
+    pub body: &'a [u8],
+}
+
+/// Edits of a response, to be kept until it arrives.
+#[derive(Debug)]
+pub struct ResponsePlan {
+    route: Rc<HttpRoute>,
+    target: usize,
+    /// The origin that a browser may read the response from
+    allowed_origin: Option<Vec<u8>>,
+}
+
+impl ResponsePlan {
+    /// A plan for the destination `target` of `route`; `None` when there is nothing to do.
+    #[inline]
+    pub(crate) fn new(
+        route: &Rc<HttpRoute>,
+        target: usize,
+        allowed_origin: Option<Vec<u8>>,
+    ) -> Option<Self> {
+        let is_needed = allowed_origin.is_some() || !route.response_edits(target).is_empty();
+        is_needed.then(|| Self { route: Rc::clone(route), target, allowed_origin })
+    }
+
+    /// The edits, in order.
+    #[inline]
+    pub fn edits(&self) -> impl Iterator<Item = HeaderEdit<'_>> {
+        let cors = match (&self.route.cors, &self.allowed_origin) {
+            (Some(cors), Some(origin)) => cors.response_edits(origin),
+            _ => Vec::new(),
+        };
+        self.route.response_edits(self.target).iter().map(FixedEdit::as_edit).chain(cors)
+    }
+}

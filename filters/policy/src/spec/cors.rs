@@ -1,0 +1,267 @@
+//! `CorsPolicy`: answers to preflights and the headers that let a browser read a response, as
+//! Envoy's CORS filter gives them.
+
+use std::borrow::Cow;
+
+use crate::document::node::{Node, Object};
+use crate::request::Request;
+use crate::spec::string_match::{self, EmptyPrefix, StringMatch};
+use crate::value::duration;
+use crate::value::header::{HeaderEdit, is_token};
+
+const METHODS: [&str; 10] =
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"];
+
+/// A CORS policy, compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Cors {
+    origins: Vec<StringMatch>,
+    methods: Box<[u8]>,
+    headers: Box<[u8]>,
+    exposed: Box<[u8]>,
+    max_age: Option<Box<[u8]>>,
+    allows_credentials: bool,
+    ignores_unmatched_preflights: bool,
+}
+
+/// What a policy says of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CorsDecision<'a> {
+    /// A preflight: answer 200 with these headers.
+    Preflight(Vec<(&'static str, Cow<'a, [u8]>)>),
+    /// A request of this allowed origin: forward it and mark the response.
+    Allowed(Vec<u8>),
+    /// Not a matter of CORS, or of an origin that is not allowed: forward it.
+    Forward,
+}
+
+impl Cors {
+    /// Reads a `corsPolicy`.
+    pub fn read(node: &Node<'_>) -> Option<Self> {
+        let mut object = node.object()?;
+        let mut cors = Self::default();
+        let deprecated = object.field("allowOrigin");
+        if let Some(node) = &deprecated {
+            node.notice("is deprecated, use allowOrigins");
+        }
+        for node in deprecated.map_or(Vec::new(), |node| node.elements()) {
+            cors.origins.extend(node.string().map(|o| StringMatch::Exact(o.as_bytes().into())));
+        }
+        for node in object.list("allowOrigins") {
+            cors.origins.extend(read_origin(&node));
+        }
+        let is_method = |text: &str| METHODS.contains(&text);
+        let is_name = |text: &str| text == "*" || is_token(text);
+        cors.methods = read_list(&mut object, "allowMethods", is_method, "is not an HTTP method");
+        cors.headers = read_list(&mut object, "allowHeaders", is_name, "is not a header name");
+        cors.exposed = read_list(&mut object, "exposeHeaders", is_name, "is not a header name");
+        cors.max_age = object.field("maxAge").and_then(|node| {
+            let milliseconds = duration::read_milliseconds(&node)?;
+            if milliseconds % 1000 != 0 {
+                node.invalid("is not a whole number of seconds");
+            }
+            Some((milliseconds / 1000).to_string().into_bytes().into())
+        });
+        let credentials = object.field("allowCredentials");
+        cors.allows_credentials = credentials.and_then(|node| node.boolean()).unwrap_or_default();
+        cors.ignores_unmatched_preflights =
+            object.field("unmatchedPreflights").is_some_and(|node| match node.string() {
+                Some("IGNORE") => true,
+                None | Some("FORWARD" | "UNSPECIFIED") => false,
+                Some(_) => {
+                    node.invalid("is neither FORWARD nor IGNORE");
+                    false
+                }
+            });
+        Some(cors)
+    }
+
+    /// Decides about a request. The requested method and headers of a preflight are not compared
+    /// with the lists: the browser does that.
+    pub fn decide<'a, 'r: 'a>(&'a self, request: &Request<'r>) -> CorsDecision<'a> {
+        let Some(origin) = request.header("origin").filter(|origin| !origin.is_empty()) else {
+            return CorsDecision::Forward;
+        };
+        let is_allowed =
+            self.origins.iter().any(|allowed| allowed.is_match(b"*") || allowed.is_match(&origin));
+        let method = request
+            .header("access-control-request-method")
+            .filter(|method| request.method == b"OPTIONS" && !method.is_empty());
+        match (method, is_allowed) {
+            (None, true) => CorsDecision::Allowed(origin.into_owned()),
+            (Some(_), false) if self.ignores_unmatched_preflights => {
+                CorsDecision::Preflight(Vec::new())
+            }
+            (_, false) => CorsDecision::Forward,
+            (Some(method), true) => {
+                CorsDecision::Preflight(self.preflight_headers(request, origin, method))
+            }
+        }
+    }
+
+    fn preflight_headers<'a, 'r: 'a>(
+        &'a self,
+        request: &Request<'r>,
+        origin: Cow<'a, [u8]>,
+        method: Cow<'a, [u8]>,
+    ) -> Vec<(&'static str, Cow<'a, [u8]>)> {
+        let mut headers = vec![("access-control-allow-origin", origin)];
+        if self.allows_credentials {
+            headers.push(("access-control-allow-credentials", Cow::Borrowed(b"true")));
+        }
+        let requested_headers = request.header("access-control-request-headers");
+        let methods = echo_if_any(&self.methods, Some(method));
+        let allowed = echo_if_any(&self.headers, requested_headers);
+        headers.extend(methods.map(|value| ("access-control-allow-methods", value)));
+        headers.extend(allowed.map(|value| ("access-control-allow-headers", value)));
+        let max_age = self.max_age.as_deref().map(Cow::Borrowed);
+        headers.extend(max_age.map(|value| ("access-control-max-age", value)));
+        headers
+    }
+
+    /// The edits of the response to a request of an allowed origin.
+    pub fn response_edits<'a>(&'a self, origin: &'a [u8]) -> Vec<HeaderEdit<'a>> {
+        let mut edits = vec![HeaderEdit::set("access-control-allow-origin", origin)];
+        if self.allows_credentials {
+            edits.push(HeaderEdit::set("access-control-allow-credentials", &b"true"[..]));
+        }
+        if !self.exposed.is_empty() {
+            edits.push(HeaderEdit::set("access-control-expose-headers", &*self.exposed));
+        }
+        edits
+    }
+}
+
+/// The list to answer: what the browser asked for where the list is `*`, nothing where it is empty.
+fn echo_if_any<'a>(list: &'a [u8], requested: Option<Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
+    match list {
+        b"" => None,
+        b"*" => requested,
+        list => Some(Cow::Borrowed(list)),
+    }
+}
+
+fn read_origin(node: &Node<'_>) -> Option<StringMatch> {
+    let condition = string_match::read(node, EmptyPrefix::Refused)?;
+    if matches!(&condition, StringMatch::Exact(exact) if exact.is_empty()) {
+        node.error("is an empty origin");
+        return None;
+    }
+    Some(condition)
+}
+
+/// Reads a list of names and joins it with commas.
+fn read_list(
+    object: &mut Object<'_>,
+    field: &'static str,
+    is_valid: impl Fn(&str) -> bool,
+    reason: &str,
+) -> Box<[u8]> {
+    let mut names = Vec::new();
+    for node in object.list(field) {
+        match node.string() {
+            Some(name) if is_valid(name) => names.push(name),
+            Some(_) => node.invalid(reason),
+            None => {}
+        }
+    }
+    names.join(",").into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, FixedAttributes, pairs};
+
+    const POLICY: &str = r#"{
+        "allowOrigins": [{"exact": "https://a.com"}, {"regex": "https://[bc]\\.com"}],
+        "allowMethods": ["POST", "GET"], "allowHeaders": ["X-Foo-Bar", "X-Foo-Baz"],
+        "exposeHeaders": ["X-Out"], "maxAge": "24h", "allowCredentials": true}"#;
+
+    /// The decision in one line.
+    fn decide(text: &str, headers: &[(&str, &str)]) -> String {
+        let cors = testing::read(text, Cors::read).unwrap();
+        let headers = pairs(headers);
+        let attributes = FixedAttributes::default();
+        match cors.decide(&Request::new(&headers, &attributes)) {
+            CorsDecision::Forward => "forward".to_owned(),
+            CorsDecision::Allowed(origin) => {
+                let edits = cors.response_edits(&origin);
+                let shown = edits.iter().map(|e| format!("{}={}", e.name, text_of(&e.value)));
+                shown.collect::<Vec<_>>().join(" ")
+            }
+            CorsDecision::Preflight(headers) => {
+                let shown = headers.iter().map(|(n, v)| format!("{n}={}", text_of(v)));
+                format!("200 {}", shown.collect::<Vec<_>>().join(" "))
+            }
+        }
+    }
+
+    fn text_of(value: &[u8]) -> String {
+        String::from_utf8_lossy(value).into_owned()
+    }
+
+    fn preflight(origin: &'static str) -> Vec<(&'static str, &'static str)> {
+        let headers = [
+            (":method", "OPTIONS"),
+            ("origin", origin),
+            ("access-control-request-method", "DELETE"),
+            ("access-control-request-headers", "x-a,x-b"),
+        ];
+        headers.to_vec()
+    }
+
+    #[test]
+    fn preflights_of_allowed_origins_are_answered_with_the_lists() {
+        assert_eq!(
+            decide(POLICY, &preflight("https://b.com")),
+            "200 access-control-allow-origin=https://b.com access-control-allow-credentials=true \
+             access-control-allow-methods=POST,GET access-control-allow-headers=X-Foo-Bar,X-Foo-Baz \
+             access-control-max-age=86400"
+        );
+        let any =
+            r#"{"allowOrigins": [{"exact": "*"}], "allowMethods": ["*"], "allowHeaders": ["*"]}"#;
+        assert_eq!(
+            decide(any, &preflight("https://z.com")),
+            "200 access-control-allow-origin=https://z.com access-control-allow-methods=DELETE \
+             access-control-allow-headers=x-a,x-b"
+        );
+    }
+
+    #[test]
+    fn others_go_on_unless_the_policy_ignores_them() {
+        assert_eq!(decide(POLICY, &preflight("https://z.com")), "forward");
+        let ignore = POLICY.replacen('{', r#"{"unmatchedPreflights": "IGNORE", "#, 1);
+        assert_eq!(decide(&ignore, &preflight("https://z.com")), "200 ");
+        assert_eq!(decide(POLICY, &preflight("")), "forward");
+        assert_eq!(decide(POLICY, &[(":method", "GET")]), "forward");
+        assert_eq!(decide(POLICY, &[(":method", "GET"), ("origin", "https://z.com")]), "forward");
+    }
+
+    #[test]
+    fn simple_requests_of_allowed_origins_are_marked() {
+        let marked = "access-control-allow-origin=https://a.com \
+             access-control-allow-credentials=true access-control-expose-headers=X-Out";
+        for method in ["GET", "OPTIONS"] {
+            let headers = [(":method", method), ("origin", "https://a.com")];
+            assert_eq!(decide(POLICY, &headers), marked, "{method}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        let text = r#"{"allowOrigins": [{"exact": ""}, {}], "allowMethods": ["get"],
+            "allowHeaders": ["a b"], "exposeHeaders": ["*"], "maxAge": "1500ms",
+            "unmatchedPreflights": "DROP", "allowCredentials": "yes"}"#;
+        assert_eq!(
+            testing::read(text, Cors::read).unwrap_err(),
+            "allowOrigins[0]: is an empty origin\n\
+             allowOrigins[1]: has none of exact, prefix and regex\n\
+             allowMethods[0]: \"get\" is not an HTTP method\n\
+             allowHeaders[0]: \"a b\" is not a header name\n\
+             maxAge: \"1500ms\" is not a whole number of seconds\n\
+             unmatchedPreflights: \"DROP\" is neither FORWARD nor IGNORE\n\
+             allowCredentials: \"yes\" is not true or false"
+        );
+    }
+}

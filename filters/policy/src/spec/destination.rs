@@ -1,0 +1,283 @@
+//! Destinations, and the names that Envoy's clusters have for them.
+
+mod read_name;
+
+use crate::document::node::Node;
+use crate::value::host_name::{self, is_label, qualify};
+
+/// A `Destination` as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The host, complete and in lower case
+    pub host: String,
+    /// The subset, if any
+    pub subset: Option<String>,
+    /// The port, if given
+    pub port: Option<u16>,
+    /// The name of Envoy's cluster
+    pub cluster: String,
+}
+
+impl Destination {
+    /// What the destination is called in sticky draws, whatever the clusters are called.
+    pub fn sampling_name(&self) -> String {
+        let port = self.port.map_or(String::new(), |port| port.to_string());
+        format!("{}|{port}|{}", self.host, self.subset.as_deref().unwrap_or_default())
+    }
+}
+
+/// How destinations become cluster names: `namespace` and `clusterName` of the document.
+#[derive(Clone, Debug)]
+pub struct Naming {
+    /// Completes short host names; without it they stay short
+    pub namespace: Option<String>,
+    /// The pattern of cluster names
+    pub template: ClusterTemplate,
+}
+
+/// A pattern for cluster names.
+///
+/// `{host}`, `{subset}` and `{port}` stand for the parts of a destination; `{subset}` is empty when
+/// there is none. A part in `[...]` is left out when a placeholder in it is empty: `{host}[-{subset}]`
+/// makes `payment-v1` or `payment`. The default is Istio's, `outbound|{port}|{subset}|{host}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterTemplate(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Host,
+    Literal(String),
+    Optional(Vec<Part>),
+    Port,
+    Subset,
+}
+
+impl Default for ClusterTemplate {
+    fn default() -> Self {
+        let bar = || Part::Literal("|".to_owned());
+        let outbound = Part::Literal("outbound|".to_owned());
+        Self(vec![outbound, Part::Port, bar(), Part::Subset, bar(), Part::Host])
+    }
+}
+
+impl ClusterTemplate {
+    /// Reads a pattern. After an error it is one that asks nothing of destinations, so that they are
+    /// not refused for it as well.
+    pub fn read(node: &Node<'_>) -> Self {
+        match node.string().map(parse) {
+            Some(Ok(parts)) => Self(parts),
+            Some(Err(reason)) => {
+                node.invalid(reason);
+                Self(Vec::new())
+            }
+            None => Self(Vec::new()),
+        }
+    }
+
+    fn needs_port(&self) -> bool {
+        self.0.contains(&Part::Port)
+    }
+
+    /// The name of the cluster of a destination.
+    pub fn name(&self, host: &str, subset: Option<&str>, port: Option<u16>) -> String {
+        let port = port.map_or(String::new(), |port| port.to_string());
+        let values = Values { host, subset: subset.unwrap_or_default(), port: &port };
+        values.fill(&self.0).0
+    }
+}
+
+struct Values<'a> {
+    host: &'a str,
+    subset: &'a str,
+    port: &'a str,
+}
+
+impl Values<'_> {
+    /// The text of `parts`, and whether every placeholder in them had a value.
+    fn fill(&self, parts: &[Part]) -> (String, bool) {
+        let mut name = String::new();
+        let mut complete = true;
+        for part in parts {
+            let value = match part {
+                Part::Literal(text) => {
+                    name.push_str(text);
+                    continue;
+                }
+                Part::Optional(parts) => {
+                    let (text, complete) = self.fill(parts);
+                    name.push_str(if complete { &text } else { "" });
+                    continue;
+                }
+                Part::Host => self.host,
+                Part::Port => self.port,
+                Part::Subset => self.subset,
+            };
+            complete &= !value.is_empty();
+            name.push_str(value);
+        }
+        (name, complete)
+    }
+}
+
+fn parse(text: &str) -> Result<Vec<Part>, &'static str> {
+    if text.bytes().any(|byte| !byte.is_ascii_graphic()) {
+        return Err("has a character that is not printable ASCII");
+    }
+    let mut outer: Option<Vec<Part>> = None;
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let tail = rest.get(1..).unwrap_or_default();
+        rest = match first {
+            '{' => {
+                let (name, tail) = tail.split_once('}').ok_or("has a { without }")?;
+                parts.push(match name {
+                    "host" => Part::Host,
+                    "port" => Part::Port,
+                    "subset" => Part::Subset,
+                    _ => return Err("has a placeholder other than {host}, {subset} and {port}"),
+                });
+                tail
+            }
+            '[' if outer.is_some() => return Err("has a [ inside of [...]"),
+            '[' => {
+                outer = Some(std::mem::take(&mut parts));
+                tail
+            }
+            ']' => {
+                let whole = outer.take().ok_or("has a ] without [")?;
+                let inner = std::mem::replace(&mut parts, whole);
+                parts.push(Part::Optional(inner));
+                tail
+            }
+            '}' => return Err("has a } without {"),
+            _ => {
+                let end = rest.find(['{', '}', '[', ']']).unwrap_or(rest.len());
+                let (literal, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
+                parts.push(Part::Literal(literal.to_owned()));
+                tail
+            }
+        };
+    }
+    match outer {
+        Some(_) => Err("has a [ without ]"),
+        None if parts.is_empty() => Err("is empty"),
+        None => Ok(parts),
+    }
+}
+
+/// Reads a `Destination` and names its cluster.
+pub fn read(node: &Node<'_>, naming: &Naming) -> Option<Destination> {
+    let mut object = node.object()?;
+    let host = object.required("host");
+    let subset = object.field("subset");
+    let port = object.field("port");
+    // All three are looked at before any of them ends the reading, to report every error.
+    let subset = subset.map(|node| read_subset(&node));
+    let port = port.map(|node| read_port(&node));
+    let host = read_host(&host?, naming);
+    let (host, subset, port) = (host?, subset, port);
+    if matches!(subset, Some(None)) || matches!(port, Some(None)) {
+        return None;
+    }
+    let (subset, port) = (subset.flatten().flatten(), port.flatten());
+    if port.is_none() && naming.template.needs_port() {
+        object.absent(
+            "port",
+            "is required: clusterName has {port} and there is no service registry to ask",
+        );
+        return None;
+    }
+    let cluster = naming.template.name(&host, subset.as_deref(), port);
+    Some(Destination { host, subset, port, cluster })
+}
+
+fn read_host(node: &Node<'_>, naming: &Naming) -> Option<String> {
+    let host = node.string()?;
+    if host == "*" {
+        node.invalid("is not a destination");
+        return None;
+    }
+    if let Err(reason) = host_name::check(host) {
+        node.invalid(reason);
+        return None;
+    }
+    Some(qualify(host, naming.namespace.as_deref()))
+}
+
+fn read_port(node: &Node<'_>) -> Option<u16> {
+    let mut object = node.object()?;
+    object.required("number")?.port()
+}
+
+/// Reads the name of a subset; `Some(None)` for an empty one.
+pub(crate) fn read_subset(node: &Node<'_>) -> Option<Option<String>> {
+    let subset = node.string()?;
+    if subset.is_empty() {
+        return Some(None);
+    }
+    if !is_label(subset) || subset.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        node.invalid("is not a lower-case DNS label");
+        return None;
+    }
+    Some(Some(subset.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn cluster(template: Option<&str>, namespace: Option<&str>, text: &str) -> String {
+        let template = template
+            .map_or(ClusterTemplate::default(), |text| ClusterTemplate(parse(text).unwrap()));
+        let naming = Naming { namespace: namespace.map(str::to_owned), template };
+        let read = testing::read(text, |node| read(node, &naming));
+        read.map_or_else(|errors| errors, |destination| destination.cluster)
+    }
+
+    #[test]
+    fn istio_names_by_default() {
+        let text = r#"{"host": "Reviews", "subset": "v2", "port": {"number": 9080}}"#;
+        assert_eq!(
+            cluster(None, Some("prod"), text),
+            "outbound|9080|v2|reviews.prod.svc.cluster.local"
+        );
+        let text = r#"{"host": "example.com", "port": {"number": 80}}"#;
+        assert_eq!(cluster(None, Some("prod"), text), "outbound|80||example.com");
+    }
+
+    #[test]
+    fn optional_parts_go_with_their_placeholder() {
+        let template = Some("{host}[-{subset}][:{port}]");
+        assert_eq!(cluster(template, None, r#"{"host": "payment"}"#), "payment");
+        let text = r#"{"host": "payment", "subset": "v1"}"#;
+        assert_eq!(cluster(template, None, text), "payment-v1");
+        let text = r#"{"host": "payment", "port": {"number": 80}}"#;
+        assert_eq!(cluster(template, None, text), "payment:80");
+        assert_eq!(cluster(Some("{host}-{subset}"), None, r#"{"host": "x"}"#), "x-");
+    }
+
+    #[test]
+    fn refusals() {
+        assert_eq!(
+            cluster(None, None, r#"{"host": "*", "subset": "V 1", "port": {"number": 0}}"#),
+            "host: \"*\" is not a destination\n\
+             subset: \"V 1\" is not a lower-case DNS label\n\
+             port.number: 0 is not in 1..=65535"
+        );
+        assert_eq!(cluster(None, None, "{}"), "host: is required");
+        assert_eq!(
+            cluster(None, None, r#"{"host": "x"}"#),
+            "port: is required: clusterName has {port} and there is no service registry to ask"
+        );
+    }
+
+    #[test]
+    fn templates_are_checked() {
+        for text in ["", "{", "{hosts}", "a}", "[[a]]", "a]", "[a", "a b", "ä"] {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+        assert_eq!(parse("outbound|{port}|{subset}|{host}"), Ok(ClusterTemplate::default().0));
+    }
+}

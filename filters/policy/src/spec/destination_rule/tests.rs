@@ -1,0 +1,216 @@
+use crate::outlier::Outliers;
+use crate::spec::proxy::NoMetadata;
+
+/// Rules of a document for hosts called `HOST[-SUBSET][:PORT]`, and the notices.
+fn read(rules: &str) -> Result<(Outliers, String), String> {
+    read_with(r#""clusterName": "{host}[-{subset}][:{port}]""#, rules)
+}
+
+fn read_with(more: &str, rules: &str) -> Result<(Outliers, String), String> {
+    let document = format!(r#"{{{more}, "destinationRules": {rules}}}"#);
+    let read = Outliers::from_json(document.as_bytes(), &NoMetadata);
+    let (outliers, notices) = read.map_err(|rejection| rejection.to_string())?;
+    let notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
+    Ok((outliers, notices.join("\n")))
+}
+
+/// The base ejection time in seconds, by which tests tell policies apart; 0 where there is none.
+fn base(outliers: &Outliers, cluster: &str) -> u64 {
+    let target = outliers.target(cluster);
+    target.map_or(0, |target| target.settings.base_ejection_time.as_secs())
+}
+
+fn detection(seconds: u32) -> String {
+    format!(r#""outlierDetection": {{"baseEjectionTime": "{seconds}s"}}"#)
+}
+
+#[test]
+fn a_subset_has_its_own_or_that_of_the_host() {
+    let rules = format!(
+        r#"[{{"host": "a", "trafficPolicy": {{{}}}, "subsets": [
+            {{"name": "v1", "labels": {{"version": "v1"}}, "trafficPolicy": {{{}}}}},
+            {{"name": "v2", "trafficPolicy": {{"loadBalancer": {{}}}}}}, {{"name": "v3"}}]}}]"#,
+        detection(1),
+        detection(2)
+    );
+    let (outliers, notices) = read(&rules).unwrap();
+    let bases = ["a", "a:80", "a-v1", "a-v1:80", "a-v2", "a-v3:80", "a-v4", "b"];
+    assert_eq!(bases.map(|cluster| base(&outliers, cluster)), [1, 1, 2, 2, 1, 1, 0, 0]);
+    assert_eq!(
+        notices,
+        "destinationRules[0].subsets[1].trafficPolicy.loadBalancer: is not carried out by this \
+         filter, set it in Envoy"
+    );
+}
+
+#[test]
+fn a_port_level_inherits_nothing() {
+    let ports = format!(
+        r#""portLevelSettings": [{{"port": {{"number": 80}}, {}}}, {{"port": {{"number": 81}}}}]"#,
+        detection(3)
+    );
+    let rules = format!(
+        r#"[{{"host": "a", "trafficPolicy": {{{}, {ports}}}, "subsets": [
+            {{"name": "v1"}}, {{"name": "v2", "trafficPolicy": {{{}}}}},
+            {{"name": "v3", "trafficPolicy": {{{ports}}}}}]}}]"#,
+        detection(1),
+        detection(2)
+    );
+    let (outliers, _) = read(&rules).unwrap();
+    let bases = |name: &str| {
+        [":80", ":81", ":82", ""].map(|port| base(&outliers, &format!("{name}{port}")))
+    };
+    assert_eq!(bases("a"), [3, 0, 1, 1]);
+    assert_eq!(bases("a-v1"), [3, 0, 1, 1]);
+    assert_eq!(bases("a-v2"), [2, 2, 2, 2]);
+    assert_eq!(bases("a-v3"), [3, 0, 1, 1]);
+}
+
+#[test]
+fn the_most_specific_host_counts() {
+    let rule = |host: &str, seconds| {
+        format!(r#"{{"host": "{host}", "trafficPolicy": {{{}}}}}"#, detection(seconds))
+    };
+    let rules =
+        [rule("*", 1), rule("*.b.com", 2), rule("*.a.b.com", 3), rule("X.a.b.com", 4)].join(",");
+    let (outliers, _) = read(&format!("[{rules}]")).unwrap();
+    let bases = ["x.a.b.com:80", "y.a.b.com", "z.b.com", "b.com"];
+    assert_eq!(bases.map(|cluster| base(&outliers, cluster)), [4, 3, 2, 1]);
+}
+
+#[test]
+fn istios_names_are_read_by_default() {
+    let rules = format!(
+        r#"[{{"host": "reviews", "trafficPolicy": {{{}}}, "subsets": [{{"name": "v1"}}]}}]"#,
+        detection(1)
+    );
+    let (outliers, _) = read_with(r#""namespace": "default""#, &rules).unwrap();
+    for (cluster, seconds) in [
+        ("outbound|9080||reviews.default.svc.cluster.local", 1),
+        ("outbound|9080|v1|reviews.default.svc.cluster.local", 1),
+        ("outbound|9080|v2|reviews.default.svc.cluster.local", 0),
+        ("outbound|9080||reviews.other.svc.cluster.local", 0),
+        ("inbound|9080||", 0),
+    ] {
+        assert_eq!(base(&outliers, cluster), seconds, "{cluster}");
+    }
+}
+
+#[test]
+fn rules_of_a_host_are_taken_together() {
+    let rules = format!(
+        r#"[{{"host": "a", "subsets": [{{"name": "v1"}}]}},
+            {{"host": "a", "trafficPolicy": {{{}}}, "subsets": [{{"name": "v2"}}]}}]"#,
+        detection(1)
+    );
+    let (outliers, _) = read(&rules).unwrap();
+    assert_eq!(["a", "a-v1", "a-v2"].map(|cluster| base(&outliers, cluster)), [1, 1, 1]);
+    let rules = r#"[{"host": "a", "trafficPolicy": {}, "subsets": [{"name": "v1"}]},
+        {"host": "A", "trafficPolicy": {}, "subsets": [{"name": "v1"}]}]"#;
+    assert_eq!(
+        read(rules).unwrap_err(),
+        "destinationRules[1].trafficPolicy: is given twice for this host\n\
+         destinationRules[1].subsets[0]: \"v1\" is given twice for this host"
+    );
+}
+
+#[test]
+fn a_rule_may_be_for_some_workloads() {
+    let rule = |labels: &str, seconds| {
+        format!(r#"{{"host": "a", {labels} "trafficPolicy": {{{}}}}}"#, detection(seconds))
+    };
+    let web = r#""workloadSelector": {"matchLabels": {"app": "web"}},"#;
+    let rules = format!("[{}, {}]", rule("", 1), rule(web, 2));
+    let proxy = |app: &str| {
+        format!(r#""clusterName": "{{host}}", "proxy": {{"labels": {{"app": "{app}"}}}}"#)
+    };
+    assert_eq!(base(&read_with(&proxy("web"), &rules).unwrap().0, "a"), 2);
+    assert_eq!(base(&read_with(&proxy("db"), &rules).unwrap().0, "a"), 1);
+    let twice = format!("[{}, {}]", rule(web, 1), rule(web, 2));
+    assert!(read_with(&proxy("web"), &twice).is_err());
+    assert!(read_with(&proxy("db"), &twice).is_ok(), "it is for others");
+}
+
+#[test]
+fn a_fallback_is_the_cluster_of_another_subset() {
+    let rules = |own: &str, percent: u32| {
+        format!(
+            r#"[{{"host": "a", "subsets": [{{"name": "v1"}}, {{"name": "v2", "trafficPolicy":
+                {{"outlierDetection": {{"maxEjectionPercent": {percent},
+                "fallback": {{"subset": "{own}"}}}}}}}}]}}]"#
+        )
+    };
+    let (outliers, notices) = read(&rules("v1", 100)).unwrap();
+    let fallback = |cluster| outliers.target(cluster).unwrap().fallback;
+    assert_eq!(fallback("a-v2:80").as_deref(), Some("a-v1:80"));
+    assert_eq!(fallback("a-v2").as_deref(), Some("a-v1"));
+    assert!(outliers.target("a-v2").unwrap().settings.half_open.is_some());
+    assert_eq!(notices, "");
+    let path = "destinationRules[0].subsets[1].trafficPolicy.outlierDetection.fallback";
+    assert_eq!(
+        read(&rules("v1", 50)).unwrap().1,
+        format!(
+            "{path}.subset: is of use once all hosts are out, for which maxEjectionPercent has to \
+             be 100"
+        )
+    );
+    assert_eq!(
+        read(&rules("v2", 100)).unwrap_err(),
+        format!("{path}.subset: \"v2\" is the subset itself")
+    );
+    assert_eq!(
+        read(&rules("v9", 100)).unwrap_err(),
+        format!("{path}.subset: \"v9\" is not a subset of this host")
+    );
+    let rule = r#"[{"host": "a", "subsets": [{"name": "v1"}], "trafficPolicy":
+        {"outlierDetection": {"fallback": {"subset": "v1"}}}}]"#;
+    assert_eq!(
+        read(rule).unwrap_err(),
+        "destinationRules[0].trafficPolicy.outlierDetection.fallback.subset: is for subsets"
+    );
+}
+
+#[test]
+fn what_can_never_apply_is_remarked_upon() {
+    let rules = format!(
+        r#"[{{"host": "a", "exportTo": ["."], "trafficPolicy": {{"portLevelSettings":
+            [{{"port": {{"number": 80}}, {}}}]}},
+            "subsets": [{{"name": "v1", "trafficPolicy": {{{}}}}}]}}]"#,
+        detection(1),
+        detection(2)
+    );
+    let (_, notices) = read_with(r#""clusterName": "{host}""#, &rules).unwrap();
+    assert_eq!(
+        notices,
+        "destinationRules[0].exportTo: is of no effect in a filter, only attached documents apply\n\
+         destinationRules[0].trafficPolicy.portLevelSettings[0]: never takes effect, clusterName \
+         has no {port}\n\
+         destinationRules[0].subsets[0].trafficPolicy: never takes effect, clusterName has no \
+         {subset}"
+    );
+}
+
+#[test]
+fn refusals() {
+    let rules = r#"[{"host": "a*", "subset": []}, {"subsets": [{"name": "V"}, {"name": ""}, {}]},
+        {"host": "a", "trafficPolicy": {"outlierDetection": {"intervall": "1s"}, "tls": {},
+        "portLevelSettings": [{"port": {"number": 0}}, {}, {"port": {"number": 80}, "tunnel": 1},
+        {"port": {"number": 80}}]}, "workloadSelector": {}}]"#;
+    assert_eq!(
+        read(rules).unwrap_err(),
+        "destinationRules[0].host: \"a*\" has a * that is not at its start\n\
+         destinationRules[0].subset: unknown field, did you mean \"subsets\"?\n\
+         destinationRules[1].host: is required\n\
+         destinationRules[1].subsets[0].name: \"V\" is not a lower-case DNS label\n\
+         destinationRules[1].subsets[1].name: is empty\n\
+         destinationRules[1].subsets[2].name: is required\n\
+         destinationRules[2].trafficPolicy.outlierDetection.intervall: unknown field, did you mean \
+         \"interval\"?\n\
+         destinationRules[2].trafficPolicy.portLevelSettings[0].port.number: 0 is not in 1..=65535\n\
+         destinationRules[2].trafficPolicy.portLevelSettings[1].port: is required\n\
+         destinationRules[2].trafficPolicy.portLevelSettings[2].tunnel: unknown field, known are \
+         loadBalancer, connectionPool, tls, port, outlierDetection\n\
+         destinationRules[2].trafficPolicy.portLevelSettings[3]: port 80 is given twice\n\
+         destinationRules[2].workloadSelector.matchLabels: is required"
+    );
+}

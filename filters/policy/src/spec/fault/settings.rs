@@ -1,0 +1,165 @@
+//! `faults` of a document: what is the same for all routes. All of it is beyond Istio, and off
+//! unless it is given.
+
+use std::time::{Duration, SystemTime};
+
+use super::{Abort, AbortStatus, Delay, DelayLength};
+use crate::document::node::Node;
+use crate::request::Request;
+use crate::value::budget::Budget;
+use crate::value::number::read_count;
+use crate::value::percent::{Percent, read_fault_percent};
+
+/// What holds for the faults of all routes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultSettings {
+    /// How many requests of the whole Envoy may be in the hands of the filter at once; the others
+    /// pass. No limit when absent
+    pub max_active: Option<u32>,
+    /// How many faults a worker may inject in a while; no limit when absent
+    pub budget: Option<Budget>,
+    /// When faults end; never when absent
+    pub not_after: Option<SystemTime>,
+    /// Which faults requests may ask for
+    pub headers: HeaderFaults,
+    /// Whether a faulted response says so in `x-sluice-fault`; it does by default
+    pub marks_responses: bool,
+}
+
+impl Default for FaultSettings {
+    fn default() -> Self {
+        Self {
+            max_active: None,
+            budget: None,
+            not_after: None,
+            headers: HeaderFaults::default(),
+            marks_responses: true,
+        }
+    }
+}
+
+/// Which faults requests may ask for by headers, and how often they get them at the most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeaderFaults {
+    delay: Option<Percent>,
+    abort: Option<Percent>,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The delay
+    pub delay: Option<Delay>,
+    /// The abort
+    pub abort: Option<Abort>,
+    /// Number of fault headers that could not be read
+    pub malformed: u32,
+}
+
+impl FaultSettings {
+    /// Reads `faults: { maxActive, budget, notAfter, headers, markResponses }`.
+    pub fn read(node: &Node<'_>) -> Option<Self> {
+        let mut object = node.object()?;
+        let mut settings = Self {
+            max_active: object.field("maxActive").and_then(|node| read_count(&node)),
+            budget: object.field("budget").and_then(|node| Budget::read(&node, "faults")),
+            not_after: object.field("notAfter").and_then(|node| read_time(&node)),
+            ..Self::default()
+        };
+        if let Some(mut headers) = object.field("headers").and_then(|node| node.object()) {
+            settings.headers.delay = headers.field("delay").and_then(|n| read_fault_percent(&n));
+            settings.headers.abort = headers.field("abort").and_then(|n| read_fault_percent(&n));
+        }
+        if let Some(node) = object.field("markResponses") {
+            settings.marks_responses = node.boolean()?;
+        }
+        Some(settings)
+    }
+}
+
+fn read_time(node: &Node<'_>) -> Option<SystemTime> {
+    let time = humantime::parse_rfc3339(node.string()?).ok();
+    if time.is_none() {
+        node.invalid("is not a time such as 2026-12-31T23:59:59Z");
+    }
+    time
+}
+
+impl HeaderFaults {
+    /// Whether requests may ask for any fault.
+    pub fn are_allowed(&self) -> bool {
+        self.delay.is_some() || self.abort.is_some()
+    }
+
+    /// What a request asks for and may have. Of a repeated header the first value counts, as in
+    /// Envoy; what cannot be read is as if it were absent.
+    pub fn read(&self, request: &Request<'_>) -> Asked {
+        let mut asked = Asked::default();
+        let mut number = |name: &str, range: std::ops::RangeInclusive<u64>| {
+            let value = request.first_header(name)?;
+            let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            let number = number.filter(|number| range.contains(number));
+            asked.malformed += u32::from(number.is_none());
+            number
+        };
+        // A day is long enough, and keeps deadlines within every clock.
+        let delay = self.delay.and_then(|most| {
+            let share = number("x-envoy-fault-delay-request-percentage", 0..=100);
+            let milliseconds = number("x-envoy-fault-delay-request", 0..=86_400_000)?;
+            let length = DelayLength::Fixed {
+                duration: Duration::from_millis(milliseconds),
+                jitter: Duration::ZERO,
+            };
+            Some(Delay { length, percentage: at_most(share, most) })
+        });
+        let abort = self.abort.and_then(|most| {
+            let share = number("x-envoy-fault-abort-request-percentage", 0..=100);
+            let http = number("x-envoy-fault-abort-request", 200..=599);
+            let grpc = number("x-envoy-fault-abort-grpc-request", 0..=16);
+            let http = http.and_then(|status| u16::try_from(status).ok()).map(AbortStatus::Http);
+            let grpc = grpc.and_then(|status| u8::try_from(status).ok()).map(AbortStatus::Grpc);
+            Some(Abort { status: http.or(grpc)?, percentage: at_most(share, most) })
+        });
+        Asked { delay, abort, ..asked }
+    }
+}
+
+/// The share that a request asks for, in percent, but not more than `most`; without one it is that.
+fn at_most(share: Option<u64>, most: Percent) -> Percent {
+    share.and_then(|share| Percent::new(share as f64)).map_or(most, |share| share.min(most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn everything_is_off_unless_it_is_given() {
+        assert_eq!(testing::read("{}", FaultSettings::read), Ok(FaultSettings::default()));
+        let text = r#"{"maxActive": 0, "budget": {"faults": 10, "window": "1m"},
+            "notAfter": "2026-12-31T23:59:59Z", "markResponses": false}"#;
+        let settings = testing::read(text, FaultSettings::read).unwrap();
+        assert_eq!(settings.max_active, Some(0));
+        let budget = Budget { count: 10, window: Duration::from_secs(60) };
+        assert_eq!((settings.budget, settings.marks_responses), (Some(budget), false));
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_798_761_599);
+        assert_eq!(settings.not_after, Some(end));
+    }
+
+    #[test]
+    fn refusals() {
+        let text = r#"{"maxActive": -1, "budget": {"faults": 1.5}, "notAfter": "tomorrow",
+            "headers": {"delay": {"value": 101}, "aborts": {}}, "markResponses": 1}"#;
+        assert_eq!(
+            testing::read(text, FaultSettings::read).unwrap_err(),
+            "maxActive: -1 is not in 0..=4294967295\n\
+             budget.window: is required\n\
+             budget.faults: 1.5 is not an integer\n\
+             notAfter: \"tomorrow\" is not a time such as 2026-12-31T23:59:59Z\n\
+             headers.delay.value: 101 is neither 0 nor in 0.0001..=100\n\
+             headers.aborts: unknown field, did you mean \"abort\"?\n\
+             markResponses: 1 is not true or false"
+        );
+    }
+}

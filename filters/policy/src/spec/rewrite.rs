@@ -1,0 +1,207 @@
+//! `HTTPRewrite`: another path or authority for the upstream. The query is always kept.
+
+use regex::bytes::Regex;
+
+use crate::document::node::Node;
+use crate::request::split_path;
+use crate::spec::http_match::MatchedPath;
+use crate::value::pattern::compile_unanchored;
+use crate::value::url::{read_authority, read_path};
+
+/// A rewrite, compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Rewrite {
+    /// The new authority
+    pub authority: Option<Box<[u8]>>,
+    path: Option<PathRewrite>,
+}
+
+#[derive(Clone, Debug)]
+enum PathRewrite {
+    /// Takes the place of what the match was about.
+    Matched(Box<[u8]>),
+    /// Takes the place of every match of the pattern.
+    Regex { pattern: Regex, substitution: Vec<Substitute> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Substitute {
+    Group(usize),
+    Literal(Vec<u8>),
+}
+
+impl Rewrite {
+    /// Reads `rewrite: { uri, uriRegexRewrite, authority }`.
+    pub fn read(node: &Node<'_>) -> Option<Self> {
+        let mut object = node.object()?;
+        let uri = object.given("uri");
+        let regex = object.field("uriRegexRewrite");
+        let authority = object.given("authority");
+        if uri.is_none() && regex.is_none() && authority.is_none() {
+            node.error("has none of uri, uriRegexRewrite and authority");
+        }
+        let path = match (uri, &regex) {
+            (Some(_), Some(_)) => {
+                node.error("has both uri and uriRegexRewrite");
+                None
+            }
+            (Some(uri), None) => read_path(&uri).map(PathRewrite::Matched),
+            (None, Some(node)) => read_regex_rewrite(node),
+            (None, None) => None,
+        };
+        let authority = authority.and_then(|node| read_authority(&node));
+        Some(Self { authority, path })
+    }
+
+    /// The new request target, if it is to change.
+    pub fn target(&self, target: &[u8], matched: MatchedPath) -> Option<Vec<u8>> {
+        match self.path.as_ref()? {
+            PathRewrite::Matched(replacement) => {
+                Some(replace_matched(target, replacement, matched))
+            }
+            PathRewrite::Regex { pattern, substitution } => {
+                let (path, query) = split_path(target);
+                let replaced = pattern.replace_all(path, |groups: &regex::bytes::Captures<'_>| {
+                    let mut text = Vec::new();
+                    for part in substitution {
+                        match part {
+                            Substitute::Literal(literal) => text.extend_from_slice(literal),
+                            Substitute::Group(index) => {
+                                let group = groups.get(*index);
+                                text.extend_from_slice(group.map_or(&[], |g| g.as_bytes()));
+                            }
+                        }
+                    }
+                    text
+                });
+                Some([replaced.as_ref(), query].concat())
+            }
+        }
+    }
+}
+
+/// `target` with `replacement` in the place of what was matched.
+pub fn replace_matched(target: &[u8], replacement: &[u8], matched: MatchedPath) -> Vec<u8> {
+    let (path, query) = split_path(target);
+    let rest = match matched {
+        MatchedPath::Whole => &[],
+        MatchedPath::Prefix(length) => path.get(length..).unwrap_or_default(),
+    };
+    [replacement, rest, query].concat()
+}
+
+fn read_regex_rewrite(node: &Node<'_>) -> Option<PathRewrite> {
+    let mut object = node.object()?;
+    let pattern = object.required("match");
+    let substitution = object.required("rewrite");
+    let (pattern_node, substitution_node) = (pattern?, substitution?);
+    let substitution = substitution_node.string()?;
+    if substitution.is_empty() {
+        substitution_node.error("is empty");
+    }
+    read_path(&substitution_node)?;
+    let pattern = match compile_unanchored(pattern_node.string()?) {
+        Ok(pattern) => pattern,
+        Err(reason) => {
+            reason.report(&pattern_node);
+            return None;
+        }
+    };
+    match parse_substitution(substitution, pattern.captures_len()) {
+        Ok(substitution) => Some(PathRewrite::Regex { pattern, substitution }),
+        Err(reason) => {
+            substitution_node.invalid(reason);
+            None
+        }
+    }
+}
+
+/// RE2's substitution: `\0` is the whole match, `\1` to `\9` its groups, `\\` a backslash.
+fn parse_substitution(text: &str, groups: usize) -> Result<Vec<Substitute>, &'static str> {
+    let mut parts = Vec::new();
+    let mut literal = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'\\' {
+            literal.push(byte);
+            continue;
+        }
+        match bytes.next() {
+            Some(b'\\') => literal.push(b'\\'),
+            Some(digit) if digit.is_ascii_digit() => {
+                let group = usize::from(digit - b'0');
+                if group >= groups {
+                    return Err("has a group that the pattern does not have");
+                }
+                if !literal.is_empty() {
+                    parts.push(Substitute::Literal(std::mem::take(&mut literal)));
+                }
+                parts.push(Substitute::Group(group));
+            }
+            _ => return Err(r"has a backslash without \ or a digit"),
+        }
+    }
+    if !literal.is_empty() {
+        parts.push(Substitute::Literal(literal));
+    }
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn read(text: &str) -> Result<Rewrite, String> {
+        testing::read(text, Rewrite::read)
+    }
+
+    fn regex(pattern: &str, substitution: &str, target: &str) -> String {
+        let text = format!(
+            r#"{{"uriRegexRewrite": {{"match": {pattern:?}, "rewrite": {substitution:?}}}}}"#
+        );
+        let target = read(&text).unwrap().target(target.as_bytes(), MatchedPath::Whole);
+        String::from_utf8(target.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn replaces_what_was_matched_and_keeps_the_query() {
+        let rewrite = read(r#"{"uri": "/api"}"#).unwrap();
+        let target = |path: &[u8], matched| rewrite.target(path, matched).unwrap();
+        assert_eq!(target(b"/foo/bar?k=/foo", MatchedPath::Prefix(4)), b"/api/bar?k=/foo");
+        assert_eq!(target(b"/foo/bar?k=v", MatchedPath::Whole), b"/api?k=v");
+        // The well-known trap: a prefix with a slash against one without.
+        let root = read(r#"{"uri": "/"}"#).unwrap();
+        assert_eq!(root.target(b"/p/x", MatchedPath::Prefix(2)).unwrap(), b"//x");
+        assert_eq!(root.target(b"/p/x", MatchedPath::Prefix(3)).unwrap(), b"/x");
+    }
+
+    #[test]
+    fn replaces_every_match_of_a_pattern() {
+        assert_eq!(
+            regex("^/service/([^/]+)(/.*)$", r"\2/instance/\1", "/service/foo/v1/api?a=/service/b"),
+            "/v1/api/instance/foo?a=/service/b"
+        );
+        assert_eq!(regex("one", "two", "/xxx/one/yyy/one/zzz"), "/xxx/two/yyy/two/zzz");
+        assert_eq!(regex("(?i)/xxx/", "/yyy/", "/aaa/XxX/bbb"), "/aaa/yyy/bbb");
+        assert_eq!(regex("a(b)?", r"[\0\1\\]", "/a"), r"/[a\]");
+    }
+
+    #[test]
+    fn refusals() {
+        let refuse = |text: &str| read(text).unwrap_err();
+        assert_eq!(refuse("{}"), "configuration: has none of uri, uriRegexRewrite and authority");
+        assert_eq!(
+            refuse(r#"{"uri": "/", "uriRegexRewrite": {}}"#),
+            "configuration: has both uri and uriRegexRewrite"
+        );
+        assert_eq!(
+            refuse(r#"{"uriRegexRewrite": {"match": ""}}"#),
+            "uriRegexRewrite.rewrite: is required"
+        );
+        assert_eq!(
+            refuse(r#"{"uriRegexRewrite": {"match": "a", "rewrite": "\\1"}}"#),
+            "uriRegexRewrite.rewrite: \"\\\\1\" has a group that the pattern does not have"
+        );
+    }
+}

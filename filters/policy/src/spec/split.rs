@@ -1,0 +1,156 @@
+//! Choosing one of several destinations by weight.
+
+mod explain;
+
+use std::fmt;
+
+use crate::request::Draws;
+use crate::spec::sampling;
+
+/// Destinations with weights, at least one of them above 0.
+#[derive(Clone, Debug)]
+pub struct Split<T> {
+    choices: Box<[Choice<T>]>,
+    total: u64,
+}
+
+/// One destination of a split.
+#[derive(Clone, Debug)]
+pub struct Choice<T> {
+    /// Its share is this out of the sum of all weights
+    pub weight: u32,
+    /// What it is called in sticky draws
+    pub sampling_name: Box<str>,
+    /// What is chosen
+    pub target: T,
+}
+
+/// Why there is nothing to choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidSplit {
+    /// No destination, or several whose weights are all 0.
+    NoWeight,
+    /// The weights add up to more than 2^32 - 1, Envoy's limit.
+    TooHeavy(u64),
+}
+
+impl fmt::Display for InvalidSplit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoWeight => f.write_str("the total weight of the destinations is 0"),
+            Self::TooHeavy(total) => write!(f, "the total weight {total} is above 4294967295"),
+        }
+    }
+}
+
+impl<T> Split<T> {
+    /// A split between `choices`, of which those with weight 0 never win. The weight of a single
+    /// one does not matter, as in Istio.
+    ///
+    /// # Errors
+    /// [`InvalidSplit`] when there is nothing to choose from or the weights are beyond Envoy's.
+    pub fn try_new(mut choices: Vec<Choice<T>>) -> Result<Self, InvalidSplit> {
+        if let [single] = choices.as_mut_slice() {
+            single.weight = 1;
+        }
+        choices.retain(|choice| choice.weight > 0);
+        let total = choices.iter().map(|choice| u64::from(choice.weight)).sum();
+        match total {
+            0 => Err(InvalidSplit::NoWeight),
+            total if total > u64::from(u32::MAX) => Err(InvalidSplit::TooHeavy(total)),
+            total => Ok(Self { choices: choices.into(), total }),
+        }
+    }
+
+    /// The choice for a request and its index: by `user`'s hash where there is one, else by a draw.
+    ///
+    /// A draw selects as Envoy does: its remainder by the total, walked through the intervals of
+    /// the weights in order.
+    #[inline]
+    pub fn pick(&self, user: Option<u64>, draws: &mut dyn Draws) -> Option<(usize, &T)> {
+        let index = match (&*self.choices, user) {
+            ([_], _) => 0,
+            (choices, Some(user)) => winner(choices, user),
+            (choices, None) => {
+                let mut rest = draws.draw() % self.total;
+                choices.iter().position(|choice| {
+                    let weight = u64::from(choice.weight);
+                    let is_inside = rest < weight;
+                    rest = rest.saturating_sub(weight);
+                    is_inside
+                })?
+            }
+        };
+        Some((index, &self.choices.get(index)?.target))
+    }
+
+    /// The choice with this index.
+    pub fn target(&self, index: usize) -> Option<&T> {
+        Some(&self.choices.get(index)?.target)
+    }
+}
+
+/// The index of the choice with the lowest score for `user`; the first of equals.
+fn winner<T>(choices: &[Choice<T>], user: u64) -> usize {
+    let mut best = (0, f64::INFINITY);
+    for (index, choice) in choices.iter().enumerate() {
+        let score = sampling::score(user, &choice.sampling_name, choice.weight);
+        if score < best.1 {
+            best = (index, score);
+        }
+    }
+    best.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::FixedDraw;
+
+    fn split(weights: &[u32]) -> Result<Split<usize>, InvalidSplit> {
+        let choice = |(target, weight): (usize, &u32)| Choice {
+            weight: *weight,
+            sampling_name: format!("v{target}").into(),
+            target,
+        };
+        Split::try_new(weights.iter().enumerate().map(choice).collect())
+    }
+
+    fn pick(weights: &[u32], random: u64) -> usize {
+        *split(weights).unwrap().pick(None, &mut FixedDraw(random)).unwrap().1
+    }
+
+    #[test]
+    fn draws_walk_the_intervals_as_envoy_does() {
+        let weights = [30, 30, 40];
+        assert_eq!([115, 445, 560].map(|random| pick(&weights, random)), [0, 1, 2]);
+        let weights = [2000, 3000, 5000];
+        assert_eq!([1150, 4500, 8900].map(|random| pick(&weights, random)), [0, 1, 2]);
+        assert_eq!([0, 74, 75, 99].map(|random| pick(&[75, 25, 0], random)), [0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn zero_weights_never_win_but_a_single_destination_always_does() {
+        assert_eq!(pick(&[0], u64::MAX), 0);
+        assert_eq!(pick(&[0, 1], 0), 1);
+        assert_eq!(split(&[0, 0]).unwrap_err(), InvalidSplit::NoWeight);
+        assert_eq!(split(&[]).unwrap_err(), InvalidSplit::NoWeight);
+        let heavy = split(&[u32::MAX, 1]).unwrap_err();
+        assert_eq!(heavy, InvalidSplit::TooHeavy(1 << 32));
+    }
+
+    /// Users by hash come out at the weights' shares: 10,000 users, within four standard deviations.
+    #[test]
+    fn sticky_shares_follow_the_weights() {
+        let split = split(&[70, 20, 10]).unwrap();
+        let mut counts = [0u32; 3];
+        for user in 0u64..10_000 {
+            let user = xxhash_rust::xxh64::xxh64(&user.to_le_bytes(), 7);
+            counts[*split.pick(Some(user), &mut FixedDraw(0)).unwrap().1] += 1;
+        }
+        for (count, share) in counts.iter().zip([0.7, 0.2, 0.1]) {
+            let deviation = (10_000.0_f64 * share * (1.0 - share)).sqrt();
+            assert!((f64::from(*count) - 10_000.0 * share).abs() < 4.0 * deviation, "{counts:?}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! `timeout` and `retries`, which Envoy's router carries out as request headers tell it.
+
+use crate::document::filter::Filter;
+use crate::document::node::Node;
+use crate::value::duration;
+use crate::value::header::{FixedEdit, HeaderOperation};
+
+const TIMEOUT: &str = "x-envoy-upstream-rq-timeout-ms";
+const PER_TRY_TIMEOUT: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
+const MAX_RETRIES: &str = "x-envoy-max-retries";
+const RETRY_ON: &str = "x-envoy-retry-on";
+const RETRY_GRPC_ON: &str = "x-envoy-retry-grpc-on";
+const RETRIABLE_CODES: &str = "x-envoy-retriable-status-codes";
+
+/// The headers by which Envoy's router is told about timeouts and retries. They are never taken
+/// from a client: whoever can set them can multiply the load on an upstream.
+pub const ROUTER_HEADERS: [&str; 6] =
+    [TIMEOUT, PER_TRY_TIMEOUT, MAX_RETRIES, RETRY_ON, RETRY_GRPC_ON, RETRIABLE_CODES];
+
+/// When Istio retries if the rule does not say.
+const DEFAULT_RETRY_ON: &str =
+    "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
+
+/// Conditions that go into [`RETRY_ON`].
+const HTTP_CONDITIONS: [&str; 11] = [
+    "5xx",
+    "connect-failure",
+    "envoy-ratelimited",
+    "gateway-error",
+    "http3-post-connect-failure",
+    "refused-stream",
+    "reset",
+    "reset-before-request",
+    "retriable-4xx",
+    "retriable-headers",
+    "retriable-status-codes",
+];
+
+/// Conditions that go into [`RETRY_GRPC_ON`].
+const GRPC_CONDITIONS: [&str; 5] =
+    ["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"];
+
+fn set(name: &str, value: impl ToString) -> FixedEdit {
+    FixedEdit::new(HeaderOperation::Set, name, value.to_string().into_bytes())
+}
+
+/// Reads a route's `timeout`: at least 1 ms. Absent, the timeout of Envoy's route applies.
+pub fn read_timeout(node: &Node<'_>) -> Option<FixedEdit> {
+    duration::read_milliseconds(node).map(|milliseconds| set(TIMEOUT, milliseconds))
+}
+
+/// Reads a route's `retries`. Absent, the retry policy of Envoy's route applies; `attempts: 0` asks
+/// for no retries.
+pub fn read_retries(node: &Node<'_>) -> Vec<FixedEdit> {
+    let Some(mut object) = node.object() else {
+        return Vec::new();
+    };
+    let attempts = match object.field("attempts") {
+        None => 0,
+        Some(node) => match node.integer() {
+            Some(attempts) if attempts < 0 => {
+                node.invalid("is negative");
+                return Vec::new();
+            }
+            Some(attempts) if attempts > i64::from(i32::MAX) => {
+                node.invalid("is too large");
+                return Vec::new();
+            }
+            attempts => attempts.unwrap_or_default(),
+        },
+    };
+    let per_try = object.field("perTryTimeout");
+    let retry_on = object.given("retryOn");
+    let remote = object.field("retryRemoteLocalities");
+    if attempts == 0 {
+        for node in [&per_try, &retry_on, &remote].into_iter().flatten() {
+            node.error("is of no use with attempts 0, which turns retries off");
+        }
+    }
+    let max_retries = set(MAX_RETRIES, attempts);
+    let mut edits = vec![max_retries.clone()];
+    edits.extend(
+        per_try
+            .and_then(|node| duration::read_milliseconds(&node))
+            .map(|milliseconds| set(PER_TRY_TIMEOUT, milliseconds)),
+    );
+    edits.extend(match retry_on {
+        Some(node) => read_retry_on(&node),
+        None => retry_on_edits(DEFAULT_RETRY_ON.split(',').collect(), Vec::new()),
+    });
+    let wants_remote = remote.and_then(|node| Some((node.boolean()?, node)));
+    if let Some((true, node)) = wants_remote {
+        leave_to_envoy(&node);
+    }
+    let previous = object.field("retryIgnorePreviousHosts");
+    if let Some((false, node)) = previous.and_then(|node| Some((node.boolean()?, node))) {
+        leave_to_envoy(&node);
+    }
+    if let Some(node) = object.field("backoff")
+        && duration::read_milliseconds(&node).is_some()
+    {
+        leave_to_envoy(&node);
+    }
+    // 0 is sent too: it turns off the retries that Envoy's route has.
+    if attempts == 0 { vec![max_retries] } else { edits }
+}
+
+fn leave_to_envoy(node: &Node<'_>) {
+    node.notice_to(
+        Filter::Router,
+        "is not carried out by this filter, set it in the retry policy of Envoy's route",
+    );
+}
+
+/// Reads `retryOn`: conditions and status codes, separated by commas.
+fn read_retry_on(node: &Node<'_>) -> Vec<FixedEdit> {
+    let mut conditions = Vec::new();
+    let mut codes = Vec::new();
+    let text = node.string().unwrap_or_default();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        if HTTP_CONDITIONS.contains(&part) || GRPC_CONDITIONS.contains(&part) {
+            conditions.push(part);
+        } else if part.parse().is_ok_and(is_registered_status) {
+            codes.push(part);
+        } else {
+            node.error(format_args!("{part:?} is neither a retry condition nor an HTTP status"));
+        }
+    }
+    retry_on_edits(conditions, codes)
+}
+
+/// The conditions, split between the two headers that Envoy has for them.
+fn retry_on_edits(conditions: Vec<&str>, codes: Vec<&str>) -> Vec<FixedEdit> {
+    let (grpc, mut http): (Vec<&str>, Vec<&str>) =
+        conditions.into_iter().partition(|condition| GRPC_CONDITIONS.contains(condition));
+    if !codes.is_empty() && !http.contains(&"retriable-status-codes") {
+        http.push("retriable-status-codes");
+    }
+    let lists = [(RETRY_ON, http), (RETRY_GRPC_ON, grpc), (RETRIABLE_CODES, codes)];
+    let filled = lists.into_iter().filter(|(_, list)| !list.is_empty());
+    filled.map(|(name, list)| set(name, list.join(","))).collect()
+}
+
+/// Whether `status` is in the registry of HTTP status codes, as Istio wants it here.
+fn is_registered_status(status: u16) -> bool {
+    matches!(status,
+        100..=103 | 200..=208 | 226 | 300..=305 | 307 | 308 | 400..=418 | 421..=426 | 428 | 429
+        | 431 | 451 | 500..=508 | 510 | 511)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn retries(text: &str) -> Result<Vec<String>, String> {
+        let shown = |edit: &FixedEdit| {
+            let edit = edit.as_edit();
+            format!("{}: {}", edit.name, String::from_utf8_lossy(&edit.value))
+        };
+        testing::read(text, |node| Some(read_retries(node).iter().map(shown).collect()))
+    }
+
+    #[test]
+    fn conditions_go_into_the_header_that_envoy_reads_them_from() {
+        let text = r#"{"attempts": 3, "perTryTimeout": "2s", "retryOn": "5xx, unavailable,503"}"#;
+        assert_eq!(
+            retries(text).unwrap(),
+            [
+                "x-envoy-max-retries: 3",
+                "x-envoy-upstream-rq-per-try-timeout-ms: 2000",
+                "x-envoy-retry-on: 5xx,retriable-status-codes",
+                "x-envoy-retry-grpc-on: unavailable",
+                "x-envoy-retriable-status-codes: 503",
+            ]
+        );
+        assert_eq!(
+            retries(r#"{"attempts": 1}"#).unwrap(),
+            [
+                "x-envoy-max-retries: 1",
+                "x-envoy-retry-on: connect-failure,refused-stream,retriable-status-codes",
+                "x-envoy-retry-grpc-on: unavailable,cancelled",
+            ]
+        );
+        assert_eq!(retries(r#"{"attempts": 0}"#).unwrap(), ["x-envoy-max-retries: 0"]);
+        assert_eq!(retries("{}").unwrap(), ["x-envoy-max-retries: 0"]);
+    }
+
+    #[test]
+    fn refusals() {
+        assert_eq!(retries(r#"{"attempts": -1}"#).unwrap_err(), "attempts: -1 is negative");
+        assert_eq!(
+            retries(r#"{"attempts": 0, "perTryTimeout": "1s", "retryOn": "5xx"}"#).unwrap_err(),
+            "perTryTimeout: is of no use with attempts 0, which turns retries off\n\
+             retryOn: is of no use with attempts 0, which turns retries off"
+        );
+        assert_eq!(
+            retries(r#"{"attempts": 1, "retryOn": "5xx,teapot,999"}"#).unwrap_err(),
+            "retryOn: \"teapot\" is neither a retry condition nor an HTTP status\n\
+             retryOn: \"999\" is neither a retry condition nor an HTTP status"
+        );
+    }
+}

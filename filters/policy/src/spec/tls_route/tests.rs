@@ -1,0 +1,134 @@
+use super::*;
+use crate::spec::proxy::{NoMetadata, Proxy};
+use crate::testing::{self, FixedConnection, FixedDraw};
+
+fn read(text: &str, hosts: &[&str]) -> Result<TlsRoute, String> {
+    let proxy = Proxy::read(None, &NoMetadata);
+    let scope = Scope { namespace: None, proxy: &proxy, is_for_gateway: false };
+    let template = testing::read(r#""{host}[:{port}]""#, |node| {
+        Some(crate::spec::destination::ClusterTemplate::read(node))
+    });
+    let naming = Naming { namespace: None, template: template.unwrap() };
+    let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    testing::read(text, |node| TlsRoute::read(node, "tls", &hosts, &naming, &scope))
+}
+
+/// Routes, each of these conditions to a cluster of its own: `c0`, `c1`, ...
+fn routes(matches: &[&str]) -> TlsRoutes {
+    let route = |(index, text): (usize, &&str)| {
+        let text = format!(
+            r#"{{"match": [{text}], "route": [{{"destination": {{"host": "c{index}"}}}}]}}"#
+        );
+        read(&text, &["*"]).unwrap()
+    };
+    TlsRoutes::new(matches.iter().enumerate().map(route).collect())
+}
+
+fn cluster(routes: &TlsRoutes, name: &str, connection: &FixedConnection) -> Option<String> {
+    let name = ServerName::new(name.as_bytes());
+    let (_, split) = routes.find(name.as_ref(), connection)?;
+    Some(split.pick(None, &mut FixedDraw(0)).unwrap().1.to_string())
+}
+
+#[test]
+fn the_first_match_wins_whatever_its_pattern() {
+    let routes = routes(&[
+        r#"{"sniHosts": ["a.com", "*.b.com"]}"#,
+        r#"{"sniHosts": ["x.b.com", "*.C.com"]}"#,
+        r#"{"sniHosts": ["*.com"]}"#,
+        r#"{"sniHosts": ["z.c.com", "b.com", "*.org"]}"#,
+    ]);
+    let find = |name: &str| cluster(&routes, name, &FixedConnection::default());
+    for (name, expected) in [
+        ("a.com", "c0"),
+        ("x.b.com", "c0"),
+        ("y.x.b.com", "c0"),
+        ("z.c.com", "c1"),
+        ("b.com", "c2"),
+        ("c.com", "c2"),
+        ("a.org", "c3"),
+    ] {
+        assert_eq!(find(name).as_deref(), Some(expected), "{name}");
+    }
+    for name in ["org", "com", "localhost", ""] {
+        assert_eq!(find(name), None, "{name}");
+    }
+}
+
+#[test]
+fn any_name_is_also_none() {
+    let routes = routes(&[r#"{"sniHosts": ["a.com"]}"#, r#"{"sniHosts": ["*"]}"#]);
+    let find = |name: &str| cluster(&routes, name, &FixedConnection::default());
+    assert_eq!(["a.com", "b.com", ""].map(|name| find(name).unwrap()), ["c0", "c1", "c1"]);
+}
+
+#[test]
+fn all_conditions_have_to_hold() {
+    let routes = routes(&[
+        r#"{"sniHosts": ["a.com"], "destinationSubnets": ["10.0.0.0/8", "2001:db8::1"], "port": 443}"#,
+        r#"{"sniHosts": ["a.com"], "destinationSubnets": ["192.0.2.1"], "port": 0}"#,
+        r#"{"sniHosts": ["*.com"], "port": 8443}"#,
+    ]);
+    let find = |ip: &str, port| {
+        let connection = FixedConnection { ip: ip.parse().ok(), port, source: None };
+        cluster(&routes, "a.com", &connection)
+    };
+    assert_eq!(find("10.9.9.9", Some(443)).as_deref(), Some("c0"));
+    assert_eq!(find("2001:db8::1", Some(443)).as_deref(), Some("c0"));
+    assert_eq!(find("192.0.2.1", Some(1)).as_deref(), Some("c1"));
+    assert_eq!(find("10.9.9.9", Some(8443)).as_deref(), Some("c2"));
+    assert_eq!(find("10.9.9.9", Some(1)), None);
+    // What is not known is none that a condition is for.
+    assert_eq!(find("", Some(443)), None);
+    assert_eq!(find("10.9.9.9", None), None);
+}
+
+#[test]
+fn destinations_are_chosen_by_weight() {
+    let text = r#"{"match": [{"sniHosts": ["a.com"]}], "route": [
+        {"destination": {"host": "b", "port": {"number": 1}}, "weight": 1},
+        {"destination": {"host": "c"}, "weight": 3}]}"#;
+    let routes = TlsRoutes::new(vec![read(text, &["a.com"]).unwrap()]);
+    let name = ServerName::new(b"a.com");
+    let (found, split) = routes.find(name.as_ref(), &FixedConnection::default()).unwrap();
+    assert_eq!(found, "tls.match[0]");
+    let pick = |draw| &**split.pick(None, &mut FixedDraw(draw)).unwrap().1;
+    assert_eq!([pick(0), pick(1), pick(3), pick(4)], ["b:1", "c", "c", "b:1"]);
+}
+
+#[test]
+fn refusals() {
+    let text = r#"{"match": [
+            {"sniHosts": ["10.0.0.1", "b.com", "*.com", "*-x.a.com", 7], "destinationSubnets": ["10.0.0.0/33"],
+             "port": 70000, "sourceNamespace": "a b", "gateways": ["mesh"], "headers": {}},
+            {"sniHosts": []}, {}],
+        "route": [{"weight": -1}, {"destination": {"host": "*"}, "headers": {}}], "name": "x"}"#;
+    assert_eq!(
+        read(text, &["*.a.com", "a.com"]).unwrap_err(),
+        "match[0].sniHosts[0]: \"10.0.0.1\" is an IP address, which is never a server name\n\
+         match[0].sniHosts[1]: \"b.com\" is not within the hosts of the virtual service\n\
+         match[0].sniHosts[2]: \"*.com\" is not within the hosts of the virtual service\n\
+         match[0].sniHosts[3]: \"*-x.a.com\" is a partial wildcard, write *.SUFFIX\n\
+         match[0].sniHosts[4]: 7 is not a string\n\
+         match[0].destinationSubnets[0]: \"10.0.0.0/33\" is not an IP address or a block such as 10.0.0.0/8\n\
+         match[0].port: 70000 is not in 1..=65535\n\
+         match[0].sourceNamespace: \"a b\" is not a namespace\n\
+         match[0].gateways: needs proxy.gateways, the gateways that this proxy serves (mesh for a sidecar)\n\
+         match[0].headers: unknown field, known are sniHosts, destinationSubnets, port, sourceLabels, \
+         sourceNamespace, gateways\n\
+         match[1].sniHosts: is empty\n\
+         match[2].sniHosts: is required\n\
+         route[0].destination: is required\n\
+         route[0].weight: -1 is negative\n\
+         route[1].destination.host: \"*\" is not a destination\n\
+         route[1].headers: unknown field, known are destination, weight\n\
+         name: unknown field, known are match, route"
+    );
+    assert_eq!(read("{}", &["a.com"]).unwrap_err(), "match: is required\nroute: is required");
+    let weights = r#"{"match": [{"sniHosts": ["a.com"]}], "route": [
+        {"destination": {"host": "b"}}, {"destination": {"host": "c"}}]}"#;
+    assert_eq!(
+        read(weights, &["a.com"]).unwrap_err(),
+        "route: the total weight of the destinations is 0"
+    );
+}

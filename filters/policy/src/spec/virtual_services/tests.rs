@@ -1,0 +1,145 @@
+use std::fmt::Write;
+
+use super::*;
+use crate::document::filter::Filter;
+use crate::spec::document::Document;
+use crate::spec::proxy::NoMetadata;
+use crate::testing::{FixedAttributes, pairs};
+
+impl Table {
+    /// The definition of what the index has to find: each rule in order.
+    fn first_in_order(&self, request: &Request<'_>) -> Option<Match<'_>> {
+        self.rules.iter().find_map(|rule| rule.matches(request))
+    }
+}
+
+/// Draws from small sets, so that rules and requests overlap.
+struct Dice(fastrand::Rng);
+
+impl Dice {
+    fn pick<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+        choices[self.0.usize(..choices.len())]
+    }
+
+    fn is_one_of(&mut self, number: u32) -> bool {
+        self.0.u32(..number) == 0
+    }
+
+    fn string_match(&mut self, values: &[&str]) -> String {
+        let value = self.pick(values);
+        let start = &value[..self.0.usize(..=value.len())];
+        match self.0.u32(..8) {
+            0..4 => format!(r#"{{"exact": "{value}"}}"#),
+            4 | 5 if !start.is_empty() => format!(r#"{{"prefix": "{start}"}}"#),
+            6 => format!(r#"{{"regex": "{start}.*"}}"#),
+            _ => format!(r#"{{"regex": "({value}|{start})?[a-c/]*"}}"#),
+        }
+    }
+
+    fn http_match(&mut self) -> String {
+        let mut fields = Vec::new();
+        if !self.is_one_of(3) {
+            fields.push(format!(r#""uri": {}"#, self.string_match(&PATHS)));
+            if self.is_one_of(3) {
+                fields.push(r#""ignoreUriCase": true"#.to_owned());
+            }
+        }
+        if self.is_one_of(4) {
+            fields.push(format!(r#""method": {}"#, self.string_match(&METHODS)));
+        }
+        if self.is_one_of(6) {
+            fields.push(format!(r#""authority": {}"#, self.string_match(&["a.com", "a.com:80"])));
+        }
+        for field in ["headers", "withoutHeaders", "queryParams"] {
+            if self.is_one_of(2) {
+                let [first, second] = [0, 1].map(|_| match self.is_one_of(5) {
+                    true => "{}".to_owned(),
+                    false => self.string_match(&VALUES),
+                });
+                let name = self.pick(&["x", "y"]);
+                let more =
+                    if self.is_one_of(3) { format!(r#", "z": {second}"#) } else { String::new() };
+                fields.push(format!(r#""{field}": {{"{name}": {first}{more}}}"#));
+            }
+        }
+        format!("{{{}}}", fields.join(","))
+    }
+
+    fn document(&mut self, rules: usize) -> String {
+        let mut http = String::new();
+        for rule in 0..rules {
+            let matches: Vec<_> = (0..self.0.usize(1..3)).map(|_| self.http_match()).collect();
+            let comma = if rule > 0 { "," } else { "" };
+            write!(
+                http,
+                r#"{comma}{{"match": [{}], "directResponse": {{"status": 200}}}}"#,
+                matches.join(",")
+            )
+            .unwrap();
+        }
+        format!(r#"{{"virtualServices": [{{"hosts": ["a.com"], "http": [{http}]}}]}}"#)
+    }
+
+    fn request(&mut self) -> Vec<(String, Vec<u8>)> {
+        let (path, query, value) = (self.pick(&PATHS), self.pick(&NAMES), self.pick(&VALUES));
+        let path = match self.0.u32(..3) {
+            0 => path.to_owned(),
+            1 => format!("{}?{query}={value}&z={}", path.to_uppercase(), self.pick(&VALUES)),
+            _ => format!("{path}{}?{query}={value}", self.pick(&PATHS)),
+        };
+        let mut headers =
+            vec![(":authority", "a.com"), (":path", &path), (":method", self.pick(&METHODS))];
+        for _ in 0..self.0.usize(..5) {
+            headers.push((self.pick(&NAMES), self.pick(&VALUES)));
+        }
+        pairs(&headers)
+    }
+}
+
+const PATHS: [&str; 6] = ["/", "/a", "/a/b", "/a/bc", "/b", "/A/b"];
+const METHODS: [&str; 3] = ["GET", "GETS", "POST"];
+const NAMES: [&str; 4] = ["x", "y", "z", "z"];
+const VALUES: [&str; 6] = ["", "a", "ab", "abc", "a,a", "b"];
+
+fn services(document: &str) -> VirtualServices {
+    Document::parse(document.as_bytes(), Filter::Router, &NoMetadata).unwrap().0.services
+}
+
+/// 80 sets of up to 60 rules, 100 requests each.
+#[test]
+fn the_index_finds_what_a_walk_in_order_finds() {
+    let attributes = FixedAttributes::default();
+    let mut dice = Dice(fastrand::Rng::with_seed(2026));
+    let (mut found, mut later) = (0, 0);
+    for round in 0..80 {
+        let document = dice.document(1 + round % 60);
+        let services = services(&document);
+        let table = &services.tables[0];
+        for _ in 0..100 {
+            let headers = dice.request();
+            let request = Request::new(&headers, &attributes);
+            let by_index = services.find(&request).ok().map(|found| (found.name, found.path));
+            let in_order = table.first_in_order(&request).map(|found| (found.name, found.path));
+            assert_eq!(by_index, in_order, "{headers:?} {document}");
+            found += usize::from(in_order.is_some());
+            later += usize::from(in_order.is_some_and(|(name, _)| !name.contains("http[0]")));
+        }
+    }
+    // Or there would be little to compare.
+    assert!(found > 4_000 && later > 2_000, "{found} found, {later} not in the first rule");
+}
+
+#[test]
+fn hosts_of_one_service_share_a_table() {
+    let services = services(
+        r#"{"virtualServices": [
+            {"hosts": ["a.com", "b.com"], "http": [{"directResponse": {"status": 201}}]},
+            {"hosts": ["b.com", "c.com"], "http": [{"directResponse": {"status": 202}}]}]}"#,
+    );
+    let counts: Vec<_> = services.tables.iter().map(|table| table.rules.len()).collect();
+    assert_eq!(counts, [1, 2, 1]);
+    let same = r#"{"virtualServices": [{"hosts": ["a.com", "b.com", "c.com"],
+        "http": [{"directResponse": {"status": 201}}]}]}"#;
+    let services = self::services(same);
+    assert!(services.tables.iter().all(|table| Rc::ptr_eq(table, &services.tables[0])));
+}

@@ -1,0 +1,34 @@
+//! gRPC's status codes.
+
+use crate::document::node::Node;
+
+/// The names of gRPC's status codes, by number.
+pub const GRPC_STATUS_NAMES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// Reads the name of a gRPC status.
+pub fn read_grpc_status(node: &Node<'_>) -> Option<u8> {
+    let name = node.string()?;
+    let code = GRPC_STATUS_NAMES.iter().position(|known| *known == name);
+    if code.is_none() {
+        node.invalid("is not the name of a gRPC status such as UNAVAILABLE");
+    }
+    code.and_then(|code| u8::try_from(code).ok())
+}

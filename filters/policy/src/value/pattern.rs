@@ -1,0 +1,380 @@
+//! Regular expressions: the part of RE2's language that means the same in Rust's `regex`.
+//!
+//! Istio and Envoy read patterns with RE2. The `regex` crate is its descendant, but a few patterns
+//! are valid in both and mean different things, so those are refused instead of being matched
+//! differently from Istio. Patterns work on bytes and their classes are ASCII, as in RE2: `\d` is
+//! `[0-9]`.
+
+use std::fmt;
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use crate::document::node::Node;
+
+/// The longest pattern, in bytes, that Istio accepts.
+pub const MAX_PATTERN_BYTES: usize = 1024;
+
+/// Memory that one compiled pattern may take, so that no configuration can exhaust the module.
+const COMPILED_BYTES: usize = 4 << 20;
+
+/// A pattern that has to match the whole value, as everywhere in Istio's matches.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    regex: Regex,
+    start: Box<[u8]>,
+}
+
+impl Pattern {
+    /// Compiles `pattern` to match from the first to the last byte.
+    ///
+    /// # Errors
+    /// [`InvalidPattern`] where Istio would refuse it too or RE2 would understand it differently.
+    pub fn new(pattern: &str) -> Result<Self, InvalidPattern> {
+        let groups = check(pattern)?;
+        let wrapped = compile(&format!(r"\A(?:{pattern})\z"));
+        // Compiled alone where it matters: "a)(b" must not become valid by being wrapped, and an error
+        // is to be about the pattern as it was given.
+        let regex = match wrapped {
+            Ok(regex) if groups.are_closed_after_they_open => regex,
+            other => compile(pattern).and(other)?,
+        };
+        let start = if groups.has_alternatives { Vec::new() } else { literal_start(pattern) };
+        Ok(Self { regex, start: start.into() })
+    }
+
+    /// What every value that matches starts with; empty where the pattern does not show it.
+    pub fn start(&self) -> &[u8] {
+        &self.start
+    }
+
+    /// Whether the pattern is `.*`, which Istio takes for a match of everything.
+    pub fn is_anything(&self) -> bool {
+        self.regex.as_str() == r"\A(?:.*)\z"
+    }
+
+    /// The pattern as it is written.
+    pub fn as_str(&self) -> &str {
+        let wrapped = self.regex.as_str().strip_prefix(r"\A(?:");
+        wrapped.and_then(|wrapped| wrapped.strip_suffix(r")\z")).unwrap_or_default()
+    }
+
+    /// Whether the whole of `value` matches.
+    pub fn is_match(&self, value: &[u8]) -> bool {
+        self.regex.is_match(value)
+    }
+}
+
+/// Compiles `pattern` to be found anywhere in a value.
+///
+/// # Errors
+/// As [`Pattern::new`].
+pub fn compile_unanchored(pattern: &str) -> Result<Regex, InvalidPattern> {
+    check(pattern)?;
+    compile(pattern)
+}
+
+fn compile(pattern: &str) -> Result<Regex, InvalidPattern> {
+    RegexBuilder::new(pattern).unicode(false).size_limit(COMPILED_BYTES).build().map_err(|error| {
+        // The crate draws the pattern over several lines with the reason at the end.
+        let text = error.to_string();
+        let reason = text.lines().last().unwrap_or_default();
+        InvalidPattern::Syntax(reason.trim_start_matches("error: ").to_owned())
+    })
+}
+
+/// Why a pattern is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidPattern {
+    /// It has no characters.
+    Empty,
+    /// It is longer than [`MAX_PATTERN_BYTES`].
+    TooLong(usize),
+    /// RE2 reads this construct differently from Rust's `regex`.
+    Ambiguous(&'static str),
+    /// It does not compile, for this reason.
+    Syntax(String),
+}
+
+impl InvalidPattern {
+    /// Reports it about the pattern at `node`.
+    pub fn report(&self, node: &Node<'_>) {
+        match self {
+            Self::Empty => node.error(self),
+            _ => node.invalid(self),
+        }
+    }
+}
+
+impl fmt::Display for InvalidPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("is an empty regular expression"),
+            Self::TooLong(length) => {
+                write!(f, "is {length} bytes long, a regular expression has at most 1024")
+            }
+            Self::Ambiguous(construct) => write!(f, "is not supported: {construct}"),
+            Self::Syntax(reason) => write!(f, "is not a regular expression: {reason}"),
+        }
+    }
+}
+
+/// What is known of a pattern from the parentheses and bars outside of its classes.
+struct Groups {
+    /// Whether there are alternatives outside of groups
+    has_alternatives: bool,
+    /// Whether no parenthesis closes that was not opened before
+    are_closed_after_they_open: bool,
+}
+
+/// Refuses what RE2 and `regex` both accept and read differently, and what only RE2 knows.
+fn check(pattern: &str) -> Result<Groups, InvalidPattern> {
+    if pattern.is_empty() {
+        return Err(InvalidPattern::Empty);
+    }
+    if pattern.len() > MAX_PATTERN_BYTES {
+        return Err(InvalidPattern::TooLong(pattern.len()));
+    }
+    let mut rest = pattern;
+    let mut in_class = false;
+    // How many repetition operators stand right before: one, or one with the "?" that makes it lazy.
+    let mut repetitions = 0;
+    let mut groups = Groups { has_alternatives: false, are_closed_after_they_open: true };
+    let mut depth = 0u32;
+    while let Some(first) = rest.chars().next() {
+        let construct = if in_class { class_construct(rest) } else { plain_construct(rest) };
+        if let Some(construct) = construct {
+            return Err(InvalidPattern::Ambiguous(construct));
+        }
+        if !in_class {
+            repetitions = match (first, repetitions) {
+                ('*' | '+' | '?' | '{', 0) => 1,
+                ('?', 1) => 2,
+                ('*' | '+' | '?' | '{', _) => {
+                    return Err(InvalidPattern::Ambiguous(
+                        "a repetition of a repetition, group it",
+                    ));
+                }
+                _ => 0,
+            };
+        }
+        match first {
+            '(' if !in_class => depth += 1,
+            ')' if !in_class => match depth.checked_sub(1) {
+                Some(outer) => depth = outer,
+                None => groups.are_closed_after_they_open = false,
+            },
+            '|' if !in_class && depth == 0 => groups.has_alternatives = true,
+            _ => {}
+        }
+        let mut skip = first.len_utf8();
+        match first {
+            '\\' => skip += escape_length(rest),
+            '{' if !in_class => skip = rest.find('}').map_or(skip, |end| end + 1),
+            // Not a repetition but the start of flags or a name.
+            '(' if rest.starts_with("(?") => skip += 1,
+            // A class opens with "[" or "[^", and a "]" right after that is a literal.
+            '[' if !in_class => {
+                in_class = true;
+                skip += usize::from(rest.starts_with("[^"));
+                skip += usize::from(rest.get(skip..).is_some_and(|tail| tail.starts_with(']')));
+            }
+            '[' => skip = rest.find(":]").map_or(skip, |end| end + 2),
+            ']' => in_class = false,
+            _ => {}
+        }
+        rest = rest.get(skip..).unwrap_or_default();
+    }
+    Ok(groups)
+}
+
+/// The bytes that stand for themselves at the start of a pattern without alternatives.
+fn literal_start(pattern: &str) -> Vec<u8> {
+    let mut start = Vec::new();
+    let mut bytes = pattern.strip_prefix('^').unwrap_or(pattern).bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => match bytes.next() {
+                Some(escaped) if escaped.is_ascii_punctuation() => start.push(escaped),
+                _ => break,
+            },
+            // What may be repeated no times need not be there.
+            b'*' | b'?' | b'{' => {
+                start.pop();
+                break;
+            }
+            b'$' | b'(' | b')' | b'+' | b'.' | b'[' | b'^' => break,
+            _ if byte.is_ascii() => start.push(byte),
+            _ => break,
+        }
+    }
+    start
+}
+
+/// The length of an escape sequence behind its backslash, with the braces that it may have.
+fn escape_length(rest: &str) -> usize {
+    let escaped = rest.chars().nth(1);
+    let length = escaped.map_or(0, char::len_utf8);
+    let braced = rest.get(1 + length..).is_some_and(|tail| tail.starts_with('{'));
+    match rest.find('}') {
+        Some(end) if braced && matches!(escaped, Some('x' | 'p' | 'P')) => end,
+        _ => length,
+    }
+}
+
+fn plain_construct(rest: &str) -> Option<&'static str> {
+    const CONSTRUCTS: [(&str, &str); 5] = [
+        (r"\C", r"\C, any byte"),
+        (r"\Q", r"\Q...\E, escape the characters one by one"),
+        (r"\<", r"\<, write < without the backslash"),
+        (r"\>", r"\>, write > without the backslash"),
+        (r"\b{", r"\b{, escape the brace"),
+    ];
+    let found = CONSTRUCTS.iter().find(|(start, _)| rest.starts_with(start));
+    if let Some((_, construct)) = found {
+        return Some(construct);
+    }
+    // Flags that RE2 does not have: verbose, CRLF and Unicode.
+    let flags = rest.strip_prefix("(?")?;
+    let flags = flags.get(..flags.find([')', ':', '<', 'P']).unwrap_or(0))?;
+    flags.contains(['x', 'R', 'u']).then_some("the flags x, R and u")
+}
+
+fn class_construct(rest: &str) -> Option<&'static str> {
+    if rest.starts_with('[') && !rest.starts_with("[:") {
+        return Some(r"[ inside of [...], write \[");
+    }
+    let set_operation = ["&&", "--", "~~"].iter().any(|operator| rest.starts_with(operator));
+    set_operation.then_some("&&, -- and ~~ inside of [...]")
+}
+
+/// Reads a pattern that has to match whole values.
+pub fn read_pattern(node: &Node<'_>) -> Option<Pattern> {
+    match Pattern::new(node.string()?) {
+        Ok(pattern) => Some(pattern),
+        Err(reason) => {
+            reason.report(node);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, value: &[u8]) -> bool {
+        Pattern::new(pattern).unwrap().is_match(value)
+    }
+
+    #[test]
+    fn the_whole_value_has_to_match() {
+        assert!(matches("/t[io]c", b"/tic"));
+        assert!(!matches("/t[io]c", b"/tick"));
+        assert!(!matches("a|b", b"ab"));
+        assert!(matches("a|ab", b"ab"));
+        assert!(!matches("a", b"a\n"));
+        assert!(matches("(?m)^a$", b"a"));
+        assert!(!matches("(?m)^a$", b"a\nb"));
+    }
+
+    #[test]
+    fn classes_are_ascii_and_values_are_bytes() {
+        assert!(matches(r"\d+", b"42"));
+        assert!(!matches(r"\d", "\u{663}".as_bytes()));
+        assert!(matches(".*", b"\xff\xfe"));
+        assert!(!matches(".*", b"a\nb"));
+    }
+
+    #[test]
+    fn what_patterns_start_with() {
+        for (pattern, start) in [
+            ("/api/v[12]/.*", "/api/v"),
+            (r"^/a\.b/\d+$", "/a.b/"),
+            ("abc*", "ab"),
+            ("abc+", "abc"),
+            ("ab{0,2}", "a"),
+            ("ab?", "a"),
+            ("^*ab", ""),
+            ("/a/(b|c)", "/a/"),
+            ("/a/[|(]", "/a/"),
+            ("/a/[[:alpha:](]|b", ""),
+            ("a|b", ""),
+            ("(?i)a", ""),
+            ("a(?i)b", "a"),
+            ("aü*", "a"),
+            (r"a\x62", "a"),
+            (r"a\*b", "a*b"),
+            ("a}b]", "a}b]"),
+        ] {
+            assert_eq!(Pattern::new(pattern).unwrap().start(), start.as_bytes(), "{pattern}");
+        }
+        assert!(matches("^*ab", b"ab") && matches("ab{0,2}", b"a"));
+    }
+
+    #[test]
+    fn refusals_say_why() {
+        let reason = |pattern: &str| Pattern::new(pattern).unwrap_err().to_string();
+        assert_eq!(reason(""), "is an empty regular expression");
+        assert_eq!(
+            reason(&"a".repeat(1025)),
+            "is 1025 bytes long, a regular expression has at most 1024"
+        );
+        assert_eq!(reason("a)(b"), "is not a regular expression: unopened group");
+        assert_eq!(
+            reason("*"),
+            "is not a regular expression: repetition operator missing expression"
+        );
+        assert_eq!(
+            reason(r"\Qa.b\E"),
+            r"is not supported: \Q...\E, escape the characters one by one"
+        );
+        assert!(reason("(?:a{1000}){1000}").contains("size limit"));
+    }
+
+    #[test]
+    fn what_re2_reads_differently_is_refused() {
+        for pattern in [
+            r"\C",
+            "[a[b]",
+            "[[a-z]]",
+            "[a&&b]",
+            "[a--b]",
+            r"\<b",
+            "(?x)a b",
+            "(?u:a)",
+            "(?sR)a",
+            "[]a[b]",
+            "[^]a&&b]",
+            "a**",
+            "a+*",
+            "a{2}*",
+            "a*??",
+            "a??+",
+            "(a?)?+",
+            r"\x{41}+*",
+        ] {
+            let refused = Pattern::new(pattern);
+            assert!(matches!(refused, Err(InvalidPattern::Ambiguous(_))), "{pattern}");
+        }
+        for pattern in [
+            r"[[:alpha:]]",
+            r"\[a&&b",
+            r"[a\[b]",
+            "a--b",
+            "(?i)x",
+            "(?i:u)",
+            "(?P<x>a)",
+            "(?s).",
+            "[[:digit:]x]",
+            r"\\C",
+            "[]a]",
+            "[a-]",
+            "(?:xu)",
+            "a*?b??c{2}?",
+            r"[*+]*\*?",
+            r"\x{41}+",
+        ] {
+            assert!(Pattern::new(pattern).is_ok(), "{pattern}");
+        }
+    }
+}

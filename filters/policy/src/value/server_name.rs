@@ -1,0 +1,205 @@
+//! Server names of TLS, and the patterns of a configuration that they are held against.
+
+use std::fmt;
+
+use crate::bytes;
+use crate::value::host_name;
+
+/// The name that a client asks for in a ClientHello, in lower case.
+///
+/// It has letters, digits, `-`, `_` and dots, and nothing else, so that it can be shown in a log as it
+/// is. Neither an IP address nor a name with a dot at its end is one (RFC 6066 section 3).
+#[derive(Clone, Debug, Eq)]
+pub struct ServerName(Box<str>);
+
+impl PartialEq for ServerName {
+    fn eq(&self, other: &Self) -> bool {
+        bytes::equal(self.0.as_bytes(), other.0.as_bytes())
+    }
+}
+
+/// The longest name: 253 characters without the final dot (RFC 1035 section 2.3.4).
+const MAX_NAME: usize = 253;
+
+/// The longest label of a name (RFC 1035 section 2.3.4).
+const MAX_LABEL: usize = 63;
+
+impl ServerName {
+    /// The name in `bytes`; `None` when they are none.
+    #[inline]
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > MAX_NAME {
+            return None;
+        }
+        let is_label =
+            |label: &[u8]| (1..=MAX_LABEL).contains(&label.len()) && !label.ends_with(b"-");
+        // In one pass, as this is done for each connection; of the label so far its start and what is in it.
+        let (mut start, mut has_digits_only, mut has_upper_case) = (0, true, false);
+        for (place, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'a'..=b'z' | b'_' => has_digits_only = false,
+                b'0'..=b'9' => {}
+                b'A'..=b'Z' => (has_digits_only, has_upper_case) = (false, true),
+                b'-' if place > start => has_digits_only = false,
+                b'.' if is_label(bytes.get(start..place)?) => {
+                    (start, has_digits_only) = (place + 1, true);
+                }
+                _ => return None,
+            }
+        }
+        // A name that ends in a number would be read as an IPv4 address: 127.1, 0x7f.1, 10.0.0.1.
+        if !is_label(bytes.get(start..)?) || has_digits_only {
+            return None;
+        }
+        let text = std::str::from_utf8(bytes).ok()?;
+        Some(Self(if has_upper_case { text.to_ascii_lowercase().into() } else { text.into() }))
+    }
+
+    /// The name, in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Checks one of `sniHosts` in lower case: a name, `*.SUFFIX` or `*`. Partial wildcards such as
+/// `*-a.com` are refused, as Envoy does, and so are IP addresses, of which Istio only warns: no
+/// ClientHello has one.
+///
+/// # Errors
+/// The reason, to follow the text.
+pub fn check_pattern(text: &str) -> Result<(), &'static str> {
+    let rest = text.strip_prefix("*.");
+    if text == "*" || ServerName::new(rest.unwrap_or(text).as_bytes()).is_some() {
+        return Ok(());
+    }
+    Err(match host_name::check(text) {
+        _ if text.parse::<std::net::IpAddr>().is_ok() => {
+            "is an IP address, which is never a server name"
+        }
+        Ok(()) if text.starts_with('*') => "is a partial wildcard, write *.SUFFIX",
+        _ => "is not a server name",
+    })
+}
+
+/// Whether all names that `pattern` stands for are also ones of `other`; both may start with `*`
+/// (Istio's `host.Name.SubsetOf`). In lower case.
+pub fn is_within(pattern: &str, other: &str) -> bool {
+    let Some(suffix) = other.strip_prefix('*') else { return pattern == other };
+    match pattern.strip_prefix('*') {
+        Some(own) => own.ends_with(suffix),
+        // The wildcard stands for at least one character.
+        None => pattern.len() > suffix.len() && pattern.ends_with(suffix),
+    }
+}
+
+/// The keys under which patterns for `name` are entered: the name itself, `*.SUFFIX` for each of its
+/// suffixes as `.SUFFIX`, the longest first, then `*` as nothing.
+pub fn keys(name: &str) -> impl Iterator<Item = &str> {
+    let dots = name.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
+    let suffixes = dots.filter_map(|(dot, _)| name.get(dot..));
+    std::iter::once(name).chain(suffixes).chain(std::iter::once(""))
+}
+
+/// The key of a pattern, see [`keys`].
+pub fn key(pattern: &str) -> &str {
+    pattern.strip_prefix('*').unwrap_or(pattern)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_folded_and_addresses_are_none() {
+        let name = |bytes: &[u8]| ServerName::new(bytes).map(|name| name.to_string());
+        assert_eq!(name(b"WWW.Example.com").as_deref(), Some("www.example.com"));
+        assert_eq!(
+            name(b"my_bucket.s3---x.xn--p1ai").as_deref(),
+            Some("my_bucket.s3---x.xn--p1ai")
+        );
+        assert_eq!(name(b"localhost").as_deref(), Some("localhost"));
+        for bytes in [
+            &b""[..],
+            b".",
+            b"a.",
+            b".a",
+            b"a..b",
+            b"-a.com",
+            b"a-.com",
+            b"10.0.0.1",
+            b"127.1",
+            b"1",
+            b"::1",
+            b"[::1]",
+            b"a b",
+            b"a\0b",
+            b"a\n",
+            b"*.a.com",
+            b"\xff",
+            "\u{e4}.com".as_bytes(),
+        ] {
+            assert_eq!(name(bytes), None, "{bytes:?}");
+        }
+        let long = "a.".repeat(126) + "b";
+        assert!(name(long.as_bytes()).is_some());
+        assert_eq!(name(format!("{long}b").as_bytes()), None);
+        assert_eq!(name("a".repeat(64).as_bytes()), None);
+    }
+
+    #[test]
+    fn patterns_are_checked() {
+        for text in ["a.com", "*.a.com", "*", "*.com"] {
+            assert_eq!(check_pattern(text), Ok(()), "{text}");
+        }
+        for (text, reason) in [
+            ("10.0.0.1", "is an IP address, which is never a server name"),
+            ("::1", "is an IP address, which is never a server name"),
+            ("*-a.com", "is a partial wildcard, write *.SUFFIX"),
+            ("a.*", "is not a server name"),
+            ("*.*.com", "is not a server name"),
+            ("a.com.", "is not a server name"),
+            ("", "is not a server name"),
+        ] {
+            assert_eq!(check_pattern(text), Err(reason), "{text}");
+        }
+    }
+
+    /// Source: istio pkg/config/host, TestNameMatches and TestNameSubsetOf
+    #[test]
+    fn wildcards_contain_names_and_wildcards() {
+        for (pattern, other) in [
+            ("bar.foo.com", "*.foo.com"),
+            ("a.bar.foo.com", "*.foo.com"),
+            ("foo.com", "*"),
+            ("*", "*"),
+            ("*.foo.com", "*.com"),
+            ("*.foo.com", "*.foo.com"),
+            ("a.com", "a.com"),
+            ("x-a.com", "*-a.com"),
+        ] {
+            assert!(is_within(pattern, other), "{pattern} in {other}");
+        }
+        for (pattern, other) in [
+            ("foo.com", "*.foo.com"),
+            ("*.com", "*.foo.com"),
+            ("*", "*.com"),
+            ("xfoo.com", "foo.com"),
+            ("*.foo.com", "a.foo.com"),
+            (".foo.com", "*.foo.com"),
+        ] {
+            assert!(!is_within(pattern, other), "{pattern} in {other}");
+        }
+    }
+
+    #[test]
+    fn keys_go_from_the_exact_name_to_any() {
+        assert_eq!(keys("a.b.com").collect::<Vec<_>>(), ["a.b.com", ".b.com", ".com", ""]);
+        assert_eq!(["a.com", "*.com", "*"].map(key), ["a.com", ".com", ""]);
+    }
+}
