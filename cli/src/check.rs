@@ -3,6 +3,9 @@
 use std::collections::HashSet;
 
 use sluice_policy::desk::lint;
+use sluice_policy::document::filter::Filters;
+use sluice_policy::document::parse::parse;
+use sluice_policy::document::report::Kind;
 use sluice_policy::document::report::{Finding as PolicyFinding, Rejection};
 use sluice_policy::egress::Egress;
 use sluice_policy::fault::Faults;
@@ -10,6 +13,8 @@ use sluice_policy::mirror::Mirrors;
 use sluice_policy::outlier::Outliers;
 use sluice_policy::router::Router;
 use sluice_policy::sni::SniPolicy;
+use sluice_policy::spec::document::Document;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use crate::bundle::Bundle;
@@ -66,14 +71,15 @@ fn sort(findings: &mut [Finding], files: &[String]) {
 #[derive(Default)]
 struct Found {
     findings: Vec<(Severity, PolicyFinding)>,
-    /// Paths with the start of what is said: filters and lint may say the same in other words
-    seen: HashSet<(String, String)>,
+    /// Filters and lint may report the same
+    seen: HashSet<(String, Kind, String)>,
 }
 
 impl Found {
     fn add(&mut self, severity: Severity, finding: PolicyFinding) {
-        let start = finding.reason.split(',').next().unwrap_or_default();
-        if self.seen.insert((finding.path.clone(), start.to_owned())) {
+        // Of a rule that is never reached, one reason is enough.
+        let reason = if finding.kind == Kind::NeverReached { "" } else { &finding.reason };
+        if self.seen.insert((finding.path.clone(), finding.kind, reason.to_owned())) {
             self.findings.push((severity, finding));
         }
     }
@@ -87,10 +93,14 @@ pub fn check_bundle(bundle: &Bundle) -> Vec<Finding> {
     let mut is_refused = false;
     // At once, as with thousands of rules each takes its time.
     let (compiled, warnings) = std::thread::scope(|scope| {
-        let lint = scope.spawn(|| lint::lint(text));
+        let lint = scope.spawn(|| {
+            let json = parse(text).ok()?;
+            let (document, _) = Document::compile(&json, Filters::NONE, &NoMetadata).ok()?;
+            Some(lint::lint(&document, &json))
+        });
         let filters = Filter::of(&bundle.document).into_iter();
         let compiled: Vec<_> = filters.map(|filter| compile(filter, text)).collect();
-        (compiled, lint.join().unwrap_or_default())
+        (compiled, lint.join().ok().flatten().unwrap_or_default())
     });
     for outcome in compiled {
         match outcome {
@@ -113,35 +123,45 @@ pub fn check_bundle(bundle: &Bundle) -> Vec<Finding> {
         }
     }
     let located = found.findings.iter();
-    located.map(|(severity, found)| bundle.locate(*severity, &found.path, &found.reason)).collect()
+    located.map(|(severity, found)| bundle.locate(*severity, &found.path, &said(found))).collect()
 }
 
-/// How much a notice matters: what is left to Envoy is only remarkable.
+/// How much a notice matters.
 fn severity(notice: &PolicyFinding) -> Severity {
-    let remarks = ["is deprecated", "has been replaced", "is of no effect", "is not carried out"];
-    if remarks.iter().any(|start| notice.reason.starts_with(start)) {
-        Severity::Note
-    } else {
-        Severity::Warning
+    match notice.kind {
+        Kind::Error => Severity::Error,
+        Kind::Deprecated | Kind::LeftToEnvoy | Kind::LeftToFilter(_) | Kind::NotApplicable => {
+            Severity::Note
+        }
+        Kind::Costly
+        | Kind::NeverMatches
+        | Kind::NeverReached
+        | Kind::NoEffect
+        | Kind::Overridden => Severity::Warning,
     }
 }
 
 /// What one filter finds: notices, or the errors for which it refuses the document.
 fn compile(filter: Filter, text: &[u8]) -> Result<Vec<PolicyFinding>, Rejection> {
     Ok(match filter {
-        Filter::Egress => Egress::from_json(text, &NoMetadata)?.1,
-        Filter::Fault => Faults::from_json(text, &NoMetadata)?.1,
-        Filter::Mirror => Mirrors::from_json(text, &NoMetadata)?.1,
-        Filter::Outlier => Outliers::from_json(text, &NoMetadata)?.1,
-        Filter::Router => Router::from_json(text, &NoMetadata)?.1,
-        Filter::Sni => SniPolicy::from_json(text, &NoMetadata)?.1,
+        Filter::Egress => Egress::compile(text, &NoMetadata)?.1,
+        Filter::Fault => Faults::compile(text, &NoMetadata)?.1,
+        Filter::Mirror => Mirrors::compile(text, &NoMetadata)?.1,
+        Filter::Outlier => Outliers::compile(text, &NoMetadata)?.1,
+        Filter::Router => Router::compile(text, &NoMetadata)?.1,
+        Filter::Sni => SniPolicy::compile(text, &NoMetadata)?.1,
     })
 }
 
 /// Whether a notice says that another filter of the bundle carries something out.
 fn is_left_to_others(notice: &PolicyFinding) -> bool {
-    let is_nobodys = notice.path.ends_with(".tcp");
-    let is_this = notice.reason == "is not carried out by this filter" && !is_nobodys;
-    is_this
-        || (notice.reason.starts_with("mirroring to ") && notice.reason.ends_with("by this filter"))
+    matches!(notice.kind, Kind::LeftToFilter(_))
+}
+
+/// The reason with the second place that it refers to.
+fn said(finding: &PolicyFinding) -> String {
+    match &finding.other {
+        Some(other) => format!("{}: {other}", finding.reason),
+        None => finding.reason.clone(),
+    }
 }

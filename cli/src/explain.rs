@@ -12,13 +12,12 @@ use sluice_policy::mirror;
 use sluice_policy::request::{Draws, Request};
 use sluice_policy::router::decision::Decision;
 use sluice_policy::spec::fault::AbortStatus;
-use sluice_policy::value::host_name::{aliases, qualify, without_port};
 
 pub use request::{Client, ExplainArgs};
 
 use crate::bundle::Bundle;
 use crate::finding::{Finding, Severity};
-use crate::tree::{self, Tree};
+use crate::tree::Tree;
 
 /// Random numbers that can be had again: SplitMix64, each filter from the seed on its own, as each has
 /// its own generator in a proxy.
@@ -61,7 +60,7 @@ pub struct Explanation<'a> {
     is_random: bool,
     trace: Trace,
     /// Rules that would be for the host and are not for the proxy
-    left_out: Vec<&'a str>,
+    left_out: Vec<String>,
     fault: FaultOutcome,
     /// What the mirror filter and the router do, if the request gets there
     routed: Option<Routed<'a>>,
@@ -117,8 +116,9 @@ impl<'a> Explanation<'a> {
             Routed { copies, has_budget, decision, drawn }
         });
         let is_random = draws.iter().any(|draws| !draws.drawn.is_empty());
-        let left_out = explainer.left_out().iter().map(String::as_str);
-        let left_out = left_out.filter(|path| is_for(&bundle.document, path, &host)).collect();
+        let namespace = bundle.document.field("namespace").and_then(Tree::as_str);
+        let left_out = explainer.left_out(&request, namespace);
+        let left_out = left_out.iter().map(ToString::to_string).collect();
         Self { bundle, method, host, url, seed, is_random, trace, left_out, fault, routed }
     }
 
@@ -126,19 +126,4 @@ impl<'a> Explanation<'a> {
     fn place(&self, path: &str) -> Finding {
         self.bundle.locate(Severity::Note, path, "")
     }
-}
-
-/// Whether the virtual service that `path` leads into has `host`, as far as its hosts say.
-fn is_for(document: &Tree, path: &str, host: &str) -> bool {
-    let host = String::from_utf8_lossy(without_port(host.as_bytes())).to_ascii_lowercase();
-    let host = host.strip_suffix('.').unwrap_or(&host);
-    let namespace = document.field("namespace").and_then(Tree::as_str);
-    let end = path.find(']').map_or(path.len(), |end| end + 1);
-    let service = tree::find(document, path.get(..end).unwrap_or_default());
-    let hosts = service.tree.field("hosts").map_or(&[][..], Tree::elements).iter();
-    let mut names = hosts.filter_map(Tree::as_str).map(|name| qualify(name, namespace));
-    names.any(|name| match name.strip_prefix('*') {
-        Some(suffix) => host.ends_with(suffix),
-        None => host == name || aliases(&name, namespace).iter().any(|alias| host == alias),
-    })
 }

@@ -25,6 +25,8 @@ use explain::{ExplainArgs, Explanation};
 use finding::{Finding, Severity, count};
 use render::{RenderArgs, To};
 use sluice_policy::desk::explain::Explainer;
+use sluice_policy::document::filter::Filter;
+use sluice_policy::spec::document::Document;
 use sluice_policy::spec::proxy::NoMetadata;
 
 /// Istio's traffic management for any Envoy, at a desk.
@@ -179,17 +181,19 @@ fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
         Ok(client) => client,
         Err(reason) => return refuse_usage(&reason),
     };
-    let explainer = match Explainer::from_json(bundle.document.to_json().as_bytes(), &NoMetadata) {
-        Ok(explainer) => explainer,
-        Err(rejection) => {
-            let mut err = anstream::stderr().lock();
-            for error in &rejection.errors {
-                let finding: Finding = bundle.locate(Severity::Error, &error.path, &error.reason);
-                writeln!(err, "{finding}")?;
+    let explainer =
+        match Document::parse(bundle.document.to_json().as_bytes(), Filter::Router, &NoMetadata) {
+            Ok((document, _)) => Explainer::new(&document),
+            Err(rejection) => {
+                let mut err = anstream::stderr().lock();
+                for error in &rejection.errors {
+                    let finding: Finding =
+                        bundle.locate(Severity::Error, &error.path, &error.reason);
+                    writeln!(err, "{finding}")?;
+                }
+                return Ok(ExitCode::FAILURE);
             }
-            return Ok(ExitCode::FAILURE);
-        }
-    };
+        };
     // Short enough to be typed, and for every JSON reader.
     let random = || RandomState::new().hash_one("sluice") >> 32;
     let seed = args.seed.unwrap_or_else(random);

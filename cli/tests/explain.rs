@@ -12,10 +12,13 @@ use sluice_conformance::{
     cases,
 };
 use sluice_policy::desk::explain::{Explainer, Trace, Tried};
+use sluice_policy::document::filter::Filter;
 use sluice_policy::request::{Draws, Request};
 use sluice_policy::router::Router;
 use sluice_policy::router::decision::Outcome;
+use sluice_policy::spec::document::Document;
 use sluice_policy::spec::mirror::HEADER_PREFIX;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::value::header::CLUSTER;
 
 /// The configuration without the names of routes and matches, so that notes are paths.
@@ -38,13 +41,14 @@ fn without_names(config: &str) -> String {
 /// Holds the explanation of a request against the decision.
 fn check(explainer: &Explainer, unnamed: &Router, request: &Request<'_>) -> Trace {
     let trace = explainer.trace(request);
-    let is_left_out = |tried: &Tried| explainer.left_out().contains(&tried.path);
+    let left_out = explainer.left_out(request, None);
+    let is_left_out = |tried: &Tried| left_out.contains(&tried.place);
     assert!(!trace.tried.iter().any(is_left_out));
     let decision = unnamed.route(request, &mut Seeded::default());
     match decision.outcome {
         Outcome::NoVirtualHost => assert!(!trace.has_virtual_host),
         Outcome::NoRoute => assert_eq!((trace.has_virtual_host, trace.taken()), (true, None)),
-        _ => assert_eq!(trace.taken(), Some(decision.note)),
+        _ => assert_eq!(trace.taken().unwrap().to_string(), decision.note),
     }
     if decision.outcome == Outcome::Forwarded {
         let cluster = decision.edits().filter(|edit| edit.name == CLUSTER).last().unwrap();
@@ -62,12 +66,17 @@ fn check(explainer: &Explainer, unnamed: &Router, request: &Request<'_>) -> Trac
     trace
 }
 
+fn explainer(config: &str, node: &Node) -> Explainer {
+    let document = Document::parse(config.as_bytes(), Filter::Router, node).unwrap().0;
+    Explainer::new(&document)
+}
+
 fn compile(case: &Case) -> (Explainer, Router) {
     let config = case.config.get();
     let unnamed = without_names(config);
     let compile = |node: &Node| {
-        let explainer = Explainer::from_json(config.as_bytes(), node).unwrap();
-        (explainer, Router::from_json(unnamed.as_bytes(), node).unwrap().0)
+        let explainer = explainer(config, node);
+        (explainer, Router::compile(unnamed.as_bytes(), node).unwrap().0)
     };
     compile(&case.node)
 }
@@ -129,8 +138,7 @@ fn explained_faults_are_those_of_all_rows() {
     let mut requests = 0;
     for (topic, id) in rows("faults") {
         let case = sluice_conformance::fault(&topic, &id);
-        let explainer =
-            Explainer::from_json(case.config.get().as_bytes(), &Node::default()).unwrap();
+        let explainer = explainer(case.config.get(), &Node::default());
         for row in &case.requests {
             let (pairs, time) = (row.pairs(), SystemTime::UNIX_EPOCH + row.time());
             let mut listed = row.draws.as_deref().map(Listed);
@@ -154,8 +162,7 @@ fn explained_copies_are_those_of_all_rows() {
     let mut requests = 0;
     for (topic, id) in rows("mirrors") {
         let case = sluice_conformance::mirror(&topic, &id);
-        let explainer =
-            Explainer::from_json(case.config.get().as_bytes(), &Node::default()).unwrap();
+        let explainer = explainer(case.config.get(), &Node::default());
         for row in &case.requests {
             let pairs = row.pairs();
             let mut listed = row.draws.as_deref().map(Listed);

@@ -20,7 +20,7 @@ impl Explanation<'_> {
                 })
             });
             json!({
-                "place": self.json_place(&tried.path),
+                "place": self.json_place(&tried.place.to_string()),
                 "conditions": conditions.collect::<Value>(),
                 "fits": tried.fits,
             })
@@ -95,7 +95,7 @@ impl Explanation<'_> {
         let response = response.map(|plan| plan.edits().map(|own| edit(&own)).collect::<Value>());
         json!({
             "outcome": outcome,
-            "route": self.trace.route().map(|path| self.json_place(path)),
+            "route": self.trace.route().map(|place| self.json_place(&place.to_string())),
             "shares": shares.collect::<Value>(),
             "drawn": routed.drawn,
             "reply": reply,

@@ -48,9 +48,12 @@ impl Explanation<'_> {
                 format_args!("{BOLD}rules{BOLD:#}    no virtual service has the host {host:?}"),
             );
         }
-        for Tried { path, conditions, fits } in &self.trace.tried {
+        for Tried { place, conditions, fits } in &self.trace.tried {
             let (style, mark) = if *fits { (GOOD, "fits") } else { (BAD, "does not fit") };
-            line(text, format_args!("  {} {style}{mark}{style:#}", self.shown_place(path)));
+            line(
+                text,
+                format_args!("  {} {style}{mark}{style:#}", self.shown_place(&place.to_string())),
+            );
             for condition in conditions {
                 let (style, mark) = if condition.holds { (GOOD, "yes") } else { (BAD, "no ") };
                 let (field, wanted, found) =
@@ -131,7 +134,9 @@ impl Explanation<'_> {
             Outcome::Responded => "answers with the fixed response",
         };
         let by = self.trace.route();
-        let by = by.map_or(String::new(), |path| format!(", by {}", self.shown_place(path)));
+        let by = by.map_or(String::new(), |place| {
+            format!(", by {}", self.shown_place(&place.to_string()))
+        });
         line(text, format_args!("{BOLD}router{BOLD:#}   {outcome}{by}"));
         let shares = &self.trace.shares;
         if decision.outcome == Outcome::Forwarded && shares.len() > 1 {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use sluice_policy::document::filter::Filter;
 use sluice_policy::document::json::Json;
 use sluice_policy::document::node::Node;
+use sluice_policy::document::parse::parse;
 use sluice_policy::document::report::Report;
 use sluice_policy::spec::destination::{self, ClusterTemplate, Destination, Naming};
 use sluice_policy::value::host_name::{aliases, qualify};
@@ -64,16 +65,16 @@ impl<'a> Destinations<'a> {
     /// Of a document without errors.
     pub fn new(document: &'a Tree) -> Self {
         let namespace = document.field("namespace").and_then(Tree::as_str).map(str::to_owned);
-        let template = document.field("clusterName").map(|pattern| {
+        let template = document.field("clusterName").and_then(|pattern| {
             let json = Json::String(pattern.as_str().unwrap_or_default().to_owned());
-            ClusterTemplate::read(&Node::root(&json, &Report::new(Filter::Router)))
+            ClusterTemplate::read(&Node::root(&json, &Report::new(Filter::Router))).ok()
         });
         Self { document, naming: Naming { namespace, template: template.unwrap_or_default() } }
     }
 
     fn read(&self, tree: &Tree) -> Option<Destination> {
-        let json = Json::parse(tree.to_json().as_bytes()).ok()?;
-        destination::read(&Node::root(&json, &Report::new(Filter::Router)), &self.naming)
+        let json = parse(tree.to_json().as_bytes()).ok()?;
+        destination::read(&Node::root(&json, &Report::new(Filter::Router)), &self.naming).ok()
     }
 
     fn routes(&self, kind: &'a str) -> impl Iterator<Item = &'a Tree> {

@@ -10,6 +10,7 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 use sluice_host::attributes::EnvoyNode;
 use sluice_host::envoy::{self, Envoy};
 use sluice_policy::egress::Egress;
+use sluice_policy::spec::policy::Policy;
 
 use crate::stream::{self, Counters, NOTE, Next, Shared};
 
@@ -27,7 +28,7 @@ impl Context for Plugin {}
 
 impl RootContext for Plugin {
     fn on_configure(&mut self, _: usize) -> bool {
-        let compiled = envoy::configure(|document| Egress::from_json(document, &EnvoyNode(&Envoy)));
+        let compiled = envoy::configure(|document| Egress::compile(document, &EnvoyNode(&Envoy)));
         let Some(egress) = compiled else { return false };
         envoy::declare_note(NOTE);
         let counters = Counters::new(envoy::counter);

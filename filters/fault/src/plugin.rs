@@ -12,6 +12,7 @@ use sluice_host::delay::Timer;
 use sluice_host::envoy::{self, Envoy};
 use sluice_host::host::Host;
 use sluice_policy::fault::Faults;
+use sluice_policy::spec::policy::Policy;
 
 use crate::stream::{Body, Counters, NOTE, Next, Shared, Stream};
 
@@ -37,7 +38,7 @@ impl Context for Plugin {}
 
 impl RootContext for Plugin {
     fn on_configure(&mut self, _: usize) -> bool {
-        let compiled = envoy::configure(|document| Faults::from_json(document, &EnvoyNode(&Envoy)));
+        let compiled = envoy::configure(|document| Faults::compile(document, &EnvoyNode(&Envoy)));
         let Some(faults) = compiled else { return false };
         envoy::declare_note(NOTE);
         let counters = Counters::new(envoy::counter, envoy::gauge);

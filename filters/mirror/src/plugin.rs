@@ -11,6 +11,7 @@ use sluice_host::attributes::EnvoyNode;
 use sluice_host::calls;
 use sluice_host::envoy::{self, Envoy};
 use sluice_policy::mirror::Mirrors;
+use sluice_policy::spec::policy::Policy;
 
 use crate::stream::{Counters, Shared, Stream};
 
@@ -29,8 +30,7 @@ impl Context for Plugin {}
 
 impl RootContext for Plugin {
     fn on_configure(&mut self, _: usize) -> bool {
-        let compiled =
-            envoy::configure(|document| Mirrors::from_json(document, &EnvoyNode(&Envoy)));
+        let compiled = envoy::configure(|document| Mirrors::compile(document, &EnvoyNode(&Envoy)));
         let Some(mirrors) = compiled else { return false };
         let counters = Counters::new(envoy::counter);
         self.shared = Some(Rc::new(Shared::new(self.id, mirrors, counters)));

@@ -10,6 +10,7 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 use sluice_host::attributes::EnvoyNode;
 use sluice_host::envoy::{self, Envoy};
 use sluice_policy::outlier::Outliers;
+use sluice_policy::spec::policy::Policy;
 
 use crate::metrics::Metrics;
 use crate::stream::{Next, Stream};
@@ -29,8 +30,7 @@ impl Context for Plugin {}
 
 impl RootContext for Plugin {
     fn on_configure(&mut self, _: usize) -> bool {
-        let compiled =
-            envoy::configure(|document| Outliers::from_json(document, &EnvoyNode(&Envoy)));
+        let compiled = envoy::configure(|document| Outliers::compile(document, &EnvoyNode(&Envoy)));
         let Some(outliers) = compiled else { return false };
         let metrics = Metrics::new(envoy::counter, envoy::gauge);
         self.worker = Some(Rc::new(Worker::new(outliers, metrics, &Envoy)));

@@ -11,11 +11,10 @@ pub mod registry;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::document::filter::Filter;
-use crate::document::report::{Finding, Rejection};
 use crate::egress::registry::{Registry, Unknown};
 use crate::spec::document::Document;
 use crate::spec::egress::{EgressFields, EgressSettings, Port};
-use crate::spec::proxy::NodeMetadata;
+use crate::spec::policy::Policy;
 use crate::spec::service_entry::Protocol;
 use crate::value::host_name::without_port;
 
@@ -80,20 +79,16 @@ impl From<Unknown> for Reason {
     }
 }
 
-impl Egress {
-    /// Compiles a document, see [`Document::parse`].
-    ///
-    /// # Errors
-    /// A document with any error is rejected as a whole, with all of its errors.
-    pub fn from_json(
-        document: &[u8],
-        metadata: &dyn NodeMetadata,
-    ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let (document, notices) = Document::parse(document, Filter::Egress, metadata)?;
-        let EgressFields { entries, allows_any, settings } = document.egress;
-        Ok((Self { registry: Registry::new(&entries), allows_any, settings }, notices))
-    }
+impl Policy for Egress {
+    const FILTER: Filter = Filter::Egress;
 
+    fn new(document: &Document) -> Self {
+        let EgressFields { entries, allows_any, settings } = &document.egress;
+        Self { registry: Registry::new(entries), allows_any: *allows_any, settings: *settings }
+    }
+}
+
+impl Egress {
     /// Decides about a request by its `authority`. `is_connect` is for the method CONNECT, `destination`
     /// is where the client connected to.
     ///

@@ -4,17 +4,17 @@
 //! after it has waited, independently: both happen to the product of the two shares. With
 //! `sampling`, both draws are hashes of the user: the same user is always in or out.
 
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use xxhash_rust::xxh64::xxh64;
 
 use crate::document::filter::Filter;
-use crate::document::report::{Finding, Rejection};
 use crate::request::{Draws, Request};
 use crate::spec::document::Document;
 use crate::spec::fault::settings::FaultSettings;
 use crate::spec::fault::{Abort, AbortStatus};
-use crate::spec::proxy::NodeMetadata;
+use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
 use crate::spec::virtual_services::VirtualServices;
 
@@ -24,7 +24,7 @@ pub const ABORT_BODY: &str = "fault filter abort";
 /// The faults of a document.
 #[derive(Debug, Default)]
 pub struct Faults {
-    services: VirtualServices,
+    services: Rc<VirtualServices>,
     sampling: Sampling,
     may_inject: bool,
     /// What is the same for all routes
@@ -52,21 +52,22 @@ const ABORT_DRAW: &[u8] = b"abort";
 const RESET_DRAW: &[u8] = b"reset";
 const RATE_LIMIT_DRAW: &[u8] = b"rate limit";
 
-impl Faults {
-    /// Compiles a document, see [`Document::parse`].
-    ///
-    /// # Errors
-    /// A document with any error is rejected as a whole, with all of its errors.
-    pub fn from_json(
-        document: &[u8],
-        metadata: &dyn NodeMetadata,
-    ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let (document, notices) = Document::parse(document, Filter::Fault, metadata)?;
-        let Document { services, sampling, faults: settings, .. } = document;
-        let may_inject = settings.headers.are_allowed() || services.have(|r| r.fault.is_some());
-        Ok((Self { services, sampling, may_inject, settings }, notices))
-    }
+impl Policy for Faults {
+    const FILTER: Filter = Filter::Fault;
 
+    fn new(document: &Document) -> Self {
+        let settings = document.faults.clone();
+        let has_fault = document.services.any_route(|route| route.fault.is_some());
+        Self {
+            services: Rc::clone(&document.services),
+            sampling: document.sampling.clone(),
+            may_inject: settings.headers.are_allowed() || has_fault,
+            settings,
+        }
+    }
+}
+
+impl Faults {
     /// Whether there is any request that may have a fault; without one, none has to be looked at.
     pub fn may_inject(&self) -> bool {
         self.may_inject
@@ -161,7 +162,7 @@ mod tests {
             r#"{{"clusterName": "{{host}}", {more} "virtualServices": [{{"hosts": ["a"], "http": [
                 {{"fault": {fault}, "route": [{{"destination": {{"host": "b"}}}}]}}]}}]}}"#
         );
-        Faults::from_json(document.as_bytes(), &NoMetadata).unwrap().0
+        Faults::compile(document.as_bytes(), &NoMetadata).unwrap().0
     }
 
     fn plan(faults: &Faults, headers: &[(&str, &str)], draws: &mut dyn Draws) -> Plan {

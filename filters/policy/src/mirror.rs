@@ -10,17 +10,18 @@
 //! are among those that one of 20 % gets. With `sampling` the draw is a hash of the user:
 //! `XXH64("mirror", seed = user)`.
 
+use std::rc::Rc;
+
 use xxhash_rust::xxh64::xxh64;
 
 use crate::bytes;
 use crate::document::filter::Filter;
-use crate::document::report::{Finding, Rejection};
 use crate::request::{Draws, Request};
 use crate::spec::cors::CorsDecision;
 use crate::spec::document::Document;
 use crate::spec::mirror::settings::MirrorSettings;
 use crate::spec::mirror::{HEADER_PREFIX, Mirror};
-use crate::spec::proxy::NodeMetadata;
+use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
 use crate::spec::virtual_services::VirtualServices;
 use crate::value::percent::Percent;
@@ -31,7 +32,7 @@ const DRAW: &[u8] = b"mirror";
 /// The mirrors of a document.
 #[derive(Debug, Default)]
 pub struct Mirrors {
-    services: VirtualServices,
+    services: Rc<VirtualServices>,
     sampling: Sampling,
     /// What is the same for all routes
     pub settings: MirrorSettings,
@@ -50,20 +51,19 @@ pub struct Plan<'a> {
     pub not_eligible: usize,
 }
 
-impl Mirrors {
-    /// Compiles a document, see [`Document::parse`].
-    ///
-    /// # Errors
-    /// A document with any error is rejected as a whole, with all of its errors.
-    pub fn from_json(
-        document: &[u8],
-        metadata: &dyn NodeMetadata,
-    ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let (document, notices) = Document::parse(document, Filter::Mirror, metadata)?;
-        let Document { services, sampling, mirroring: settings, .. } = document;
-        Ok((Self { services, sampling, settings }, notices))
-    }
+impl Policy for Mirrors {
+    const FILTER: Filter = Filter::Mirror;
 
+    fn new(document: &Document) -> Self {
+        Self {
+            services: Rc::clone(&document.services),
+            sampling: document.sampling.clone(),
+            settings: document.mirroring.clone(),
+        }
+    }
+}
+
+impl Mirrors {
     /// What is to be copied of a request, by the first route that matches. `draws` is asked at most
     /// once, and not at all for a user that `sampling` knows.
     #[inline]

@@ -67,31 +67,28 @@ pub use choice::{Choice, View};
 pub use cluster::{Cluster, Ejection, Host, MAX_HOSTS, Observed, Standing};
 pub use effect::{Effect, EffectKind, Reason};
 
+use std::rc::Rc;
+
 use crate::document::filter::Filter;
-use crate::document::report::{Finding, Rejection};
 use crate::spec::destination_rule::{DestinationRules, Target};
 use crate::spec::document::Document;
-use crate::spec::proxy::NodeMetadata;
+use crate::spec::policy::Policy;
 
 /// The outlier detection of a document.
 #[derive(Debug, Default)]
 pub struct Outliers {
-    rules: DestinationRules,
+    rules: Rc<DestinationRules>,
+}
+
+impl Policy for Outliers {
+    const FILTER: Filter = Filter::Outlier;
+
+    fn new(document: &Document) -> Self {
+        Self { rules: Rc::clone(&document.destination_rules) }
+    }
 }
 
 impl Outliers {
-    /// Compiles a document, see [`Document::parse`].
-    ///
-    /// # Errors
-    /// A document with any error is rejected as a whole, with all of its errors.
-    pub fn from_json(
-        document: &[u8],
-        metadata: &dyn NodeMetadata,
-    ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let (document, notices) = Document::parse(document, Filter::Outlier, metadata)?;
-        Ok((Self { rules: document.destination_rules }, notices))
-    }
-
     /// What holds for Envoy's cluster of this name (`xds.cluster_name`); `None` where nothing does.
     /// It takes a while: ask once for each cluster and keep the answer.
     pub fn target(&self, cluster: &str) -> Option<Target> {

@@ -1,51 +1,50 @@
-//! The router: which cluster a request goes to and what is changed on the way, as the virtual
-//! services of the document say. Of the route that matches, a destination is chosen by weight.
+//! The router: picks the cluster of a request, and what is changed on the way, as the virtual
+//! services of the document say. Picks a destination of the matching route by weight.
 
 pub mod decision;
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use crate::bytes;
 use crate::document::filter::Filter;
-use crate::document::report::{Finding, Rejection};
 use crate::request::header_map::NameFilter;
 use crate::request::{Draws, Request};
 use crate::router::decision::{Decision, Outcome, Reply, ResponsePlan};
-use crate::spec::cors::{Cors, CorsDecision};
+use crate::spec::cors::CorsDecision;
 use crate::spec::document::Document;
 use crate::spec::http_match::MatchedPath;
 use crate::spec::http_route::{Action, HttpRoute};
-use crate::spec::proxy::NodeMetadata;
+use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
 use crate::spec::timeouts::ROUTER_HEADERS;
 use crate::spec::virtual_services::{Match, NoMatch, VirtualServices};
 use crate::value::header::{CLUSTER, HeaderEdit};
 
-/// The header in which Envoy's own rewrites keep the path that the client asked for.
+/// The header in which Envoy's own rewrites keep the path of the client.
 const ORIGINAL_PATH: &str = "x-envoy-original-path";
 
 /// The router's part of a document.
 #[derive(Debug, Default)]
 pub struct Router {
-    services: VirtualServices,
+    services: Rc<VirtualServices>,
     sampling: Sampling,
     passes_unmatched_hosts: bool,
 }
 
-impl Router {
-    /// Compiles a document, see [`Document::parse`].
-    ///
-    /// # Errors
-    /// A document with any error is rejected as a whole, with all of its errors.
-    pub fn from_json(
-        document: &[u8],
-        metadata: &dyn NodeMetadata,
-    ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let (document, notices) = Document::parse(document, Filter::Router, metadata)?;
-        let Document { services, sampling, passes_unmatched_hosts, .. } = document;
-        Ok((Self { services, sampling, passes_unmatched_hosts }, notices))
-    }
+impl Policy for Router {
+    const FILTER: Filter = Filter::Router;
 
+    fn new(document: &Document) -> Self {
+        Self {
+            services: Rc::clone(&document.services),
+            sampling: document.sampling.clone(),
+            passes_unmatched_hosts: document.passes_unmatched_hosts,
+        }
+    }
+}
+
+impl Router {
     /// Decides about a request. `draws` is asked for a weighted choice that is not sticky.
     #[inline]
     pub fn route<'a, 'r: 'a>(
@@ -53,74 +52,57 @@ impl Router {
         request: &Request<'r>,
         draws: &mut dyn Draws,
     ) -> Decision<'a> {
-        let Match { route, name: note, path } = match self.services.find(request) {
+        let Match { route, name, path } = match self.services.find(request) {
             Ok(matched) => matched,
-            Err(NoMatch::Route) => return not_found(Outcome::NoRoute, "no route"),
+            Err(NoMatch::Route) => return Decision::not_found(Outcome::NoRoute, "no route"),
             Err(NoMatch::VirtualHost) if self.passes_unmatched_hosts => return pass(request),
             Err(NoMatch::VirtualHost) => {
-                return not_found(Outcome::NoVirtualHost, "no virtual host");
+                return Decision::not_found(Outcome::NoVirtualHost, NO_VIRTUAL_HOST);
             }
         };
-        let cors =
-            route.cors.as_ref().map_or(CorsDecision::Forward, |cors| Cors::decide(cors, request));
+        let cors = route.cors.as_ref().map(|cors| cors.decide(request));
         let allowed_origin = match cors {
-            CorsDecision::Preflight(headers) => {
+            Some(CorsDecision::Preflight(headers)) => {
                 let reply = Reply { status: 200, headers, body: &[] };
-                return Decision {
-                    outcome: Outcome::Preflight,
-                    note,
-                    own_edits: Vec::new(),
-                    fixed_edits: &[],
-                    reply: Some(reply),
-                    response: None,
-                };
+                return Decision::reply(Outcome::Preflight, name, reply);
             }
-            CorsDecision::Allowed(origin) => Some(origin),
-            CorsDecision::Forward => None,
+            Some(CorsDecision::Allowed(origin)) => Some(origin),
+            Some(CorsDecision::Forward) | None => None,
         };
-        let (outcome, reply, target, own_edits, fixed_edits): (_, _, _, _, &[_]) = match &route
-            .action
-        {
+        let (decision, target) = match &route.action {
             Action::Redirect(redirect, _) => {
                 let location = Cow::Owned(redirect.location(request, path));
                 let headers = vec![("location", location)];
                 let reply = Reply { status: redirect.status, headers, body: &[] };
-                (Outcome::Redirected, Some(reply), 0, Vec::new(), &[])
+                (Decision::reply(Outcome::Redirected, name, reply), 0)
             }
             Action::Respond(response, _) => {
-                let reply =
-                    Reply { status: response.status, headers: Vec::new(), body: &response.body };
-                (Outcome::Responded, Some(reply), 0, Vec::new(), &[])
+                let (status, body) = (response.status, &*response.body);
+                let reply = Reply { status, headers: Vec::new(), body };
+                (Decision::reply(Outcome::Responded, name, reply), 0)
             }
             Action::Forward(split) => {
                 let user = self.sampling.user(request);
                 let Some((index, target)) = split.pick(user, draws) else {
-                    return not_found(Outcome::NoRoute, "no destination");
+                    return Decision::not_found(Outcome::NoRoute, "no destination");
                 };
-                let own_edits = forward_edits(request, route, path);
-                (Outcome::Forwarded, None, index, own_edits, &target.request)
+                let edits = forward_edits(request, route, path);
+                (Decision::forward(Outcome::Forwarded, name, edits, &target.request), index)
             }
         };
-        let response = ResponsePlan::new(route, target, allowed_origin);
-        Decision { outcome, note, own_edits, fixed_edits, reply, response }
+        Decision { response: ResponsePlan::new(route, target, allowed_origin), ..decision }
     }
 }
 
-#[inline]
-fn not_found(outcome: Outcome, note: &str) -> Decision<'_> {
-    let reply = Reply { status: 404, headers: Vec::new(), body: &[] };
-    let (own_edits, fixed_edits) = (Vec::new(), &[][..]);
-    Decision { outcome, note, own_edits, fixed_edits, reply: Some(reply), response: None }
-}
+/// The note of requests for a host that no virtual service has.
+const NO_VIRTUAL_HOST: &str = "no virtual host";
 
-/// Leaves a request to Envoy's own routes, which are not to be steered by its client either. The
-/// headers of Envoy's router stay: what becomes of them is not for this filter to say here.
+/// Leaves a request to Envoy's own routes. Its client must not steer these either. The headers of
+/// Envoy's router stay: this filter does not decide about them here.
 fn pass<'a>(request: &Request<'a>) -> Decision<'a> {
     let sent = request.first_header(CLUSTER).is_some();
-    let own_edits = if sent { vec![HeaderEdit::remove(CLUSTER)] } else { Vec::new() };
-    let note = "no virtual host";
-    let (outcome, fixed_edits) = (Outcome::Passed, &[][..]);
-    Decision { outcome, note, own_edits, fixed_edits, reply: None, response: None }
+    let edits = if sent { vec![HeaderEdit::remove(CLUSTER)] } else { Vec::new() };
+    Decision::forward(Outcome::Passed, NO_VIRTUAL_HOST, edits, &[])
 }
 
 /// The headers by which the router steers Envoy.
@@ -131,8 +113,8 @@ const STEERING: NameFilter = {
     filter.with(retry_on.as_bytes()).with(retry_grpc_on.as_bytes()).with(codes.as_bytes())
 };
 
-/// The edits of a request that is forwarded, before those of its destination: first whatever the client
-/// sent of the headers by which the router steers Envoy is gone.
+/// The edits of a request that is forwarded, before those of its destination. First, the headers by
+/// which the router steers Envoy are removed if the client sent them.
 #[inline]
 fn forward_edits<'a, 'r: 'a>(
     request: &Request<'r>,
@@ -182,7 +164,7 @@ mod tests {
 
     /// The decision in one line: the note, then the reply's status or the edits.
     fn decide(headers: &[(&str, &str)]) -> String {
-        let (router, _) = Router::from_json(DOCUMENT.as_bytes(), &NoMetadata).unwrap();
+        let (router, _) = Router::compile(DOCUMENT.as_bytes(), &NoMetadata).unwrap();
         let headers = pairs(headers);
         let attributes = FixedAttributes::default();
         let request = Request::new(&headers, &attributes);
@@ -233,7 +215,7 @@ mod tests {
     #[test]
     fn hosts_of_no_virtual_service_can_pass() {
         let text = DOCUMENT.replacen('{', r#"{"unmatchedHosts": "pass", "#, 1);
-        let (router, _) = Router::from_json(text.as_bytes(), &NoMetadata).unwrap();
+        let (router, _) = Router::compile(text.as_bytes(), &NoMetadata).unwrap();
         let decide = |host: &str, more: &[(&str, &str)]| {
             let headers = [&[(":authority", host), (":path", "/")], more].concat();
             let headers = pairs(&headers);
@@ -254,7 +236,7 @@ mod tests {
 
     #[test]
     fn documents_are_refused_with_every_error() {
-        let refuse = |text: &[u8]| Router::from_json(text, &NoMetadata).unwrap_err().to_string();
+        let refuse = |text: &[u8]| Router::compile(text, &NoMetadata).unwrap_err().to_string();
         assert_eq!(refuse(b""), "configuration: is empty");
         assert_eq!(refuse(b"{}"), "virtualServices: is required");
         assert_eq!(
@@ -262,13 +244,14 @@ mod tests {
                 br#"{"virtualServices": [{"hosts": ["*"], "http": [{"route": [
                     {"destination": {"host": "a"}, "weight": -1}]}]}], "mode": "shadow"}"#
             ),
-            "virtualServices[0].hosts[0]: \"*\" is not allowed in the mesh, bind it to a gateway with \
+            "virtualServices[0].hosts[0]: \"*\" is not allowed in the mesh; bind it to a gateway with \
              gateways\n\
              virtualServices[0].http[0].route[0].destination.port: is required: clusterName has {port} \
              and there is no service registry to ask\n\
              virtualServices[0].http[0].route[0].weight: -1 is negative\n\
-             mode: unknown field, known are proxy, namespace, clusterName, sampling, unmatchedHosts, faults, \
-             destinationRules, mirroring, sni, virtualServices, serviceEntries, outboundTrafficPolicy, egress"
+             mode: unknown field, the fields here are namespace, clusterName, proxy, virtualServices, \
+             destinationRules, serviceEntries, outboundTrafficPolicy, unmatchedHosts, sampling, \
+             faults, mirroring, sni, egress"
         );
     }
 }

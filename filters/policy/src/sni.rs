@@ -7,13 +7,14 @@
 //! so the policy has them agree, and refuses what it does not understand.
 
 use crate::document::filter::Filter;
-use crate::document::report::{Finding, Rejection};
 use crate::lookup::virtual_hosts::VirtualHosts;
 use crate::request::Draws;
+use std::rc::Rc;
+
 use crate::request::client_hello::ClientHello;
 use crate::request::connection::Connection;
 use crate::spec::document::Document;
-use crate::spec::proxy::NodeMetadata;
+use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
 use crate::spec::sni::{Authority, Ech, Missing, Mode, SniSettings};
 use crate::spec::tls_route::TlsRoutes;
@@ -132,7 +133,7 @@ pub struct Opening<'a> {
 /// The policy about server names.
 #[derive(Debug, Default)]
 pub struct SniPolicy {
-    routes: TlsRoutes,
+    routes: Rc<TlsRoutes>,
     sampling: Sampling,
     /// The allowed hosts of requests, each pattern with its number
     hosts: VirtualHosts,
@@ -140,30 +141,22 @@ pub struct SniPolicy {
     pub settings: SniSettings,
 }
 
-impl SniPolicy {
-    /// Compiles a document, see [`Document::parse`].
-    ///
-    /// # Errors
-    /// A document with any error is rejected as a whole, with all of its errors.
-    pub fn from_json(
-        document: &[u8],
-        metadata: &dyn NodeMetadata,
-    ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let (document, mut notices) = Document::parse(document, Filter::Sni, metadata)?;
-        let Document { sampling, tls, hosts: routed, sni: settings, .. } = document;
+impl Policy for SniPolicy {
+    const FILTER: Filter = Filter::Sni;
+
+    fn new(document: &Document) -> Self {
+        let settings = document.sni.clone();
         let mut hosts = VirtualHosts::default();
-        let allowed = settings.hosts.as_ref().unwrap_or(&routed);
+        let allowed = settings.hosts.as_ref().unwrap_or(&document.hosts);
         for (index, host) in allowed.iter().enumerate() {
             hosts.entry(host, index);
         }
-        let routes = TlsRoutes::new(tls);
-        notices.extend(routes.unreachable().into_iter().map(|(path, earlier)| Finding {
-            path: path.to_owned(),
-            reason: format!("is never reached, {earlier} comes first for its server names"),
-        }));
-        Ok((Self { routes, sampling, hosts, settings }, notices))
+        let routes = Rc::clone(&document.tls);
+        Self { routes, sampling: document.sampling.clone(), hosts, settings }
     }
+}
 
+impl SniPolicy {
     /// Decides about a connection that opens, by the SNI that Envoy saw. `draws` is asked for a choice
     /// between destinations that is not sticky.
     #[inline]

@@ -11,6 +11,7 @@ use sluice_host::attributes::EnvoyNode;
 use sluice_host::envoy::{self, Envoy};
 use sluice_host::random::Random;
 use sluice_policy::router::Router;
+use sluice_policy::spec::policy::Policy;
 
 use crate::stream::{Counters, NOTE, Next, Shared, Stream};
 
@@ -28,7 +29,7 @@ impl Context for Plugin {}
 
 impl RootContext for Plugin {
     fn on_configure(&mut self, _: usize) -> bool {
-        let compiled = envoy::configure(|document| Router::from_json(document, &EnvoyNode(&Envoy)));
+        let compiled = envoy::configure(|document| Router::compile(document, &EnvoyNode(&Envoy)));
         let Some(router) = compiled else { return false };
         envoy::declare_note(NOTE);
         let counters = Counters::new(envoy::counter);

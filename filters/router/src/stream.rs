@@ -130,6 +130,7 @@ impl<H: HttpHost> Stream<H> {
 
 #[cfg(test)]
 mod tests {
+    use sluice_policy::spec::policy::Policy;
     use std::cell::Cell;
 
     use sluice_host::fake::FakeHost;
@@ -152,7 +153,7 @@ mod tests {
             next_id.set(next_id.get() + 1);
             Counter(next_id.get())
         });
-        let (router, notices) = Router::from_json(DOCUMENT.as_bytes(), &NoMetadata).unwrap();
+        let (router, notices) = Router::compile(DOCUMENT.as_bytes(), &NoMetadata).unwrap();
         assert_eq!(notices, []);
         let shared = Rc::new(Shared { router, counters, random: Random::default() });
         let host = host
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn a_request_for_another_host_is_left_to_the_routes_of_envoy() {
         let document = DOCUMENT.replacen('{', r#"{"unmatchedHosts": "pass", "#, 1);
-        let (router, _) = Router::from_json(document.as_bytes(), &NoMetadata).unwrap();
+        let (router, _) = Router::compile(document.as_bytes(), &NoMetadata).unwrap();
         let counters = Counters::new(|name| Counter(u32::from(name.ends_with(".passed"))));
         let shared = Rc::new(Shared { router, counters, random: Random::default() });
         let client = FakeHost::default()

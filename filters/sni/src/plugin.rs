@@ -13,6 +13,7 @@ use sluice_host::envoy::{self, Envoy};
 use sluice_host::host::Host;
 use sluice_host::network::NetworkHost;
 use sluice_policy::sni::SniPolicy;
+use sluice_policy::spec::policy::Policy;
 
 use crate::connection::{self, Connection};
 use crate::request::{self, Request};
@@ -38,7 +39,7 @@ impl Context for Plugin {}
 impl RootContext for Plugin {
     fn on_configure(&mut self, _: usize) -> bool {
         let compiled =
-            envoy::configure(|document| SniPolicy::from_json(document, &EnvoyNode(&Envoy)));
+            envoy::configure(|document| SniPolicy::compile(document, &EnvoyNode(&Envoy)));
         let Some(policy) = compiled else { return false };
         envoy::declare_note(NOTE);
         self.shared = Some(Rc::new(Shared::new(policy, Counters::new(envoy::counter))));

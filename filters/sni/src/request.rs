@@ -72,6 +72,7 @@ mod tests {
     use sluice_host::fake::FakeHost;
     use sluice_host::host::Counter;
     use sluice_policy::sni::{Outcome, SniPolicy};
+    use sluice_policy::spec::policy::Policy;
     use sluice_policy::spec::proxy::NoMetadata;
 
     use super::*;
@@ -91,7 +92,7 @@ mod tests {
         let document = format!(
             r#"{{"sni": {settings}, "virtualServices": [{{"hosts": ["a.com", "b.com"], "tcp": [{{}}]}}]}}"#
         );
-        let (policy, _) = SniPolicy::from_json(document.as_bytes(), &NoMetadata).unwrap();
+        let (policy, _) = SniPolicy::compile(document.as_bytes(), &NoMetadata).unwrap();
         let shared = Rc::new(Shared::new(policy, Counters::new(counter)));
         let host = FakeHost::default()
             .with_property(&["connection", "requested_server_name"], sni)

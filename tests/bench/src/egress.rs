@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Connection, Envoy, module};
 use sluice_policy::egress::Egress;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -253,7 +254,7 @@ async fn connections(client: &Client, name: Name, size: usize, count: usize) {
 fn decisions(name: Name) -> [Vec<f64>; 2] {
     let policies = SIZES.map(|size| {
         let document = document(size).to_string();
-        Egress::from_json(document.as_bytes(), &NoMetadata).unwrap().0
+        Egress::compile(document.as_bytes(), &NoMetadata).unwrap().0
     });
     let mut rounds = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {

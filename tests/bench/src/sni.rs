@@ -11,6 +11,7 @@ use sluice_policy::request::Draws;
 use sluice_policy::request::client_hello::ClientHello;
 use sluice_policy::request::connection::Connection;
 use sluice_policy::sni::{Outcome, SniPolicy};
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -39,7 +40,7 @@ pub async fn run() {
     }
     for size in [10, 10_000] {
         let text = document(size, &json!({})).to_string();
-        let (policy, _) = SniPolicy::from_json(text.as_bytes(), &NoMetadata).unwrap();
+        let (policy, _) = SniPolicy::compile(text.as_bytes(), &NoMetadata).unwrap();
         let names: Vec<String> = (0..size).map(|n| name(n.wrapping_mul(7919) % size)).collect();
         let time = median(|| {
             let mut names = names.iter().cycle();

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sluice_policy::egress::{Decision, Egress};
+use sluice_policy::spec::policy::Policy;
 
 use crate::rows::{Node, get};
 
@@ -74,7 +75,7 @@ impl EgressCase {
 /// # Panics
 /// When something is not as the row says. The message has all of it.
 pub fn check(case: &EgressCase) {
-    let egress = match Egress::from_json(case.config.get().as_bytes(), &Node::default()) {
+    let egress = match Egress::compile(case.config.get().as_bytes(), &Node::default()) {
         Ok((egress, _)) => egress,
         Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
     };

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use sluice_policy::fault::Faults;
 use sluice_policy::request::{Draws, Request};
 use sluice_policy::spec::fault::AbortStatus;
+use sluice_policy::spec::policy::Policy;
 
 use crate::policy::{Fixed, Listed, NoAttributes, Seeded};
 use crate::rows::{Distribution, Node, assert_asserts, example, get, pairs, slash};
@@ -130,7 +131,7 @@ impl FaultExpectation {
 /// # Panics
 /// When something is not as the row says. The message has all of it.
 pub fn check(case: &FaultCase) {
-    let faults = match Faults::from_json(case.config.get().as_bytes(), &Node::default()) {
+    let faults = match Faults::compile(case.config.get().as_bytes(), &Node::default()) {
         Ok((faults, _)) => faults,
         Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
     };

@@ -9,6 +9,7 @@
 
 mod check;
 mod client_hello;
+pub mod documents;
 mod egress;
 mod faults;
 mod mirrors;

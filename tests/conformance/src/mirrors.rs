@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use sluice_policy::mirror::Mirrors;
 use sluice_policy::request::{Draws, Request};
 use sluice_policy::spec::mirror::HEADER_PREFIX;
+use sluice_policy::spec::policy::Policy;
 
 use crate::policy::{Fixed, Listed, NoAttributes, Seeded};
 use crate::rows::{Distribution, Node, assert_asserts, example, get, pairs, slash};
@@ -99,7 +100,7 @@ impl MirrorRequest {
 /// # Panics
 /// When something is not as the row says. The message has all of it.
 pub fn check(case: &MirrorCase) {
-    let mirrors = match Mirrors::from_json(case.config.get().as_bytes(), &Node::default()) {
+    let mirrors = match Mirrors::compile(case.config.get().as_bytes(), &Node::default()) {
         Ok((mirrors, _)) => mirrors,
         Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
     };

@@ -13,6 +13,7 @@ use sluice_policy::outlier::rates::Rates;
 use sluice_policy::outlier::{Choice, Cluster, Effect, EffectKind, Outliers, View};
 use sluice_policy::request::Draws;
 use sluice_policy::spec::outlier_detection::Settings;
+use sluice_policy::spec::policy::Policy;
 
 use crate::rows::Node;
 
@@ -281,7 +282,7 @@ impl Simulation<'_> {
 /// When something is not as the row says. The message has all of it.
 pub fn check(case: &OutlierCase) {
     let (config, name) = case.config();
-    let outliers = match Outliers::from_json(config.as_bytes(), &Node::default()) {
+    let outliers = match Outliers::compile(config.as_bytes(), &Node::default()) {
         Ok((outliers, _)) => outliers,
         Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
     };

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sluice_policy::request::Draws;
 use sluice_policy::router::Router;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NodeMetadata;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
@@ -21,7 +22,7 @@ const SEED: u64 = 2026;
 /// # Panics
 /// When something is not as the row says. The message has all of it.
 pub fn check(case: &Case) {
-    let router = match Router::from_json(case.config.get().as_bytes(), &case.node) {
+    let router = match Router::compile(case.config.get().as_bytes(), &case.node) {
         Ok((router, _)) => router,
         Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
     };

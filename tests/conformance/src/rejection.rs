@@ -9,6 +9,7 @@ use sluice_policy::mirror::Mirrors;
 use sluice_policy::outlier::Outliers;
 use sluice_policy::router::Router;
 use sluice_policy::sni::SniPolicy;
+use sluice_policy::spec::policy::Policy;
 
 use crate::rows::Node;
 
@@ -87,8 +88,8 @@ impl TryFrom<WrittenRejection> for Rejection {
 /// When something else is found in it than the row says.
 pub fn check(row: &Rejection) {
     let (text, node) = (row.text.as_bytes(), Node::default());
-    let egress = findings(Egress::from_json(text, &node));
-    let outlier = findings(Outliers::from_json(text, &node));
+    let egress = findings(Egress::compile(text, &node));
+    let outlier = findings(Outliers::compile(text, &node));
     let own = match row.filter {
         None => None,
         Some(OwnFilter::Egress) => Some(&egress),
@@ -98,13 +99,13 @@ pub fn check(row: &Rejection) {
         assert!(*found == row.expect, "expected {:#?}\ngot {found:#?}", row.expect);
         return;
     }
-    let found = findings(Router::from_json(text, &node));
+    let found = findings(Router::compile(text, &node));
     assert!(found == row.expect, "expected {:#?}\ngot {found:#?}", row.expect);
     // The filters share one document, and what is wrong with it is wrong for all of them.
     for (filter, findings) in [
-        ("fault", findings(Faults::from_json(text, &node))),
-        ("mirror", findings(Mirrors::from_json(text, &node))),
-        ("sni", findings(SniPolicy::from_json(text, &node))),
+        ("fault", findings(Faults::compile(text, &node))),
+        ("mirror", findings(Mirrors::compile(text, &node))),
+        ("sni", findings(SniPolicy::compile(text, &node))),
     ] {
         let (errors, found) = (row.expect.errors(), findings.errors());
         assert!(found == errors, "expected by the {filter} filter {errors:#?}\ngot {found:#?}");
@@ -137,7 +138,7 @@ impl Findings {
 fn shared_errors(findings: &Findings) -> Vec<&String> {
     const OWN: [&str; 3] = [
         "virtualServices: is required",
-        "virtualServices: is empty",
+        "virtualServices: must not be empty",
         "outboundTrafficPolicy: is required",
     ];
     findings.errors().iter().filter(|error| !OWN.contains(&error.as_str())).collect()

@@ -8,6 +8,7 @@ use sluice_policy::request::Draws;
 use sluice_policy::request::client_hello::ClientHello;
 use sluice_policy::request::connection::Connection;
 use sluice_policy::sni::{Outcome, SniPolicy};
+use sluice_policy::spec::policy::Policy;
 
 use crate::client_hello::Client;
 use crate::policy::{Fixed, Seeded};
@@ -141,7 +142,7 @@ impl Connection for SniConnection {
 /// # Panics
 /// When something is not as the row says.
 pub fn check(case: &SniCase) {
-    let policy = match SniPolicy::from_json(case.config.get().as_bytes(), &case.node) {
+    let policy = match SniPolicy::compile(case.config.get().as_bytes(), &case.node) {
         Ok((policy, _)) => policy,
         Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
     };

@@ -8,6 +8,7 @@ use sluice_egress::stream::{Counters, Next, Shared, on_new_connection, on_reques
 use sluice_host::fake::FakeHost;
 use sluice_host::host::Counter;
 use sluice_policy::egress::Egress;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 include!(concat!(env!("OUT_DIR"), "/egress.rs"));
@@ -30,7 +31,7 @@ fn counter(name: &str) -> Counter {
 
 fn check(topic: &str, id: &str) {
     let case = egress(topic, id);
-    let (egress, _) = Egress::from_json(case.config.get().as_bytes(), &NoMetadata)
+    let (egress, _) = Egress::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
     let shared = Shared { egress, counters: Counters::new(counter) };
     for request in &case.requests {

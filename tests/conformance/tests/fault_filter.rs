@@ -11,6 +11,7 @@ use sluice_host::host::{Counter, Gauge, Host};
 use sluice_host::http::HttpHost;
 use sluice_policy::fault::Faults;
 use sluice_policy::spec::fault::AbortStatus;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 include!(concat!(env!("OUT_DIR"), "/faults.rs"));
@@ -32,7 +33,7 @@ fn counter(name: &str) -> Counter {
 
 fn check(topic: &str, id: &str) {
     let case = fault(topic, id);
-    let (faults, _) = Faults::from_json(case.config.get().as_bytes(), &NoMetadata)
+    let (faults, _) = Faults::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
     let shared = Rc::new(Shared::new(faults, Counters::new(counter, |_| ACTIVE)));
     // The filter draws for itself, so what depends on draws is for the policy alone.

@@ -12,6 +12,7 @@ use sluice_host::fake::FakeHost;
 use sluice_host::http::{Counter, HttpHost};
 use sluice_host::random::Random;
 use sluice_policy::router::Router;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 use sluice_router::stream::{Counters, Next, Shared, Stream};
 
@@ -54,7 +55,7 @@ fn shared(case: &Case) -> Shared {
     for (name, value) in &case.node.labels {
         host = host.with_property(&[&node[..], &["LABELS", name]].concat(), value.as_str());
     }
-    let router = Router::from_json(case.config.get().as_bytes(), &EnvoyNode(&host));
+    let router = Router::compile(case.config.get().as_bytes(), &EnvoyNode(&host));
     let (router, _) = router.unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
     Shared { router, counters: Counters::new(|_| Counter(0)), random: Random::default() }
 }

@@ -1,15 +1,16 @@
 //! Sizes that would not look good in a table, natively and as WebAssembly.
 
 use sluice_policy::router::Router;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 fn notices(document: &str) -> Vec<String> {
-    let (_, notices) = Router::from_json(document.as_bytes(), &NoMetadata).unwrap();
+    let (_, notices) = Router::compile(document.as_bytes(), &NoMetadata).unwrap();
     notices.iter().map(ToString::to_string).collect()
 }
 
 fn errors(document: &str) -> String {
-    Router::from_json(document.as_bytes(), &NoMetadata).unwrap_err().to_string()
+    Router::compile(document.as_bytes(), &NoMetadata).unwrap_err().to_string()
 }
 
 /// A document whose response has a body of so many bytes.
@@ -31,7 +32,7 @@ fn bodies_are_remarked_upon_from_100_kib_and_refused_above_1_mib() {
     assert_eq!(notices(&body(1 << 20)).len(), 1);
     assert_eq!(
         errors(&body((1 << 20) + 1)),
-        format!("{PATH}: has 1048577 bytes, at most 1048576 are allowed")
+        format!("{PATH}: has 1048577 bytes; the limit is 1048576")
     );
 }
 

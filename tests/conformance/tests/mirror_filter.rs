@@ -9,6 +9,7 @@ use sluice_host::http::{Counter, HttpHost};
 use sluice_mirror::stream::{Counters, Shared, Stream};
 use sluice_policy::mirror::Mirrors;
 use sluice_policy::spec::mirror::HEADER_PREFIX;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 include!(concat!(env!("OUT_DIR"), "/mirrors.rs"));
@@ -23,7 +24,7 @@ fn counter(name: &str) -> Counter {
 
 fn check(topic: &str, id: &str) {
     let case = mirror(topic, id);
-    let (mirrors, _) = Mirrors::from_json(case.config.get().as_bytes(), &NoMetadata)
+    let (mirrors, _) = Mirrors::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
     let shared = Rc::new(Shared::new(1, mirrors, Counters::new(counter)));
     // The filter draws for itself, so what depends on draws is for the policy alone.

@@ -8,6 +8,7 @@ use sluice_host::fake::FakeHost;
 use sluice_host::host::Counter;
 use sluice_host::network::TCP_PROXY_CLUSTER;
 use sluice_policy::sni::{Outcome, SniPolicy};
+use sluice_policy::spec::policy::Policy;
 use sluice_sni::connection::{Connection, Next};
 use sluice_sni::request::{self, Request};
 use sluice_sni::shared::{Counters, Shared};
@@ -35,7 +36,7 @@ fn outcomes(host: &FakeHost) -> Vec<String> {
 
 fn check(topic: &str, id: &str) {
     let case = sni(topic, id);
-    let (policy, _) = SniPolicy::from_json(case.config.get().as_bytes(), &case.node)
+    let (policy, _) = SniPolicy::compile(case.config.get().as_bytes(), &case.node)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
     let shared = Rc::new(Shared::new(policy, Counters::new(counter)));
     // The filter draws for itself, so what depends on draws is for the policy alone.

@@ -21,7 +21,7 @@ fn bad() -> (Value, &'static [&'static str]) {
         "virtualService: unknown field, did you mean \"virtualServices\"?",
         "virtualServices[0].http[0].rout: unknown field, did you mean \"route\"?",
         "virtualServices[0].http[0].route[0].weight: -1 is negative",
-        "virtualServices[0].http[0].route[1].weight: \"x\" is not an integer",
+        "virtualServices[0].http[0].route[1].weight: \"x\" is not a whole number",
         "virtualServices[0].http[0].timeout: ",
     ];
     (document, errors)

@@ -4,6 +4,7 @@
 use std::time::SystemTime;
 
 use libfuzzer_sys::fuzz_target;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::egress::Egress;
 use sluice_policy::fault::Faults;
 use sluice_policy::mirror::Mirrors;
@@ -26,11 +27,11 @@ impl Policies {
     fn new() -> Self {
         let document = DOCUMENT.as_bytes();
         Self {
-            router: Router::from_json(document, &NoMetadata).unwrap().0,
-            faults: Faults::from_json(document, &NoMetadata).unwrap().0,
-            mirrors: Mirrors::from_json(document, &NoMetadata).unwrap().0,
-            sni: SniPolicy::from_json(document, &NoMetadata).unwrap().0,
-            egress: Egress::from_json(document, &NoMetadata).unwrap().0,
+            router: Router::compile(document, &NoMetadata).unwrap().0,
+            faults: Faults::compile(document, &NoMetadata).unwrap().0,
+            mirrors: Mirrors::compile(document, &NoMetadata).unwrap().0,
+            sni: SniPolicy::compile(document, &NoMetadata).unwrap().0,
+            egress: Egress::compile(document, &NoMetadata).unwrap().0,
         }
     }
 }

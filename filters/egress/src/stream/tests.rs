@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 
 use sluice_host::fake::FakeHost;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
@@ -20,7 +21,7 @@ fn filter(mode: &str, settings: &str) -> (Shared, Vec<&'static str>) {
         r#"{{"outboundTrafficPolicy": {{"mode": "{mode}"}}, "serviceEntries": {ENTRIES},
             "egress": {settings}}}"#
     );
-    let (egress, notices) = Egress::from_json(document.as_bytes(), &NoMetadata).unwrap();
+    let (egress, notices) = Egress::compile(document.as_bytes(), &NoMetadata).unwrap();
     assert_eq!(notices, []);
     let names = RefCell::new(Vec::new());
     let counters = Counters::new(|name| {

@@ -1,5 +1,6 @@
 use sluice_host::fake::FakeHost;
 use sluice_host::host::Host;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
@@ -21,7 +22,7 @@ fn worker_with(settings: &str, fault: &str) -> Rc<Shared> {
                     "abort": {{"grpcStatus": "UNAVAILABLE", "percentage": {{"value": 100}}}}}},
                 "route": [{{"destination": {{"host": "b"}}}}]}}]}}]}}"#
     );
-    let (faults, notices) = Faults::from_json(document.as_bytes(), &NoMetadata).unwrap();
+    let (faults, notices) = Faults::compile(document.as_bytes(), &NoMetadata).unwrap();
     assert_eq!(notices, []);
     let next_id = Cell::new(0);
     let id = || {

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use sluice_host::fake::FakeHost;
 use sluice_host::http::{CallAnswer, CallFailure};
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
@@ -17,7 +18,7 @@ fn shared(mirroring: &str) -> Rc<Shared> {
             {{"hosts": ["a"], "http": [{{"name": "all", "mirror": {{"host": "copy"}},
                 "route": [{{"destination": {{"host": "a"}}}}]}}]}}]}}"#
     );
-    let (mirrors, _) = Mirrors::from_json(document.as_bytes(), &NoMetadata).unwrap();
+    let (mirrors, _) = Mirrors::compile(document.as_bytes(), &NoMetadata).unwrap();
     let next = Cell::new(0);
     let counters = Counters::new(|_| {
         next.set(next.get() + 1);

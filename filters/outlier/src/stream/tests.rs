@@ -3,6 +3,7 @@ use std::cell::Cell;
 use sluice_host::fake::{FakeHost, FakeStore};
 use sluice_host::host::{Counter, Gauge};
 use sluice_policy::outlier::Outliers;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
@@ -23,7 +24,7 @@ fn worker(detection: &str, host: &FakeHost) -> Rc<Worker> {
         r#"{{"clusterName": "{{host}}[-{{subset}}]", "destinationRules": [{{"host": "pool",
             "trafficPolicy": {{"outlierDetection": {detection}}}}}]}}"#
     );
-    let (outliers, _) = Outliers::from_json(document.as_bytes(), &NoMetadata).unwrap();
+    let (outliers, _) = Outliers::compile(document.as_bytes(), &NoMetadata).unwrap();
     let next = Cell::new(0);
     let counter = |_| {
         next.set(next.get() + 1);

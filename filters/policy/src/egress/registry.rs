@@ -225,9 +225,7 @@ mod tests {
     use crate::testing;
 
     fn registry(text: &str) -> Registry {
-        let entries = testing::read(text, |node| {
-            node.elements().iter().map(ServiceEntry::read).collect::<Option<Vec<_>>>()
-        });
+        let entries = testing::read(text, |node| node.each(ServiceEntry::read));
         Registry::new(&entries.unwrap())
     }
 

@@ -13,7 +13,7 @@ fn mirrors(more: &str, route: &str) -> Mirrors {
         r#"{{"clusterName": "{{host}}[-{{subset}}]", {more} "virtualServices": [{{"hosts": ["a"],
             "http": [{{"name": "all", {route}, "route": [{{"destination": {{"host": "a"}}}}]}}]}}]}}"#
     );
-    let (mirrors, notices) = Mirrors::from_json(document.as_bytes(), &NoMetadata).unwrap();
+    let (mirrors, notices) = Mirrors::compile(document.as_bytes(), &NoMetadata).unwrap();
     assert_eq!(notices, []);
     mirrors
 }
@@ -96,11 +96,11 @@ fn what_is_not_forwarded_is_not_copied() {
 
     let document = r#"{"clusterName": "{host}", "virtualServices": [{"hosts": ["a"], "http": [
         {"mirror": {"host": "b"}, "directResponse": {"status": 200}}]}]}"#;
-    let (none, notices) = Mirrors::from_json(document.as_bytes(), &NoMetadata).unwrap();
+    let (none, notices) = Mirrors::compile(document.as_bytes(), &NoMetadata).unwrap();
     assert_eq!(planned(&none, &[], 0), (String::new(), 0, 0));
     assert_eq!(
         notices[0].to_string(),
-        "virtualServices[0].http[0]: has mirrors without effect: it forwards nothing"
+        "virtualServices[0].http[0]: has mirrors that have no effect, because the route forwards nothing"
     );
 }
 

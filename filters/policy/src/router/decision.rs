@@ -1,4 +1,4 @@
-//! What the policy wants done with a request.
+//! The decision of the router about a request.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -9,21 +9,44 @@ use crate::value::header::{FixedEdit, HeaderEdit};
 /// The decision about one request.
 #[derive(Debug)]
 pub struct Decision<'a> {
-    /// What happened, for counters
+    /// The outcome, for counters
     pub outcome: Outcome,
     /// The name of the match that decided, for access logs: Istio's route name, or the JSON path
     pub note: &'a str,
-    /// Edits of the request's headers that this request asks for
+    /// Edits of the request's headers that depend on the request
     pub(crate) own_edits: Vec<HeaderEdit<'a>>,
-    /// Those of the destination, which come after them
+    /// Edits of the destination, which come after the former
     pub(crate) fixed_edits: &'a [FixedEdit],
     /// The answer to give instead of forwarding
     pub reply: Option<Reply<'a>>,
-    /// What is to be done to the response, the reply included
+    /// Edits of the response, be it the upstream's or the reply
     pub response: Option<ResponsePlan>,
 }
 
-impl Decision<'_> {
+impl<'a> Decision<'a> {
+    /// Forwards the request with these edits.
+    #[inline]
+    pub(crate) fn forward(
+        outcome: Outcome,
+        note: &'a str,
+        own_edits: Vec<HeaderEdit<'a>>,
+        fixed_edits: &'a [FixedEdit],
+    ) -> Self {
+        Self { outcome, note, own_edits, fixed_edits, reply: None, response: None }
+    }
+
+    /// Answers the request.
+    #[inline]
+    pub(crate) fn reply(outcome: Outcome, note: &'a str, reply: Reply<'a>) -> Self {
+        Self { reply: Some(reply), ..Self::forward(outcome, note, Vec::new(), &[]) }
+    }
+
+    /// Answers the request with 404.
+    #[inline]
+    pub(crate) fn not_found(outcome: Outcome, note: &'a str) -> Self {
+        Self::reply(outcome, note, Reply { status: 404, headers: Vec::new(), body: &[] })
+    }
+
     /// Edits of the request's headers, in order; none where there is a reply.
     #[inline]
     pub fn edits(&self) -> impl Iterator<Item = HeaderEdit<'_>> {
@@ -32,7 +55,7 @@ impl Decision<'_> {
     }
 }
 
-/// What happened to a request.
+/// The outcome of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// A destination was chosen.

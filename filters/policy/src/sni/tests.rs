@@ -13,7 +13,7 @@ fn policy(settings: &str) -> SniPolicy {
                 {{"match": [{{"sniHosts": ["x.b.com"]}}], "route": [
                     {{"destination": {{"host": "c3"}}}}]}}]}}]}}"#
     );
-    let (policy, notices) = SniPolicy::from_json(document.as_bytes(), &NoMetadata)
+    let (policy, notices) = SniPolicy::compile(document.as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("{rejection}"));
     assert_eq!(notices, []);
     policy
@@ -144,43 +144,40 @@ fn settings_are_checked() {
         "maxClientHelloBytes": 65537, "helloTimeout": "0s", "host": []},
         "virtualServices": [{"hosts": ["a.com"], "tcp": [{}]}]}"#;
     assert_eq!(
-        SniPolicy::from_json(text, &NoMetadata).unwrap_err().to_string(),
-        "sni.mode: \"off\" is neither enforce nor reportOnly\n\
+        SniPolicy::compile(text, &NoMetadata).unwrap_err().to_string(),
+        "sni.mode: \"off\" is not one of enforce, reportOnly\n\
          sni.missing: 1 is not a string\n\
-         sni.ech: \"inner\" is neither refuse nor outerName\n\
-         sni.authority: \"x\" is neither entry nor exact\n\
-         sni.innerMustMatchOuter: 1 is not true or false\n\
-         sni.routing: \"no\" is not true or false\n\
-         sni.forwardSni: 0 is not true or false\n\
-         sni.hosts[1]: \"A.com\" is given twice\n\
+         sni.ech: \"inner\" is not one of refuse, outerName\n\
+         sni.authority: \"x\" is not one of entry, exact\n\
+         sni.innerMustMatchOuter: 1 is neither true nor false\n\
+         sni.routing: \"no\" is neither true nor false\n\
+         sni.forwardSni: 0 is neither true nor false\n\
+         sni.hosts[1]: \"A.com\" occurs twice\n\
          sni.hosts[2]: \"10.0.0.1\" is an IP address, which is never a server name\n\
          sni.hosts[3]: \"a.*\" is not a server name\n\
-         sni.maxClientHelloBytes: 65537 is not in 64..=65536\n\
+         sni.maxClientHelloBytes: 65537 is not in the range 64 to 65536\n\
          sni.helloTimeout: \"0s\" is shorter than 1ms\n\
          sni.host: unknown field, did you mean \"hosts\"?"
     );
 }
 
 #[test]
-fn matches_that_are_never_reached_are_remarked_upon() {
+fn matches_that_are_never_reached_are_reported() {
     let text = br#"{"clusterName": "{host}", "virtualServices": [{"hosts": ["*.com"], "tls": [
         {"match": [{"sniHosts": ["a.com"], "port": 1}, {"sniHosts": ["*.b.com", "c.com"]}],
          "route": [{"destination": {"host": "x"}}]},
         {"match": [{"sniHosts": ["a.com"]}, {"sniHosts": ["x.b.com", "*.y.b.com", "c.com"]},
                    {"sniHosts": ["b.com", "c.com"]}, {"sniHosts": ["a.com"], "port": 2}],
          "route": [{"destination": {"host": "x"}}]}]}]}"#;
-    let (_, notices) = SniPolicy::from_json(text, &NoMetadata).unwrap();
+    let (_, notices) = SniPolicy::compile(text, &NoMetadata).unwrap();
     let notices: Vec<_> = notices.iter().map(ToString::to_string).collect();
     let place = "virtualServices[0].tls";
+    let reason = "is never reached, an earlier match has its server names";
     assert_eq!(
         notices,
         [
-            format!(
-                "{place}[1].match[1]: is never reached, {place}[0].match[1] comes first for its server names"
-            ),
-            format!(
-                "{place}[1].match[3]: is never reached, {place}[1].match[0] comes first for its server names"
-            ),
+            format!("{place}[1].match[1]: {reason}: {place}[0].match[1]"),
+            format!("{place}[1].match[3]: {reason}: {place}[1].match[0]"),
         ]
     );
 }

@@ -3,7 +3,9 @@
 
 use std::borrow::Cow;
 
+use crate::document::fields::fields;
 use crate::document::node::{Node, Object};
+use crate::document::report::{self, Reported};
 use crate::request::Request;
 use crate::spec::string_match::{self, EmptyPrefix, StringMatch};
 use crate::value::duration;
@@ -11,6 +13,21 @@ use crate::value::header::{HeaderEdit, is_token};
 
 const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"];
+
+const UNMATCHED_PREFLIGHTS: [&str; 3] = ["FORWARD", "IGNORE", "UNSPECIFIED"];
+
+fields!(Cors as "CorsPolicy", "Cross-origin requests.", {
+    "allowOrigin": Kind::TEXTS => "Deprecated, use allowOrigins.";
+    "allowOrigins": Kind::List(&Kind::Object(StringMatch::schema)) =>
+        "The origins that are allowed.";
+    "allowMethods": Kind::TEXTS => "The methods that are allowed.";
+    "allowHeaders": Kind::TEXTS => "The request headers that are allowed.";
+    "exposeHeaders": Kind::TEXTS => "The response headers that a browser may read.";
+    "maxAge": Kind::Text => "How long a browser may keep the answer to a preflight, such as 24h.";
+    "allowCredentials": Kind::Boolean => "Whether credentials are allowed; false if absent.";
+    "unmatchedPreflights": Kind::OneOf(&UNMATCHED_PREFLIGHTS) =>
+        "Preflights of origins that are not allowed: FORWARD (default) or IGNORE, which answers them.";
+});
 
 /// A CORS policy, compiled.
 #[derive(Clone, Debug, Default)]
@@ -37,43 +54,33 @@ pub enum CorsDecision<'a> {
 
 impl Cors {
     /// Reads a `corsPolicy`.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let mut cors = Self::default();
-        let deprecated = object.field("allowOrigin");
-        if let Some(node) = &deprecated {
-            node.notice("is deprecated, use allowOrigins");
-        }
-        for node in deprecated.map_or(Vec::new(), |node| node.elements()) {
-            cors.origins.extend(node.string().map(|o| StringMatch::Exact(o.as_bytes().into())));
-        }
-        for node in object.list("allowOrigins") {
-            cors.origins.extend(read_origin(&node));
-        }
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let deprecated = object.optional("allowOrigin", |node| {
+            node.notice(report::Kind::Deprecated, "is deprecated, use allowOrigins");
+            node.each(|node| Ok(StringMatch::Exact(node.string()?.as_bytes().into())))
+        });
+        let origins = object.list("allowOrigins", read_origin);
         let is_method = |text: &str| METHODS.contains(&text);
         let is_name = |text: &str| text == "*" || is_token(text);
-        cors.methods = read_list(&mut object, "allowMethods", is_method, "is not an HTTP method");
-        cors.headers = read_list(&mut object, "allowHeaders", is_name, "is not a header name");
-        cors.exposed = read_list(&mut object, "exposeHeaders", is_name, "is not a header name");
-        cors.max_age = object.field("maxAge").and_then(|node| {
-            let milliseconds = duration::read_milliseconds(&node)?;
-            if milliseconds % 1000 != 0 {
-                node.invalid("is not a whole number of seconds");
-            }
-            Some((milliseconds / 1000).to_string().into_bytes().into())
-        });
-        let credentials = object.field("allowCredentials");
-        cors.allows_credentials = credentials.and_then(|node| node.boolean()).unwrap_or_default();
-        cors.ignores_unmatched_preflights =
-            object.field("unmatchedPreflights").is_some_and(|node| match node.string() {
-                Some("IGNORE") => true,
-                None | Some("FORWARD" | "UNSPECIFIED") => false,
-                Some(_) => {
-                    node.invalid("is neither FORWARD nor IGNORE");
-                    false
-                }
-            });
-        Some(cors)
+        let methods = read_list(&object, "allowMethods", is_method, "is not an HTTP method");
+        let headers = read_list(&object, "allowHeaders", is_name, "is not a header name");
+        let exposed = read_list(&object, "exposeHeaders", is_name, "is not a header name");
+        let max_age = object.optional("maxAge", read_max_age);
+        let allows_credentials = object.flag("allowCredentials");
+        let unmatched =
+            object.optional("unmatchedPreflights", |node| node.one_of(&UNMATCHED_PREFLIGHTS));
+        let mut allowed = deprecated?.unwrap_or_default();
+        allowed.append(&mut origins?);
+        Ok(Self {
+            origins: allowed,
+            methods: methods?,
+            headers: headers?,
+            exposed: exposed?,
+            max_age: max_age?,
+            allows_credentials: allows_credentials?,
+            ignores_unmatched_preflights: unmatched? == Some("IGNORE"),
+        })
     }
 
     /// Decides about a request. The requested method and headers of a preflight are not compared
@@ -141,31 +148,35 @@ fn echo_if_any<'a>(list: &'a [u8], requested: Option<Cow<'a, [u8]>>) -> Option<C
     }
 }
 
-fn read_origin(node: &Node<'_>) -> Option<StringMatch> {
+/// Reads an age as the value of `access-control-max-age`: whole seconds.
+fn read_max_age(node: &Node<'_>) -> Result<Box<[u8]>, Reported> {
+    let milliseconds = duration::read_milliseconds(node)?;
+    if milliseconds % 1000 != 0 {
+        return Err(node.invalid("is not a whole number of seconds"));
+    }
+    Ok((milliseconds / 1000).to_string().into_bytes().into())
+}
+
+fn read_origin(node: &Node<'_>) -> Result<StringMatch, Reported> {
     let condition = string_match::read(node, EmptyPrefix::Refused)?;
     if matches!(&condition, StringMatch::Exact(exact) if exact.is_empty()) {
-        node.error("is an empty origin");
-        return None;
+        return Err(node.error("must not be an empty origin"));
     }
-    Some(condition)
+    Ok(condition)
 }
 
 /// Reads a list of names and joins it with commas.
 fn read_list(
-    object: &mut Object<'_>,
+    object: &Object<'_>,
     field: &'static str,
     is_valid: impl Fn(&str) -> bool,
     reason: &str,
-) -> Box<[u8]> {
-    let mut names = Vec::new();
-    for node in object.list(field) {
-        match node.string() {
-            Some(name) if is_valid(name) => names.push(name),
-            Some(_) => node.invalid(reason),
-            None => {}
-        }
-    }
-    names.join(",").into_bytes().into()
+) -> Result<Box<[u8]>, Reported> {
+    let names = object.list(field, |node| {
+        let name = node.string()?;
+        if is_valid(name) { Ok(name) } else { Err(node.invalid(reason)) }
+    });
+    Ok(names?.join(",").into_bytes().into())
 }
 
 #[cfg(test)]
@@ -255,13 +266,13 @@ mod tests {
             "unmatchedPreflights": "DROP", "allowCredentials": "yes"}"#;
         assert_eq!(
             testing::read(text, Cors::read).unwrap_err(),
-            "allowOrigins[0]: is an empty origin\n\
-             allowOrigins[1]: has none of exact, prefix and regex\n\
+            "allowOrigins[0]: must not be an empty origin\n\
+             allowOrigins[1]: must have one of exact, prefix, regex\n\
              allowMethods[0]: \"get\" is not an HTTP method\n\
              allowHeaders[0]: \"a b\" is not a header name\n\
              maxAge: \"1500ms\" is not a whole number of seconds\n\
-             unmatchedPreflights: \"DROP\" is neither FORWARD nor IGNORE\n\
-             allowCredentials: \"yes\" is not true or false"
+             unmatchedPreflights: \"DROP\" is not one of FORWARD, IGNORE, UNSPECIFIED\n\
+             allowCredentials: \"yes\" is neither true nor false"
         );
     }
 }

@@ -2,10 +2,12 @@
 
 mod read_name;
 
+use crate::document::fields::fields;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::value::host_name::{self, is_label, qualify};
 
-/// A `Destination` as it is written.
+/// A `Destination`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// The host, complete and in lower case
@@ -19,14 +21,14 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// What the destination is called in sticky draws, whatever the clusters are called.
+    /// The name of the destination in sticky draws. It does not depend on the names of clusters.
     pub fn sampling_name(&self) -> String {
         let port = self.port.map_or(String::new(), |port| port.to_string());
         format!("{}|{port}|{}", self.host, self.subset.as_deref().unwrap_or_default())
     }
 }
 
-/// How destinations become cluster names: `namespace` and `clusterName` of the document.
+/// The names that destinations get: `namespace` and `clusterName` of the document.
 #[derive(Clone, Debug)]
 pub struct Naming {
     /// Completes short host names; without it they stay short
@@ -61,17 +63,20 @@ impl Default for ClusterTemplate {
 }
 
 impl ClusterTemplate {
-    /// Reads a pattern. After an error it is one that asks nothing of destinations, so that they are
-    /// not refused for it as well.
-    pub fn read(node: &Node<'_>) -> Self {
-        match node.string().map(parse) {
-            Some(Ok(parts)) => Self(parts),
-            Some(Err(reason)) => {
-                node.invalid(reason);
-                Self(Vec::new())
-            }
-            None => Self(Vec::new()),
-        }
+    /// A pattern that takes nothing from destinations, for a document whose pattern has an error:
+    /// no other error follows from it.
+    pub fn unknown() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Whether the pattern is [`ClusterTemplate::unknown`].
+    pub fn is_unknown(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads a pattern.
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        parse(node.string()?).map(Self).map_err(|reason| node.invalid(reason))
     }
 
     fn needs_port(&self) -> bool {
@@ -166,61 +171,60 @@ fn parse(text: &str) -> Result<Vec<Part>, &'static str> {
     }
 }
 
-/// Reads a `Destination` and names its cluster.
-pub fn read(node: &Node<'_>, naming: &Naming) -> Option<Destination> {
-    let mut object = node.object()?;
-    let host = object.required("host");
-    let subset = object.field("subset");
-    let port = object.field("port");
-    // All three are looked at before any of them ends the reading, to report every error.
-    let subset = subset.map(|node| read_subset(&node));
-    let port = port.map(|node| read_port(&node));
-    let host = read_host(&host?, naming);
-    let (host, subset, port) = (host?, subset, port);
-    if matches!(subset, Some(None)) || matches!(port, Some(None)) {
-        return None;
+fields!(Destination, "A service, or a subset of it.", {
+    "host" required: Kind::Text => "The host.";
+    "subset": Kind::Text => "The subset.";
+    "port": Kind::Object(PortSelector::schema) => "The port, required where clusterName has {port}.";
+});
+
+/// `PortSelector`, a port by its number.
+pub struct PortSelector;
+
+fields!(PortSelector, "A port by its number.", {
+    "number" required: Kind::PORT => "The number.";
+});
+
+impl PortSelector {
+    /// Reads the number.
+    pub fn read(node: &Node<'_>) -> Result<u16, Reported> {
+        node.object::<Self>()?.required("number")?.port()
     }
-    let (subset, port) = (subset.flatten().flatten(), port.flatten());
+}
+
+/// Reads a `Destination` and names its cluster.
+pub fn read(node: &Node<'_>, naming: &Naming) -> Result<Destination, Reported> {
+    let object = node.object::<Destination>()?;
+    let host = object.required("host").and_then(|node| read_host(&node, naming));
+    let subset = object.optional("subset", read_subset);
+    let port = object.optional("port", PortSelector::read);
+    let (host, subset, port) = (host?, subset?.flatten(), port?);
     if port.is_none() && naming.template.needs_port() {
-        object.absent(
-            "port",
-            "is required: clusterName has {port} and there is no service registry to ask",
-        );
-        return None;
+        let reason = "is required: clusterName has {port} and there is no service registry to ask";
+        return Err(object.absent("port", reason));
     }
     let cluster = naming.template.name(&host, subset.as_deref(), port);
-    Some(Destination { host, subset, port, cluster })
+    Ok(Destination { host, subset, port, cluster })
 }
 
-fn read_host(node: &Node<'_>, naming: &Naming) -> Option<String> {
+fn read_host(node: &Node<'_>, naming: &Naming) -> Result<String, Reported> {
     let host = node.string()?;
     if host == "*" {
-        node.invalid("is not a destination");
-        return None;
+        return Err(node.invalid("is not a destination"));
     }
-    if let Err(reason) = host_name::check(host) {
-        node.invalid(reason);
-        return None;
-    }
-    Some(qualify(host, naming.namespace.as_deref()))
+    host_name::check(host).map_err(|reason| node.invalid(reason))?;
+    Ok(qualify(host, naming.namespace.as_deref()))
 }
 
-fn read_port(node: &Node<'_>) -> Option<u16> {
-    let mut object = node.object()?;
-    object.required("number")?.port()
-}
-
-/// Reads the name of a subset; `Some(None)` for an empty one.
-pub(crate) fn read_subset(node: &Node<'_>) -> Option<Option<String>> {
+/// Reads the name of a subset; `None` for an empty one.
+pub(crate) fn read_subset(node: &Node<'_>) -> Result<Option<String>, Reported> {
     let subset = node.string()?;
     if subset.is_empty() {
-        return Some(None);
+        return Ok(None);
     }
     if !is_label(subset) || subset.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        node.invalid("is not a lower-case DNS label");
-        return None;
+        return Err(node.invalid("is not a lower-case DNS label"));
     }
-    Some(Some(subset.to_owned()))
+    Ok(Some(subset.to_owned()))
 }
 
 #[cfg(test)]
@@ -264,7 +268,7 @@ mod tests {
             cluster(None, None, r#"{"host": "*", "subset": "V 1", "port": {"number": 0}}"#),
             "host: \"*\" is not a destination\n\
              subset: \"V 1\" is not a lower-case DNS label\n\
-             port.number: 0 is not in 1..=65535"
+             port.number: 0 is not in the range 1 to 65535"
         );
         assert_eq!(cluster(None, None, "{}"), "host: is required");
         assert_eq!(

@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 
+use crate::document::fields::fields;
 use crate::document::node::Node;
+use crate::document::report::{self, Reported};
 use crate::value::http_status::read_status;
 
 /// The largest body that Istio accepts, in bytes.
@@ -22,41 +24,46 @@ pub struct DirectResponse {
 
 impl DirectResponse {
     /// Reads `directResponse: { status, body: { string | bytes } }`. `bytes` is base64.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let status = object.required("status");
-        let body = object.field("body").map_or(Some(Vec::new()), |node| read_body(&node));
-        Some(Self { status: read_status(&status?)?, body: body? })
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let status = object.required("status").and_then(|node| read_status(&node));
+        let body = object.optional("body", read_body);
+        Ok(Self { status: status?, body: body?.unwrap_or_default() })
     }
 }
 
-fn read_body(node: &Node<'_>) -> Option<Vec<u8>> {
-    let mut object = node.object()?;
-    let (string, bytes) = (object.field("string"), object.field("bytes"));
-    let body = match (&string, &bytes) {
-        (Some(_), Some(_)) => {
-            node.error("has both string and bytes");
-            return None;
-        }
-        (Some(node), None) => node.string()?.as_bytes().to_vec(),
-        (None, Some(node)) => match base64::prelude::BASE64_STANDARD.decode(node.string()?) {
-            Ok(body) => body,
-            Err(_) => {
-                node.invalid("is not base64");
-                return None;
-            }
-        },
-        (None, None) => Vec::new(),
+fields!(DirectResponse, "A fixed response.", {
+    "status" required: Kind::Integer(200, 599) => "The status.";
+    "body": Kind::Object(Body::schema) => "The body; empty if absent.";
+});
+
+/// `HTTPBody`
+struct Body;
+
+fields!(Body, "The body of a fixed response: one of the two.", {
+    "string": Kind::Text => "As text.";
+    "bytes": Kind::Text => "In base64.";
+});
+
+fn read_body(node: &Node<'_>) -> Result<Vec<u8>, Reported> {
+    let object = node.object::<Body>()?;
+    let body = match object.at_most_one(&["string", "bytes"])? {
+        None => Vec::new(),
+        Some(("string", node)) => node.string()?.as_bytes().to_vec(),
+        Some((_, node)) => base64::prelude::BASE64_STANDARD
+            .decode(node.string()?)
+            .map_err(|_| node.invalid("is not base64"))?,
     };
-    if body.len() > MAX_BODY_BYTES {
-        node.error(format_args!("has {} bytes, at most {MAX_BODY_BYTES} are allowed", body.len()));
-        return None;
+    let length = body.len();
+    if length > MAX_BODY_BYTES {
+        let reason = format_args!("has {length} bytes; the limit is {MAX_BODY_BYTES}");
+        return Err(node.error(reason));
     }
-    if body.len() > LARGE_BODY_BYTES {
-        let text = format!("has {} bytes, which every worker keeps in memory", body.len());
-        node.notice(text);
+    if length > LARGE_BODY_BYTES {
+        let reason = format_args!("has {length} bytes, which every worker keeps in memory");
+        node.notice(report::Kind::Costly, reason);
     }
-    Some(body)
+    Ok(body)
 }
 
 #[cfg(test)]
@@ -77,7 +84,7 @@ mod tests {
         );
         assert_eq!(
             read(r#"{"status": 600, "body": {"bytes": "", "string": ""}}"#).unwrap_err(),
-            "status: 600 is not in 200..=599\nbody: has both string and bytes"
+            "status: 600 is not in the range 200 to 599\nbody: cannot have both string and bytes"
         );
     }
 
@@ -90,7 +97,7 @@ mod tests {
         assert_eq!(notices, "body: has 102401 bytes, which every worker keeps in memory");
         assert_eq!(
             testing::read(&text(MAX_BODY_BYTES + 1), DirectResponse::read).unwrap_err(),
-            "body: has 1048577 bytes, at most 1048576 are allowed"
+            "body: has 1048577 bytes; the limit is 1048576"
         );
     }
 }

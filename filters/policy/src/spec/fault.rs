@@ -6,11 +6,13 @@ pub mod settings;
 
 use std::time::Duration;
 
+use crate::document::fields::fields;
 use crate::document::node::{Node, Object};
+use crate::document::report::Reported;
 use crate::value::duration;
 use crate::value::grpc_status::read_grpc_status;
 use crate::value::http_status::read_status;
-use crate::value::percent::{Percent, read_fault_percent};
+use crate::value::percent::{Percent, read_fault_percent, read_plain_percent};
 
 /// What a route injects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,25 +32,25 @@ pub struct Fault {
 pub struct RateLimit {
     /// The rate, above 0
     pub bytes_per_second: u64,
-    /// How often; never when absent
+    /// Share of the responses
     pub percentage: Percent,
 }
 
 /// A response that breaks off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reset {
-    /// After how many bytes of the body, at the most
+    /// Maximum number of bytes of the body that pass
     pub after_bytes: u64,
-    /// How often; never when absent
+    /// Share of the responses
     pub percentage: Percent,
 }
 
 /// A delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delay {
-    /// How long
+    /// Length of the delay
     pub length: DelayLength,
-    /// How often; never when absent, as in Istio
+    /// Share of the requests
     pub percentage: Percent,
 }
 
@@ -59,14 +61,14 @@ pub enum DelayLength {
     Exponential {
         /// The mean
         mean: Duration,
-        /// What no delay is longer than
+        /// Upper bound of a delay
         max: Duration,
     },
-    /// Always the same, and beyond Istio up to `jitter` more, evenly distributed.
+    /// Fixed, plus an evenly distributed random part up to `jitter`, which Istio does not have.
     Fixed {
         /// The shortest delay, at least 1 ms
         duration: Duration,
-        /// What the longest has more
+        /// Upper bound of the random part that is added
         jitter: Duration,
     },
 }
@@ -89,9 +91,9 @@ impl DelayLength {
 /// An abort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abort {
-    /// With what
+    /// The status of the answer
     pub status: AbortStatus,
-    /// How often; never when absent, as in Istio
+    /// Share of the requests
     pub percentage: Percent,
 }
 
@@ -104,127 +106,133 @@ pub enum AbortStatus {
     Http(u16),
 }
 
+fields!(Fault, "Delays and aborts; at least one of the fields.", {
+    "delay": Kind::Object(Delay::schema) => "Requests that wait.";
+    "abort": Kind::Object(Abort::schema) => "Requests that are answered with an error.";
+    "reset": Kind::Object(Reset::schema) => "Responses that break off; beyond Istio.";
+    "responseRateLimit": Kind::Object(RateLimit::schema) => "Responses that are slow; beyond Istio.";
+});
+
+fields!(Delay, "A delay.", {
+    "percentage": Kind::Object(Percent::schema) => "Share of the requests; 0 if absent.";
+    "percent": Kind::Percentage => "Deprecated, use percentage.";
+    "fixedDelay": Kind::Text => "Length of the delay, such as 5s.";
+    "exponentialDelay": Kind::Text =>
+        "Mean length of exponentially distributed delays; beyond Istio.";
+    "jitter": Kind::Text =>
+        "Upper bound of a random part that is added to fixedDelay, evenly distributed; beyond Istio.";
+    "maxDelay": Kind::Text =>
+        "Upper bound of an exponential delay; ten times the mean if absent; beyond Istio.";
+});
+
+fields!(Abort, "An abort: exactly one status.", {
+    "percentage": Kind::Object(Percent::schema) => "Share of the requests; 0 if absent.";
+    "httpStatus": Kind::Integer(200, 599) => "The HTTP status.";
+    "grpcStatus": Kind::Text => "The name of the gRPC status, such as UNAVAILABLE.";
+    "http2Error": Kind::Unsupported => "Not supported, neither by Istio nor by Envoy.";
+});
+
+fields!(Reset, "A response that breaks off.", {
+    "percentage": Kind::Object(Percent::schema) => "Share of the responses; 0 if absent.";
+    "afterBytes" required: Kind::Integer(0, i64::MAX) =>
+        "Maximum number of bytes of the body that pass.";
+});
+
+fields!(RateLimit, "A response whose body is slow.", {
+    "percentage": Kind::Object(Percent::schema) => "Share of the responses; 0 if absent.";
+    "limitKbps" required: Kind::Integer(1, 1 << 40) => "The rate in KiB per second.";
+});
+
 /// Reads a route's `fault`.
-pub fn read(node: &Node<'_>) -> Option<Fault> {
-    let mut object = node.object()?;
-    let (delay, abort) = (object.field("delay"), object.field("abort"));
-    let reset = object.field("reset");
-    let rate_limit = object.field("responseRateLimit");
-    if [&delay, &abort, &reset, &rate_limit].iter().all(|field| field.is_none()) {
-        node.error("has none of delay, abort, reset and responseRateLimit");
+pub fn read(node: &Node<'_>) -> Result<Fault, Reported> {
+    let object = node.object::<Fault>()?;
+    let delay = object.optional("delay", read_delay);
+    let abort = object.optional("abort", read_abort);
+    let reset = object.optional("reset", read_reset);
+    let rate_limit = object.optional("responseRateLimit", read_rate_limit);
+    let (delay, abort, reset, rate_limit) = (delay?, abort?, reset?, rate_limit?);
+    if delay.is_none() && abort.is_none() && reset.is_none() && rate_limit.is_none() {
+        return Err(node.error("must have one of delay, abort, reset, responseRateLimit"));
     }
-    Some(Fault {
-        delay: delay.and_then(|node| read_delay(&node)),
-        abort: abort.and_then(|node| read_abort(&node)),
-        reset: reset.and_then(|node| read_reset(&node)),
-        rate_limit: rate_limit.and_then(|node| read_rate_limit(&node)),
-    })
+    Ok(Fault { delay, abort, reset, rate_limit })
 }
 
-fn read_rate_limit(node: &Node<'_>) -> Option<RateLimit> {
-    let mut object = node.object()?;
-    let percentage = object.field("percentage");
-    let percentage = percentage.map_or(Some(Percent::NONE), |node| read_fault_percent(&node));
-    let limit = object.required("limitKbps")?;
-    let kibibytes = u64::try_from(limit.integer()?).ok().filter(|kib| (1..=1 << 40).contains(kib));
-    if kibibytes.is_none() {
-        limit.invalid("is not 1 or more KiB/s");
-    }
-    Some(RateLimit { bytes_per_second: kibibytes? * 1024, percentage: percentage? })
+/// The share of a fault. Without `percentage` it never happens, as in Istio.
+fn read_percentage(object: &Object<'_>) -> Result<Percent, Reported> {
+    Ok(object.optional("percentage", read_fault_percent)?.unwrap_or(Percent::NONE))
 }
 
-fn read_reset(node: &Node<'_>) -> Option<Reset> {
-    let mut object = node.object()?;
-    let percentage = object.field("percentage");
-    let percentage = percentage.map_or(Some(Percent::NONE), |node| read_fault_percent(&node));
-    let bytes = object.required("afterBytes")?;
-    let after_bytes = u64::try_from(bytes.integer()?).ok();
-    if after_bytes.is_none() {
-        bytes.invalid("is negative");
-    }
-    Some(Reset { after_bytes: after_bytes?, percentage: percentage? })
+fn read_rate_limit(node: &Node<'_>) -> Result<RateLimit, Reported> {
+    let object = node.object::<RateLimit>()?;
+    let percentage = read_percentage(&object);
+    let limit = object.required("limitKbps").and_then(|node| {
+        let kibibytes = u64::try_from(node.integer()?).ok();
+        let kibibytes = kibibytes.filter(|kibibytes| (1..=1 << 40).contains(kibibytes));
+        kibibytes.ok_or_else(|| node.invalid("is not 1 or more KiB per second"))
+    });
+    Ok(RateLimit { bytes_per_second: limit? * 1024, percentage: percentage? })
 }
 
-/// How many times its mean an exponential delay may be if the rule does not say.
+fn read_reset(node: &Node<'_>) -> Result<Reset, Reported> {
+    let object = node.object::<Reset>()?;
+    let percentage = read_percentage(&object);
+    let after_bytes = object
+        .required("afterBytes")
+        .and_then(|node| u64::try_from(node.integer()?).map_err(|_| node.invalid("is negative")));
+    Ok(Reset { after_bytes: after_bytes?, percentage: percentage? })
+}
+
+/// Default upper bound of an exponential delay, in multiples of its mean.
 const DEFAULT_MAX_MEANS: u32 = 10;
 
-fn read_delay(node: &Node<'_>) -> Option<Delay> {
-    let mut object = node.object()?;
-    let percentage = object.field("percentage");
-    // The deprecated whole percentage, read where there is no other.
-    let percent = object.field("percent");
-    let length = read_length(&mut object);
-    let percentage = match (percentage, percent) {
-        (Some(node), _) => read_fault_percent(&node),
-        (None, Some(node)) => {
-            let percent = node.number().and_then(Percent::new);
-            if percent.is_none() {
-                node.invalid("is not in 0..=100");
-            }
-            percent
-        }
-        (None, None) => Some(Percent::NONE),
-    };
-    Some(Delay { length: length?, percentage: percentage? })
+fn read_delay(node: &Node<'_>) -> Result<Delay, Reported> {
+    let object = node.object::<Delay>()?;
+    let percentage = object.optional("percentage", read_fault_percent);
+    // The deprecated plain percentage counts where there is no other.
+    let percent = object.optional("percent", read_plain_percent);
+    let length = read_length(&object);
+    let percentage = percentage?.or(percent?).unwrap_or(Percent::NONE);
+    Ok(Delay { length: length?, percentage })
 }
 
-fn read_length(object: &mut Object<'_>) -> Option<DelayLength> {
-    let node = object.node;
-    let duration = |node: &Node<'_>| duration::read_milliseconds(node).map(Duration::from_millis);
-    let fixed = object.field("fixedDelay").map(|node| duration(&node));
-    let mean = object.field("exponentialDelay").map(|node| duration(&node));
-    let jitter = object.field("jitter");
-    let max = object.field("maxDelay");
-    if let (Some(node), None) = (&jitter, &fixed) {
-        node.error("goes with fixedDelay");
+fn read_length(object: &Object<'_>) -> Result<DelayLength, Reported> {
+    let fixed = object.optional("fixedDelay", duration::read);
+    let mean = object.optional("exponentialDelay", duration::read);
+    let jitter = object.optional("jitter", duration::read);
+    let max = object.optional("maxDelay", duration::read);
+    let exclusive = object.exclude("fixedDelay", "exponentialDelay");
+    let mut lone = None;
+    for (name, base) in [("jitter", "fixedDelay"), ("maxDelay", "exponentialDelay")] {
+        if let (Some(node), None) = (object.field(name), object.field(base)) {
+            lone = Some(node.error(format_args!("can only be used with {base}")));
+        }
     }
-    if let (Some(node), None) = (&max, &mean) {
-        node.error("goes with exponentialDelay");
-    }
-    let jitter = jitter.map_or(Some(Duration::ZERO), |node| duration(&node));
-    let max = max.map(|node| duration(&node));
+    let (fixed, mean, jitter, max) = (fixed?, mean?, jitter?, max?);
+    exclusive?;
     match (fixed, mean) {
-        (Some(_), Some(_)) => {
-            node.error("has both fixedDelay and exponentialDelay");
-            None
+        (None, None) => Err(object.node.error("must have one of fixedDelay, exponentialDelay")),
+        _ if let Some(reported) = lone => Err(reported),
+        (Some(duration), None) => {
+            Ok(DelayLength::Fixed { duration, jitter: jitter.unwrap_or_default() })
         }
-        (Some(duration), None) => Some(DelayLength::Fixed { duration: duration?, jitter: jitter? }),
-        (None, Some(mean)) => {
-            let mean = mean?;
-            let max = max.unwrap_or_else(|| mean.checked_mul(DEFAULT_MAX_MEANS))?;
-            Some(DelayLength::Exponential { mean, max })
-        }
-        (None, None) => {
-            node.error("has neither fixedDelay nor exponentialDelay");
-            None
+        (_, Some(mean)) => {
+            let default = || mean.checked_mul(DEFAULT_MAX_MEANS).unwrap_or(Duration::MAX);
+            Ok(DelayLength::Exponential { mean, max: max.unwrap_or_else(default) })
         }
     }
 }
 
-fn read_abort(node: &Node<'_>) -> Option<Abort> {
-    let mut object = node.object()?;
-    let percentage = object.field("percentage");
-    let given =
-        ["httpStatus", "grpcStatus", "http2Error"].map(|name| Some((name, object.field(name)?)));
-    let percentage = percentage.map_or(Some(Percent::NONE), |node| read_fault_percent(&node));
-    let mut given = given.into_iter().flatten();
-    let Some((name, status)) = given.next() else {
-        node.error("has neither httpStatus nor grpcStatus");
-        return None;
-    };
-    if let Some((other, _)) = given.next() {
-        node.error(format_args!("has both {name} and {other}"));
-        return None;
-    }
-    let status = match name {
-        "httpStatus" => AbortStatus::Http(read_status(&status)?),
-        "grpcStatus" => AbortStatus::Grpc(read_grpc_status(&status)?),
-        _ => {
-            status.error("is not supported by Istio and Envoy");
-            return None;
-        }
-    };
-    Some(Abort { status, percentage: percentage? })
+fn read_abort(node: &Node<'_>) -> Result<Abort, Reported> {
+    let object = node.object::<Abort>()?;
+    let percentage = read_percentage(&object);
+    let status = object.at_most_one(&["httpStatus", "grpcStatus", "http2Error"]);
+    let status = status.and_then(|given| match given {
+        Some(("httpStatus", node)) => read_status(&node).map(AbortStatus::Http),
+        Some(("grpcStatus", node)) => read_grpc_status(&node).map(AbortStatus::Grpc),
+        Some((_, node)) => Err(node.error("is supported neither by Istio nor by Envoy")),
+        None => Err(node.error("must have one of httpStatus, grpcStatus")),
+    });
+    Ok(Abort { status: status?, percentage: percentage? })
 }
 
 #[cfg(test)]
@@ -269,7 +277,7 @@ mod tests {
         );
         assert_eq!(
             read_text(r#"{"delay": {"fixedDelay": "1s", "maxDelay": "2s"}}"#).unwrap_err(),
-            "delay.maxDelay: goes with exponentialDelay"
+            "delay.maxDelay: can only be used with exponentialDelay"
         );
     }
 
@@ -278,11 +286,11 @@ mod tests {
         let refuse = |text: &str| read_text(text).unwrap_err();
         assert_eq!(
             refuse("{}"),
-            "configuration: has none of delay, abort, reset and responseRateLimit"
+            "configuration: must have one of delay, abort, reset, responseRateLimit"
         );
         assert_eq!(
             refuse(r#"{"responseRateLimit": {"limitKbps": 0}}"#),
-            "responseRateLimit.limitKbps: 0 is not 1 or more KiB/s"
+            "responseRateLimit.limitKbps: 0 is not 1 or more KiB per second"
         );
         assert_eq!(refuse(r#"{"reset": {"afterBytes": -1}}"#), "reset.afterBytes: -1 is negative");
         assert_eq!(refuse(r#"{"reset": {}}"#), "reset.afterBytes: is required");
@@ -291,14 +299,14 @@ mod tests {
                 r#"{"delay": {"exponentialDelay": "1s", "fixedDelay": "1s"},
                     "abort": {"http2Error": "X"}}"#
             ),
-            "delay: has both fixedDelay and exponentialDelay\n\
-             abort.http2Error: is not supported by Istio and Envoy"
+            "delay: cannot have both fixedDelay and exponentialDelay\n\
+             abort.http2Error: is supported neither by Istio nor by Envoy"
         );
         assert_eq!(
             refuse(r#"{"delay": {}, "abort": {"percentage": {"value": 101}}}"#),
-            "delay: has neither fixedDelay nor exponentialDelay\n\
-             abort: has neither httpStatus nor grpcStatus\n\
-             abort.percentage.value: 101 is neither 0 nor in 0.0001..=100"
+            "delay: must have one of fixedDelay, exponentialDelay\n\
+             abort: must have one of httpStatus, grpcStatus\n\
+             abort.percentage.value: 101 is neither 0 nor in the range 0.0001 to 100"
         );
         assert_eq!(
             refuse(
@@ -306,12 +314,12 @@ mod tests {
                 "abort": {"httpStatus": 600}}"#
             ),
             "delay.fixedDelay: \"1.5ms\" is not a whole number of milliseconds\n\
-             delay.percentage.value: 0.00001 is neither 0 nor in 0.0001..=100\n\
-             abort.httpStatus: 600 is not in 200..=599"
+             delay.percentage.value: 0.00001 is neither 0 nor in the range 0.0001 to 100\n\
+             abort.httpStatus: 600 is not in the range 200 to 599"
         );
         assert_eq!(
             refuse(r#"{"abort": {"httpStatus": 200, "grpcStatus": "BAD_STATUS"}}"#),
-            "abort: has both httpStatus and grpcStatus"
+            "abort: cannot have both httpStatus and grpcStatus"
         );
         assert_eq!(
             refuse(r#"{"abort": {"grpcStatus": "BAD_STATUS"}}"#),

@@ -5,7 +5,9 @@
 //! one header the route wins. That is what Istio does with several destinations; with a single one
 //! Istio lets the destination win, and adding a canary would silently turn it around.
 
-use crate::document::node::{Node, Object};
+use crate::document::fields::fields;
+use crate::document::node::{Node, all};
+use crate::document::report::Reported;
 use crate::value::header::{FixedEdit, HeaderEdit, HeaderOperation, OWN_PREFIX, check_name};
 use crate::value::url::read_authority;
 
@@ -52,113 +54,114 @@ enum Message {
     Response,
 }
 
+fields!(Headers, "Header operations.", {
+    "request": Kind::Object(HeaderOps::schema) => "Operations on the request.";
+    "response": Kind::Object(HeaderOps::schema) => "Operations on the response.";
+});
+
+fields!(HeaderOps as "HeaderOperations", "Operations on the headers of a message.", {
+    "set": Kind::TEXT_MAP => "Replaces all values of a header by one.";
+    "add": Kind::TEXT_MAP => "Adds a value to a header.";
+    "remove": Kind::TEXTS => "Removes a header.";
+});
+
 /// Reads the `headers` of a route or a destination.
-pub fn read(node: &Node<'_>) -> Option<Headers> {
-    let mut object = node.object()?;
-    Some(Headers {
-        request: read_ops(&mut object, "request", Message::Request),
-        response: read_ops(&mut object, "response", Message::Response),
-    })
+pub fn read(node: &Node<'_>) -> Result<Headers, Reported> {
+    let object = node.object::<Headers>()?;
+    let request = object.optional("request", |node| read_ops(node, Message::Request));
+    let response = object.optional("response", |node| read_ops(node, Message::Response));
+    Ok(Headers { request: request?.unwrap_or_default(), response: response?.unwrap_or_default() })
 }
 
-fn read_ops(headers: &mut Object<'_>, field: &'static str, message: Message) -> HeaderOps {
-    let mut ops = HeaderOps::default();
-    let Some(mut object) = headers.field(field).and_then(|node| node.object()) else {
-        return ops;
+fn read_ops(node: &Node<'_>, message: Message) -> Result<HeaderOps, Reported> {
+    let object = node.object::<HeaderOps>()?;
+    let sets = object.optional("set", |node| read_values(node, message));
+    let adds = object.optional("add", |node| read_values(node, message));
+    let removes = object.list("remove", |node| read_name(node, node.string()?));
+    let (sets, adds, mut removes) =
+        (sets?.unwrap_or_default(), adds?.unwrap_or_default(), removes?);
+    removes.sort();
+
+    let is_authority = |(name, _): &(String, _)| name == ":authority";
+    let (host_sets, sets): (Vec<_>, Vec<_>) = sets.into_iter().partition(is_authority);
+    let (host_adds, adds): (Vec<_>, Vec<_>) = adds.into_iter().partition(is_authority);
+    let mut ops = HeaderOps {
+        has_two_authorities: host_sets.len() + host_adds.len() > 1,
+        authority: host_sets.into_iter().chain(host_adds).next().map(|(_, value)| value),
+        edits: Vec::with_capacity(removes.len() + sets.len() + adds.len()),
     };
-    let sets = object.field("set").map_or(Vec::new(), |node| read_values(&node, message));
-    let adds = object.field("add").map_or(Vec::new(), |node| read_values(&node, message));
-    let mut removes: Vec<String> = Vec::new();
-    for node in object.list("remove") {
-        if let Some(name) = node.string().and_then(|name| read_name(&node, name)) {
-            let place = removes.partition_point(|known| *known < name);
-            removes.insert(place, name);
-        }
-    }
-
-    let (host_sets, sets): (Vec<_>, Vec<_>) =
-        sets.into_iter().partition(|(name, _)| name == ":authority");
-    let (host_adds, adds): (Vec<_>, Vec<_>) =
-        adds.into_iter().partition(|(name, _)| name == ":authority");
-    ops.has_two_authorities = host_sets.len() + host_adds.len() > 1;
-    ops.authority = host_sets.into_iter().chain(host_adds).next().map(|(_, value)| value);
-
-    let remove = |name: String| FixedEdit::new(HeaderOperation::Remove, &name, []);
-    ops.edits.extend(removes.into_iter().map(remove));
-    let set =
-        |(name, value): (String, Box<[u8]>)| FixedEdit::new(HeaderOperation::Set, &name, value);
-    ops.edits.extend(sets.into_iter().map(set));
-    let add =
-        |(name, value): (String, Box<[u8]>)| FixedEdit::new(HeaderOperation::Add, &name, value);
-    ops.edits.extend(adds.into_iter().map(add));
-    ops
+    let mut push = |operation, name: &str, value| {
+        ops.edits.push(FixedEdit::new(operation, name, value));
+    };
+    removes.iter().for_each(|name| push(HeaderOperation::Remove, name, Box::default()));
+    sets.into_iter().for_each(|(name, value)| push(HeaderOperation::Set, &name, value));
+    adds.into_iter().for_each(|(name, value)| push(HeaderOperation::Add, &name, value));
+    Ok(ops)
 }
 
-/// Names with their values, sorted by name.
-fn read_values(node: &Node<'_>, message: Message) -> Vec<(String, Box<[u8]>)> {
-    let mut values: Vec<(String, Box<[u8]>)> = Vec::new();
-    for (name, node) in node.entries() {
+/// The name of a header, in lower case, and a value.
+type NamedValue = (String, Box<[u8]>);
+
+/// Reads names with their values, and sorts them by name.
+fn read_values(node: &Node<'_>, message: Message) -> Result<Vec<NamedValue>, Reported> {
+    let entries = node.entries()?;
+    let mut values = all(entries.iter().map(|(name, node)| {
         let name = match message {
             // The name Host, in any spelling, is a rewrite of the authority.
-            Message::Request if is_authority(name) => Some(":authority".to_owned()),
-            _ => read_name(&node, name),
+            Message::Request if is_authority(name) => Ok(":authority".to_owned()),
+            _ => read_name(node, name),
         };
         let value = match name.as_deref() {
-            Some(":authority") => read_authority(&node),
-            _ => read_header_value(&node),
+            Ok(":authority") => read_authority(node),
+            _ => read_header_value(node),
         };
-        let (Some(name), Some(value)) = (name, value) else { continue };
-        let place = values.partition_point(|(known, _)| *known < name);
-        if values.get(place).is_some_and(|(known, _)| *known == name) {
-            node.error("is given twice, in another spelling");
-        } else {
-            values.insert(place, (name, value));
+        Ok((name?, value?, node))
+    }))?;
+    values.sort_by(|(name, ..), (other, ..)| name.cmp(other));
+    let mut failure = None;
+    for pair in values.windows(2) {
+        if let [(name, ..), (other, _, node)] = pair
+            && name == other
+        {
+            failure = Some(node.error("occurs twice, in another spelling"));
         }
     }
-    values
+    let values = values.into_iter().map(|(name, value, _)| (name, value)).collect();
+    failure.map_or(Ok(values), Err)
 }
 
-/// A name that may be changed: no pseudo-header, not `Host`, not one of Sluice's own.
-fn read_name(node: &Node<'_>, name: &str) -> Option<String> {
+/// Reads a name that may be changed: not a pseudo-header, not `Host`, not one of Sluice's own.
+fn read_name(node: &Node<'_>, name: &str) -> Result<String, Reported> {
     if is_authority(name) {
-        node.error(format_args!("{name:?} cannot be changed here"));
-        return None;
+        return Err(node.error(format_args!("{name:?} cannot be changed here")));
     }
     let lower = check_name(node, name, &[])?;
     if lower.starts_with(OWN_PREFIX) {
-        node.error(format_args!("{name:?} is one of Sluice's own headers"));
-        return None;
+        return Err(node.error(format_args!("{name:?} is one of Sluice's own headers")));
     }
-    Some(lower)
+    Ok(lower)
 }
 
 fn is_authority(name: &str) -> bool {
     name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority")
 }
 
-/// Reads a value and takes the doubled `%%` of Envoy's format for `%`.
+/// Reads a value, where `%%` stands for `%` as in Envoy's format.
 ///
-/// A `%COMMAND%` is refused: Envoy would replace it, a filter cannot, and passing it on literally
-/// would be wrong without a word.
-fn read_header_value(node: &Node<'_>) -> Option<Box<[u8]>> {
+/// A `%COMMAND%` is refused: Envoy would replace it, a filter cannot, and to send it as it is would
+/// silently be wrong.
+fn read_header_value(node: &Node<'_>) -> Result<Box<[u8]>, Reported> {
     let text = node.string()?;
     if text.bytes().any(|byte| byte != b'\t' && byte.is_ascii_control()) {
-        node.invalid("has a control character");
-        return None;
+        return Err(node.invalid("has a control character"));
     }
     let plain = text.replace("%%", "");
     match plain.matches('%').count() {
-        0 => Some(text.replace("%%", "%").into_bytes().into()),
-        count if count % 2 == 0 => {
-            node.invalid(
-                "has a %COMMAND%, which a filter cannot evaluate; set it in Envoy's route",
-            );
-            None
-        }
-        _ => {
-            node.invalid("has a single %, write %%");
-            None
-        }
+        0 => Ok(text.replace("%%", "%").into_bytes().into()),
+        count if count % 2 == 0 => Err(node.invalid(
+            "has a %COMMAND%, which a filter cannot evaluate; set the header in Envoy's route",
+        )),
+        _ => Err(node.invalid("has a single %; write %%")),
     }
 }
 
@@ -200,10 +203,10 @@ mod tests {
             "request.set[\"\"]: \"\" is not a header name\n\
              request.set[\":path\"]: \":path\" is a pseudo-header that cannot be used here\n\
              request.set.x-sluice-cluster: \"x-sluice-cluster\" is one of Sluice's own headers\n\
-             request.add.a: \"abc%123\" has a single %, write %%\n\
+             request.add.a: \"abc%123\" has a single %; write %%\n\
              request.add.b: \"%START_TIME%\" has a %COMMAND%, which a filter cannot evaluate; \
-             set it in Envoy's route\n\
-             request.add.c: \"%START_TIME%%\" has a single %, write %%\n\
+             set the header in Envoy's route\n\
+             request.add.c: \"%START_TIME%%\" has a single %; write %%\n\
              request.add.d: \"\\n\" has a control character\n\
              request.remove[0]: \"Host\" cannot be changed here\n\
              response.set[\":authority\"]: \":authority\" cannot be changed here"

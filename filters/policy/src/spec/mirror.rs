@@ -5,11 +5,12 @@ pub mod settings;
 
 use std::rc::Rc;
 
-use crate::document::node::{Node, Object};
-use crate::spec::destination::Destination;
-use crate::spec::destination::{self, Naming};
+use crate::document::fields::fields;
+use crate::document::node::{Node, Object, all};
+use crate::document::report::{self, Reported};
+use crate::spec::destination::{self, Destination, Naming};
 use crate::value::header::{FixedEdit, HeaderEdit};
-use crate::value::percent::{Percent, read_mirror_percent};
+use crate::value::percent::{Percent, read_mirror_percent, read_plain_percent};
 
 /// The request headers that name clusters for copies start like this; the mirror's place follows.
 pub const HEADER_PREFIX: &str = "x-sluice-mirror-";
@@ -39,59 +40,56 @@ impl Mirror {
     }
 }
 
+fields!(Mirror, "A target of copies.", {
+    "destination" required: Kind::Object(Destination::schema) => "Where copies go.";
+    "percentage": Kind::Object(Percent::schema) => "Share of the requests; all if absent.";
+});
+
 /// Reads the mirror fields of a route: `mirror` with `mirrorPercentage` or the deprecated
 /// `mirrorPercent`, or `mirrors`.
-pub fn read(route: &mut Object<'_>, naming: &Naming) -> Vec<Mirror> {
-    let single = route.field("mirror");
-    let percentage = route.field("mirrorPercentage").map(|node| read_mirror_percent(&node));
-    let percent = route.field("mirrorPercent").map(|node| read_percent(&node));
-    let list = route.field("mirrors");
-    if let (Some(_), Some(node)) = (&single, &list) {
-        node.error("is given beside mirror");
+pub fn read(route: &Object<'_>, naming: &Naming) -> Result<Vec<Mirror>, Reported> {
+    let single = route.optional("mirror", |node| destination::read(node, naming));
+    let percentage = route.optional("mirrorPercentage", read_mirror_percent);
+    let percent = route.optional("mirrorPercent", |node| {
+        node.notice(report::Kind::Deprecated, "is deprecated, use mirrorPercentage");
+        node.integer()?;
+        read_plain_percent(node)
+    });
+    let entries = route.elements("mirrors").and_then(|entries| {
+        let indexed = entries.iter().enumerate();
+        all(indexed.map(|(index, node)| read_entry(index, node, naming)))
+    });
+    if let (Some(_), Some(node)) = (route.field("mirror"), route.field("mirrors")) {
+        return Err(node.error("cannot be combined with mirror"));
     }
-    let mut mirrors = Vec::new();
-    if let Some(node) = single {
-        let percentage = percentage.or(percent).unwrap_or(Some(Percent::ALL));
-        if let (Some(destination), Some(percentage)) =
-            (destination::read(&node, naming), percentage)
-        {
-            mirrors.push(Mirror::new(0, &destination, percentage));
-        }
-    }
-    let entries = list.map_or(Vec::new(), |node| node.elements());
-    let read = |(index, node)| read_entry(index, node, naming);
-    mirrors.extend(entries.iter().enumerate().filter_map(read));
-    mirrors
+    let (single, percentage, percent) = (single?, percentage?, percent?);
+    let percentage = percentage.or(percent).unwrap_or(Percent::ALL);
+    let single = single.map(|destination| Mirror::new(0, &destination, percentage));
+    let mut mirrors = entries?;
+    mirrors.extend(single);
+    Ok(mirrors)
 }
 
-fn read_entry(index: usize, node: &Node<'_>, naming: &Naming) -> Option<Mirror> {
-    let mut object = node.object()?;
+fn read_entry(index: usize, node: &Node<'_>, naming: &Naming) -> Result<Mirror, Reported> {
+    let object = node.object::<Mirror>()?;
     let destination = object.required("destination");
-    let percentage = object.field("percentage");
-    let percentage = percentage.map_or(Some(Percent::ALL), |node| read_mirror_percent(&node));
-    Some(Mirror::new(index, &destination::read(&destination?, naming)?, percentage?))
-}
-
-fn read_percent(node: &Node<'_>) -> Option<Percent> {
-    node.notice("is deprecated, use mirrorPercentage");
-    let percent = node.integer().and_then(|percent| Percent::new(percent as f64));
-    if percent.is_none() {
-        node.invalid("is not in 0..=100");
-    }
-    percent
+    let destination = destination.and_then(|node| destination::read(&node, naming));
+    let percentage = object.optional("percentage", read_mirror_percent);
+    Ok(Mirror::new(index, &destination?, percentage?.unwrap_or(Percent::ALL)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::spec::destination::ClusterTemplate;
+    use crate::spec::http_route::HttpRoute;
     use crate::testing;
 
     fn mirrors(text: &str) -> Result<(Vec<(String, u32)>, String), String> {
         let naming =
             Naming { namespace: Some("ns".to_owned()), template: ClusterTemplate::default() };
         let (mirrors, notices) =
-            testing::read_with_notices(text, |node| Some(read(&mut node.object()?, &naming)))?;
+            testing::read_with_notices(text, |node| read(&node.object::<HttpRoute>()?, &naming))?;
         let shown = |mirror: Mirror| (mirror.cluster.to_string(), mirror.percentage.per_million());
         Ok((mirrors.into_iter().map(shown).collect(), notices))
     }
@@ -125,10 +123,10 @@ mod tests {
         );
         assert_eq!(
             mirrors(&text).unwrap_err(),
-            "mirrorPercent: 101 is not in 0..=100\n\
-             mirrors: is given beside mirror\n\
+            "mirrorPercent: 101 is not in the range 0 to 100\n\
+             mirrors: cannot be combined with mirror\n\
              mirrors[0].destination: is required\n\
-             mirrors[1].percentage.value: -1 is not in 0..=100"
+             mirrors[1].percentage.value: -1 is not in the range 0 to 100"
         );
     }
 }

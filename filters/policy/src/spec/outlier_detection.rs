@@ -5,10 +5,12 @@ use std::time::Duration;
 
 mod failures;
 
+use crate::document::fields::fields;
 use crate::document::json::Json;
 use crate::document::node::{Node, Object};
+use crate::document::report::{self, Reported};
 use crate::value::duration;
-use crate::value::number::whole;
+use crate::value::number::{read_count, read_in};
 pub use failures::Failures;
 use xxhash_rust::xxh64::xxh64;
 
@@ -33,7 +35,7 @@ pub struct Settings {
     pub base_ejection_time: Duration,
     /// `maxEjectionTime` (Envoy), 300 s or the base time if absent, whatever is longer
     pub max_ejection_time: Duration,
-    /// `maxEjectionTimeJitter` (Envoy): what an ejection may be longer at the most; 0 if absent
+    /// `maxEjectionTimeJitter` (Envoy): upper bound of a random time that is added; 0 if absent
     pub max_ejection_time_jitter: Duration,
     /// `maxEjectionPercent`, 0 to 100; 10 if absent or 0
     pub max_ejection_percent: u32,
@@ -110,61 +112,134 @@ impl Default for HalfOpen {
     }
 }
 
+fields!(Settings as "OutlierDetection", "When hosts get no more requests.", {
+    "consecutive5xxErrors": Kind::COUNT =>
+        "Number of 5xx in a row that eject a host; 5 if absent, 0 is off.";
+    "consecutiveGatewayErrors": Kind::COUNT =>
+        "Number of 502, 503 and 504 in a row that eject a host; off if absent.";
+    "consecutiveErrors": Kind::COUNT => "Deprecated, use consecutiveGatewayErrors.";
+    "consecutiveLocalOriginFailures": Kind::COUNT =>
+        "Number of failed connections in a row that eject a host, with the split; 5 if absent.";
+    "splitExternalLocalOriginErrors": Kind::Boolean =>
+        "Whether failed connections are counted by themselves; false if absent.";
+    "interval": Kind::Text => "Time between two evaluations of rates; 10s if absent.";
+    "baseEjectionTime": Kind::Text => "Length of the first ejection; 30s if absent.";
+    "maxEjectionTime": Kind::Text => "Upper bound of an ejection; 300s if absent.";
+    "maxEjectionTimeJitter": Kind::Text =>
+        "Upper bound of a random time that is added to an ejection; 0 if absent.";
+    "maxEjectionPercent": Kind::PERCENT => "Largest share of ejected hosts; 10 if absent.";
+    "minHealthPercent": Kind::PERCENT =>
+        "With a smaller share of healthy hosts, all hosts get requests; 0 if absent.";
+    "alwaysEjectOneHost": Kind::Boolean =>
+        "Whether one host may be ejected whatever the share; false if absent.";
+    "enforcingConsecutive5xx": Kind::PERCENT => "Share of detections that are enforced.";
+    "enforcingConsecutiveGatewayFailure": Kind::PERCENT => "Share of detections that are enforced.";
+    "enforcingConsecutiveLocalOriginFailure": Kind::PERCENT =>
+        "Share of detections that are enforced.";
+    "successRate": Kind::Object(SuccessRate::schema) => "Detects hosts that are worse than others.";
+    "failurePercentage": Kind::Object(FailurePercentage::schema) => "Detects hosts that fail often.";
+    "halfOpen": Kind::Object(HalfOpen::schema) => "Tests ejected hosts before they return.";
+    "fallback": Kind::Object(Fallback::schema) =>
+        "The subset that gets the requests while this one is out.";
+    "outlierDetectionHttpErrorCodes":
+        Kind::List(&Kind::Integer(100, 599)) => "Only these statuses are failures.";
+    "failure": Kind::Object(Failures::schema) => "What else is a failure.";
+});
+
+fields!(SuccessRate, "Detects hosts that are worse than others.", {
+    "minimumHosts": Kind::COUNT => "Number of hosts with enough requests; 5 if absent.";
+    "requestVolume": Kind::COUNT => "Number of requests that are enough; 100 if absent.";
+    "stdevFactor": Kind::COUNT =>
+        "Distance below the mean, in thousandths of a standard deviation; 1900 if absent.";
+    "enforcing": Kind::PERCENT => "Share of detections that are enforced; 100 if absent.";
+    "enforcingLocalOrigin": Kind::PERCENT =>
+        "Share of detections by local failures that are enforced; as enforcing if absent.";
+});
+
+fields!(FailurePercentage, "Detects hosts that fail often.", {
+    "threshold": Kind::PERCENT => "Share of failed requests; 85 if absent.";
+    "minimumHosts": Kind::COUNT => "Number of hosts with enough requests; 5 if absent.";
+    "requestVolume": Kind::COUNT => "Number of requests that are enough; 50 if absent.";
+    "enforcing": Kind::PERCENT => "Share of detections that are enforced; 100 if absent.";
+    "enforcingLocalOrigin": Kind::PERCENT =>
+        "Share of detections by local failures that are enforced; as enforcing if absent.";
+});
+
+fields!(HalfOpen, "Tests ejected hosts before they return.", {
+    "successes": Kind::Integer(1, 1000) =>
+        "Number of probes in a row that must succeed; 1 if absent.";
+    "probeTimeout": Kind::Text =>
+        "Time after which an unanswered probe is followed by another; 10s if absent.";
+});
+
+/// `fallback`
+struct Fallback;
+
+fields!(Fallback, "The subset that gets the requests while this one is out.", {
+    "subset" required: Kind::Text => "The name of the subset.";
+});
+
 impl Settings {
     /// Reads `outlierDetection`, and the name of the subset of its `fallback`.
-    pub fn read<'a>(node: &Node<'a>) -> Option<(Self, Option<Node<'a>>)> {
-        let mut object = node.object()?;
-        let fields = &mut object;
-        let [splits, always_ejects_one_host] =
-            ["splitExternalLocalOriginErrors", "alwaysEjectOneHost"].map(|name| flag(fields, name));
-        let [interval, base_ejection_time, max_ejection_time_jitter] = times(
-            fields,
-            [("interval", 10_000), ("baseEjectionTime", 30_000), ("maxEjectionTimeJitter", 0)],
-        );
-        let [max_ejection_percent, min_health_percent] =
-            numbers(fields, [("maxEjectionPercent", 100, 0), ("minHealthPercent", 100, 0)]);
-        let fallback = fields.field("fallback");
-        let half_open = fields.field("halfOpen").map(|node| read_half_open(&node));
+    pub fn read<'a>(node: &Node<'a>) -> Result<(Self, Option<Node<'a>>), Reported> {
+        let object = &node.object::<Self>()?;
+        let splits = object.flag("splitExternalLocalOriginErrors");
+        let always_ejects_one_host = object.flag("alwaysEjectOneHost");
+        let interval = time(object, "interval", 10_000);
+        let base_ejection_time = time(object, "baseEjectionTime", 30_000);
+        let max_ejection_time_jitter = time(object, "maxEjectionTimeJitter", 0);
+        let max_ejection_time = read_max_ejection_time(object, base_ejection_time);
+        let max_ejection_percent = number(object, "maxEjectionPercent", 100, 0);
+        let min_health_percent = number(object, "minHealthPercent", 100, 0);
+        let consecutive_5xx = read_5xx(object);
+        let consecutive_gateway_failure = read_gateway_failures(object);
+        let consecutive_local_origin_failure = read_local_failures(object, splits);
+        let success_rate = object.optional("successRate", read_success_rate);
+        let failure_percentage = object.optional("failurePercentage", read_failure_percentage);
+        let half_open = object.optional("halfOpen", read_half_open);
+        let fallback = object.optional("fallback", |node| {
+            let subset = node.object::<Fallback>()?.required("subset")?;
+            subset.string().map(|_| subset)
+        });
+        let failures = Failures::read(object);
+        let fallback = fallback?;
         let settings = Self {
-            consecutive_5xx: read_5xx(fields),
-            consecutive_gateway_failure: read_gateway_failures(fields),
-            consecutive_local_origin_failure: read_local_failures(fields, splits),
-            splits_local_origin: splits,
-            interval,
-            base_ejection_time,
-            max_ejection_time: read_max_ejection_time(fields, base_ejection_time),
-            max_ejection_time_jitter,
+            consecutive_5xx: consecutive_5xx?,
+            consecutive_gateway_failure: consecutive_gateway_failure?,
+            consecutive_local_origin_failure: consecutive_local_origin_failure?,
+            splits_local_origin: splits?,
+            interval: interval?,
+            base_ejection_time: base_ejection_time?,
+            max_ejection_time: max_ejection_time?,
+            max_ejection_time_jitter: max_ejection_time_jitter?,
             // 0 is absent, as in protobuf.
-            max_ejection_percent: if max_ejection_percent > 0 { max_ejection_percent } else { 10 },
-            min_health_percent,
-            always_ejects_one_host,
-            success_rate: fields.field("successRate").and_then(|node| read_success_rate(&node)),
-            failure_percentage: fields
-                .field("failurePercentage")
-                .and_then(|node| read_failure_percentage(&node)),
-            half_open: half_open.or_else(|| fallback.map(|_| HalfOpen::default())),
-            failures: Failures::read(fields),
+            max_ejection_percent: Some(max_ejection_percent?).filter(|p| *p > 0).unwrap_or(10),
+            min_health_percent: min_health_percent?,
+            always_ejects_one_host: always_ejects_one_host?,
+            success_rate: success_rate?,
+            failure_percentage: failure_percentage?,
+            half_open: half_open?.or_else(|| fallback.map(|_| HalfOpen::default())),
+            failures: failures?,
             fingerprint: hash(node.json, 0),
         };
-        settings.remark(node);
-        let fallback = fallback.and_then(|node| node.object()?.required("subset"));
-        Some((settings, fallback))
+        settings.report_idle_detectors(node);
+        Ok((settings, fallback))
     }
 
-    /// Remarks on settings that can do nothing.
-    fn remark(&self, node: &Node<'_>) {
+    /// Reports settings under which nothing is ever ejected.
+    fn report_idle_detectors(&self, node: &Node<'_>) {
         let detectors = [
             self.consecutive_5xx,
             self.consecutive_gateway_failure,
             self.consecutive_local_origin_failure,
         ];
-        let is_at_work = |(index, detector): (usize, &Consecutive)| {
+        let is_active = |(index, detector): (usize, &Consecutive)| {
             detector.threshold > 0
                 && detector.enforcing > 0
                 && (index < 2 || self.splits_local_origin)
         };
-        if !detectors.iter().enumerate().any(is_at_work) && !self.has_rates() {
-            node.notice("ejects nothing, all of its detectors are off");
+        if !detectors.iter().enumerate().any(is_active) && !self.has_rates() {
+            node.notice(report::Kind::NoEffect, "ejects nothing, all of its detectors are off");
         }
     }
 
@@ -185,147 +260,140 @@ impl Settings {
     }
 }
 
-/// A detector that is enforced where its threshold is given, else in so many percent.
+/// A detector that is enforced where its threshold is given, else in `enforcing.1` percent.
 #[inline(never)]
 fn consecutive(
-    object: &mut Object<'_>,
+    object: &Object<'_>,
     threshold: Option<Node<'_>>,
     enforcing: (&'static str, u32),
-) -> Consecutive {
+) -> Result<Consecutive, Reported> {
     let default = if threshold.is_some() { 100 } else { enforcing.1 };
     // A threshold of 0 is one that is never reached.
-    let threshold = threshold.and_then(|node| whole(&node, 0..=u32::MAX)).unwrap_or(5);
-    let [enforcing] = numbers(object, [(enforcing.0, 100, default)]);
-    Consecutive { threshold, enforcing }
+    let threshold = threshold.map_or(Ok(5), |node| read_count(&node));
+    let enforcing = number(object, enforcing.0, 100, default);
+    Ok(Consecutive { threshold: threshold?, enforcing: enforcing? })
 }
 
-fn read_5xx(object: &mut Object<'_>) -> Consecutive {
-    // Documents of the time of `consecutiveErrors` are about gateway errors alone.
+fn read_5xx(object: &Object<'_>) -> Result<Consecutive, Reported> {
+    // Documents that have `consecutiveErrors` are about gateway errors alone.
     let default = if object.field("consecutiveErrors").is_some() { 0 } else { 100 };
     let threshold = object.field("consecutive5xxErrors");
     consecutive(object, threshold, ("enforcingConsecutive5xx", default))
 }
 
-/// Gateway errors. Istio called them `consecutiveErrors` once, and leaves Envoy's detector on without
-/// having it enforced where they are not given.
-fn read_gateway_failures(object: &mut Object<'_>) -> Consecutive {
+/// Gateway errors, which Istio once called `consecutiveErrors`. Without a threshold Istio leaves
+/// Envoy's detector on and does not enforce it.
+fn read_gateway_failures(object: &Object<'_>) -> Result<Consecutive, Reported> {
     const NAME: &str = "consecutiveGatewayErrors";
     let legacy = object.field("consecutiveErrors");
     let threshold = object.field(NAME);
-    match (&legacy, &threshold) {
+    let conflict = match (&legacy, &threshold) {
         (Some(node), Some(_)) => {
-            node.error(format_args!("has been replaced by {NAME}, which is given too"));
+            Some(node.error(format_args!("cannot be combined with {NAME}, its newer name")))
         }
         (Some(node), None) => {
-            node.notice(format_args!("has been replaced by {NAME}, and is taken for that"));
+            node.notice(report::Kind::Deprecated, format_args!("is deprecated, use {NAME}"));
+            None
         }
-        (None, _) => {}
-    }
-    consecutive(object, legacy.or(threshold), ("enforcingConsecutiveGatewayFailure", 0))
+        (None, _) => None,
+    };
+    let read = consecutive(object, legacy.or(threshold), ("enforcingConsecutiveGatewayFailure", 0));
+    conflict.map_or(read, Err)
 }
 
-fn read_local_failures(object: &mut Object<'_>, splits: bool) -> Consecutive {
+fn read_local_failures(
+    object: &Object<'_>,
+    splits: Result<bool, Reported>,
+) -> Result<Consecutive, Reported> {
     let threshold = object
         .field("consecutiveLocalOriginFailures")
-        // For Istio 0 is absent here, other than in the other two.
+        // Istio takes 0 for absent here, unlike in the other two.
         .filter(|node| *node.json != Json::Integer(0));
-    if let (Some(node), false) = (&threshold, splits) {
-        node.error("goes with splitExternalLocalOriginErrors: true");
-    }
-    consecutive(object, threshold, ("enforcingConsecutiveLocalOriginFailure", 100))
+    let lone = match (&threshold, splits) {
+        (Some(node), Ok(false)) => {
+            Some(node.error("can only be used with splitExternalLocalOriginErrors: true"))
+        }
+        _ => None,
+    };
+    let read = consecutive(object, threshold, ("enforcingConsecutiveLocalOriginFailure", 100));
+    lone.map_or(read, Err)
 }
 
-fn read_max_ejection_time(object: &mut Object<'_>, base: Duration) -> Duration {
-    let [given] = times(object, [("maxEjectionTime", 0)]);
-    if given.is_zero() {
-        return MAX_EJECTION_TIME.max(base);
+fn read_max_ejection_time(
+    object: &Object<'_>,
+    base: Result<Duration, Reported>,
+) -> Result<Duration, Reported> {
+    let given = time(object, "maxEjectionTime", 0)?;
+    let base = base?;
+    match object.field("maxEjectionTime") {
+        None => Ok(MAX_EJECTION_TIME.max(base)),
+        Some(node) if given < base => Err(node.invalid("is shorter than baseEjectionTime")),
+        Some(_) => Ok(given),
     }
-    if let (Some(node), true) = (object.field("maxEjectionTime"), given < base) {
-        node.invalid("is shorter than baseEjectionTime");
-    }
-    given
 }
 
-fn read_success_rate(node: &Node<'_>) -> Option<SuccessRate> {
-    let mut object = node.object()?;
-    let [minimum_hosts, request_volume, stdev_factor, enforcing] = numbers(
-        &mut object,
-        [
-            ("minimumHosts", u32::MAX, 5),
-            ("requestVolume", u32::MAX, 100),
-            ("stdevFactor", u32::MAX, 1900),
-            ("enforcing", 100, 100),
-        ],
-    );
-    let [enforcing_local_origin] = numbers(&mut object, [("enforcingLocalOrigin", 100, enforcing)]);
-    Some(SuccessRate {
-        minimum_hosts,
-        request_volume,
-        stdev_factor,
-        enforcing,
-        enforcing_local_origin,
+fn read_success_rate(node: &Node<'_>) -> Result<SuccessRate, Reported> {
+    let object = &node.object::<SuccessRate>()?;
+    let minimum_hosts = number(object, "minimumHosts", u32::MAX, 5);
+    let request_volume = number(object, "requestVolume", u32::MAX, 100);
+    let stdev_factor = number(object, "stdevFactor", u32::MAX, 1900);
+    let (enforcing, enforcing_local_origin) = read_enforcing(object);
+    Ok(SuccessRate {
+        minimum_hosts: minimum_hosts?,
+        request_volume: request_volume?,
+        stdev_factor: stdev_factor?,
+        enforcing: enforcing?,
+        enforcing_local_origin: enforcing_local_origin?,
     })
 }
 
-fn read_failure_percentage(node: &Node<'_>) -> Option<FailurePercentage> {
-    let mut object = node.object()?;
-    let [threshold, minimum_hosts, request_volume, enforcing] = numbers(
-        &mut object,
-        [
-            ("threshold", 100, 85),
-            ("minimumHosts", u32::MAX, 5),
-            ("requestVolume", u32::MAX, 50),
-            ("enforcing", 100, 100),
-        ],
-    );
-    let [enforcing_local_origin] = numbers(&mut object, [("enforcingLocalOrigin", 100, enforcing)]);
-    Some(FailurePercentage {
-        threshold,
-        minimum_hosts,
-        request_volume,
-        enforcing,
-        enforcing_local_origin,
+fn read_failure_percentage(node: &Node<'_>) -> Result<FailurePercentage, Reported> {
+    let object = &node.object::<FailurePercentage>()?;
+    let threshold = number(object, "threshold", 100, 85);
+    let minimum_hosts = number(object, "minimumHosts", u32::MAX, 5);
+    let request_volume = number(object, "requestVolume", u32::MAX, 50);
+    let (enforcing, enforcing_local_origin) = read_enforcing(object);
+    Ok(FailurePercentage {
+        threshold: threshold?,
+        minimum_hosts: minimum_hosts?,
+        request_volume: request_volume?,
+        enforcing: enforcing?,
+        enforcing_local_origin: enforcing_local_origin?,
     })
 }
 
-fn read_half_open(node: &Node<'_>) -> HalfOpen {
-    let Some(mut object) = node.object() else { return HalfOpen::default() };
-    let successes = object.field("successes").and_then(|node| whole(&node, 1..=1000));
-    let [probe_timeout] = times(&mut object, [("probeTimeout", 10_000)]);
-    HalfOpen { successes: successes.unwrap_or(1), probe_timeout }
-}
-
+/// `enforcing`, and `enforcingLocalOrigin`, whose default is the former.
 #[inline(never)]
-fn flag(object: &mut Object<'_>, name: &'static str) -> bool {
-    object.field(name).and_then(|node| node.boolean()).unwrap_or_default()
+fn read_enforcing(object: &Object<'_>) -> (Result<u32, Reported>, Result<u32, Reported>) {
+    let enforcing = number(object, "enforcing", 100, 100);
+    let default = enforcing.unwrap_or(100);
+    (enforcing, number(object, "enforcingLocalOrigin", 100, default))
 }
 
-/// Durations by name, with defaults in milliseconds.
-fn times<const N: usize>(
-    object: &mut Object<'_>,
-    fields: [(&'static str, u64); N],
-) -> [Duration; N] {
-    fields.map(|(name, default)| Duration::from_millis(time(object, name, default)))
+fn read_half_open(node: &Node<'_>) -> Result<HalfOpen, Reported> {
+    let object = node.object::<HalfOpen>()?;
+    let successes = object.optional("successes", |node| read_in(node, 1..=1000));
+    let probe_timeout = time(&object, "probeTimeout", 10_000);
+    Ok(HalfOpen { successes: successes?.unwrap_or(1), probe_timeout: probe_timeout? })
 }
 
-/// Numbers by name, each up to a maximum and with a default.
-fn numbers<const N: usize>(
-    object: &mut Object<'_>,
-    fields: [(&'static str, u32, u32); N],
-) -> [u32; N] {
-    fields.map(|(name, most, default)| number(object, name, most, default))
-}
-
-// Not inlined, since every module has the code for every setting.
+/// The duration field `name`, or a default in milliseconds.
+// Not inlined: every module has the code for every setting.
 #[inline(never)]
-fn time(object: &mut Object<'_>, name: &'static str, default: u64) -> u64 {
-    let milliseconds = object.field(name).and_then(|node| duration::read_milliseconds(&node));
-    milliseconds.unwrap_or(default)
+fn time(object: &Object<'_>, name: &'static str, default: u64) -> Result<Duration, Reported> {
+    let milliseconds = object.optional(name, duration::read_milliseconds)?;
+    Ok(Duration::from_millis(milliseconds.unwrap_or(default)))
 }
 
+/// The number field `name` up to `most`, or a default.
 #[inline(never)]
-fn number(object: &mut Object<'_>, name: &'static str, most: u32, default: u32) -> u32 {
-    object.field(name).and_then(|node| whole(&node, 0..=most)).unwrap_or(default)
+fn number(
+    object: &Object<'_>,
+    name: &'static str,
+    most: u32,
+    default: u32,
+) -> Result<u32, Reported> {
+    Ok(object.optional(name, |node| read_in(node, 0..=most))?.unwrap_or(default))
 }
 
 /// A hash of a value, after one of what is before it.

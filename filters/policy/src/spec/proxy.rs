@@ -1,13 +1,15 @@
-//! What the policy has to know about the proxy that it runs in: conditions on it are decided once,
-//! when the configuration is read.
+//! The proxy that the policy runs in. Conditions on the proxy are decided once, when the
+//! configuration is read.
 
-use crate::document::node::Node;
+use crate::document::fields::fields;
+use crate::document::node::{Node, all};
+use crate::document::report::Reported;
 use crate::value::host_name;
 
 /// The gateway name that stands for all sidecars.
 pub const MESH: &str = "mesh";
 
-/// What Envoy knows about itself.
+/// The node metadata of Envoy.
 pub trait NodeMetadata {
     /// The namespace of the proxy's workload (`NAMESPACE` of the node metadata).
     fn namespace(&self) -> Option<String>;
@@ -35,22 +37,45 @@ pub struct Proxy<'a> {
     namespace: Option<String>,
     labels: Option<Vec<(String, String)>>,
     gateways: Option<Vec<String>>,
+    serves_all: bool,
 }
 
+/// `proxy` of a document.
+pub struct ProxySettings;
+
+fields!(ProxySettings as "Proxy", "What this proxy is. Default: Envoy's node metadata.", {
+    "namespace": Kind::Text => "The namespace of the proxy's workload.";
+    "labels": Kind::TEXT_MAP => "The labels of the proxy's workload.";
+    "gateways": Kind::TEXTS => "The gateways that the proxy serves; mesh for a sidecar.";
+});
+
 impl<'a> Proxy<'a> {
-    /// Reads `proxy: { namespace, labels, gateways }`; all are optional.
-    pub fn read(node: Option<&Node<'_>>, metadata: &'a dyn NodeMetadata) -> Self {
-        let mut proxy = Self { metadata, namespace: None, labels: None, gateways: None };
-        let Some(mut object) = node.and_then(Node::object) else {
-            return proxy;
-        };
-        proxy.namespace = object.string("namespace").map(str::to_owned);
-        proxy.labels = object.field("labels").map(|node| read_labels(&node));
-        proxy.gateways = object.field("gateways").map(|node| read_gateways(&node, None));
-        proxy
+    /// A proxy of which only the node metadata is known.
+    pub fn new(metadata: &'a dyn NodeMetadata) -> Self {
+        Self { metadata, namespace: None, labels: None, gateways: None, serves_all: false }
     }
 
-    /// Whether the proxy's workload is in `namespace`; never without one.
+    /// A proxy whose description has an error. It serves all gateways, so that no other error
+    /// follows from that one.
+    pub fn unknown(metadata: &'a dyn NodeMetadata) -> Self {
+        Self { serves_all: true, ..Self::new(metadata) }
+    }
+
+    /// Reads `proxy: { namespace, labels, gateways }`; all are optional.
+    pub fn read(node: &Node<'_>, metadata: &'a dyn NodeMetadata) -> Result<Self, Reported> {
+        let object = node.object::<ProxySettings>()?;
+        let namespace = object.string("namespace");
+        let labels = object.optional("labels", read_labels);
+        let gateways = object.optional("gateways", |node| read_gateways(node, None));
+        Ok(Self {
+            namespace: namespace?.map(str::to_owned),
+            labels: labels?,
+            gateways: gateways?,
+            ..Self::new(metadata)
+        })
+    }
+
+    /// Whether the proxy's workload is in `namespace`; never without a namespace of its own.
     pub fn is_in_namespace(&self, namespace: &str) -> bool {
         let own = self.namespace.clone().or_else(|| self.metadata.namespace());
         own.as_deref() == Some(namespace)
@@ -64,55 +89,63 @@ impl<'a> Proxy<'a> {
         })
     }
 
-    /// Whether the proxy serves one of `gateways`; `None` when the document does not say which it
-    /// serves.
+    /// Whether the proxy serves one of `gateways`; `None` when the document does not say which
+    /// gateways it serves.
     pub fn serves(&self, gateways: &[String]) -> Option<bool> {
+        if self.serves_all {
+            return Some(true);
+        }
         let own = self.gateways.as_ref()?;
         Some(gateways.iter().any(|gateway| own.contains(gateway)))
     }
 }
 
-/// Reads names of gateways. A name without a namespace is one of `namespace`, if there is one.
-pub fn read_gateways(node: &Node<'_>, namespace: Option<&str>) -> Vec<String> {
-    let mut gateways = Vec::new();
-    for node in node.elements() {
-        let Some(name) = node.string() else { continue };
+/// Reads names of gateways. A name without a namespace belongs to `namespace`, if there is one.
+pub fn read_gateways(node: &Node<'_>, namespace: Option<&str>) -> Result<Vec<String>, Reported> {
+    node.each(|node| {
+        let name = node.string()?;
         let parts: Vec<&str> = name.split('/').collect();
-        let valid = match parts.as_slice() {
+        let is_valid = match parts.as_slice() {
             [name] => host_name::check(name).is_ok() && !name.starts_with('*'),
             [namespace, name] => host_name::is_label(namespace) && host_name::is_label(name),
             _ => false,
         };
-        if !valid {
-            node.invalid("is not a gateway name, write NAME or NAMESPACE/NAME");
-            continue;
+        if !is_valid {
+            return Err(node.invalid("is not a gateway name; write NAME or NAMESPACE/NAME"));
         }
-        gateways.push(match (namespace, parts.len()) {
+        Ok(match (namespace, parts.len()) {
             (Some(namespace), 1) if name != MESH => format!("{namespace}/{name}"),
             _ => name.to_owned(),
-        });
-    }
-    gateways
+        })
+    })
 }
 
 /// Reads labels: Kubernetes' names and values.
-pub fn read_labels(node: &Node<'_>) -> Vec<(String, String)> {
-    let mut labels = Vec::new();
-    for (name, node) in node.entries() {
-        let Some(value) = node.string() else { continue };
+pub fn read_labels(node: &Node<'_>) -> Result<Vec<(String, String)>, Reported> {
+    let entries = node.entries()?;
+    all(entries.into_iter().map(|(name, node)| {
+        let value = node.string()?;
         let unprefixed = match name.split_once('/') {
             Some((prefix, rest)) if prefix.split('.').all(host_name::is_label) => rest,
             _ => name,
         };
         if unprefixed.is_empty() || !is_label_text(unprefixed) {
-            node.error(format_args!("{name:?} is not a label name"));
-        } else if !is_label_text(value) {
-            node.invalid("is not a label value");
-        } else {
-            labels.push((name.to_owned(), value.to_owned()));
+            return Err(node.error(format_args!("{name:?} is not a label name")));
         }
+        if !is_label_text(value) {
+            return Err(node.invalid("is not a label value"));
+        }
+        Ok((name.to_owned(), value.to_owned()))
+    }))
+}
+
+/// Reads the name of a namespace.
+pub fn read_namespace(node: &Node<'_>) -> Result<String, Reported> {
+    let namespace = node.string()?;
+    if !host_name::is_label(namespace) {
+        return Err(node.invalid("is not a namespace"));
     }
-    labels
+    Ok(namespace.to_owned())
 }
 
 /// Whether `text` has at most 63 letters, digits, `-`, `_` and `.`, the first and last a letter or
@@ -148,15 +181,15 @@ mod tests {
 
     #[test]
     fn the_document_wins_over_the_metadata() {
-        let plain = Proxy::read(None, &Istio);
+        let plain = Proxy::new(&Istio);
         assert!(plain.is_in_namespace("prod") && !plain.is_in_namespace("test"));
         assert!(plain.has_labels(&labels(&[("app", "web")])) && plain.has_labels(&[]));
         assert!(!plain.has_labels(&labels(&[("app", "web"), ("version", "v1")])));
         assert_eq!(plain.serves(&[MESH.to_owned()]), None);
         let text = r#"{"namespace": "test", "labels": {"version": "v1"}, "gateways": ["ns/gw"]}"#;
         let checks = testing::read(text, |node| {
-            let proxy = Proxy::read(Some(node), &Istio);
-            Some([
+            let proxy = Proxy::read(node, &Istio)?;
+            Ok([
                 proxy.is_in_namespace("test") && !proxy.is_in_namespace("prod"),
                 proxy.has_labels(&labels(&[("version", "v1")])),
                 !proxy.has_labels(&labels(&[("app", "web")])),
@@ -165,23 +198,23 @@ mod tests {
             ])
         });
         assert_eq!(checks, Ok([true; 5]));
-        let nowhere = Proxy::read(None, &NoMetadata);
+        let nowhere = Proxy::new(&NoMetadata);
         assert!(!nowhere.is_in_namespace("") && !nowhere.has_labels(&labels(&[("app", "web")])));
     }
 
     #[test]
     fn names_of_gateways_are_completed() {
-        let read = |text: &str| testing::read(text, |node| Some(read_gateways(node, Some("ns"))));
+        let read = |text: &str| testing::read(text, |node| read_gateways(node, Some("ns")));
         assert_eq!(
             read(r#"["gw", "other/gw", "mesh", "gw.istio.svc"]"#).unwrap(),
             ["ns/gw", "other/gw", "mesh", "ns/gw.istio.svc"]
         );
         assert_eq!(
             read(r#"["a/b/c", "", "a/", "*"]"#).unwrap_err(),
-            "[0]: \"a/b/c\" is not a gateway name, write NAME or NAMESPACE/NAME\n\
-             [1]: \"\" is not a gateway name, write NAME or NAMESPACE/NAME\n\
-             [2]: \"a/\" is not a gateway name, write NAME or NAMESPACE/NAME\n\
-             [3]: \"*\" is not a gateway name, write NAME or NAMESPACE/NAME"
+            "[0]: \"a/b/c\" is not a gateway name; write NAME or NAMESPACE/NAME\n\
+             [1]: \"\" is not a gateway name; write NAME or NAMESPACE/NAME\n\
+             [2]: \"a/\" is not a gateway name; write NAME or NAMESPACE/NAME\n\
+             [3]: \"*\" is not a gateway name; write NAME or NAMESPACE/NAME"
         );
     }
 
@@ -189,7 +222,7 @@ mod tests {
     fn labels_are_kubernetes_labels() {
         let text = r#"{"app.kubernetes.io/name": "x", "a": "", "-b": "x", "c": "x y", "": "x"}"#;
         assert_eq!(
-            testing::read(text, |node| Some(read_labels(node))).unwrap_err(),
+            testing::read(text, |node| read_labels(node)).unwrap_err(),
             "-b: \"-b\" is not a label name\nc: \"x y\" is not a label value\n\
              [\"\"]: \"\" is not a label name"
         );

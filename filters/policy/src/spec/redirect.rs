@@ -1,7 +1,9 @@
 //! `HTTPRedirect`: an answer that sends the client elsewhere, put together as Envoy's
 //! `RedirectAction` does it.
 
+use crate::document::fields::fields;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::request::{Request, split_path};
 use crate::spec::http_match::MatchedPath;
 use crate::spec::rewrite::replace_matched;
@@ -19,6 +21,22 @@ pub struct Redirect {
     path: Path,
 }
 
+const SCHEMES: [&str; 2] = ["http", "https"];
+
+const DERIVED_PORTS: [&str; 2] = ["FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"];
+
+fields!(Redirect, "A redirect: at least one of the fields but redirectCode.", {
+    "uri": Kind::Text => "The new path.";
+    "prefixRewrite": Kind::Text => "Replaces the prefix that was matched.";
+    "authority": Kind::Text => "The new host.";
+    "scheme": Kind::OneOf(&SCHEMES) => "The new scheme; that of the request if absent.";
+    "port": Kind::PORT => "The new port.";
+    "derivePort": Kind::OneOf(&DERIVED_PORTS) =>
+        "Where the new port comes from: the default of the scheme, or the port that was called.";
+    "redirectCode": Kind::OneOfIntegers(&[0, 301, 302, 303, 307, 308]) =>
+        "The status; 301 if absent or 0.";
+});
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
     Http,
@@ -27,10 +45,10 @@ enum Scheme {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Port {
-    /// What the authority has.
+    /// The port of the authority.
     Unchanged,
     Fixed(u16),
-    /// The port that the request came in by.
+    /// The port that the client called.
     FromRequest,
 }
 
@@ -45,43 +63,39 @@ enum Path {
 
 impl Redirect {
     /// Reads `redirect: { uri, prefixRewrite, authority, scheme, port, derivePort, redirectCode }`.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let given = ["uri", "prefixRewrite", "authority"].map(|name| object.given(name));
-        let [uri, prefix, authority] = &given;
-        let uri = uri.as_ref().map(read_path);
-        let prefix = prefix.as_ref().map(read_path);
-        let authority = authority.as_ref().map(read_authority);
-        let scheme_node = object.given("scheme");
-        let scheme = scheme_node.as_ref().and_then(read_scheme);
-        let port_node = object.field("port");
-        let derive_node = object.field("derivePort");
-        let status = object.field("redirectCode").map_or(Some(301), |node| read_status(&node));
-
-        if uri.is_some() && prefix.is_some() {
-            node.error("has both uri and prefixRewrite");
-        }
-        if port_node.is_some() && derive_node.is_some() {
-            node.error("has both port and derivePort");
-        }
-        if given.iter().all(Option::is_none)
-            && scheme_node.is_none()
-            && port_node.is_none()
-            && derive_node.is_none()
-        {
-            node.error("has none of uri, prefixRewrite, authority, scheme, port and derivePort");
-        }
-        let port = match (port_node, derive_node) {
-            (Some(node), _) => Port::Fixed(node.port()?),
-            (None, Some(node)) => read_derived_port(&node)?,
-            (None, None) => Port::Unchanged,
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let given = |name, read: fn(&Node<'_>) -> Result<Box<[u8]>, Reported>| {
+            object.given(name).map(|node| read(&node)).transpose()
         };
+        let uri = given("uri", read_path);
+        let prefix = given("prefixRewrite", read_path);
+        let authority = given("authority", read_authority);
+        let scheme = object.given("scheme").map(|node| read_scheme(&node)).transpose();
+        let port = object.optional("port", Node::port);
+        let derived = object.optional("derivePort", read_derived_port);
+        let status = object.optional("redirectCode", read_status);
+
+        let paths = object.exclude("uri", "prefixRewrite");
+        let ports = object.exclude("port", "derivePort");
+
+        let (uri, prefix, authority) = (uri?, prefix?, authority?);
+        let (scheme, port, derived) = (scheme?, port?, derived?);
+        paths?;
+        ports?;
+        let has_target = uri.is_some() || prefix.is_some() || authority.is_some();
+        if !has_target && scheme.is_none() && port.is_none() && derived.is_none() {
+            return Err(node.error(
+                "must have one of uri, prefixRewrite, authority, scheme, port, derivePort",
+            ));
+        }
         let path = match (uri, prefix) {
-            (Some(uri), _) => Path::Replaced(uri?),
-            (None, Some(prefix)) => Path::PrefixReplaced(prefix?),
+            (Some(uri), _) => Path::Replaced(uri),
+            (None, Some(prefix)) => Path::PrefixReplaced(prefix),
             (None, None) => Path::Unchanged,
         };
-        Some(Self { status: status?, authority: authority.flatten(), scheme, port, path })
+        let port = port.map(Port::Fixed).or(derived).unwrap_or(Port::Unchanged);
+        Ok(Self { status: status?.unwrap_or(301), authority, scheme, port, path })
     }
 
     /// Whether the matched prefix is replaced, which needs a match on a prefix.
@@ -138,36 +152,23 @@ fn kept_authority<'a>(request: &Request<'a>, scheme: &[u8], has_new_port: bool) 
     if has_new_port || was_usual { host } else { request.authority }
 }
 
-fn read_scheme(node: &Node<'_>) -> Option<Scheme> {
-    match node.string()? {
-        "http" => Some(Scheme::Http),
-        "https" => Some(Scheme::Https),
-        _ => {
-            node.invalid("is neither http nor https");
-            None
-        }
-    }
+fn read_scheme(node: &Node<'_>) -> Result<Scheme, Reported> {
+    let name = node.one_of(&SCHEMES)?;
+    Ok(if name == "http" { Scheme::Http } else { Scheme::Https })
 }
 
-fn read_derived_port(node: &Node<'_>) -> Option<Port> {
-    match node.string()? {
-        "FROM_PROTOCOL_DEFAULT" => Some(Port::Unchanged),
-        "FROM_REQUEST_PORT" => Some(Port::FromRequest),
-        _ => {
-            node.invalid("is neither FROM_PROTOCOL_DEFAULT nor FROM_REQUEST_PORT");
-            None
-        }
-    }
+fn read_derived_port(node: &Node<'_>) -> Result<Port, Reported> {
+    let name = node.one_of(&DERIVED_PORTS)?;
+    Ok(if name == "FROM_REQUEST_PORT" { Port::FromRequest } else { Port::Unchanged })
 }
 
-fn read_status(node: &Node<'_>) -> Option<u16> {
+fn read_status(node: &Node<'_>) -> Result<u16, Reported> {
     match node.integer()? {
-        0 => Some(301),
-        status @ (301 | 302 | 303 | 307 | 308) => u16::try_from(status).ok(),
-        _ => {
-            node.invalid("is not one of 301, 302, 303, 307 and 308");
-            None
+        0 => Ok(301),
+        status @ (301 | 302 | 303 | 307 | 308) => {
+            u16::try_from(status).map_err(|_| node.invalid("is not a status"))
         }
+        _ => Err(node.invalid("is not one of 301, 302, 303, 307, 308")),
     }
 }
 
@@ -226,22 +227,23 @@ mod tests {
         let refuse = |text: &str| testing::read(text, Redirect::read).unwrap_err();
         assert_eq!(
             refuse("{}"),
-            "configuration: has none of uri, prefixRewrite, authority, scheme, port and derivePort"
+            "configuration: must have one of uri, prefixRewrite, authority, scheme, port, derivePort"
         );
         assert_eq!(
             refuse(
                 r#"{"uri": "/", "prefixRewrite": "/", "port": 1, "derivePort": "X",
                     "scheme": "ftp", "redirectCode": 304, "authority": "a b"}"#
             ),
-            "configuration: has both uri and prefixRewrite\n\
-             configuration: has both port and derivePort\n\
-             scheme: \"ftp\" is neither http nor https\n\
-             redirectCode: 304 is not one of 301, 302, 303, 307 and 308\n\
+            "configuration: cannot have both uri and prefixRewrite\n\
+             configuration: cannot have both port and derivePort\n\
+             derivePort: \"X\" is not one of FROM_PROTOCOL_DEFAULT, FROM_REQUEST_PORT\n\
+             scheme: \"ftp\" is not one of http, https\n\
+             redirectCode: 304 is not one of 301, 302, 303, 307, 308\n\
              authority: \"a b\" is not an authority"
         );
         assert_eq!(
             refuse(r#"{"derivePort": "X"}"#),
-            "derivePort: \"X\" is neither FROM_PROTOCOL_DEFAULT nor FROM_REQUEST_PORT"
+            "derivePort: \"X\" is not one of FROM_PROTOCOL_DEFAULT, FROM_REQUEST_PORT"
         );
     }
 }

@@ -2,7 +2,9 @@
 
 use regex::bytes::Regex;
 
+use crate::document::fields::fields;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::request::split_path;
 use crate::spec::http_match::MatchedPath;
 use crate::value::pattern::compile_unanchored;
@@ -30,27 +32,39 @@ enum Substitute {
     Literal(Vec<u8>),
 }
 
+fields!(Rewrite, "Changes the path or the host of what is forwarded.", {
+    "uri": Kind::Text => "Replaces the part of the path that was matched.";
+    "uriRegexRewrite": Kind::Object(RegexRewrite::schema) =>
+        "Replaces parts of the path by a regular expression.";
+    "authority": Kind::Text => "Replaces the host.";
+});
+
+/// `RegexRewrite`
+struct RegexRewrite;
+
+fields!(RegexRewrite, "A rewrite by a regular expression.", {
+    "match" required: Kind::Text => "The regular expression (RE2) for what is replaced.";
+    "rewrite" required: Kind::Text => "The replacement, with \\1 for groups.";
+});
+
 impl Rewrite {
     /// Reads `rewrite: { uri, uriRegexRewrite, authority }`.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let uri = object.given("uri");
-        let regex = object.field("uriRegexRewrite");
-        let authority = object.given("authority");
-        if uri.is_none() && regex.is_none() && authority.is_none() {
-            node.error("has none of uri, uriRegexRewrite and authority");
-        }
-        let path = match (uri, &regex) {
-            (Some(_), Some(_)) => {
-                node.error("has both uri and uriRegexRewrite");
-                None
-            }
-            (Some(uri), None) => read_path(&uri).map(PathRewrite::Matched),
-            (None, Some(node)) => read_regex_rewrite(node),
-            (None, None) => None,
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let given = |name, read: fn(&Node<'_>) -> Result<Box<[u8]>, Reported>| {
+            object.given(name).map(|node| read(&node)).transpose()
         };
-        let authority = authority.and_then(|node| read_authority(&node));
-        Some(Self { authority, path })
+        let uri = given("uri", read_path);
+        let regex = object.optional("uriRegexRewrite", read_regex_rewrite);
+        let authority = given("authority", read_authority);
+        let paths = object.exclude("uri", "uriRegexRewrite");
+        let (uri, regex, authority) = (uri?, regex?, authority?);
+        paths?;
+        let path = uri.map(PathRewrite::Matched).or(regex);
+        if path.is_none() && authority.is_none() {
+            return Err(node.error("must have one of uri, uriRegexRewrite, authority"));
+        }
+        Ok(Self { authority, path })
     }
 
     /// The new request target, if it is to change.
@@ -90,30 +104,23 @@ pub fn replace_matched(target: &[u8], replacement: &[u8], matched: MatchedPath) 
     [replacement, rest, query].concat()
 }
 
-fn read_regex_rewrite(node: &Node<'_>) -> Option<PathRewrite> {
-    let mut object = node.object()?;
-    let pattern = object.required("match");
-    let substitution = object.required("rewrite");
-    let (pattern_node, substitution_node) = (pattern?, substitution?);
-    let substitution = substitution_node.string()?;
-    if substitution.is_empty() {
-        substitution_node.error("is empty");
-    }
-    read_path(&substitution_node)?;
-    let pattern = match compile_unanchored(pattern_node.string()?) {
-        Ok(pattern) => pattern,
-        Err(reason) => {
-            reason.report(&pattern_node);
-            return None;
+fn read_regex_rewrite(node: &Node<'_>) -> Result<PathRewrite, Reported> {
+    let object = node.object::<RegexRewrite>()?;
+    let pattern = object
+        .required("match")
+        .and_then(|node| compile_unanchored(node.string()?).map_err(|reason| reason.report(&node)));
+    let substitution = object.required("rewrite").and_then(|node| {
+        let text = node.string()?;
+        if text.is_empty() {
+            return Err(node.error("must not be empty"));
         }
-    };
-    match parse_substitution(substitution, pattern.captures_len()) {
-        Ok(substitution) => Some(PathRewrite::Regex { pattern, substitution }),
-        Err(reason) => {
-            substitution_node.invalid(reason);
-            None
-        }
-    }
+        read_path(&node)?;
+        Ok((node, text))
+    });
+    let (pattern, (node, text)) = (pattern?, substitution?);
+    let substitution = parse_substitution(text, pattern.captures_len());
+    let substitution = substitution.map_err(|reason| node.invalid(reason))?;
+    Ok(PathRewrite::Regex { pattern, substitution })
 }
 
 /// RE2's substitution: `\0` is the whole match, `\1` to `\9` its groups, `\\` a backslash.
@@ -138,7 +145,7 @@ fn parse_substitution(text: &str, groups: usize) -> Result<Vec<Substitute>, &'st
                 }
                 parts.push(Substitute::Group(group));
             }
-            _ => return Err(r"has a backslash without \ or a digit"),
+            _ => return Err(r"has a backslash that is not followed by a backslash or a digit"),
         }
     }
     if !literal.is_empty() {
@@ -190,14 +197,17 @@ mod tests {
     #[test]
     fn refusals() {
         let refuse = |text: &str| read(text).unwrap_err();
-        assert_eq!(refuse("{}"), "configuration: has none of uri, uriRegexRewrite and authority");
+        assert_eq!(refuse("{}"), "configuration: must have one of uri, uriRegexRewrite, authority");
         assert_eq!(
             refuse(r#"{"uri": "/", "uriRegexRewrite": {}}"#),
-            "configuration: has both uri and uriRegexRewrite"
+            "configuration: cannot have both uri and uriRegexRewrite\n\
+             uriRegexRewrite.match: is required\n\
+             uriRegexRewrite.rewrite: is required"
         );
         assert_eq!(
             refuse(r#"{"uriRegexRewrite": {"match": ""}}"#),
-            "uriRegexRewrite.rewrite: is required"
+            "uriRegexRewrite.rewrite: is required\n\
+             uriRegexRewrite.match: is an empty regular expression"
         );
         assert_eq!(
             refuse(r#"{"uriRegexRewrite": {"match": "a", "rewrite": "\\1"}}"#),

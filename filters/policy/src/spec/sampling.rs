@@ -16,9 +16,11 @@
 
 use xxhash_rust::xxh64::xxh64;
 
-use crate::document::node::Node;
+use crate::document::fields::fields;
+use crate::document::node::{Node, all};
+use crate::document::report::Reported;
 use crate::request::Request;
-use crate::value::header::check_name;
+use crate::value::header::{check_name, is_token};
 
 /// Where the key of a user is found, and what separates one experiment from the next.
 #[derive(Clone, Debug, Default)]
@@ -35,13 +37,27 @@ enum SamplingKey {
     SourceAddress,
 }
 
+fields!(Sampling, "Draws that are sticky by user.", {
+    "key" required: Kind::RequiredList(&Kind::Object(SamplingKey::schema)) =>
+        "Where the key of a user is found. The first key that a request has counts.";
+    "salt": Kind::Text => "Another salt gives other draws, for example for the next experiment.";
+});
+
+const KEYS: [&str; 3] = ["header", "cookie", "sourceAddress"];
+
+fields!(SamplingKey, "One place to look for the key of a user: exactly one of the three.", {
+    "header": Kind::Text => "The name of a header.";
+    "cookie": Kind::Text => "The name of a cookie.";
+    "sourceAddress": Kind::Boolean => "The address of the client; true or left out.";
+});
+
 impl Sampling {
     /// Reads `sampling: { key: [...], salt: "..." }`. Without it nothing is sticky.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let keys = object.required_list("key").iter().filter_map(read_key).collect();
-        let salt = object.string("salt").unwrap_or_default();
-        Some(Self { keys, salt_hash: xxh64(salt.as_bytes(), 0) })
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let keys = object.required_elements("key").and_then(|keys| all(keys.iter().map(read_key)));
+        let salt = object.string("salt");
+        Ok(Self { keys: keys?, salt_hash: xxh64(salt?.unwrap_or_default().as_bytes(), 0) })
     }
 
     /// The hash of the request's user; `None` when it has none of the keys. An empty value counts
@@ -65,33 +81,30 @@ impl Sampling {
     }
 }
 
-fn read_key(node: &Node<'_>) -> Option<SamplingKey> {
-    let mut object = node.object()?;
-    let header = object.field("header");
-    let cookie = object.field("cookie");
-    let source = object.field("sourceAddress");
-    match (header, cookie, source) {
-        (Some(name), None, None) => {
-            check_name(&name, name.string()?, &[":authority", ":path"]).map(SamplingKey::Header)
+fn read_key(node: &Node<'_>) -> Result<SamplingKey, Reported> {
+    let object = node.object::<SamplingKey>()?;
+    let given = KEYS.iter().filter_map(|name| Some((*name, object.field(name)?)));
+    let given: Vec<_> = given.collect();
+    let [(name, value)] = given.as_slice() else {
+        let names = KEYS.join(", ");
+        return Err(node.error(format_args!("must have exactly one of {names}")));
+    };
+    match *name {
+        "header" => {
+            check_name(value, value.string()?, &[":authority", ":path"]).map(SamplingKey::Header)
         }
-        (None, Some(name), None) => {
-            let text = name.string()?;
-            if !crate::value::header::is_token(text) {
-                name.invalid("is not a cookie name");
-                return None;
+        "cookie" => {
+            let text = value.string()?;
+            if !is_token(text) {
+                return Err(value.invalid("is not a cookie name"));
             }
-            Some(SamplingKey::Cookie(text.to_owned()))
-        }
-        (None, None, Some(enabled)) => {
-            if !enabled.boolean()? {
-                enabled.error("is either true or left out");
-                return None;
-            }
-            Some(SamplingKey::SourceAddress)
+            Ok(SamplingKey::Cookie(text.to_owned()))
         }
         _ => {
-            node.error("has not exactly one of header, cookie and sourceAddress");
-            None
+            if !value.boolean()? {
+                return Err(value.error("must be true or left out"));
+            }
+            Ok(SamplingKey::SourceAddress)
         }
     }
 }
@@ -153,10 +166,10 @@ mod tests {
             {"sourceAddress": false}, {"header": ":method"}], "sald": "x"}"#;
         assert_eq!(
             read(text).unwrap_err(),
-            "key[0]: has not exactly one of header, cookie and sourceAddress\n\
-             key[1]: has not exactly one of header, cookie and sourceAddress\n\
+            "key[0]: must have exactly one of header, cookie, sourceAddress\n\
+             key[1]: must have exactly one of header, cookie, sourceAddress\n\
              key[2].cookie: \"a b\" is not a cookie name\n\
-             key[3].sourceAddress: is either true or left out\n\
+             key[3].sourceAddress: must be true or left out\n\
              key[4].header: \":method\" is a pseudo-header that cannot be used here\n\
              sald: unknown field, did you mean \"salt\"?"
         );

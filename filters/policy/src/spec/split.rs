@@ -1,9 +1,9 @@
 //! Choosing one of several destinations by weight.
 
-mod explain;
-
 use std::fmt;
 
+use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::request::Draws;
 use crate::spec::sampling;
 
@@ -17,15 +17,15 @@ pub struct Split<T> {
 /// One destination of a split.
 #[derive(Clone, Debug)]
 pub struct Choice<T> {
-    /// Its share is this out of the sum of all weights
+    /// Its share, out of the sum of all weights
     pub weight: u32,
-    /// What it is called in sticky draws
+    /// Its name in sticky draws
     pub sampling_name: Box<str>,
-    /// What is chosen
+    /// The chosen value
     pub target: T,
 }
 
-/// Why there is nothing to choose from.
+/// Why a split is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidSplit {
     /// No destination, or several whose weights are all 0.
@@ -38,7 +38,9 @@ impl fmt::Display for InvalidSplit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoWeight => f.write_str("the total weight of the destinations is 0"),
-            Self::TooHeavy(total) => write!(f, "the total weight {total} is above 4294967295"),
+            Self::TooHeavy(total) => {
+                write!(f, "the total weight {total} is greater than 4294967295")
+            }
         }
     }
 }
@@ -84,10 +86,25 @@ impl<T> Split<T> {
         Some((index, &self.choices.get(index)?.target))
     }
 
+    /// The targets with their weights, without those of weight 0.
+    pub fn shares(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.choices.iter().map(|choice| (choice.weight, &choice.target))
+    }
+
     /// The choice with this index.
     pub fn target(&self, index: usize) -> Option<&T> {
         Some(&self.choices.get(index)?.target)
     }
+}
+
+/// Reads the weight of a destination: 0 to 2147483647.
+pub fn read_weight(node: &Node<'_>) -> Result<u32, Reported> {
+    let weight = node.integer()?;
+    if weight < 0 {
+        return Err(node.invalid("is negative"));
+    }
+    let weight = i32::try_from(weight).ok().and_then(|weight| u32::try_from(weight).ok());
+    weight.ok_or_else(|| node.invalid("is greater than 2147483647"))
 }
 
 /// The index of the choice with the lowest score for `user`; the first of equals.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::document::node::Node;
+use crate::document::report::Reported;
 
 /// Addresses that follow one another: one address, or a CIDR range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,12 +14,9 @@ pub struct AddressRange {
 
 impl AddressRange {
     /// Reads an address or a range, as [`AddressRange::parse`].
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let range = Self::parse(node.string()?);
-        if range.is_none() {
-            node.invalid("is not an IP address or a block such as 10.0.0.0/8");
-        }
-        range
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        Self::parse(node.string()?)
+            .ok_or_else(|| node.invalid("is neither an IP address nor a range such as 10.0.0.0/8"))
     }
 
     /// An address such as `10.0.0.1` or `2001:db8::1`, or a range such as `10.0.0.0/8`, of which bits

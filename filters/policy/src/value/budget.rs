@@ -1,41 +1,43 @@
-//! Limits over time: so many of something in each window.
+//! Limits over time: at most a number of events in each window.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::document::fields::Fields;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::value::duration;
 use crate::value::number::read_count;
 
-/// So many in a window.
+/// At most `count` events per `window`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// How many; none for 0
+    /// Number of events; 0 allows none
     pub count: u32,
-    /// In how long, at least 1 ms
+    /// Length of the window, at least 1 ms
     pub window: Duration,
 }
 
 impl Budget {
-    /// Reads `{NAME: 100, window: 1m}`, where `name` says what is counted.
-    pub fn read(node: &Node<'_>, name: &'static str) -> Option<Self> {
-        let mut object = node.object()?;
+    /// Reads `{NAME: 100, window: 1m}`, where `name` says what is counted and `T` has both fields.
+    pub fn read<T: Fields>(node: &Node<'_>, name: &'static str) -> Result<Self, Reported> {
+        let object = node.object::<T>()?;
         let count = object.required(name).and_then(|node| read_count(&node));
-        let window = object.required("window").and_then(|node| duration::read_milliseconds(&node));
-        Some(Self { count: count?, window: Duration::from_millis(window?) })
+        let window = object.required("window").and_then(|node| duration::read(&node));
+        Ok(Self { count: count?, window: window? })
     }
 }
 
-/// What was spent of a budget.
+/// The part of a budget that was spent.
 #[derive(Debug, Default)]
 pub struct Spending {
-    /// When the window began, and how much was spent since
+    /// Start of the current window, and the number of events in it
     window: Cell<Option<(Instant, u32)>>,
 }
 
 impl Spending {
-    /// Takes one out of the budget; false when none is left in this window. A window begins with the
-    /// first that comes after the last one has ended.
+    /// Spends one event; false when none is left in this window. A window begins with the first event
+    /// after the end of the window before.
     pub fn spend(&self, budget: Budget, now: Instant) -> bool {
         let (start, used) = match self.window.get() {
             Some((start, used)) if now.duration_since(start) < budget.window => (start, used),

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::document::node::Node;
+use crate::document::report::Reported;
 
 /// A duration in Go's notation.
 ///
@@ -17,11 +18,11 @@ pub struct GoDuration(pub Duration);
 /// Why a text is not a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidDuration {
-    /// Negative durations are of no use in a policy.
+    /// It is negative, which no policy allows.
     Negative,
-    /// Not Go's notation.
+    /// It is not in Go's notation.
     Syntax,
-    /// More than 2^63 - 1 nanoseconds.
+    /// It has more than 2^63 - 1 nanoseconds.
     TooLong,
 }
 
@@ -141,30 +142,27 @@ impl fmt::Display for GoDuration {
     }
 }
 
-/// Reads a duration as Istio validates them: at least 1 ms and no part of a millisecond
-/// (`ValidateDuration`). The result is in milliseconds.
-pub fn read_milliseconds(node: &Node<'_>) -> Option<u64> {
-    let duration = read(node)?;
+/// Reads a duration as Istio validates it (`ValidateDuration`): at least 1 ms, in whole milliseconds.
+pub fn read_milliseconds(node: &Node<'_>) -> Result<u64, Reported> {
+    let duration = read_any(node)?;
     if duration < Duration::from_millis(1) {
-        node.invalid("is shorter than 1ms");
-        return None;
+        return Err(node.invalid("is shorter than 1ms"));
     }
     if duration.subsec_nanos() % 1_000_000 != 0 {
-        node.invalid("is not a whole number of milliseconds");
-        return None;
+        return Err(node.invalid("is not a whole number of milliseconds"));
     }
-    u64::try_from(duration.as_millis()).ok()
+    u64::try_from(duration.as_millis()).map_err(|_| node.invalid(InvalidDuration::TooLong))
+}
+
+/// The same, as a duration.
+pub fn read(node: &Node<'_>) -> Result<Duration, Reported> {
+    read_milliseconds(node).map(Duration::from_millis)
 }
 
 /// Reads a duration of any length.
-pub fn read(node: &Node<'_>) -> Option<Duration> {
-    match node.string()?.parse::<GoDuration>() {
-        Ok(duration) => Some(duration.0),
-        Err(reason) => {
-            node.invalid(reason);
-            None
-        }
-    }
+fn read_any(node: &Node<'_>) -> Result<Duration, Reported> {
+    let duration = node.string()?.parse::<GoDuration>();
+    duration.map(|duration| duration.0).map_err(|reason| node.invalid(reason))
 }
 
 #[cfg(test)]

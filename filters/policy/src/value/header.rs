@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::document::node::Node;
+use crate::document::report::Reported;
 
 /// One change of a header map. Edits are applied in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,21 +96,20 @@ pub const CLUSTER: &str = "x-sluice-cluster";
 
 /// Reads a header name into lower case: one or more token characters (RFC 9110, section 5.6.2),
 /// or one of `pseudo`, with `host` read as `:authority`.
-pub fn check_name(node: &Node<'_>, name: &str, pseudo: &[&str]) -> Option<String> {
+pub fn check_name(node: &Node<'_>, name: &str, pseudo: &[&str]) -> Result<String, Reported> {
     let lower = name.to_ascii_lowercase();
     let lower = if lower == "host" { ":authority".to_owned() } else { lower };
     if pseudo.contains(&lower.as_str()) {
-        return Some(lower);
+        return Ok(lower);
     }
     if lower.starts_with(':') {
-        node.error(format_args!("{name:?} is a pseudo-header that cannot be used here"));
-        return None;
+        let reason = format_args!("{name:?} is a pseudo-header that cannot be used here");
+        return Err(node.error(reason));
     }
     if !is_token(&lower) {
-        node.error(format_args!("{name:?} is not a header name"));
-        return None;
+        return Err(node.error(format_args!("{name:?} is not a header name")));
     }
-    Some(lower)
+    Ok(lower)
 }
 
 /// Whether `text` is a token of RFC 9110, as header names and methods are.

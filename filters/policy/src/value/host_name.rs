@@ -20,7 +20,7 @@ impl fmt::Display for InvalidHostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooLong => "is longer than 255 characters",
-            Self::Wildcard => "has a * that is not at its start",
+            Self::Wildcard => "has a * that is not at the start",
             Self::Label => "is not a host name",
         })
     }

@@ -10,6 +10,7 @@ use std::fmt;
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::document::node::Node;
+use crate::document::report::Reported;
 
 /// The longest pattern, in bytes, that Istio accepts.
 pub const MAX_PATTERN_BYTES: usize = 1024;
@@ -97,7 +98,7 @@ pub enum InvalidPattern {
 
 impl InvalidPattern {
     /// Reports it about the pattern at `node`.
-    pub fn report(&self, node: &Node<'_>) {
+    pub fn report(&self, node: &Node<'_>) -> Reported {
         match self {
             Self::Empty => node.error(self),
             _ => node.invalid(self),
@@ -110,7 +111,7 @@ impl fmt::Display for InvalidPattern {
         match self {
             Self::Empty => f.write_str("is an empty regular expression"),
             Self::TooLong(length) => {
-                write!(f, "is {length} bytes long, a regular expression has at most 1024")
+                write!(f, "is {length} bytes long; a regular expression has at most 1024")
             }
             Self::Ambiguous(construct) => write!(f, "is not supported: {construct}"),
             Self::Syntax(reason) => write!(f, "is not a regular expression: {reason}"),
@@ -151,7 +152,7 @@ fn check(pattern: &str) -> Result<Groups, InvalidPattern> {
                 ('?', 1) => 2,
                 ('*' | '+' | '?' | '{', _) => {
                     return Err(InvalidPattern::Ambiguous(
-                        "a repetition of a repetition, group it",
+                        "a repetition of a repetition; put the inner one into (...)",
                     ));
                 }
                 _ => 0,
@@ -223,11 +224,11 @@ fn escape_length(rest: &str) -> usize {
 
 fn plain_construct(rest: &str) -> Option<&'static str> {
     const CONSTRUCTS: [(&str, &str); 5] = [
-        (r"\C", r"\C, any byte"),
-        (r"\Q", r"\Q...\E, escape the characters one by one"),
-        (r"\<", r"\<, write < without the backslash"),
-        (r"\>", r"\>, write > without the backslash"),
-        (r"\b{", r"\b{, escape the brace"),
+        (r"\C", r"\C, which stands for any byte"),
+        (r"\Q", r"\Q...\E; escape the characters one by one"),
+        (r"\<", r"\<; write < without the backslash"),
+        (r"\>", r"\>; write > without the backslash"),
+        (r"\b{", r"\b{; escape the brace"),
     ];
     let found = CONSTRUCTS.iter().find(|(start, _)| rest.starts_with(start));
     if let Some((_, construct)) = found {
@@ -241,21 +242,15 @@ fn plain_construct(rest: &str) -> Option<&'static str> {
 
 fn class_construct(rest: &str) -> Option<&'static str> {
     if rest.starts_with('[') && !rest.starts_with("[:") {
-        return Some(r"[ inside of [...], write \[");
+        return Some(r"[ inside of [...]; write \[");
     }
     let set_operation = ["&&", "--", "~~"].iter().any(|operator| rest.starts_with(operator));
     set_operation.then_some("&&, -- and ~~ inside of [...]")
 }
 
 /// Reads a pattern that has to match whole values.
-pub fn read_pattern(node: &Node<'_>) -> Option<Pattern> {
-    match Pattern::new(node.string()?) {
-        Ok(pattern) => Some(pattern),
-        Err(reason) => {
-            reason.report(node);
-            None
-        }
-    }
+pub fn read_pattern(node: &Node<'_>) -> Result<Pattern, Reported> {
+    Pattern::new(node.string()?).map_err(|reason| reason.report(node))
 }
 
 #[cfg(test)]
@@ -317,7 +312,7 @@ mod tests {
         assert_eq!(reason(""), "is an empty regular expression");
         assert_eq!(
             reason(&"a".repeat(1025)),
-            "is 1025 bytes long, a regular expression has at most 1024"
+            "is 1025 bytes long; a regular expression has at most 1024"
         );
         assert_eq!(reason("a)(b"), "is not a regular expression: unopened group");
         assert_eq!(
@@ -326,7 +321,7 @@ mod tests {
         );
         assert_eq!(
             reason(r"\Qa.b\E"),
-            r"is not supported: \Q...\E, escape the characters one by one"
+            r"is not supported: \Q...\E; escape the characters one by one"
         );
         assert!(reason("(?:a{1000}){1000}").contains("size limit"));
     }

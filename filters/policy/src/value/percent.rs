@@ -1,6 +1,8 @@
 //! Percentages, as integers per million.
 
+use crate::document::fields::fields;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 
 /// Draws are taken out of a million, as in the fractions that Istio gives to Envoy.
 const MILLION: u32 = 1_000_000;
@@ -37,29 +39,41 @@ impl Percent {
     }
 }
 
+fields!(Percent, "A percentage.", {
+    "value": Kind::Percentage => "0 to 100, in steps of 0.0001; 0 if absent.";
+});
+
 /// Reads `Percent { value }` of a fault: 0, or 0.0001 to 100 (`validatePercentage`). Without a
 /// value it is 0, as protobuf has it.
-pub fn read_fault_percent(node: &Node<'_>) -> Option<Percent> {
-    read(node, "is neither 0 nor in 0.0001..=100", |value, percent| {
+pub fn read_fault_percent(node: &Node<'_>) -> Result<Percent, Reported> {
+    read(node, "is neither 0 nor in the range 0.0001 to 100", |value, percent| {
         value == 0.0 || percent > Percent::NONE
     })
 }
 
 /// Reads `Percent { value }` of a mirror: 0 to 100. Without a value it is 0, as protobuf has it.
-pub fn read_mirror_percent(node: &Node<'_>) -> Option<Percent> {
-    read(node, "is not in 0..=100", |_, _| true)
+pub fn read_mirror_percent(node: &Node<'_>) -> Result<Percent, Reported> {
+    read(node, NOT_A_PERCENTAGE, |_, _| true)
 }
 
-fn read(node: &Node<'_>, reason: &str, is_valid: impl Fn(f64, Percent) -> bool) -> Option<Percent> {
-    let Some(node) = node.object()?.field("value") else {
-        return Some(Percent::NONE);
+/// Reads a deprecated percentage that is a plain number.
+pub fn read_plain_percent(node: &Node<'_>) -> Result<Percent, Reported> {
+    Percent::new(node.number()?).ok_or_else(|| node.invalid(NOT_A_PERCENTAGE))
+}
+
+const NOT_A_PERCENTAGE: &str = "is not in the range 0 to 100";
+
+fn read(
+    node: &Node<'_>,
+    reason: &str,
+    is_valid: impl Fn(f64, Percent) -> bool,
+) -> Result<Percent, Reported> {
+    let Some(node) = node.object::<Percent>()?.field("value") else {
+        return Ok(Percent::NONE);
     };
     let value = node.number()?;
     let percent = Percent::new(value).filter(|percent| is_valid(value, *percent));
-    if percent.is_none() {
-        node.invalid(reason);
-    }
-    percent
+    percent.ok_or_else(|| node.invalid(reason))
 }
 
 #[cfg(test)]

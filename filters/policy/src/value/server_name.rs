@@ -82,7 +82,7 @@ pub fn check_pattern(text: &str) -> Result<(), &'static str> {
         _ if text.parse::<std::net::IpAddr>().is_ok() => {
             "is an IP address, which is never a server name"
         }
-        Ok(()) if text.starts_with('*') => "is a partial wildcard, write *.SUFFIX",
+        Ok(()) if text.starts_with('*') => "is a partial wildcard; write *.SUFFIX",
         _ => "is not a server name",
     })
 }
@@ -160,7 +160,7 @@ mod tests {
         for (text, reason) in [
             ("10.0.0.1", "is an IP address, which is never a server name"),
             ("::1", "is an IP address, which is never a server name"),
-            ("*-a.com", "is a partial wildcard, write *.SUFFIX"),
+            ("*-a.com", "is a partial wildcard; write *.SUFFIX"),
             ("a.*", "is not a server name"),
             ("*.*.com", "is not a server name"),
             ("a.com.", "is not a server name"),

@@ -3,6 +3,7 @@ use std::time::Duration;
 use sluice_host::fake::FakeHost;
 use sluice_host::host::{Counter, Host};
 use sluice_policy::sni::SniPolicy;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
@@ -23,7 +24,7 @@ fn worker(settings: &str) -> Rc<Shared> {
         r#"{{"clusterName": "{{host}}", "sni": {settings}, "virtualServices": [{{"hosts": ["a.com"], "tls": [
             {{"match": [{{"sniHosts": ["a.com"]}}], "route": [{{"destination": {{"host": "c"}}}}]}}]}}]}}"#
     );
-    let (policy, _) = SniPolicy::from_json(document.as_bytes(), &NoMetadata)
+    let (policy, _) = SniPolicy::compile(document.as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("{rejection}"));
     Rc::new(Shared::new(policy, Counters::new(counter)))
 }

@@ -7,6 +7,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use sluice_conformance::{case, cases, rejections};
 use sluice_policy::router::Router;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use crate::requests::assert_total;
@@ -15,7 +16,7 @@ use crate::requests::assert_total;
 fn any_bytes_are_a_document_or_are_not() {
     TestRunner::default()
         .run(&vec(any::<u8>(), 0..200), |bytes| {
-            let _ = Router::from_json(&bytes, &NoMetadata);
+            let _ = Router::compile(&bytes, &NoMetadata);
             Ok(())
         })
         .unwrap();
@@ -51,7 +52,7 @@ fn mutated_documents_are_accepted_or_refused_with_paths() {
 /// Asserts that the document compiles to a router that answers, or is refused with errors that each
 /// lead to a place in it.
 fn assert_answer(document: &Value) {
-    match Router::from_json(document.to_string().as_bytes(), &NoMetadata) {
+    match Router::compile(document.to_string().as_bytes(), &NoMetadata) {
         Ok((router, notices)) => {
             let places = places(document);
             notices.iter().for_each(|notice| assert_place(&notice.path, &places, document));

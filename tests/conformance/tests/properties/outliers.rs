@@ -11,6 +11,7 @@ use sluice_policy::outlier::rates::Rates;
 use sluice_policy::outlier::{Choice, Cluster, Effect, EffectKind, Outliers, Reason, View};
 use sluice_policy::request::Draws;
 use sluice_policy::spec::outlier_detection::Settings;
+use sluice_policy::spec::policy::Policy as _;
 
 use crate::envoy_model::{Config, Detector, Report};
 
@@ -122,7 +123,7 @@ pub fn settings(detection: &str) -> Settings {
         r#"{{"clusterName": "{{host}}", "destinationRules": [{{"host": "a",
             "trafficPolicy": {{"outlierDetection": {detection}}}}}]}}"#
     );
-    let (outliers, _) = Outliers::from_json(document.as_bytes(), &Node::default()).unwrap();
+    let (outliers, _) = Outliers::compile(document.as_bytes(), &Node::default()).unwrap();
     Settings::clone(&outliers.target("a").unwrap().settings)
 }
 

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
 use sluice_policy::egress::{Decision, Egress, Reason};
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 use sluice_policy::value::address::{AddressRange, AddressSet};
 
@@ -119,7 +120,7 @@ proptest! {
             "outboundTrafficPolicy": { "mode": "REGISTRY_ONLY" },
             "serviceEntries": list,
         });
-        let (egress, _) = Egress::from_json(document.to_string().as_bytes(), &NoMetadata).unwrap();
+        let (egress, _) = Egress::compile(document.to_string().as_bytes(), &NoMetadata).unwrap();
         for (name, address, port) in asked {
             let to = Some(SocketAddr::new(IpAddr::V4(address), port));
             let expected = walk(&entries, &name, "HTTP", (address, port));
@@ -139,7 +140,7 @@ proptest! {
     fn only_names_below_a_wildcard_pass_by_it(name in "\\PC{0,20}", bytes in any::<Vec<u8>>()) {
         let document = br#"{"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}, "egress": {"port": 80},
             "serviceEntries": [{"hosts": ["*.a.com"], "ports": [{"number": 80, "name": "any"}]}]}"#;
-        let (egress, _) = Egress::from_json(document, &NoMetadata).unwrap();
+        let (egress, _) = Egress::compile(document, &NoMetadata).unwrap();
         for name in [name.as_bytes(), &bytes] {
             for name in [name.to_vec(), [name, b".a.com"].concat()] {
                 let is_label = |label: &[u8]| {

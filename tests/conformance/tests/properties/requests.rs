@@ -6,6 +6,7 @@ use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use sluice_conformance::{Case, Request, Seeded, cases};
 use sluice_policy::router::Router;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::value::header::HeaderOperation;
 
 const CLUSTER: &str = "x-sluice-cluster";
@@ -28,7 +29,7 @@ fn every_request_is_either_forwarded_once_or_answered() {
 }
 
 fn compile(case: &Case) -> Router {
-    Router::from_json(case.config.get().as_bytes(), &case.node).unwrap().0
+    Router::compile(case.config.get().as_bytes(), &case.node).unwrap().0
 }
 
 /// Routes the request and looks at the whole decision.

@@ -1,4 +1,5 @@
 use crate::outlier::Outliers;
+use crate::spec::policy::Policy;
 use crate::spec::proxy::NoMetadata;
 
 /// Rules of a document for hosts called `HOST[-SUBSET][:PORT]`, and the notices.
@@ -8,7 +9,7 @@ fn read(rules: &str) -> Result<(Outliers, String), String> {
 
 fn read_with(more: &str, rules: &str) -> Result<(Outliers, String), String> {
     let document = format!(r#"{{{more}, "destinationRules": {rules}}}"#);
-    let read = Outliers::from_json(document.as_bytes(), &NoMetadata);
+    let read = Outliers::compile(document.as_bytes(), &NoMetadata);
     let (outliers, notices) = read.map_err(|rejection| rejection.to_string())?;
     let notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
     Ok((outliers, notices.join("\n")))
@@ -38,8 +39,8 @@ fn a_subset_has_its_own_or_that_of_the_host() {
     assert_eq!(bases.map(|cluster| base(&outliers, cluster)), [1, 1, 2, 2, 1, 1, 0, 0]);
     assert_eq!(
         notices,
-        "destinationRules[0].subsets[1].trafficPolicy.loadBalancer: is not carried out by this \
-         filter, set it in Envoy"
+        "destinationRules[0].subsets[1].trafficPolicy.loadBalancer: is left to Envoy, \
+         set it in the cluster"
     );
 }
 
@@ -109,8 +110,8 @@ fn rules_of_a_host_are_taken_together() {
         {"host": "A", "trafficPolicy": {}, "subsets": [{"name": "v1"}]}]"#;
     assert_eq!(
         read(rules).unwrap_err(),
-        "destinationRules[1].trafficPolicy: is given twice for this host\n\
-         destinationRules[1].subsets[0]: \"v1\" is given twice for this host"
+        "destinationRules[1].trafficPolicy: occurs twice for this host\n\
+         destinationRules[1].subsets[0]: \"v1\" occurs twice for this host"
     );
 }
 
@@ -150,8 +151,8 @@ fn a_fallback_is_the_cluster_of_another_subset() {
     assert_eq!(
         read(&rules("v1", 50)).unwrap().1,
         format!(
-            "{path}.subset: is of use once all hosts are out, for which maxEjectionPercent has to \
-             be 100"
+            "{path}.subset: is used only when all hosts are out, which requires \
+             maxEjectionPercent: 100"
         )
     );
     assert_eq!(
@@ -166,7 +167,7 @@ fn a_fallback_is_the_cluster_of_another_subset() {
         {"outlierDetection": {"fallback": {"subset": "v1"}}}}]"#;
     assert_eq!(
         read(rule).unwrap_err(),
-        "destinationRules[0].trafficPolicy.outlierDetection.fallback.subset: is for subsets"
+        "destinationRules[0].trafficPolicy.outlierDetection.fallback.subset: can only be used in a subset"
     );
 }
 
@@ -182,10 +183,10 @@ fn what_can_never_apply_is_remarked_upon() {
     let (_, notices) = read_with(r#""clusterName": "{host}""#, &rules).unwrap();
     assert_eq!(
         notices,
-        "destinationRules[0].exportTo: is of no effect in a filter, only attached documents apply\n\
-         destinationRules[0].trafficPolicy.portLevelSettings[0]: never takes effect, clusterName \
+        "destinationRules[0].exportTo: has no effect in a filter, only attached documents apply\n\
+         destinationRules[0].trafficPolicy.portLevelSettings[0]: has no effect, clusterName \
          has no {port}\n\
-         destinationRules[0].subsets[0].trafficPolicy: never takes effect, clusterName has no \
+         destinationRules[0].subsets[0].trafficPolicy: has no effect, clusterName has no \
          {subset}"
     );
 }
@@ -198,19 +199,19 @@ fn refusals() {
         {"port": {"number": 80}}]}, "workloadSelector": {}}]"#;
     assert_eq!(
         read(rules).unwrap_err(),
-        "destinationRules[0].host: \"a*\" has a * that is not at its start\n\
+        "destinationRules[0].host: \"a*\" has a * that is not at the start\n\
          destinationRules[0].subset: unknown field, did you mean \"subsets\"?\n\
          destinationRules[1].host: is required\n\
          destinationRules[1].subsets[0].name: \"V\" is not a lower-case DNS label\n\
-         destinationRules[1].subsets[1].name: is empty\n\
+         destinationRules[1].subsets[1].name: must not be empty\n\
          destinationRules[1].subsets[2].name: is required\n\
          destinationRules[2].trafficPolicy.outlierDetection.intervall: unknown field, did you mean \
          \"interval\"?\n\
-         destinationRules[2].trafficPolicy.portLevelSettings[0].port.number: 0 is not in 1..=65535\n\
+         destinationRules[2].trafficPolicy.portLevelSettings[0].port.number: 0 is not in the range 1 to 65535\n\
          destinationRules[2].trafficPolicy.portLevelSettings[1].port: is required\n\
-         destinationRules[2].trafficPolicy.portLevelSettings[2].tunnel: unknown field, known are \
-         loadBalancer, connectionPool, tls, port, outlierDetection\n\
-         destinationRules[2].trafficPolicy.portLevelSettings[3]: port 80 is given twice\n\
+         destinationRules[2].trafficPolicy.portLevelSettings[2].tunnel: unknown field, the fields here are \
+         port, outlierDetection, loadBalancer, connectionPool, tls\n\
+         destinationRules[2].trafficPolicy.portLevelSettings[3]: port 80 occurs twice\n\
          destinationRules[2].workloadSelector.matchLabels: is required"
     );
 }

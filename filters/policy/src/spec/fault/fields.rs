@@ -205,7 +205,7 @@ mod tests {
         );
         assert_eq!(
             read_text(r#"{"delay": {"fixedDelay": "1s", "maxDelay": "2s"}}"#).unwrap_err(),
-            "delay.maxDelay: goes with exponentialDelay"
+            "delay.maxDelay: can only be used with exponentialDelay"
         );
     }
 
@@ -214,11 +214,11 @@ mod tests {
         let refuse = |text: &str| read_text(text).unwrap_err();
         assert_eq!(
             refuse("{}"),
-            "configuration: has none of delay, abort, reset and responseRateLimit"
+            "configuration: must have one of delay, abort, reset, responseRateLimit"
         );
         assert_eq!(
             refuse(r#"{"responseRateLimit": {"limitKbps": 0}}"#),
-            "responseRateLimit.limitKbps: 0 is not 1 or more KiB/s"
+            "responseRateLimit.limitKbps: 0 is not 1 or more KiB per second"
         );
         assert_eq!(refuse(r#"{"reset": {"afterBytes": -1}}"#), "reset.afterBytes: -1 is negative");
         assert_eq!(refuse(r#"{"reset": {}}"#), "reset.afterBytes: is required");
@@ -227,14 +227,14 @@ mod tests {
                 r#"{"delay": {"exponentialDelay": "1s", "fixedDelay": "1s"},
                     "abort": {"http2Error": "X"}}"#
             ),
-            "delay: has both fixedDelay and exponentialDelay\n\
-             abort.http2Error: is not supported by Istio and Envoy"
+            "delay: cannot have both fixedDelay and exponentialDelay\n\
+             abort.http2Error: is supported neither by Istio nor by Envoy"
         );
         assert_eq!(
             refuse(r#"{"delay": {}, "abort": {"percentage": {"value": 101}}}"#),
-            "delay: has neither fixedDelay nor exponentialDelay\n\
-             abort: has neither httpStatus nor grpcStatus\n\
-             abort.percentage.value: 101 is neither 0 nor in 0.0001..=100"
+            "delay: must have one of fixedDelay, exponentialDelay\n\
+             abort: must have one of httpStatus, grpcStatus\n\
+             abort.percentage.value: 101 is neither 0 nor in the range 0.0001 to 100"
         );
         assert_eq!(
             refuse(
@@ -242,12 +242,12 @@ mod tests {
                 "abort": {"httpStatus": 600}}"#
             ),
             "delay.fixedDelay: \"1.5ms\" is not a whole number of milliseconds\n\
-             delay.percentage.value: 0.00001 is neither 0 nor in 0.0001..=100\n\
-             abort.httpStatus: 600 is not in 200..=599"
+             delay.percentage.value: 0.00001 is neither 0 nor in the range 0.0001 to 100\n\
+             abort.httpStatus: 600 is not in the range 200 to 599"
         );
         assert_eq!(
             refuse(r#"{"abort": {"httpStatus": 200, "grpcStatus": "BAD_STATUS"}}"#),
-            "abort: has both httpStatus and grpcStatus"
+            "abort: cannot have both httpStatus and grpcStatus"
         );
         assert_eq!(
             refuse(r#"{"abort": {"grpcStatus": "BAD_STATUS"}}"#),

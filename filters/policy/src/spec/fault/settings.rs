@@ -4,7 +4,9 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Abort, AbortStatus, Delay, DelayLength};
+use crate::document::fields::fields;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::request::Request;
 use crate::value::budget::Budget;
 use crate::value::number::read_count;
@@ -45,9 +47,9 @@ pub struct HeaderFaults {
     abort: Option<Percent>,
 }
 
-/// What a request asks for.
+/// The faults that the headers of a request ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct HeaderFault {
     /// The delay
     pub delay: Option<Delay>,
     /// The abort
@@ -56,33 +58,56 @@ pub struct Asked {
     pub malformed: u32,
 }
 
+/// `faults.budget`
+struct FaultBudget;
+
+fields!(FaultBudget, "At most a number of faults per window.", {
+    "faults" required: Kind::COUNT => "Number of faults.";
+    "window" required: Kind::Text => "Length of the window, such as 1m.";
+});
+
+fields!(FaultSettings as "Faults", "Limits of the fault filter.", {
+    "maxActive": Kind::COUNT =>
+        "Maximum number of requests that the filter holds at once, in the whole Envoy.";
+    "budget": Kind::Object(FaultBudget::schema) => "Maximum number of faults of a worker per window.";
+    "notAfter": Kind::Text => "When faults end, such as 2026-12-31T23:59:59Z.";
+    "headers": Kind::Object(HeaderFaults::schema) => "Faults that requests may ask for by headers.";
+    "markResponses": Kind::Boolean =>
+        "Whether a faulted response has the header x-sluice-fault; true if absent.";
+});
+
+fields!(HeaderFaults, "Faults that requests may ask for by headers, with their largest share.", {
+    "delay": Kind::Object(Percent::schema) => "Delays.";
+    "abort": Kind::Object(Percent::schema) => "Aborts.";
+});
+
 impl FaultSettings {
     /// Reads `faults: { maxActive, budget, notAfter, headers, markResponses }`.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let mut settings = Self {
-            max_active: object.field("maxActive").and_then(|node| read_count(&node)),
-            budget: object.field("budget").and_then(|node| Budget::read(&node, "faults")),
-            not_after: object.field("notAfter").and_then(|node| read_time(&node)),
-            ..Self::default()
-        };
-        if let Some(mut headers) = object.field("headers").and_then(|node| node.object()) {
-            settings.headers.delay = headers.field("delay").and_then(|n| read_fault_percent(&n));
-            settings.headers.abort = headers.field("abort").and_then(|n| read_fault_percent(&n));
-        }
-        if let Some(node) = object.field("markResponses") {
-            settings.marks_responses = node.boolean()?;
-        }
-        Some(settings)
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let max_active = object.optional("maxActive", read_count);
+        let budget = object.optional("budget", |node| Budget::read::<FaultBudget>(node, "faults"));
+        let not_after = object.optional("notAfter", read_time);
+        let headers = object.optional("headers", |node| {
+            let object = node.object::<HeaderFaults>()?;
+            let delay = object.optional("delay", read_fault_percent);
+            let abort = object.optional("abort", read_fault_percent);
+            Ok(HeaderFaults { delay: delay?, abort: abort? })
+        });
+        let marks_responses = object.optional("markResponses", Node::boolean);
+        Ok(Self {
+            max_active: max_active?,
+            budget: budget?,
+            not_after: not_after?,
+            headers: headers?.unwrap_or_default(),
+            marks_responses: marks_responses?.unwrap_or(true),
+        })
     }
 }
 
-fn read_time(node: &Node<'_>) -> Option<SystemTime> {
-    let time = humantime::parse_rfc3339(node.string()?).ok();
-    if time.is_none() {
-        node.invalid("is not a time such as 2026-12-31T23:59:59Z");
-    }
-    time
+fn read_time(node: &Node<'_>) -> Result<SystemTime, Reported> {
+    humantime::parse_rfc3339(node.string()?)
+        .map_err(|_| node.invalid("is not a time such as 2026-12-31T23:59:59Z"))
 }
 
 impl HeaderFaults {
@@ -91,15 +116,15 @@ impl HeaderFaults {
         self.delay.is_some() || self.abort.is_some()
     }
 
-    /// What a request asks for and may have. Of a repeated header the first value counts, as in
-    /// Envoy; what cannot be read is as if it were absent.
-    pub fn read(&self, request: &Request<'_>) -> Asked {
-        let mut asked = Asked::default();
+    /// The faults that a request asks for and may have. The first value of a repeated header counts,
+    /// as in Envoy. A value that cannot be read counts as absent.
+    pub fn read(&self, request: &Request<'_>) -> HeaderFault {
+        let mut found = HeaderFault::default();
         let mut number = |name: &str, range: std::ops::RangeInclusive<u64>| {
             let value = request.first_header(name)?;
             let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             let number = number.filter(|number| range.contains(number));
-            asked.malformed += u32::from(number.is_none());
+            found.malformed += u32::from(number.is_none());
             number
         };
         // A day is long enough, and keeps deadlines within every clock.
@@ -120,7 +145,7 @@ impl HeaderFaults {
             let grpc = grpc.and_then(|status| u8::try_from(status).ok()).map(AbortStatus::Grpc);
             Some(Abort { status: http.or(grpc)?, percentage: at_most(share, most) })
         });
-        Asked { delay, abort, ..asked }
+        HeaderFault { delay, abort, ..found }
     }
 }
 
@@ -153,13 +178,13 @@ mod tests {
             "headers": {"delay": {"value": 101}, "aborts": {}}, "markResponses": 1}"#;
         assert_eq!(
             testing::read(text, FaultSettings::read).unwrap_err(),
-            "maxActive: -1 is not in 0..=4294967295\n\
+            "maxActive: -1 is not in the range 0 to 4294967295\n\
              budget.window: is required\n\
-             budget.faults: 1.5 is not an integer\n\
+             budget.faults: 1.5 is not a whole number\n\
              notAfter: \"tomorrow\" is not a time such as 2026-12-31T23:59:59Z\n\
-             headers.delay.value: 101 is neither 0 nor in 0.0001..=100\n\
+             headers.delay.value: 101 is neither 0 nor in the range 0.0001 to 100\n\
              headers.aborts: unknown field, did you mean \"abort\"?\n\
-             markResponses: 1 is not true or false"
+             markResponses: 1 is neither true nor false"
         );
     }
 }

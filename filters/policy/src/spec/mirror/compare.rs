@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use xxhash_rust::xxh64::Xxh64;
 
+use crate::document::fields::fields;
 use crate::document::node::{Node, Object};
+use crate::document::report::Reported;
 use crate::request::HeaderPairs;
 use crate::spec::timeouts::ROUTER_HEADERS;
 use crate::value::duration;
 use crate::value::header::OWN_PREFIX;
 use crate::value::header::check_name;
 use crate::value::method::read_methods;
-use crate::value::number::read_count;
+use crate::value::number::{read_count, read_in};
 
 /// How copies are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +86,7 @@ impl fmt::Display for Difference<'_> {
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_BODY_BYTES: usize = 64 * 1024;
 /// What a worker may hold in memory for a body is bounded, whatever is configured.
-const MOST_BODY_BYTES: usize = 16 * 1024 * 1024;
+const MOST_BODY_BYTES: u32 = 16 * 1024 * 1024;
 const DEFAULT_MAX_ACTIVE: u32 = 100;
 /// Those methods of RFC 9110, section 9.2.1, that have a response to compare.
 const SAFE_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
@@ -98,40 +100,46 @@ const HOP_BY_HOP: [&str; 6] = [
     "transfer-encoding",
 ];
 
+fields!(Compare, "How the answers to copies are compared with the originals.", {
+    "statuses": Kind::Boolean => "Whether statuses are compared.";
+    "headers": Kind::TEXTS => "The response headers that are compared.";
+    "bodyHash": Kind::Boolean => "Whether bodies are compared.";
+    "methods": Kind::TEXTS =>
+        "The methods of requests that are compared; GET, HEAD and OPTIONS if absent.";
+    "removeHeaders": Kind::TEXTS => "Request headers that copies do not have.";
+    "timeout": Kind::Text => "How long the answer to a copy may take; 5s if absent.";
+    "maxBodyBytes": Kind::Integer(0, MOST_BODY_BYTES as i64) =>
+        "The longest body that is kept or compared; 65536 if absent.";
+    "maxActive": Kind::COUNT => "Maximum number of comparisons of a worker at once; 100 if absent.";
+});
+
 impl Compare {
     /// Reads `compare: { statuses, headers, bodyHash, timeout, maxBodyBytes, maxActive, methods,
     /// removeHeaders }`.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let mut flag = |name| object.field(name).map_or(Some(false), |node| node.boolean());
-        let (statuses, body_hash) = (flag("statuses"), flag("bodyHash"));
-        if statuses == Some(false)
-            && body_hash == Some(false)
-            && object.field("headers").is_none_or(|node| node.is_empty_list())
-        {
-            node.error("compares nothing, give statuses, headers or bodyHash");
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let statuses = object.flag("statuses");
+        let headers = read_names(&object, "headers");
+        let body_hash = object.flag("bodyHash");
+        let methods = object.optional("methods", read_methods);
+        let remove_headers = read_names(&object, "removeHeaders");
+        let timeout = object.optional("timeout", duration::read);
+        let max_body_bytes = object.optional("maxBodyBytes", read_size);
+        let max_active = object.optional("maxActive", read_count);
+        let (statuses, headers, body_hash) = (statuses?, headers?, body_hash?);
+        if !statuses && !body_hash && headers.is_empty() {
+            return Err(node.error("compares nothing; set statuses, headers or bodyHash"));
         }
-        Some(Self {
-            statuses: statuses.unwrap_or_default(),
-            headers: read_names(&mut object, "headers"),
-            body_hash: body_hash.unwrap_or_default(),
-            methods: match object.field("methods") {
-                Some(node) => read_methods(&node),
-                None => SAFE_METHODS.map(|method| method.as_bytes().into()).to_vec(),
-            },
-            remove_headers: read_names(&mut object, "removeHeaders"),
-            timeout: object
-                .field("timeout")
-                .and_then(|node| duration::read_milliseconds(&node))
-                .map_or(DEFAULT_TIMEOUT, Duration::from_millis),
-            max_body_bytes: object
-                .field("maxBodyBytes")
-                .and_then(|node| read_size(&node))
-                .unwrap_or(DEFAULT_MAX_BODY_BYTES),
-            max_active: object
-                .field("maxActive")
-                .and_then(|node| read_count(&node))
-                .unwrap_or(DEFAULT_MAX_ACTIVE),
+        let safe = || SAFE_METHODS.map(|method| method.as_bytes().into()).to_vec();
+        Ok(Self {
+            statuses,
+            headers,
+            body_hash,
+            methods: methods?.unwrap_or_else(safe),
+            remove_headers: remove_headers?,
+            timeout: timeout?.unwrap_or(DEFAULT_TIMEOUT),
+            max_body_bytes: max_body_bytes?.unwrap_or(DEFAULT_MAX_BODY_BYTES),
+            max_active: max_active?.unwrap_or(DEFAULT_MAX_ACTIVE),
         })
     }
 
@@ -196,17 +204,13 @@ impl Answer {
     }
 }
 
-fn read_names(object: &mut Object<'_>, name: &'static str) -> Vec<String> {
-    let read = |node: &Node<'_>| check_name(node, node.string()?, &[]);
-    object.list(name).iter().filter_map(read).collect()
+fn read_names(object: &Object<'_>, name: &'static str) -> Result<Vec<String>, Reported> {
+    object.list(name, |node| check_name(node, node.string()?, &[]))
 }
 
-fn read_size(node: &Node<'_>) -> Option<usize> {
-    let size = usize::try_from(node.integer()?).ok().filter(|size| *size <= MOST_BODY_BYTES);
-    if size.is_none() {
-        node.invalid(format_args!("is not in 0..={MOST_BODY_BYTES}"));
-    }
-    size
+fn read_size(node: &Node<'_>) -> Result<usize, Reported> {
+    let size = read_in(node, 0..=MOST_BODY_BYTES)?;
+    usize::try_from(size).map_err(|_| node.invalid("is too large"))
 }
 
 /// Whether a header is one by which Sluice's filters and Envoy's routes talk to each other, which has
@@ -289,16 +293,16 @@ mod tests {
             "maxBodyBytes": 16777217, "methods": []}"#;
         assert_eq!(
             read(text).unwrap_err(),
-            "statuses: 1 is not true or false\n\
+            "statuses: 1 is neither true nor false\n\
              headers[0]: \":status\" is a pseudo-header that cannot be used here\n\
              headers[1]: \"a b\" is not a header name\n\
              timeout: \"0s\" is shorter than 1ms\n\
-             maxBodyBytes: 16777217 is not in 0..=16777216\n\
-             methods: is empty"
+             maxBodyBytes: 16777217 is not in the range 0 to 16777216\n\
+             methods: must not be empty"
         );
         assert_eq!(
             read("{}").unwrap_err(),
-            "configuration: compares nothing, give statuses, headers or bodyHash"
+            "configuration: compares nothing; set statuses, headers or bodyHash"
         );
     }
 }

@@ -91,10 +91,10 @@ mod tests {
         );
         assert_eq!(
             mirrors(&text).unwrap_err(),
-            "mirrorPercent: 101 is not in 0..=100\n\
-             mirrors: is given beside mirror\n\
+            "mirrorPercent: 101 is not in the range 0 to 100\n\
+             mirrors: cannot be combined with mirror\n\
              mirrors[0].destination: is required\n\
-             mirrors[1].percentage.value: -1 is not in 0..=100"
+             mirrors[1].percentage.value: -1 is not in the range 0 to 100"
         );
     }
 }

@@ -2,9 +2,12 @@
 //! unless it is given.
 
 use super::compare::Compare;
+use crate::document::fields::fields;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::request::Request;
 use crate::spec::header_condition::HeaderCondition;
+use crate::spec::string_match::StringMatch;
 use crate::value::budget::Budget;
 use crate::value::method::read_methods;
 
@@ -13,25 +16,46 @@ use crate::value::method::read_methods;
 pub struct MirrorSettings {
     /// Only requests with one of these methods are copied; all methods when empty, as in Istio
     methods: Vec<Box<[u8]>>,
-    /// Only requests whose headers are so are copied
+    /// Only requests that fulfil these conditions are copied
     headers: Vec<HeaderCondition>,
-    /// How many requests a worker may have copied in a while; no limit when absent
+    /// Maximum number of requests of a worker that are copied per window; no limit when absent
     pub budget: Option<Budget>,
-    /// How copies are compared with their originals; they are not when absent
+    /// How answers to copies are compared with the originals; not at all when absent
     pub compare: Option<Compare>,
 }
 
+/// `mirroring.budget`
+struct MirrorBudget;
+
+fields!(MirrorBudget, "At most a number of copied requests per window.", {
+    "requests" required: Kind::COUNT => "Number of requests.";
+    "window" required: Kind::Text => "Length of the window, such as 1s.";
+});
+
+fields!(MirrorSettings as "Mirroring", "Conditions on copies, and how copies are compared.", {
+    "methods": Kind::TEXTS => "Only requests with these methods are copied; all if absent.";
+    "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
+        "Only requests with these headers are copied.";
+    "budget": Kind::Object(MirrorBudget::schema) =>
+        "Maximum number of requests of a worker that are copied per window.";
+    "compare": Kind::Object(Compare::schema) =>
+        "How the answers to copies are compared with the originals.";
+});
+
 impl MirrorSettings {
     /// Reads `mirroring: { methods, headers, budget, compare }`.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        Some(Self {
-            methods: object.field("methods").map_or(Vec::new(), |node| read_methods(&node)),
-            headers: object
-                .field("headers")
-                .map_or(Vec::new(), |node| HeaderCondition::read_all(&node)),
-            budget: object.field("budget").and_then(|node| Budget::read(&node, "requests")),
-            compare: object.field("compare").and_then(|node| Compare::read(&node)),
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let methods = object.optional("methods", read_methods);
+        let headers = object.optional("headers", HeaderCondition::read_all);
+        let budget =
+            object.optional("budget", |node| Budget::read::<MirrorBudget>(node, "requests"));
+        let compare = object.optional("compare", Compare::read);
+        Ok(Self {
+            methods: methods?.unwrap_or_default(),
+            headers: headers?.unwrap_or_default(),
+            budget: budget?,
+            compare: compare?,
         })
     }
 
@@ -77,10 +101,10 @@ mod tests {
              headers[\":status\"]: \":status\" is a pseudo-header that cannot be used here\n\
              headers.x.exact: 1 is not a string\n\
              budget.window: is required\n\
-             budget.requests: -1 is not in 0..=4294967295\n\
-             percentage: unknown field, known are methods, headers, budget, compare"
+             budget.requests: -1 is not in the range 0 to 4294967295\n\
+             percentage: unknown field, the fields here are methods, headers, budget, compare"
         );
         let empty = testing::read(r#"{"methods": []}"#, MirrorSettings::read);
-        assert_eq!(empty.unwrap_err(), "methods: is empty");
+        assert_eq!(empty.unwrap_err(), "methods: must not be empty");
     }
 }

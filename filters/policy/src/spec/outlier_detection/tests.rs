@@ -50,13 +50,10 @@ fn the_legacy_name_is_taken_for_gateway_errors() {
     assert_eq!(settings.consecutive_5xx, Consecutive { threshold: 5, enforcing: 0 });
     let both = accepted(r#"{"consecutiveErrors": 1, "consecutive5xxErrors": 7}"#);
     assert_eq!(both.consecutive_5xx, Consecutive { threshold: 7, enforcing: 100 });
-    assert_eq!(
-        notices,
-        "consecutiveErrors: has been replaced by consecutiveGatewayErrors, and is taken for that"
-    );
+    assert_eq!(notices, "consecutiveErrors: is deprecated, use consecutiveGatewayErrors");
     assert_eq!(
         read(r#"{"consecutiveErrors": 1, "consecutiveGatewayErrors": 1}"#).unwrap_err(),
-        "consecutiveErrors: has been replaced by consecutiveGatewayErrors, which is given too"
+        "consecutiveErrors: cannot be combined with consecutiveGatewayErrors, its newer name"
     );
 }
 
@@ -150,16 +147,16 @@ fn refusals() {
         "slowerThan": "0s"}, "maxEjectionTimeJitter": "1us", "fallback": {}}"#;
     assert_eq!(
         read(text).unwrap_err(),
-        "consecutive5xxErrors: -1 is not in 0..=4294967295\n\
+        "consecutive5xxErrors: -1 is not in the range 0 to 4294967295\n\
          interval: \"2.000000005s\" is not a whole number of milliseconds\n\
          baseEjectionTime: \"0s\" is shorter than 1ms\n\
-         maxEjectionPercent: 105 is not in 0..=100\n\
-         minHealthPercent: -1 is not in 0..=100\n\
-         consecutiveLocalOriginFailures: goes with splitExternalLocalOriginErrors: true\n\
-         outlierDetectionHttpErrorCodes[0]: 99 is not in 100..=599\n\
-         outlierDetectionHttpErrorCodes[1]: 600 is not in 100..=599\n\
+         maxEjectionPercent: 105 is not in the range 0 to 100\n\
+         minHealthPercent: -1 is not in the range 0 to 100\n\
+         consecutiveLocalOriginFailures: can only be used with splitExternalLocalOriginErrors: true\n\
+         outlierDetectionHttpErrorCodes[0]: 99 is not in the range 100 to 599\n\
+         outlierDetectionHttpErrorCodes[1]: 600 is not in the range 100 to 599\n\
          successRate.stdevFactors: unknown field, did you mean \"stdevFactor\"?\n\
-         halfOpen.successes: 0 is not in 1..=1000\n\
+         halfOpen.successes: 0 is not in the range 1 to 1000\n\
          failure.grpcStatus[0]: \"NO\" is not the name of a gRPC status such as UNAVAILABLE\n\
          failure.headers[\":x\"]: \":x\" is a pseudo-header that cannot be used here\n\
          failure.slowerThan: \"0s\" is shorter than 1ms\n\

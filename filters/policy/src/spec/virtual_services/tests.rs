@@ -9,7 +9,10 @@ use crate::testing::{FixedAttributes, pairs};
 impl Table {
     /// The definition of what the index has to find: each rule in order.
     fn first_in_order(&self, request: &Request<'_>) -> Option<Match<'_>> {
-        self.rules.iter().find_map(|rule| rule.matches(request))
+        self.rules.iter().find_map(|rule| {
+            let path = rule.matches(request)?;
+            Some(Match { route: &rule.route, name: &rule.name, path })
+        })
     }
 }
 
@@ -101,7 +104,7 @@ const METHODS: [&str; 3] = ["GET", "GETS", "POST"];
 const NAMES: [&str; 4] = ["x", "y", "z", "z"];
 const VALUES: [&str; 6] = ["", "a", "ab", "abc", "a,a", "b"];
 
-fn services(document: &str) -> VirtualServices {
+fn services(document: &str) -> Rc<VirtualServices> {
     Document::parse(document.as_bytes(), Filter::Router, &NoMetadata).unwrap().0.services
 }
 
