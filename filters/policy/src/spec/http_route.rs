@@ -253,10 +253,12 @@ fn check_action(object: &Object<'_>) -> Result<(), Reported> {
     } else {
         return Err(object.node.error("must have one of route, redirect, directResponse"));
     };
-    let conflicts = others.iter().filter(|other| has(other));
-    let report =
-        |other: &&str| object.node.error(format_args!("cannot have both {name} and {other}"));
-    conflicts.map(report).last().map_or(Ok(()), Err)
+    let mut result = Ok(());
+    for other in others.iter().filter(|other| has(other)) {
+        let reason = format_args!("cannot have both {name} and {other}");
+        result = Err(object.node.error(reason));
+    }
+    result
 }
 
 /// An entry of `route[]`, as `HTTPRouteDestination`.

@@ -222,7 +222,7 @@ mod tests {
     fn labels_are_kubernetes_labels() {
         let text = r#"{"app.kubernetes.io/name": "x", "a": "", "-b": "x", "c": "x y", "": "x"}"#;
         assert_eq!(
-            testing::read(text, |node| read_labels(node)).unwrap_err(),
+            testing::read(text, read_labels).unwrap_err(),
             "-b: \"-b\" is not a label name\nc: \"x y\" is not a label value\n\
              [\"\"]: \"\" is not a label name"
         );
