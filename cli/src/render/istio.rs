@@ -288,7 +288,8 @@ impl Target<'_> {
     fn wasm_plugin(&self, own: Filter, name: &str, matched: &str, more: &str) -> String {
         let labels = self.labels();
         let selector = labels.map(|labels| format!("  selector:\n    matchLabels: {{{labels}}}\n"));
-        let sha256 = self.sha256.map(|sha256| format!("  sha256: {sha256}\n"));
+        // Quoted, as one of digits alone would be a number.
+        let sha256 = self.sha256.map(|own| format!("  sha256: {}\n", Tree::text(own).to_json()));
         format!(
             "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\n{}spec:\n{}  match: [{matched}]\n\
              {more}  url: {}\n{}  failStrategy: {}\n  pluginConfig:\n{}\n",
