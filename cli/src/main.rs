@@ -23,7 +23,7 @@ use bundle::Bundle;
 use collect::Defaults;
 use explain::{ExplainArgs, Explanation};
 use finding::{Finding, Severity, count};
-use render::{RenderArgs, To};
+use render::{RenderArgs, RenderError, To};
 use sluice_policy::explain::Explainer;
 use sluice_policy::proxy::NoMetadata;
 
@@ -217,7 +217,11 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
             out.flush()?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(reason) => refuse_usage(&reason),
+        Err(error @ RenderError::Usage(_)) => refuse_usage(&error.to_string()),
+        Err(error @ RenderError::Template(_)) => {
+            writeln!(anstream::stderr().lock(), "sluice: {error}")?;
+            Ok(ExitCode::FAILURE)
+        }
     }
 }
 

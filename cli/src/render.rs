@@ -3,9 +3,15 @@
 mod block;
 mod destinations;
 mod envoy;
+mod envoy_filter;
 mod istio;
+mod mirrored;
+mod templates;
 mod wasm;
+mod wasm_plugin;
 
+use std::error::Error as _;
+use std::fmt;
 use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
@@ -97,20 +103,114 @@ fn read_sha256(text: &str) -> Result<String, String> {
 /// asks for no port.
 pub const CLUSTER_NAME: &str = "{host}[-{subset}][:{port}]";
 
+/// Why nothing is rendered.
+#[derive(Debug)]
+pub enum RenderError {
+    /// Arguments that do not go together with each other or with the document
+    Usage(String),
+    /// A template that does not fit its context, which is a defect of this program
+    Template(minijinja::Error),
+}
+
+impl fmt::Display for RenderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(reason) => write!(f, "{reason}"),
+            Self::Template(error) => {
+                write!(f, "cannot render: {error}")?;
+                // An error inside an included template is the source of another.
+                let mut sources = std::iter::successors(error.source(), |error| (*error).source());
+                sources.try_for_each(|source| write!(f, ": {source}"))
+            }
+        }
+    }
+}
+
+impl From<String> for RenderError {
+    fn from(reason: String) -> Self {
+        Self::Usage(reason)
+    }
+}
+
+impl From<minijinja::Error> for RenderError {
+    fn from(error: minijinja::Error) -> Self {
+        Self::Template(error)
+    }
+}
+
 /// Renders a document without errors.
 ///
 /// # Errors
-/// Arguments that do not go together with each other or with the document: why.
-pub fn render(document: &Tree, args: &RenderArgs) -> Result<String, String> {
+/// Arguments that do not go together with each other or with the document.
+pub fn render(document: &Tree, args: &RenderArgs) -> Result<String, RenderError> {
     let filters = if args.filters.is_empty() { Filter::of(document) } else { args.filters.clone() };
+    check_module(args)?;
+    let document = &complete(document, args.to, &filters);
+    let module = |default: &str| args.module_file.clone().unwrap_or_else(|| default.to_owned());
+    match args.to {
+        To::PluginJson => Ok(document.to_pretty_json() + "\n"),
+        To::EnvoyFilter => {
+            check_envoy_filter(&filters, args.context)?;
+            let module = module("/var/lib/sluice/{filter}.wasm");
+            Ok(envoy_filter::render(&target(document, &filters, args, &module))?)
+        }
+        To::WasmPlugin => {
+            check_wasm_plugin(&filters)?;
+            let module = match (&args.module_url, &args.module_file) {
+                (Some(url), _) => url.clone(),
+                (None, Some(file)) => format!("file://{file}"),
+                (None, None) => {
+                    let reason = "--to wasmplugin needs --module-url or --module-file";
+                    return Err(reason.to_owned().into());
+                }
+            };
+            Ok(wasm_plugin::render(&target(document, &filters, args, &module))?)
+        }
+        To::Envoy => {
+            if !filters.iter().any(|filter| matches!(filter, Filter::Router | Filter::Sni)) {
+                let reason = "--to envoy is for documents with http or tls routes, as nothing else \
+                              names an upstream";
+                return Err(reason.to_owned().into());
+            }
+            let addresses =
+                envoy::Addresses { admin: args.admin, http: args.listen, tls: args.listen_tls };
+            envoy::check_egress(document, &filters, &addresses)?;
+            let module = module("dist/{filter}.wasm");
+            Ok(envoy::bootstrap(document, &filters, &module, &addresses, &args.endpoints)?)
+        }
+    }
+}
+
+/// The document with what it needs beside Istio.
+fn complete(document: &Tree, to: To, filters: &[Filter]) -> Tree {
     let mut document = document.clone();
-    let is_beside_istio = args.to == To::EnvoyFilter
+    let is_beside_istio = to == To::EnvoyFilter
         && filters.iter().any(|filter| matches!(filter, Filter::Router | Filter::Mirror));
     if is_beside_istio && document.field("unmatchedHosts").is_none() {
         // Hosts without rules keep Istio's routes.
         document.push_field("unmatchedHosts", Tree::text("pass"));
     }
-    let document = &document;
+    document
+}
+
+fn target<'a>(
+    document: &'a Tree,
+    filters: &'a [Filter],
+    args: &'a RenderArgs,
+    module: &'a str,
+) -> istio::Target<'a> {
+    istio::Target {
+        document,
+        filters,
+        namespace: args.workload_namespace.as_deref(),
+        selector: &args.selector,
+        context: args.context,
+        module,
+        sha256: args.module_sha256.as_deref(),
+    }
+}
+
+fn check_module(args: &RenderArgs) -> Result<(), String> {
     if args.module_url.is_some() && args.to != To::WasmPlugin {
         return Err(
             "--module-url is for --to wasmplugin, Envoy itself reads a --module-file".to_owned()
@@ -119,62 +219,31 @@ pub fn render(document: &Tree, args: &RenderArgs) -> Result<String, String> {
     if args.module_sha256.is_some() && args.module_url.is_none() {
         return Err("--module-sha256 goes with --module-url".to_owned());
     }
-    let module = |default: &str| args.module_file.clone().unwrap_or_else(|| default.to_owned());
-    let target = |module| istio::Target {
-        document,
-        filters: &filters,
-        namespace: args.workload_namespace.as_deref(),
-        selector: &args.selector,
-        context: args.context,
-        module,
-        sha256: args.module_sha256.as_deref(),
-    };
-    match args.to {
-        To::PluginJson => Ok(document.to_pretty_json() + "\n"),
-        To::EnvoyFilter => {
-            let has_upstreams = |filter: &&Filter| {
-                matches!(filter, Filter::Router | Filter::Mirror | Filter::Outlier)
-            };
-            if let Some(filter) = filters.iter().find(has_upstreams)
-                && args.context == Context::SidecarInbound
-            {
-                return Err(format!(
-                    "the {} filter is about upstreams, which SIDECAR_INBOUND does not choose; leave it out with \
-                     --filter, or use SIDECAR_OUTBOUND or GATEWAY",
-                    filter.name()
-                ));
-            }
-            Ok(target(&module("/var/lib/sluice/{filter}.wasm")).envoy_filters())
-        }
-        To::WasmPlugin => {
-            let is_enough = |filter: &Filter| matches!(filter, Filter::Fault | Filter::Egress);
-            if let Some(filter) = filters.iter().find(|filter| !is_enough(filter)) {
-                return Err(format!(
-                    "the {} filter needs routes, clusters or a place in the chain that a WasmPlugin cannot give; \
-                     leave it out with --filter, or use --to envoyfilter",
-                    filter.name()
-                ));
-            }
-            match (&args.module_url, &args.module_file) {
-                (Some(url), _) => Ok(target(url).wasm_plugins()),
-                (None, Some(file)) => Ok(target(&format!("file://{file}")).wasm_plugins()),
-                (None, None) => {
-                    Err("--to wasmplugin needs --module-url or --module-file".to_owned())
-                }
-            }
-        }
-        To::Envoy => {
-            if !filters.iter().any(|filter| matches!(filter, Filter::Router | Filter::Sni)) {
-                return Err(
-                    "--to envoy is for documents with http or tls routes, as nothing else names an upstream".to_owned()
-                );
-            }
-            let addresses =
-                envoy::Addresses { admin: args.admin, http: args.listen, tls: args.listen_tls };
-            envoy::check_egress(document, &filters, &addresses)?;
-            let module = module("dist/{filter}.wasm");
-            Ok(envoy::bootstrap(document, &filters, &module, &addresses, &args.endpoints))
-        }
+    Ok(())
+}
+
+fn check_envoy_filter(filters: &[Filter], context: Context) -> Result<(), String> {
+    let has_upstreams =
+        |filter: &&Filter| matches!(filter, Filter::Router | Filter::Mirror | Filter::Outlier);
+    match filters.iter().find(has_upstreams) {
+        Some(filter) if context == Context::SidecarInbound => Err(format!(
+            "the {} filter is about upstreams, which SIDECAR_INBOUND does not choose; leave it out \
+             with --filter, or use SIDECAR_OUTBOUND or GATEWAY",
+            filter.name()
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_wasm_plugin(filters: &[Filter]) -> Result<(), String> {
+    let is_enough = |filter: &Filter| matches!(filter, Filter::Fault | Filter::Egress);
+    match filters.iter().find(|filter| !is_enough(filter)) {
+        Some(filter) => Err(format!(
+            "the {} filter needs routes, clusters or a place in the chain that a WasmPlugin cannot \
+             give; leave it out with --filter, or use --to envoyfilter",
+            filter.name()
+        )),
+        None => Ok(()),
     }
 }
 

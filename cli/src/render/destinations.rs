@@ -1,8 +1,9 @@
 //! Where the rules of a document send requests: clusters, their endpoints, and the copies of mirrors.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use serde::Serialize;
 use sluice_policy::destination::{self, ClusterTemplate, Destination, Naming};
 use sluice_policy::document::Filter;
 use sluice_policy::host_name::{aliases, qualify};
@@ -12,8 +13,20 @@ use sluice_policy::report::Report;
 
 use crate::tree::{Tree, Value};
 
-/// An address to connect to.
-pub type Endpoint = (String, u16);
+/// An address to connect to or to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// An IP address or a name
+    pub address: String,
+    /// The port
+    pub port: u16,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self { address: address.ip().to_string(), port: address.port() }
+    }
+}
 
 /// A cluster of Envoy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +35,31 @@ pub struct Cluster {
     pub name: String,
     /// The host, complete
     pub host: String,
-    /// Where its endpoints come from, for a comment
-    pub origin: &'static str,
+    /// Where its endpoints come from
+    pub source: EndpointSource,
     /// Its endpoints; names are to be resolved
     pub endpoints: Vec<Endpoint>,
+}
+
+/// Where the endpoints of a cluster come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointSource {
+    /// From `--endpoint`
+    Flag,
+    /// From a ServiceEntry
+    ServiceEntry,
+    /// From DNS: the endpoint is the host itself
+    Dns,
+}
+
+/// One of the copies of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Copy {
+    /// The place of the mirror in the list of its route
+    pub index: usize,
+    /// The cluster that gets the copy
+    pub cluster: String,
 }
 
 /// An endpoint that the user gives: `HOST[/SUBSET]=ADDRESS:PORT`.
@@ -46,7 +80,8 @@ impl std::str::FromStr for GivenEndpoint {
             let (address, port) = address.rsplit_once(':')?;
             let address = address.trim_start_matches('[').trim_end_matches(']').to_owned();
             let is_complete = !host.is_empty() && !address.is_empty();
-            let endpoint = (address, port.parse().ok().filter(|port| *port > 0)?);
+            let port = port.parse().ok().filter(|port| *port > 0)?;
+            let endpoint = Endpoint { address, port };
             let (host, subset) = (host.to_owned(), subset.map(str::to_owned));
             is_complete.then_some(Self { host, subset, endpoint })
         });
@@ -91,9 +126,9 @@ impl<'a> Destinations<'a> {
             let destinations = entries.filter_map(|entry| entry.field("destination"));
             for tree in destinations.chain(route.field("mirror")) {
                 let Some(destination) = self.read(tree) else { continue };
-                let (origin, endpoints) = self.endpoints(&destination, given);
+                let (source, endpoints) = self.endpoints(&destination, given);
                 let Destination { cluster: name, host, .. } = destination;
-                clusters.insert(name.clone(), Cluster { name, host, origin, endpoints });
+                clusters.insert(name.clone(), Cluster { name, host, source, endpoints });
             }
         }
         clusters.into_values().collect()
@@ -103,14 +138,15 @@ impl<'a> Destinations<'a> {
         &self,
         to: &Destination,
         given: &[GivenEndpoint],
-    ) -> (&'static str, Vec<Endpoint>) {
+    ) -> (EndpointSource, Vec<Endpoint>) {
         let host = |host: &str| qualify(host, self.naming.namespace.as_deref());
         let of_host = || given.iter().filter(|given| host(&given.host) == to.host);
         let own: Vec<_> = of_host().filter(|given| given.subset == to.subset).collect();
         // A host without a subset is all of its subsets.
         let own = if own.is_empty() && to.subset.is_none() { of_host().collect() } else { own };
         if !own.is_empty() {
-            return ("from --endpoint", own.iter().map(|given| given.endpoint.clone()).collect());
+            let endpoints = own.iter().map(|given| given.endpoint.clone()).collect();
+            return (EndpointSource::Flag, endpoints);
         }
         let entries = self.document.field("serviceEntries").map_or(&[][..], Tree::elements);
         for entry in entries {
@@ -118,11 +154,12 @@ impl<'a> Destinations<'a> {
             if hosts.filter_map(Tree::as_str).any(|name| host(name) == to.host) {
                 let endpoints = self.endpoints_of_entry(entry, to);
                 if !endpoints.is_empty() {
-                    return ("from the ServiceEntry", endpoints);
+                    return (EndpointSource::ServiceEntry, endpoints);
                 }
             }
         }
-        ("resolved by name", vec![(to.host.clone(), to.port.unwrap_or(80))])
+        let endpoint = Endpoint { address: to.host.clone(), port: to.port.unwrap_or(80) };
+        (EndpointSource::Dns, vec![endpoint])
     }
 
     /// The endpoints of a ServiceEntry that have the labels of the subset.
@@ -145,7 +182,8 @@ impl<'a> Destinations<'a> {
             let own = endpoint.field("ports").map_or(&[][..], Tree::fields);
             let own = own.iter().find(|(key, _)| Some(&*key.text) == name);
             let port = own.and_then(|(_, port)| number(Some(port))).or(target_port)?;
-            Some((endpoint.field("address")?.as_str()?.to_owned(), port))
+            let address = endpoint.field("address")?.as_str()?.to_owned();
+            Some(Endpoint { address, port })
         });
         endpoints.collect()
     }
@@ -202,11 +240,11 @@ impl<'a> Destinations<'a> {
         names.map(|name| qualify(name, self.naming.namespace.as_deref())).collect()
     }
 
-    /// The sets of copies that a request can get, as pairs of the mirror's place and cluster: the larger
-    /// sets first. One draw decides about all mirrors of a route, so a mirror with a greater share gets
-    /// whatever one with a smaller share gets.
-    pub fn copies(&self) -> Vec<Vec<(usize, String)>> {
-        let mut sets: Vec<Vec<(usize, String)>> = Vec::new();
+    /// The sets of copies that a request can get, the larger sets first. One draw decides about all
+    /// mirrors of a route, so a mirror with a larger share gets every request that one with a smaller
+    /// share gets.
+    pub fn copies(&self) -> Vec<Vec<Copy>> {
+        let mut sets: Vec<Vec<Copy>> = Vec::new();
         for route in self.routes("http") {
             let share =
                 |percentage: Option<&Tree>| percentage.map_or(100.0, |p| float(p.field("value")));
@@ -228,8 +266,11 @@ impl<'a> Destinations<'a> {
             }
             for (_, least, _) in mirrors.iter().filter(|(_, percent, _)| *percent > 0.0) {
                 let with = mirrors.iter().filter(|(_, percent, _)| percent >= least);
-                let set: Vec<_> =
-                    with.map(|(index, _, cluster)| (*index, cluster.clone())).collect();
+                let copy = |(index, _, cluster): &(usize, f64, String)| Copy {
+                    index: *index,
+                    cluster: cluster.clone(),
+                };
+                let set: Vec<_> = with.map(copy).collect();
                 if !sets.contains(&set) {
                     sets.push(set);
                 }
@@ -242,7 +283,7 @@ impl<'a> Destinations<'a> {
 
 /// Whether all endpoints are addresses, which Envoy does not have to resolve.
 pub fn are_addresses(endpoints: &[Endpoint]) -> bool {
-    endpoints.iter().all(|(address, _)| address.parse::<IpAddr>().is_ok())
+    endpoints.iter().all(|endpoint| endpoint.address.parse::<IpAddr>().is_ok())
 }
 
 /// A port.

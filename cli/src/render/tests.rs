@@ -31,8 +31,8 @@ fn specs(text: &str) -> Vec<(String, Value)> {
     specs
 }
 
-fn rendered(file: &str, arguments: &str) -> String {
-    let words = ["sluice", "render", file].into_iter().chain(arguments.split(' '));
+fn rendered(file: &str, arguments: &[&str]) -> String {
+    let words = [&["sluice", "render", file], arguments].concat();
     let Command::Render(args) = Cli::try_parse_from(words).unwrap().command else { panic!() };
     let (bundles, findings) = check::read(&args.files, &args.input.defaults());
     // An EnvoyFilter without a filter in it, such as that of the routes of copies, is a note.
@@ -40,6 +40,32 @@ fn rendered(file: &str, arguments: &str) -> String {
     assert!(findings.iter().all(is_note), "{findings:?}");
     assert_eq!(bundles.len(), 1, "one document in {file}");
     render(&bundles[0].document, &args).unwrap()
+}
+
+#[test]
+fn values_of_flags_are_escaped_in_every_form() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/render-envoyfilter/input.yaml");
+    let flags =
+        ["--cluster-name", "{host}", "--workload-namespace", "on", "--selector", "a/b=c: d"];
+    let module = ["--module-file", "/a\" #'\n{filter}: "];
+    for form in [
+        "--to envoy --filter router",
+        "--to envoyfilter --filter router",
+        "--to wasmplugin --filter fault",
+    ] {
+        let words: Vec<_> = form.split(' ').collect();
+        let text = rendered(file, &[&words[..], &flags, &module].concat());
+        let documents = yaml::parse(&text).unwrap();
+        let documents = documents.iter().map(|document| document.to_json()).collect::<String>();
+        let filter = words[3];
+        let mut expected = vec![format!(r#"/a\" #'\n{filter}: ""#)];
+        if words[1] != "envoy" {
+            expected.extend([r#""namespace":"on""#, r#"{"a/b":"c: d"}"#].map(str::to_owned));
+        }
+        for part in expected {
+            assert!(documents.contains(&part), "{form} {part}: {documents}");
+        }
+    }
 }
 
 #[test]
@@ -70,6 +96,7 @@ fn manifests_are_what_is_rendered() {
         let paths: Vec<_> = files.iter().map(|file| folder.join(file)).collect();
         let texts = paths.iter().map(|path| std::fs::read_to_string(path).unwrap());
         let expected: Vec<_> = texts.flat_map(|text| specs(&text)).collect();
+        let arguments: Vec<_> = arguments.split(' ').collect();
         let found = specs(&rendered(paths[0].to_str().unwrap(), &arguments));
         assert_eq!(found.len(), expected.len(), "{files:?}");
         for (found, expected) in found.iter().zip(&expected) {
