@@ -42,7 +42,7 @@ enum Patch {
     NetworkFilter { filter: WasmFilter },
     /// The removal of headers by which a filter steers Envoy
     #[serde(rename = "patches/removed-headers.yaml")]
-    RemovedHeaders { headers: Vec<String>, is_explained: bool },
+    RemovedHeaders { headers: Vec<String> },
     /// The route to the cluster that the router filter names
     #[serde(rename = "patches/steered-route.yaml")]
     SteeredRoute,
@@ -143,8 +143,7 @@ impl Builder<'_> {
     fn routes(&self) -> Vec<Patch> {
         let cluster = "x-sluice-cluster".to_owned();
         let headers = vec![cluster.clone()];
-        let mut patches =
-            vec![Patch::SteeredRoute, Patch::RemovedHeaders { headers, is_explained: true }];
+        let mut patches = vec![Patch::SteeredRoute, Patch::RemovedHeaders { headers }];
         let domains: Vec<_> = self.destinations.domains().into_iter().collect();
         if self.target.context == Context::Gateway && !domains.is_empty() {
             // Patches of other EnvoyFilters do not reach what is added.
@@ -165,7 +164,7 @@ impl Builder<'_> {
         let mut patches: Vec<_> = routes.map(|route| Patch::MirroredRoute { route }).collect();
         if !patches.is_empty() {
             let headers = mirrored::headers(&copies);
-            patches.push(Patch::RemovedHeaders { headers, is_explained: false });
+            patches.push(Patch::RemovedHeaders { headers });
         }
         patches
     }
