@@ -19,29 +19,17 @@ use crate::bundle::Bundle;
 use crate::finding::{Finding, Severity};
 use crate::tree::{self, Tree};
 
-/// Random numbers that can be had again: SplitMix64, each filter from the seed on its own, as each has
-/// its own generator in a proxy.
-struct Seeded {
-    state: u64,
-    /// Those that were asked for
+/// A filter's generator of random numbers, which keeps what it has generated.
+struct Recorder {
+    generator: fastrand::Rng,
     drawn: Vec<u64>,
 }
 
-impl Seeded {
-    fn new(seed: u64, filter: u64) -> Self {
-        Self { state: seed ^ filter.rotate_left(32), drawn: Vec::new() }
-    }
-}
-
-impl Draws for Seeded {
+impl Draws for Recorder {
     fn draw(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        self.drawn.push(mixed);
-        mixed
+        let number = self.generator.u64(..);
+        self.drawn.push(number);
+        number
     }
 }
 
@@ -99,7 +87,9 @@ impl<'a> Explanation<'a> {
         let (method, host) = (show(request.method), show(request.authority));
         let url = format!("{}://{host}{}", show(request.scheme), show(request.path_and_query));
         let trace = explainer.trace(&request);
-        let mut draws = [1, 2, 3].map(|filter| Seeded::new(seed, filter));
+        // Each filter has a generator of its own, as in a proxy.
+        let mut source = fastrand::Rng::with_seed(seed);
+        let mut draws = [(); 3].map(|()| Recorder { generator: source.fork(), drawn: Vec::new() });
         let [of_fault, of_mirror, of_router] = &mut draws;
         let plan = explainer.fault(&request, SystemTime::now(), of_fault);
         let abort = plan.draw_abort(of_fault);
@@ -141,3 +131,6 @@ fn is_for(document: &Tree, path: &str, host: &str) -> bool {
         None => host == name || aliases(&name, namespace).iter().any(|alias| host == alias),
     })
 }
+
+#[cfg(test)]
+mod tests;

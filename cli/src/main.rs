@@ -13,7 +13,6 @@ mod source;
 mod tree;
 mod yaml;
 
-use std::hash::{BuildHasher, RandomState};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -190,9 +189,8 @@ fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    // Short enough to be typed, and for every JSON reader.
-    let random = || RandomState::new().hash_one("sluice") >> 32;
-    let seed = args.seed.unwrap_or_else(random);
+    // 32 bits are short enough to type, and exact in every JSON reader.
+    let seed = args.seed.unwrap_or_else(|| fastrand::u32(..).into());
     let explanation = Explanation::new(&bundle, &explainer, &client, seed);
     let text = match args.format {
         Format::Json => explanation.to_json(),
