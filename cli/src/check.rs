@@ -32,9 +32,9 @@ pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
         findings.extend(check_bundle(bundle));
     }
     // Settings are told of once, however many namespaces they are for.
-    let mut told = HashSet::new();
+    let mut reported = HashSet::new();
     findings.retain(|own| {
-        told.insert((own.file.clone(), own.line, own.path.clone(), own.reason.clone()))
+        reported.insert((own.file.clone(), own.line, own.path.clone(), own.reason.clone()))
     });
     sort(&mut findings, files);
     // The process ends with it, which frees thousands of objects faster than one after the other.

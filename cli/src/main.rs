@@ -1,6 +1,7 @@
 //! `sluice`: what the filters do, at a desk: checks configuration, explains decisions, renders what Envoy and
 //! Istio take, and prints the schema. It runs the same policy code as the filters.
 
+mod arguments;
 mod bundle;
 mod check;
 mod collect;
@@ -16,8 +17,9 @@ mod yaml;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
+use arguments::{Format, InputArgs};
 use bundle::Bundle;
 use collect::Defaults;
 use explain::{ExplainArgs, Explanation};
@@ -50,31 +52,6 @@ enum Command {
     Schema,
 }
 
-/// What holds for objects that do not say it.
-#[derive(Args)]
-struct InputArgs {
-    /// The namespace of objects without one; it completes short host names
-    #[arg(short, long, value_name = "NAME")]
-    namespace: Option<String>,
-    /// How clusters are called where no document has clusterName, such as '{host}[-{subset}]'
-    #[arg(long, value_name = "PATTERN")]
-    cluster_name: Option<String>,
-    /// A gateway that the proxy serves, mesh for a sidecar, as often as needed; for rules about gateways where no
-    /// document has proxy
-    #[arg(long = "gateway", value_name = "NAME")]
-    gateways: Vec<String>,
-}
-
-impl InputArgs {
-    fn defaults(&self) -> Defaults {
-        Defaults {
-            namespace: self.namespace.clone(),
-            cluster_name: self.cluster_name.clone(),
-            gateways: self.gateways.clone(),
-        }
-    }
-}
-
 #[derive(Args)]
 struct CheckArgs {
     /// Files to check, - for standard input
@@ -85,14 +62,6 @@ struct CheckArgs {
     /// How findings are written: FILE:LINE: SEVERITY: OBJECT: PATH: REASON and a sum, or JSON
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people, with colours on a terminal
-    Text,
-    /// One JSON document
-    Json,
 }
 
 fn main() -> ExitCode {

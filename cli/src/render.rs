@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
 
-use crate::InputArgs;
+use crate::arguments::InputArgs;
 use crate::filters::Filter;
 use crate::tree::Tree;
 use destinations::GivenEndpoint;

@@ -164,7 +164,8 @@ fn the_seed_that_is_told_repeats_the_choice() {
     let arguments = ["explain", "-", "--request", "/"];
     let (status, first) = sluice(&arguments, document);
     assert_eq!(status, 0, "{first}");
-    let (told, seed) = first.trim_end().rsplit_once("\nrandom choices as by --seed ").unwrap();
+    let (explanation, seed) =
+        first.trim_end().rsplit_once("\nrandom choices as by --seed ").unwrap();
     let again = sluice(&[&arguments[..], &["--seed", seed]].concat(), document);
-    assert_eq!(again, (0, format!("{told}\n")));
+    assert_eq!(again, (0, format!("{explanation}\n")));
 }

@@ -5,7 +5,7 @@ use sluice_policy::decision::Outcome;
 use sluice_policy::fault::AbortStatus;
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
 
-use super::{Explanation, Routed};
+use super::explanation::{Explanation, Routed};
 
 impl Explanation<'_> {
     /// The explanation as one JSON document. What does not happen is `null`.

@@ -3,8 +3,8 @@
 use clap::Args;
 use sluice_policy::request::Attributes;
 
+use crate::arguments::{Format, InputArgs};
 use crate::tree::Tree;
-use crate::{Format, InputArgs};
 
 /// Arguments of `sluice explain`.
 #[derive(Args)]

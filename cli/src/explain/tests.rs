@@ -1,12 +1,14 @@
 //! Random choices of explanations: by a seed they are the same, by all seeds they have the shares of
 //! the rules.
 
-use super::*;
+use clap::Parser as _;
+use sluice_policy::explain::Explainer;
+use sluice_policy::proxy::NoMetadata;
+
+use super::{ExplainArgs, Explanation};
 use crate::collect::{Defaults, collect};
 use crate::source::Source;
 use crate::yaml;
-use clap::Parser as _;
-use sluice_policy::proxy::NoMetadata;
 
 const RULES: &str = "\
 clusterName: '{host}'

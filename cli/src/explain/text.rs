@@ -8,7 +8,7 @@ use sluice_policy::explain::Tried;
 use sluice_policy::fault::{AbortStatus, GRPC_STATUS_NAMES};
 use sluice_policy::header::{HeaderEdit, HeaderOperation};
 
-use super::{Explanation, FaultOutcome, Routed};
+use super::explanation::{Explanation, FaultOutcome, Routed};
 
 const BOLD: Style = Style::new().bold();
 const GOOD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Green)));
@@ -87,9 +87,9 @@ impl Explanation<'_> {
 
     fn fault(&self, text: &mut String) {
         let FaultOutcome { plan, abort, is_drawn, is_limited } = &self.fault;
-        let mut told = Vec::new();
-        told.extend(plan.delay.map(|delay| format!("waits {delay:?}")));
-        told.extend(abort.map(|status| match status {
+        let mut effects = Vec::new();
+        effects.extend(plan.delay.map(|delay| format!("waits {delay:?}")));
+        effects.extend(abort.map(|status| match status {
             AbortStatus::Http(status) => format!("is aborted with HTTP {status}"),
             AbortStatus::Grpc(status) => {
                 let name = GRPC_STATUS_NAMES.get(usize::from(status)).unwrap_or(&"");
@@ -98,17 +98,19 @@ impl Explanation<'_> {
         }));
         if abort.is_none() {
             let reset = plan.reset_after;
-            told.extend(reset.map(|bytes| format!("its response breaks off after {bytes} bytes")));
+            effects
+                .extend(reset.map(|bytes| format!("its response breaks off after {bytes} bytes")));
             let rate = plan.bytes_per_second;
-            told.extend(rate.map(|rate| format!("its response passes at {rate} bytes a second")));
+            effects
+                .extend(rate.map(|rate| format!("its response passes at {rate} bytes a second")));
         }
-        if told.is_empty() {
+        if effects.is_empty() {
             // Only where there is something that might have happened.
             if *is_drawn {
                 line(text, format_args!("{BOLD}fault{BOLD:#}    none, by the draw"));
             }
         } else {
-            line(text, format_args!("{BOLD}fault{BOLD:#}    {}", told.join(", ")));
+            line(text, format_args!("{BOLD}fault{BOLD:#}    {}", effects.join(", ")));
             if *is_limited {
                 line(
                     text,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::finding::{Finding, Severity};
-use crate::{Cli, Command, check, yaml};
+use crate::{check, yaml};
 
 /// The specs of EnvoyFilters or WasmPlugins with the kinds, in the order of the filter chain.
 fn specs(text: &str) -> Vec<(String, Value)> {
@@ -31,9 +31,15 @@ fn specs(text: &str) -> Vec<(String, Value)> {
     specs
 }
 
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    render: RenderArgs,
+}
+
 fn rendered(file: &str, arguments: &[&str]) -> String {
-    let words = [&["sluice", "render", file], arguments].concat();
-    let Command::Render(args) = Cli::try_parse_from(words).unwrap().command else { panic!() };
+    let words = [&["sluice", file], arguments].concat();
+    let args = Arguments::try_parse_from(words).unwrap().render;
     let (bundles, findings) = check::read(&args.files, &args.input.defaults());
     // An EnvoyFilter without a filter in it, such as that of the routes of copies, is a note.
     let is_note = |finding: &Finding| finding.severity == Severity::Note;

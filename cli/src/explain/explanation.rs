@@ -1,0 +1,128 @@
+//! What the filters do with a request.
+
+use std::time::SystemTime;
+
+use sluice_policy::decision::Decision;
+use sluice_policy::explain::{Explainer, Trace};
+use sluice_policy::fault::{self, AbortStatus};
+use sluice_policy::host_name::{aliases, qualify, without_port};
+use sluice_policy::mirror;
+use sluice_policy::request::{Draws, Request};
+
+use super::request::Client;
+use crate::bundle::Bundle;
+use crate::finding::{Finding, Severity};
+use crate::tree::{self, Tree};
+
+/// A filter's generator of random numbers, which keeps what it has generated.
+struct Recorder {
+    generator: fastrand::Rng,
+    drawn: Vec<u64>,
+}
+
+impl Draws for Recorder {
+    fn draw(&mut self) -> u64 {
+        let number = self.generator.u64(..);
+        self.drawn.push(number);
+        number
+    }
+}
+
+/// What becomes of one request.
+pub struct Explanation<'a> {
+    bundle: &'a Bundle,
+    /// The request's method
+    pub(super) method: String,
+    /// Its host
+    pub(super) host: String,
+    /// Its address
+    pub(super) url: String,
+    /// By which random choices were made
+    pub(super) seed: u64,
+    /// Whether there were any
+    pub(super) is_random: bool,
+    pub(super) trace: Trace,
+    /// Rules that would be for the host and are not for the proxy
+    pub(super) left_out: Vec<&'a str>,
+    pub(super) fault: FaultOutcome,
+    /// What the mirror filter and the router do, if the request gets there
+    pub(super) routed: Option<Routed<'a>>,
+}
+
+/// What the fault filter does, before its limits.
+pub(super) struct FaultOutcome {
+    pub(super) plan: fault::Plan,
+    pub(super) abort: Option<AbortStatus>,
+    /// Whether there was a choice
+    pub(super) is_drawn: bool,
+    /// Whether the document limits faults
+    pub(super) is_limited: bool,
+}
+
+/// What the mirror filter does, before its budget, and then the router.
+pub(super) struct Routed<'a> {
+    pub(super) copies: mirror::Plan<'a>,
+    /// Whether the document has a budget of copies
+    pub(super) has_budget: bool,
+    pub(super) decision: Decision<'a>,
+    /// What the router drew, out of the sum of all weights
+    pub(super) drawn: Option<u64>,
+}
+
+impl<'a> Explanation<'a> {
+    /// Asks the filters about the request of `client`.
+    pub fn new(
+        bundle: &'a Bundle,
+        explainer: &'a Explainer,
+        client: &'a Client,
+        seed: u64,
+    ) -> Self {
+        let request = Request::new(&client.headers, client);
+        let show = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let (method, host) = (show(request.method), show(request.authority));
+        let url = format!("{}://{host}{}", show(request.scheme), show(request.path_and_query));
+        let trace = explainer.trace(&request);
+        // Each filter has a generator of its own, as in a proxy.
+        let mut source = fastrand::Rng::with_seed(seed);
+        let mut draws = [(); 3].map(|()| Recorder { generator: source.fork(), drawn: Vec::new() });
+        let [of_fault, of_mirror, of_router] = &mut draws;
+        let plan = explainer.fault(&request, SystemTime::now(), of_fault);
+        let abort = plan.draw_abort(of_fault);
+        let is_drawn = !of_fault.drawn.is_empty();
+        let is_limited = bundle.document.field("faults").is_some();
+        let fault = FaultOutcome { plan, abort, is_drawn, is_limited };
+        let routed = abort.is_none().then(|| {
+            let copies = explainer.mirror(&request, of_mirror);
+            let mirroring = bundle.document.field("mirroring");
+            let has_budget = mirroring.is_some_and(|own| own.field("budget").is_some());
+            let decision = explainer.route(&request, of_router);
+            let total: u64 = trace.shares.iter().map(|(weight, _)| u64::from(*weight)).sum();
+            let drawn = of_router.drawn.first().map(|drawn| drawn % total.max(1));
+            Routed { copies, has_budget, decision, drawn }
+        });
+        let is_random = draws.iter().any(|draws| !draws.drawn.is_empty());
+        let left_out = explainer.left_out().iter().map(String::as_str);
+        let left_out = left_out.filter(|path| is_for(&bundle.document, path, &host)).collect();
+        Self { bundle, method, host, url, seed, is_random, trace, left_out, fault, routed }
+    }
+
+    /// Where a rule stands: in its object, or in its plugin document.
+    pub(super) fn place(&self, path: &str) -> Finding {
+        self.bundle.locate(Severity::Note, path, "")
+    }
+}
+
+/// Whether the virtual service that `path` leads into has `host`, as far as its hosts say.
+fn is_for(document: &Tree, path: &str, host: &str) -> bool {
+    let host = String::from_utf8_lossy(without_port(host.as_bytes())).to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    let namespace = document.field("namespace").and_then(Tree::as_str);
+    let end = path.find(']').map_or(path.len(), |end| end + 1);
+    let service = tree::find(document, path.get(..end).unwrap_or_default());
+    let hosts = service.tree.field("hosts").map_or(&[][..], Tree::elements).iter();
+    let mut names = hosts.filter_map(Tree::as_str).map(|name| qualify(name, namespace));
+    names.any(|name| match name.strip_prefix('*') {
+        Some(suffix) => host.ends_with(suffix),
+        None => host == name || aliases(&name, namespace).iter().any(|alias| host == alias),
+    })
+}
