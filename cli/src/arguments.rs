@@ -4,23 +4,23 @@ use clap::{Args, ValueEnum};
 
 use crate::collect::Defaults;
 
-/// What holds for objects that do not say it.
+/// Defaults for objects and documents that do not set these fields.
 #[derive(Args)]
 pub struct InputArgs {
-    /// The namespace of objects without one; it completes short host names
+    /// The namespace of objects without one; short host names are completed with it
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
-    /// How clusters are called where no document has clusterName, such as '{host}[-{subset}]'
+    /// The pattern of cluster names if no document sets clusterName, such as '{host}[-{subset}]'
     #[arg(long, value_name = "PATTERN")]
     cluster_name: Option<String>,
-    /// A gateway that the proxy serves, mesh for a sidecar, as often as needed; for rules about gateways where no
-    /// document has proxy
+    /// A gateway that the proxy serves, or mesh for a sidecar, if no document sets proxy; may be
+    /// repeated
     #[arg(long = "gateway", value_name = "NAME")]
     gateways: Vec<String>,
 }
 
 impl InputArgs {
-    /// The same without the command line.
+    /// The same, independent of the command line.
     pub fn defaults(&self) -> Defaults {
         Defaults {
             namespace: self.namespace.clone(),
@@ -32,8 +32,8 @@ impl InputArgs {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people, with colours on a terminal
+    /// Text, with colours on a terminal
     Text,
-    /// One JSON document
+    /// One JSON document, for programs
     Json,
 }

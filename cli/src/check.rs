@@ -1,4 +1,4 @@
-//! `sluice check`: everything that the filters find in configuration, told in terms of the files.
+//! `sluice check`: the errors and warnings of all filters, with their places in the files.
 
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ use crate::tree::{Tree, Value};
 pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
     let (mut bundles, mut findings) = read(files, defaults);
     for bundle in &mut bundles {
-        // ServiceEntries on their own are right without a policy, which the egress filter alone asks for.
+        // ServiceEntries alone are correct. Only the egress filter requires a policy beside them.
         if bundle.is_of_objects() && Filter::of(&bundle.document) == [Filter::Egress] {
             let mut policy = Tree::new(Value::Object(Vec::new()));
             policy.push_field("mode", Tree::text("ALLOW_ANY"));
@@ -31,18 +31,18 @@ pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
         }
         findings.extend(check_bundle(bundle));
     }
-    // Settings are told of once, however many namespaces they are for.
+    // Settings are part of the document of each namespace, but reported once.
     let mut reported = HashSet::new();
     findings.retain(|own| {
         reported.insert((own.file.clone(), own.line, own.path.clone(), own.reason.clone()))
     });
     sort(&mut findings, files);
-    // The process ends with it, which frees thousands of objects faster than one after the other.
+    // The process ends soon and frees all objects at once, faster than one after the other.
     std::mem::forget(bundles);
     findings
 }
 
-/// The plugin documents of files, with what is to be said about the files.
+/// The plugin documents of files, and findings about the files.
 pub fn read(files: &[String], defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>) {
     let (mut sources, mut findings) = (Vec::new(), Vec::new());
     for file in files {
@@ -56,17 +56,17 @@ pub fn read(files: &[String], defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>
     (bundles, findings)
 }
 
-/// By file and line.
+/// Sorts findings by file, in the order of the arguments, and line.
 fn sort(findings: &mut [Finding], files: &[String]) {
     let place = |file: &str| files.iter().position(|known| known == file);
     findings.sort_by_key(|finding| (place(&finding.file), finding.line));
 }
 
-/// What is found in a document, each once.
+/// The findings in a document, each once.
 #[derive(Default)]
 struct Found {
     findings: Vec<(Severity, PolicyFinding)>,
-    /// Paths with the start of what is said: filters and lint may say the same in other words
+    /// Paths, and reasons up to the first comma: filters and lint may word the rest differently
     seen: HashSet<(String, String)>,
 }
 
@@ -79,13 +79,13 @@ impl Found {
     }
 }
 
-/// What the filters that a document is for find in it, and what lint finds.
+/// The findings of lint and of all filters that use a document.
 pub fn check_bundle(bundle: &Bundle) -> Vec<Finding> {
     let text = bundle.document.to_json();
     let text = text.as_bytes();
     let mut found = Found::default();
-    let mut is_refused = false;
-    // At once, as with thousands of rules each takes its time.
+    let mut is_rejected = false;
+    // In parallel, as each takes long with thousands of rules.
     let (compiled, warnings) = std::thread::scope(|scope| {
         let lint = scope.spawn(|| lint::lint(text));
         let filters = Filter::of(&bundle.document).into_iter();
@@ -100,14 +100,14 @@ pub fn check_bundle(bundle: &Bundle) -> Vec<Finding> {
                 }
             }
             Err(rejection) => {
-                is_refused = true;
+                is_rejected = true;
                 for error in rejection.errors {
                     found.add(Severity::Error, error);
                 }
             }
         }
     }
-    if !is_refused {
+    if !is_rejected {
         for warning in warnings {
             found.add(Severity::Warning, warning);
         }
@@ -116,7 +116,7 @@ pub fn check_bundle(bundle: &Bundle) -> Vec<Finding> {
     located.map(|(severity, found)| bundle.locate(*severity, &found.path, &found.reason)).collect()
 }
 
-/// How much a notice matters: what is left to Envoy is only remarkable.
+/// The severity of a notice: a note for fields that have no effect here, else a warning.
 fn severity(notice: &PolicyFinding) -> Severity {
     let remarks = ["is deprecated", "has been replaced", "is of no effect", "is not carried out"];
     if remarks.iter().any(|start| notice.reason.starts_with(start)) {
@@ -126,7 +126,7 @@ fn severity(notice: &PolicyFinding) -> Severity {
     }
 }
 
-/// What one filter finds: notices, or the errors for which it refuses the document.
+/// The notices of one filter, or the errors for which it rejects the document.
 fn compile(filter: Filter, text: &[u8]) -> Result<Vec<PolicyFinding>, Rejection> {
     Ok(match filter {
         Filter::Egress => Egress::from_json(text, &NoMetadata)?.1,
@@ -138,10 +138,10 @@ fn compile(filter: Filter, text: &[u8]) -> Result<Vec<PolicyFinding>, Rejection>
     })
 }
 
-/// Whether a notice says that another filter of the bundle carries something out.
+/// Returns whether a notice is about a field that another filter of the bundle carries out.
 fn is_left_to_others(notice: &PolicyFinding) -> bool {
-    let is_nobodys = notice.path.ends_with(".tcp");
-    let is_this = notice.reason == "is not carried out by this filter" && !is_nobodys;
-    is_this
+    let is_unused = notice.path.ends_with(".tcp");
+    let is_elsewhere = notice.reason == "is not carried out by this filter" && !is_unused;
+    is_elsewhere
         || (notice.reason.starts_with("mirroring to ") && notice.reason.ends_with("by this filter"))
 }

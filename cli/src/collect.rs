@@ -1,9 +1,10 @@
-//! From files to the plugin documents that the filters read.
+//! Collects the plugin documents of the filters from files.
 //!
-//! What counts as input: plugin documents as they are; Kubernetes objects, of which the `spec` of
-//! VirtualServices, DestinationRules and ServiceEntries go into a plugin document; lists of such; and
-//! whatever has wasm filters with a plugin document inside: EnvoyFilters, WasmPlugins and Envoy's own
-//! configuration.
+//! A file can have:
+//! - plugin documents;
+//! - Kubernetes objects, and lists of them: the `spec` of each VirtualService, DestinationRule and
+//!   ServiceEntry becomes part of a plugin document;
+//! - configuration that contains plugin documents: EnvoyFilters, WasmPlugins and Envoy's own.
 
 mod embedded;
 
@@ -14,14 +15,14 @@ use crate::finding::{Finding, Severity};
 use crate::source::Source;
 use crate::tree::{self, Key, Tree, Value, camel_case};
 
-/// What the user says beside the files.
+/// Settings of the user for fields that no file sets.
 #[derive(Clone, Debug, Default)]
 pub struct Defaults {
-    /// The namespace of objects that do not name theirs
+    /// The namespace of objects without one
     pub namespace: Option<String>,
-    /// `clusterName` where no document has one
+    /// `clusterName`, if no document has it
     pub cluster_name: Option<String>,
-    /// `proxy.gateways` where no document has `proxy`; none is not to have it
+    /// `proxy.gateways`, if no document has `proxy`; an empty list is not added
     pub gateways: Vec<String>,
 }
 
@@ -34,17 +35,17 @@ impl Defaults {
     }
 }
 
-/// The lists of a plugin document, with the kind whose specs are in them.
+/// Kinds of objects, with the lists of a plugin document that have their specs.
 const LISTS: [(&str, &str); 3] = [
     ("VirtualService", "virtualServices"),
     ("DestinationRule", "destinationRules"),
     ("ServiceEntry", "serviceEntries"),
 ];
 
-/// What Envoy's configuration has one of, and plugin documents have not.
+/// Fields by which configuration of Envoy is recognized. Plugin documents do not have them.
 const ENVOY: [&str; 3] = ["staticResources", "dynamicResources", "resources"];
 
-/// The versions of Istio's API in which these have been the same.
+/// The versions of Istio's API that the filters know. The objects are the same in all of them.
 const VERSIONS: [&str; 3] =
     ["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"];
 
@@ -82,8 +83,8 @@ struct Collector {
     names: HashSet<(String, String, String)>,
 }
 
-/// The plugin documents of files, one for each namespace of the objects in them, and findings about
-/// objects that the filters do not use or that are wrong outside of their `spec`.
+/// The plugin documents of files, one for each namespace of the objects in them, and findings
+/// about objects that the filters do not use or that are wrong outside of their `spec`.
 pub fn collect(sources: Vec<Source>, defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>) {
     let mut collector = Collector::default();
     for source in sources {
@@ -160,8 +161,8 @@ impl Collector {
         }
     }
 
-    /// Adds a plugin document from inside other configuration. The filters of one Envoy usually share
-    /// a document, which is added once.
+    /// Adds a plugin document from inside other configuration. The filters of one Envoy usually
+    /// share a document, which is added once.
     fn add_embedded(&mut self, file: &str, path: String, document: Tree) {
         let is_known = |known: &Plugin| known.file == file && known.document.is_same(&document);
         if !self.plugins.iter().any(is_known) {
@@ -175,10 +176,10 @@ impl Collector {
         if let Some((key, _)) = api_version {
             self.error(subject, key.line, "kind", "is required");
         } else if !matches!(document.value, Value::Object(_)) {
-            let reason = "is neither a plugin document nor a Kubernetes object";
+            let reason = "is not an object; write a plugin document or a Kubernetes object";
             self.value_error(subject, "", &document, reason);
         } else if ENVOY.iter().any(|name| document.field(name).is_some()) {
-            let reason = "is a configuration of Envoy without Sluice's filters, left out";
+            let reason = "is ignored: it is a configuration of Envoy without Sluice's filters";
             self.note(subject, document.line, reason);
         } else {
             self.plugins.push(Plugin { file: file.to_owned(), path: String::new(), document });
@@ -226,8 +227,7 @@ impl Collector {
         let key = (kind, namespace.clone().unwrap_or_default(), name);
         if !key.2.is_empty() && !self.names.insert(key) {
             let line = tree::find(&document, "metadata.name").line;
-            let reason =
-                "is given twice: of two objects with a name the later replaces the earlier";
+            let reason = "is the name of an earlier object too; rename or remove one of them";
             self.error(subject, line, "metadata.name", reason);
             return;
         }
@@ -240,8 +240,8 @@ impl Collector {
         self.objects.push(Object { file: file.to_owned(), title, namespace, list, spec });
     }
 
-    /// Reports an object of a kind that the filters do not use. In Istio's networking API, a kind that
-    /// Istio does not have is an error, as it is probably misspelled.
+    /// Reports an object of a kind that the filters do not use. In Istio's networking API, a kind
+    /// that Istio does not have is an error, as it is probably misspelled.
     fn report_unused(&mut self, subject: Subject<'_>, document: &Tree, kind: &str, version: &str) {
         let line = document.line;
         let others =
@@ -253,7 +253,7 @@ impl Collector {
             let own = tree::find(document, "kind").tree;
             self.value_error(subject, "kind", own, &format!("is not one of {}", kinds.join(", ")));
         } else {
-            self.note(subject, line, "is not the filters' work, left out");
+            self.note(subject, line, "is ignored: the filters do not use objects of this kind");
         }
     }
 
@@ -295,7 +295,7 @@ impl Collector {
                 namespaces.push(object.namespace.clone());
             }
         }
-        // What has no namespace goes to the current one, as in kubectl.
+        // Objects without a namespace belong to the current one, as in kubectl.
         if namespaces.len() == 2 && namespaces.contains(&None) {
             namespaces.retain(Option::is_some);
             let only = namespaces.first().cloned().flatten();
@@ -303,7 +303,7 @@ impl Collector {
                 object.namespace = object.namespace.take().or_else(|| only.clone());
             }
         }
-        // A plugin document beside Istio's objects is their settings.
+        // Plugin documents beside Istio's objects are the settings of each namespace.
         let mut bundles = Vec::new();
         if namespaces.is_empty() {
             for Plugin { file, path, document } in std::mem::take(&mut self.plugins) {
@@ -322,8 +322,8 @@ impl Collector {
         (bundles, self.findings)
     }
 
-    /// The document of the objects of a namespace, and of the plugin documents beside them: their settings are for
-    /// all namespaces, their rules for the first.
+    /// Combines the objects of a namespace and the plugin documents into one document. The rules
+    /// of the plugin documents belong to the first namespace only.
     fn assemble(&mut self, namespace: Option<&str>, plugins: &[Plugin], is_first: bool) -> Bundle {
         let line = self.objects.first().map_or(0, |object| object.spec.line);
         let root = Tree { value: Value::Object(Vec::new()), line };
@@ -347,7 +347,12 @@ impl Collector {
                     }
                 } else if bundle.document.field(&name).is_some() {
                     let subject = Subject { file, title: "" };
-                    self.error(subject, key.line, &place, "is given in another document too");
+                    self.error(
+                        subject,
+                        key.line,
+                        &place,
+                        "is set in another document too; set it once",
+                    );
                 } else {
                     let (file, object) = (file.clone(), String::new());
                     let own = Key { text: name, line: key.line };

@@ -1,5 +1,5 @@
-//! `sluice`: what the filters do, at a desk: checks configuration, explains decisions, renders what Envoy and
-//! Istio take, and prints the schema. It runs the same policy code as the filters.
+//! `sluice`: checks, explains and renders Istio traffic policy, with the policy code of the filters
+//! but without a proxy. It also prints the JSON Schema of the policy.
 
 mod arguments;
 mod bundle;
@@ -28,11 +28,11 @@ use render::{RenderArgs, RenderError, To};
 use sluice_policy::explain::Explainer;
 use sluice_policy::proxy::NoMetadata;
 
-/// Istio's traffic management for any Envoy, at a desk.
+/// Check, explain and render Istio traffic policy for Envoy, without a proxy.
 ///
-/// Files are plugin documents, Istio objects, or configuration of Envoy or Istio with Sluice's filters in
-/// it, in YAML or JSON; - is standard input. The exit status is 0, 1 when there is an error in a file, or 2 when
-/// the command is not understood.
+/// Files are YAML or JSON: plugin documents, Istio objects, or Envoy or Istio configuration that
+/// contains Sluice's filters. A file named - is standard input. The exit status is 0 on success,
+/// 1 if a file has an error, and 2 if the arguments are wrong.
 #[derive(Parser)]
 #[command(name = "sluice", version, max_term_width = 100)]
 struct Cli {
@@ -42,11 +42,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Find errors, and rules that have no effect
+    /// Report errors, and rules without effect
     Check(CheckArgs),
-    /// Tell what becomes of a request and why, rule by rule
+    /// Show what the filters do with a request, and which rules decide it
     Explain(ExplainArgs),
-    /// Put files together into one document, as Envoy or Istio takes it
+    /// Combine files and write them in a format for Envoy or Istio
     Render(RenderArgs),
     /// Print the JSON Schema of plugin documents
     Schema,
@@ -54,12 +54,12 @@ enum Command {
 
 #[derive(Args)]
 struct CheckArgs {
-    /// Files to check, - for standard input
+    /// Files to check; - for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
     #[command(flatten)]
     input: InputArgs,
-    /// How findings are written: FILE:LINE: SEVERITY: OBJECT: PATH: REASON and a sum, or JSON
+    /// The format of findings
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => code,
-        // Whoever reads the output has seen enough.
+        // The reader of the output has closed it, such as `head`.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sluice: cannot write: {error}");
@@ -104,7 +104,7 @@ fn run_check(args: &CheckArgs) -> std::io::Result<ExitCode> {
     Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The one plugin document of files without errors.
+/// The plugin document of files; none if they have errors, or not exactly one document.
 fn read_one(files: &[String], defaults: &Defaults) -> std::io::Result<Option<Bundle>> {
     let (mut bundles, mut findings) = check::read(files, defaults);
     for bundle in &bundles {
@@ -122,18 +122,21 @@ fn read_one(files: &[String], defaults: &Defaults) -> std::io::Result<Option<Bun
     if !bundles.is_empty() {
         writeln!(
             err,
-            "sluice: the files make more than one plugin document, as they have several namespaces or \
-             settings: give those that belong together"
+            "sluice: the files make several plugin documents, because their objects have several \
+             namespaces, or several files are plugin documents; give the files of one document"
         )?;
         return Ok(None);
     }
     if bundle.is_none() {
-        writeln!(err, "sluice: the files have nothing for the filters")?;
+        writeln!(
+            err,
+            "sluice: no file has a plugin document, VirtualService, DestinationRule or ServiceEntry"
+        )?;
     }
     Ok(bundle)
 }
 
-/// Tells that the command is not understood.
+/// Reports arguments that are wrong.
 fn refuse_usage(reason: &str) -> std::io::Result<ExitCode> {
     writeln!(anstream::stderr().lock(), "sluice: {reason}")?;
     Ok(ExitCode::from(2))

@@ -1,17 +1,17 @@
-//! A document as a tree that knows the line of every value.
+//! A YAML or JSON document as a tree, with the line of every value.
 
 use std::fmt::Write as _;
 
-/// A value and where it stands.
+/// A value with its line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tree {
     /// The value
     pub value: Value,
-    /// The line where it starts, from 1 on; 0 where that is not known
+    /// The line where it starts, counted from 1; 0 if it is not from a file
     pub line: usize,
 }
 
-/// A value of YAML's core schema, which is that of JSON.
+/// A value of YAML's core schema, which has the types of JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// `null`
@@ -26,7 +26,7 @@ pub enum Value {
     String(String),
     /// A sequence
     Array(Vec<Tree>),
-    /// A mapping in its order, with every key as often as it was given
+    /// A mapping in the order of the file, with duplicate keys
     Object(Vec<(Key, Tree)>),
 }
 
@@ -40,12 +40,12 @@ pub struct Key {
 }
 
 impl Tree {
-    /// A value that does not stand in a file.
+    /// A value that is not from a file.
     pub fn new(value: Value) -> Self {
         Self { value, line: 0 }
     }
 
-    /// A string that does not stand in a file.
+    /// A string that is not from a file.
     pub fn text(text: &str) -> Self {
         Self::new(Value::String(text.to_owned()))
     }
@@ -87,7 +87,7 @@ impl Tree {
         }
     }
 
-    /// Whether two values are the same, wherever they stand.
+    /// Returns whether two values are equal, apart from their lines.
     pub fn is_same(&self, other: &Self) -> bool {
         self.to_json() == other.to_json()
     }
@@ -99,7 +99,7 @@ impl Tree {
         text
     }
 
-    /// The value in short, as the filters show it in errors: without what is in it.
+    /// The value as the filters show it in errors: without the content of lists and objects.
     pub fn shown(&self) -> String {
         match &self.value {
             Value::Array(values) if !values.is_empty() => "[...]".to_owned(),
@@ -108,14 +108,14 @@ impl Tree {
         }
     }
 
-    /// The value as JSON over several lines.
+    /// The value as JSON, with indented lines.
     pub fn to_pretty_json(&self) -> String {
         let mut text = String::new();
         self.write_json(&mut text, Some(0));
         text
     }
 
-    /// Writes JSON, on lines of their own from `indent` on.
+    /// Writes JSON: on one line, or on several that are indented from the depth `indent` on.
     fn write_json(&self, text: &mut String, indent: Option<usize>) {
         match &self.value {
             Value::Null => text.push_str("null"),
@@ -186,9 +186,9 @@ pub fn camel_case(name: &str) -> String {
     camel
 }
 
-/// The value at a JSON path as the policy writes it, such as `virtualServices[0].http[1].match[0]`
-/// or `headers["a.b"]`, and its line. The path may end in a member that is missing: then it is the
-/// object that should have it.
+/// The value at a JSON path of the policy, such as `virtualServices[0].http[1].match[0]` or
+/// `headers["a.b"]`, and its line. If the end of the path does not exist, this is the innermost
+/// value that does.
 pub fn find<'a>(root: &'a Tree, path: &str) -> Found<'a> {
     let mut found = Found { tree: root, line: root.line, is_exact: true };
     let mut rest = path;
@@ -196,21 +196,21 @@ pub fn find<'a>(root: &'a Tree, path: &str) -> Found<'a> {
         let Some((key_line, tree, tail)) = step(found.tree, rest) else {
             return Found { is_exact: false, ..found };
         };
-        // The line of a key is where an editor shows the field.
+        // An editor shows a field at the line of its key.
         found = Found { tree, line: key_line.unwrap_or(tree.line), is_exact: true };
         rest = tail;
     }
     found
 }
 
-/// What a path leads to.
+/// The value at a path.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
     /// The value
     pub tree: &'a Tree,
-    /// Its line, or its key's
+    /// The line of its key, or else of the value
     pub line: usize,
-    /// Whether the whole path is there
+    /// Whether the whole path exists
     pub is_exact: bool,
 }
 
@@ -221,7 +221,7 @@ fn step<'a, 'p>(tree: &'a Tree, path: &'p str) -> Option<(Option<usize>, &'a Tre
             Some((None, elements.get(index.parse::<usize>().ok()?)?, tail))
         }
         Value::Object(fields) => {
-            // The last of those that are given twice, which is the one that is refused.
+            // The last of duplicate keys, which is the one that the filters reject.
             fields
                 .iter()
                 .rev()
@@ -231,7 +231,7 @@ fn step<'a, 'p>(tree: &'a Tree, path: &'p str) -> Option<(Option<usize>, &'a Tre
     }
 }
 
-/// What is left of `path` when it starts with the key `key`.
+/// The rest of `path` if it starts with the key `key`.
 fn strip_key<'p>(path: &'p str, key: &str) -> Option<&'p str> {
     if let Some(tail) = path.strip_prefix(&format!("[{key:?}]")) {
         return Some(tail);

@@ -1,4 +1,4 @@
-//! What the filters do with a request.
+//! The decisions of the filters about one request.
 
 use std::time::SystemTime;
 
@@ -28,49 +28,49 @@ impl Draws for Recorder {
     }
 }
 
-/// What becomes of one request.
+/// The decisions of the filters about one request.
 pub struct Explanation<'a> {
     bundle: &'a Bundle,
-    /// The request's method
+    /// The method of the request
     pub(super) method: String,
     /// Its host
     pub(super) host: String,
-    /// Its address
+    /// Its URL
     pub(super) url: String,
-    /// By which random choices were made
+    /// The seed of the random choices
     pub(super) seed: u64,
-    /// Whether there were any
+    /// Whether there were random choices
     pub(super) is_random: bool,
     pub(super) trace: Trace,
-    /// Rules that would be for the host and are not for the proxy
+    /// Paths of rules that have the host but do not select the proxy
     pub(super) left_out: Vec<&'a str>,
     pub(super) fault: FaultOutcome,
-    /// What the mirror filter and the router do, if the request gets there
+    /// The decisions of the mirror filter and the router; none for an aborted request
     pub(super) routed: Option<Routed<'a>>,
 }
 
-/// What the fault filter does, before its limits.
+/// The decision of the fault filter, without its limits.
 pub(super) struct FaultOutcome {
     pub(super) plan: fault::Plan,
     pub(super) abort: Option<AbortStatus>,
-    /// Whether there was a choice
+    /// Whether it was a random choice
     pub(super) is_drawn: bool,
     /// Whether the document limits faults
     pub(super) is_limited: bool,
 }
 
-/// What the mirror filter does, before its budget, and then the router.
+/// The decisions of the mirror filter, without its budget, and of the router.
 pub(super) struct Routed<'a> {
     pub(super) copies: mirror::Plan<'a>,
     /// Whether the document has a budget of copies
     pub(super) has_budget: bool,
     pub(super) decision: Decision<'a>,
-    /// What the router drew, out of the sum of all weights
+    /// The random number of the router, below the sum of all weights
     pub(super) drawn: Option<u64>,
 }
 
 impl<'a> Explanation<'a> {
-    /// Asks the filters about the request of `client`.
+    /// Makes the decisions about the request of `client`.
     pub fn new(
         bundle: &'a Bundle,
         explainer: &'a Explainer,
@@ -106,13 +106,13 @@ impl<'a> Explanation<'a> {
         Self { bundle, method, host, url, seed, is_random, trace, left_out, fault, routed }
     }
 
-    /// Where a rule stands: in its object, or in its plugin document.
+    /// The place of a rule: in its object, or in its plugin document.
     pub(super) fn place(&self, path: &str) -> Finding {
         self.bundle.locate(Severity::Note, path, "")
     }
 }
 
-/// Whether the virtual service that `path` leads into has `host`, as far as its hosts say.
+/// Whether the virtual service at the start of `path` has `host` in its `hosts`.
 fn is_for(document: &Tree, path: &str, host: &str) -> bool {
     let host = String::from_utf8_lossy(without_port(host.as_bytes())).to_ascii_lowercase();
     let host = host.strip_suffix('.').unwrap_or(&host);

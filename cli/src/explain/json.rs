@@ -1,4 +1,4 @@
-//! An explanation for programs.
+//! An explanation as JSON.
 
 use serde_json::{Value, json};
 use sluice_policy::decision::Outcome;
@@ -55,7 +55,7 @@ impl Explanation<'_> {
             Some(AbortStatus::Grpc(status)) => [None, Some(u16::from(status))],
             None => [None, None],
         };
-        // An aborted request has no response of its upstream.
+        // An aborted request has no response from upstream.
         let of_response = |value: Option<u64>| value.filter(|_| abort.is_none());
         json!({
             "delaySeconds": plan.delay.map(|delay| delay.as_secs_f64()),

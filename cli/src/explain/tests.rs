@@ -1,5 +1,5 @@
-//! Random choices of explanations: by a seed they are the same, by all seeds they have the shares of
-//! the rules.
+//! Random choices of explanations: a seed repeats its choices, and many seeds together have the
+//! shares of the rules.
 
 use clap::Parser as _;
 use sluice_policy::explain::Explainer;
@@ -55,7 +55,7 @@ fn choices_have_the_shares_of_the_rules_and_are_independent() {
     for combination in 0..8 {
         let wanted = [1, 2, 4].map(|bit| combination & bit != 0);
         let count = choices.iter().filter(|choice| **choice == wanted).count();
-        // An eighth, within five standard deviations of 21.
+        // 500 on average, with a standard deviation of 21; five of these are allowed.
         assert!((395..=605).contains(&count), "{wanted:?}: {count}");
     }
 }

@@ -1,4 +1,4 @@
-//! Where the rules of a document send requests: clusters, their endpoints, and the copies of mirrors.
+//! The destinations of rules: clusters, their endpoints, and the copies of mirrors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -37,7 +37,7 @@ pub struct Cluster {
     pub host: String,
     /// Where its endpoints come from
     pub source: EndpointSource,
-    /// Its endpoints; names are to be resolved
+    /// Its endpoints: IP addresses, or names for DNS
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -85,18 +85,20 @@ impl std::str::FromStr for GivenEndpoint {
             let (host, subset) = (host.to_owned(), subset.map(str::to_owned));
             is_complete.then_some(Self { host, subset, endpoint })
         });
-        parts.ok_or_else(|| "is not HOST[/SUBSET]=ADDRESS:PORT".to_owned())
+        parts.ok_or_else(|| {
+            "must be HOST[/SUBSET]=ADDRESS:PORT, such as payment/v1=10.0.0.1:8080".to_owned()
+        })
     }
 }
 
-/// What a document names.
+/// The destinations in a document.
 pub struct Destinations<'a> {
     document: &'a Tree,
     naming: Naming,
 }
 
 impl<'a> Destinations<'a> {
-    /// Of a document without errors.
+    /// The destinations in a document that has no errors.
     pub fn new(document: &'a Tree) -> Self {
         let namespace = document.field("namespace").and_then(Tree::as_str).map(str::to_owned);
         let template = document.field("clusterName").map(|pattern| {
@@ -116,7 +118,7 @@ impl<'a> Destinations<'a> {
         services.iter().flat_map(move |service| service.field(kind).map_or(&[][..], Tree::elements))
     }
 
-    /// The clusters that requests and connections are sent to, in the order of their names.
+    /// The clusters of all routes and mirrors, sorted by name.
     pub fn clusters(&self, given: &[GivenEndpoint]) -> Vec<Cluster> {
         let mut clusters = BTreeMap::new();
         let routes = self.routes("http").chain(self.routes("tls"));
@@ -142,7 +144,7 @@ impl<'a> Destinations<'a> {
         let host = |host: &str| qualify(host, self.naming.namespace.as_deref());
         let of_host = || given.iter().filter(|given| host(&given.host) == to.host);
         let own: Vec<_> = of_host().filter(|given| given.subset == to.subset).collect();
-        // A host without a subset is all of its subsets.
+        // A host without a subset has the endpoints of all its subsets.
         let own = if own.is_empty() && to.subset.is_none() { of_host().collect() } else { own };
         if !own.is_empty() {
             let endpoints = own.iter().map(|given| given.endpoint.clone()).collect();
@@ -206,8 +208,8 @@ impl<'a> Destinations<'a> {
         labels.iter().filter_map(label).collect()
     }
 
-    /// The hosts of requests with `http` routes, and those that they are given on the way; without `*`, which is
-    /// Istio's where it is.
+    /// The hosts of virtual services with `http` routes, and the hosts that their rewrites set.
+    /// Without `*`, because istiod has a virtual host for that.
     pub fn domains(&self) -> BTreeSet<String> {
         let namespace = self.naming.namespace.as_deref();
         let services = self.document.field("virtualServices").map_or(&[][..], Tree::elements);
@@ -229,7 +231,7 @@ impl<'a> Destinations<'a> {
         domains
     }
 
-    /// The hosts of DestinationRules with outlier detection, complete; they may be wildcards.
+    /// The hosts of DestinationRules with outlier detection, complete. They may be wildcards.
     pub fn watched_hosts(&self) -> Vec<String> {
         let rules = self.document.field("destinationRules").map_or(&[][..], Tree::elements).iter();
         let watched = rules.filter(|rule| {
@@ -240,9 +242,9 @@ impl<'a> Destinations<'a> {
         names.map(|name| qualify(name, self.naming.namespace.as_deref())).collect()
     }
 
-    /// The sets of copies that a request can get, the larger sets first. One draw decides about all
-    /// mirrors of a route, so a mirror with a larger share gets every request that one with a smaller
-    /// share gets.
+    /// The sets of copies that a request can have, larger sets first. One random number decides
+    /// about all mirrors of a route, so a mirror with a larger share gets every request that a
+    /// mirror with a smaller share gets.
     pub fn copies(&self) -> Vec<Vec<Copy>> {
         let mut sets: Vec<Vec<Copy>> = Vec::new();
         for route in self.routes("http") {
@@ -281,12 +283,12 @@ impl<'a> Destinations<'a> {
     }
 }
 
-/// Whether all endpoints are addresses, which Envoy does not have to resolve.
+/// Returns whether all endpoints are IP addresses, which need no DNS.
 pub fn are_addresses(endpoints: &[Endpoint]) -> bool {
     endpoints.iter().all(|endpoint| endpoint.address.parse::<IpAddr>().is_ok())
 }
 
-/// A port.
+/// A port number.
 pub fn number(tree: Option<&Tree>) -> Option<u16> {
     match tree?.value {
         Value::Integer(number) => u16::try_from(number).ok().filter(|number| *number > 0),

@@ -1,4 +1,4 @@
-//! `--to envoy`: a complete static configuration, for an Envoy on its own.
+//! `--to envoy`: a complete static configuration of Envoy.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use super::wasm::{Place, WasmFilter};
 use crate::filters::Filter;
 use crate::tree::{Tree, Value};
 
-/// Addresses of the proxy.
+/// The addresses on which the proxy listens.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
     /// Envoy's administration
@@ -24,11 +24,11 @@ pub struct Addresses {
     pub tls: SocketAddr,
 }
 
-/// Refuses an egress filter that would refuse everything, as it goes by the port that clients call, which is here
-/// that of the listener.
+/// Checks that the egress filter does not reject everything. It looks up the port that clients
+/// connect to, which is the port of the listener here.
 ///
 /// # Errors
-/// Which listener has a port that no ServiceEntry has, and what to do.
+/// The listener with a port that no ServiceEntry has, and how to correct that.
 pub fn check_egress(
     document: &Tree,
     filters: &[Filter],
@@ -38,35 +38,35 @@ pub fn check_egress(
     let is = |object: &str, name: &str, value: &str| {
         setting(object, name).and_then(Tree::as_str) == Some(value)
     };
-    let lets_pass =
+    let allows_all =
         is("outboundTrafficPolicy", "mode", "ALLOW_ANY") || is("egress", "mode", "reportOnly");
     let has_number = matches!(
         setting("egress", "port").map(|port| &port.value),
         Some(Value::Integer(_) | Value::Float(_))
     );
-    if !filters.contains(&Filter::Egress) || lets_pass || has_number {
+    if !filters.contains(&Filter::Egress) || allows_all || has_number {
         return Ok(());
     }
     let entries = document.field("serviceEntries").map_or(&[][..], Tree::elements).iter();
     let ports = entries.flat_map(|entry| entry.field("ports").map_or(&[][..], Tree::elements));
     let ports: Vec<_> = ports.filter_map(|port| number(port.field("number"))).collect();
     let by_host = is("egress", "port", "authority");
-    for (flag, port, is_asked) in [
+    for (flag, port, is_used) in [
         ("--listen", addresses.http.port(), filters.contains(&Filter::Router) && !by_host),
         ("--listen-tls", addresses.tls.port(), filters.contains(&Filter::Sni)),
     ] {
-        if is_asked && !ports.contains(&port) {
+        if is_used && !ports.contains(&port) {
             return Err(format!(
-                "the egress filter would refuse everything: it looks up the port that clients call, which is that of \
-                 {flag}, {port}, and no ServiceEntry has it; set egress.port, or {flag} to a port of a ServiceEntry, \
-                 or leave the filter out with --filter"
+                "the egress filter would reject everything, because no ServiceEntry has port \
+                 {port} of {flag}; set egress.port, set {flag} to a port of a ServiceEntry, or \
+                 choose other filters with --filter"
             ));
         }
     }
     Ok(())
 }
 
-/// What `envoy.yaml` is rendered from.
+/// The context of the template `envoy.yaml`.
 #[derive(Serialize)]
 struct Bootstrap {
     document: minijinja::Value,
@@ -82,7 +82,7 @@ struct HttpListener {
     #[serde(flatten)]
     listen: Endpoint,
     filters: Vec<WasmFilter>,
-    /// The headers by which filters steer Envoy
+    /// The headers by which filters name clusters to Envoy
     internal_headers: Vec<String>,
     mirrored_routes: Vec<MirroredRoute>,
 }
@@ -102,11 +102,11 @@ struct ClusterEntry {
     source: EndpointSource,
     discovery: Discovery,
     endpoints: Vec<Endpoint>,
-    /// The outlier filter, if it watches the hosts of the cluster
+    /// The outlier filter, if it watches this cluster
     outlier: Option<WasmFilter>,
 }
 
-/// How Envoy gets the addresses of a cluster's hosts.
+/// How Envoy gets the addresses of a cluster.
 #[derive(Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 enum Discovery {
@@ -117,7 +117,7 @@ enum Discovery {
 /// The configuration of an Envoy with `filters`.
 ///
 /// # Errors
-/// A template that does not fit.
+/// A template that does not fit its context.
 pub fn bootstrap(
     document: &Tree,
     filters: &[Filter],
@@ -133,7 +133,7 @@ pub fn bootstrap(
     let bootstrap = Bootstrap {
         document: templates::document(document),
         admin: addresses.admin.into(),
-        // The other filters have nothing to send requests to.
+        // Without the router filter, no filter names the upstream of requests.
         http: has(Filter::Router)
             .then(|| http_listener(filters, module, addresses.http, &destinations)),
         tls: has(Filter::Sni).then(|| tls_listener(filters, module, addresses.tls)),
@@ -168,7 +168,7 @@ fn tls_listener(filters: &[Filter], module: &str, address: SocketAddr) -> TlsLis
     }
 }
 
-/// A cluster, with the outlier filter where its host is one of the `watched`.
+/// A cluster, with the outlier filter if its host is one of `watched`.
 fn cluster_entry(cluster: Cluster, watched: &[String], module: &str) -> ClusterEntry {
     let is_watched = watched.iter().any(|host| match host.strip_prefix('*') {
         Some(suffix) => cluster.host.ends_with(suffix),

@@ -9,7 +9,7 @@ use super::templates;
 use super::wasm::{Place, WasmFilter};
 use crate::filters::Filter;
 
-/// What `envoyfilter.yaml` is rendered from.
+/// The context of the template `envoyfilter.yaml`.
 #[derive(Serialize)]
 struct EnvoyFilters<'a> {
     document: minijinja::Value,
@@ -27,7 +27,7 @@ struct EnvoyFilter {
     patches: Vec<Patch>,
 }
 
-/// A patch, with the template that it is for.
+/// A patch. Each variant is named after its template.
 #[derive(Serialize)]
 #[serde(tag = "template")]
 enum Patch {
@@ -40,13 +40,13 @@ enum Patch {
     /// A filter of TLS and TCP connections
     #[serde(rename = "patches/network-filter.yaml")]
     NetworkFilter { filter: WasmFilter },
-    /// The removal of headers by which a filter steers Envoy
+    /// The removal of headers by which a filter names clusters to Envoy
     #[serde(rename = "patches/removed-headers.yaml")]
     RemovedHeaders { headers: Vec<String> },
     /// The route to the cluster that the router filter names
     #[serde(rename = "patches/steered-route.yaml")]
     SteeredRoute,
-    /// What reads the server names of connections to a port
+    /// The listener filter that reads the server names of connections to a port
     #[serde(rename = "patches/tls-inspector.yaml")]
     TlsInspector { port: u16 },
     /// A virtual host of a gateway, for the hosts of the rules
@@ -57,10 +57,10 @@ enum Patch {
     WatchedCluster { host: String, filter: WasmFilter },
 }
 
-/// The EnvoyFilters of a target: their priorities are the order of the filters.
+/// The EnvoyFilters of a target. Their priorities give the order of the filters.
 ///
 /// # Errors
-/// A template that does not fit.
+/// A template that does not fit its context.
 pub fn render(target: &Target<'_>) -> Result<String, minijinja::Error> {
     let builder = Builder { target, destinations: Destinations::new(target.document) };
     let objects = target.filters.iter().flat_map(|own| builder.objects(*own)).collect();
@@ -90,7 +90,7 @@ impl Builder<'_> {
         if own == Filter::Sni || (own == Filter::Egress && is_outbound) {
             patches.push(Patch::NetworkFilter { filter: self.wasm(own, Place::Network) });
         }
-        // Each is put directly before Envoy's router, so the later stands behind the earlier.
+        // Filters are inserted directly before Envoy's router, so later ones follow earlier ones.
         let priority = match own {
             Filter::Egress => 0,
             Filter::Fault => 10,
@@ -112,7 +112,7 @@ impl Builder<'_> {
             objects.push(EnvoyFilter { name, priority: 0, patches });
         }
         if own == Filter::Mirror {
-            // Put in front after the router's route, which is for all requests.
+            // Applied after the routes of the router filter, so that these routes come before them.
             let name = "sluice-mirror-routes".to_owned();
             objects.push(EnvoyFilter { name, priority: 40, patches: self.mirrored_routes() });
         }
@@ -125,12 +125,12 @@ impl Builder<'_> {
     }
 
     fn http_filter(&self, own: Filter) -> Patch {
-        // Before whatever changes the host.
+        // Before all filters that may change the host.
         let is_first = own == Filter::Egress;
         Patch::HttpFilter { filter: self.wasm(own, Place::Http), is_first }
     }
 
-    /// The sets of copies that the mirror filter, if it is there, asks for.
+    /// The sets of copies that requests can have; none without the mirror filter.
     fn copies(&self) -> Vec<Vec<Copy>> {
         if self.target.filters.contains(&Filter::Mirror) {
             self.destinations.copies()
@@ -139,14 +139,14 @@ impl Builder<'_> {
         }
     }
 
-    /// The routes by which Envoy sends requests where the router filter says.
+    /// The routes to the clusters that the router filter names.
     fn routes(&self) -> Vec<Patch> {
         let cluster = "x-sluice-cluster".to_owned();
         let headers = vec![cluster.clone()];
         let mut patches = vec![Patch::SteeredRoute, Patch::RemovedHeaders { headers }];
         let domains: Vec<_> = self.destinations.domains().into_iter().collect();
         if self.target.context == Context::Gateway && !domains.is_empty() {
-            // Patches of other EnvoyFilters do not reach what is added.
+            // Patches of other EnvoyFilters do not change an added virtual host.
             let copies = self.copies();
             let mut headers = vec![cluster];
             headers.extend(mirrored::headers(&copies));
@@ -159,7 +159,7 @@ impl Builder<'_> {
     /// The routes of copies; none without copies.
     fn mirrored_routes(&self) -> Vec<Patch> {
         let copies = self.copies();
-        // INSERT_FIRST turns their order round, and larger sets have to come first.
+        // INSERT_FIRST reverses the order, and larger sets must come first.
         let routes = copies.iter().rev().map(|set| MirroredRoute::new(set));
         let mut patches: Vec<_> = routes.map(|route| Patch::MirroredRoute { route }).collect();
         if !patches.is_empty() {

@@ -1,4 +1,4 @@
-//! What EnvoyFilters and WasmPlugins have in common: for which workloads and listeners they are.
+//! The workloads and listeners of EnvoyFilters and WasmPlugins.
 
 use std::collections::BTreeSet;
 
@@ -9,33 +9,33 @@ use super::destinations::number;
 use crate::filters::Filter;
 use crate::tree::Tree;
 
-/// Which listeners of Istio's proxies get the filters.
+/// The listeners of Istio's proxies that get the filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[value(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Context {
-    /// What arrives at a workload
+    /// Requests that arrive at a workload
     SidecarInbound,
-    /// What a workload calls
+    /// Requests that a workload sends
     SidecarOutbound,
-    /// What passes a gateway
+    /// Requests that pass a gateway
     Gateway,
 }
 
-/// What the resources are for.
+/// The filters to render and their target.
 #[derive(Debug)]
 pub struct Target<'a> {
     /// The plugin document
     pub document: &'a Tree,
     /// The filters
     pub filters: &'a [Filter],
-    /// The namespace of the workloads; that of the document without one
+    /// The namespace of the workloads; by default that of the document
     pub namespace: Option<&'a str>,
-    /// The labels of the workloads; all of the namespace without one
+    /// The labels of the workloads; without one all workloads of the namespace
     pub selector: &'a [(String, String)],
     /// The listeners
     pub context: Context,
-    /// The file or the address of the modules, with `{filter}` for the name
+    /// The path or URL of the modules, with `{filter}` for the name of the filter
     pub module: &'a str,
     /// The SHA-256 of the module, in hexadecimal
     pub sha256: Option<&'a str>,

@@ -1,4 +1,4 @@
-//! Routes of requests that Envoy copies, as the mirror filter asks by headers.
+//! Routes of requests that Envoy copies to the clusters that the mirror filter names in headers.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use super::destinations::Copy;
 /// The route of requests that are copied to a set of clusters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MirroredRoute {
-    /// A name for people
+    /// A name for access logs
     name: String,
     copies: Vec<Copy>,
 }

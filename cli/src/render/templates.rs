@@ -1,7 +1,7 @@
-//! The templates of rendered YAML, which are in `cli/templates`, and how values get into them.
+//! The templates of rendered YAML, which are in `cli/templates`.
 //!
-//! Every value is written as YAML: a string is quoted where it has to be, a list is one line in
-//! brackets. There is no way around that: the environment has no filters but those below.
+//! Every value is escaped as YAML: a string is quoted if necessary, a list is one line in brackets.
+//! Templates cannot avoid this, because the environment has no filters except those below.
 
 use minijinja::value::{Serde, ValueKind};
 use minijinja::{
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::block::{block, indented, scalar_text};
 use crate::tree::Tree;
 
-/// Files of `cli/templates` with their names there, by which templates include each other.
+/// Files of `cli/templates` with their names there, which templates use to include each other.
 macro_rules! embed {
     ($($name:literal),* $(,)?) => {
         [$(($name, include_str!(concat!("../../templates/", $name)))),*]
@@ -42,7 +42,7 @@ const TEMPLATES: [(&str, &str); 17] = embed![
 /// Renders a template, with a line break at the end.
 ///
 /// # Errors
-/// A template that does not fit its context, such as by a variable that the context does not have.
+/// A template that does not fit its context, for example with an unknown variable.
 pub fn render(name: &str, context: &impl Serialize) -> Result<String, Error> {
     let text = environment()?.get_template(name)?.render(Serde(context))?;
     Ok(text + "\n")
@@ -56,7 +56,7 @@ pub fn document(tree: &Tree) -> Value {
 fn environment() -> Result<Environment<'static>, Error> {
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    // Then what a template has written is known to be YAML already.
+    // With escaping, the captured output of a template is marked as YAML and not escaped again.
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("yaml".into()));
     environment.set_formatter(|out: &mut Output, _: &mut State, value: &Value| {
         Ok(out.write_str(&to_yaml(value, scalar_text)?)?)
@@ -69,7 +69,7 @@ fn environment() -> Result<Environment<'static>, Error> {
     Ok(environment)
 }
 
-/// A value as YAML on one line; text that is YAML already as it is. `scalar` writes strings.
+/// A value as YAML on one line. Text that is YAML already is not changed. `scalar` writes strings.
 fn to_yaml(value: &Value, scalar: fn(&str) -> String) -> Result<String, Error> {
     match (value.kind(), value.as_str()) {
         (ValueKind::String, Some(text)) if value.is_safe() => Ok(text.to_owned()),
@@ -86,18 +86,19 @@ fn to_yaml(value: &Value, scalar: fn(&str) -> String) -> Result<String, Error> {
     }
 }
 
-/// Filter: a string in double quotes, also where it could stand without.
+/// Filter: a string in double quotes, even if it does not need them.
 fn quoted(value: Value) -> Result<Value, Error> {
     let quote = |text: &str| Tree::text(text).to_json();
     Ok(Value::from_safe_string(to_yaml(&value, quote)?))
 }
 
-/// Filter: YAML whose lines but the first are indented.
+/// Filter: YAML with all lines indented except the first.
 fn indent(value: Value, width: usize) -> Result<Value, Error> {
     match value.as_str().filter(|_| value.is_safe()) {
         Some(text) => Ok(Value::from_safe_string(indented(text, width))),
         None => {
-            let reason = "only YAML is indented, such as what is between the tags of a filter";
+            let reason =
+                "`indent` needs YAML, such as a document or the content of a `filter` block";
             Err(Error::new(ErrorKind::InvalidOperation, reason))
         }
     }
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
     use crate::yaml;
 
-    /// What a template gives for `value`.
+    /// The output of a template for `value`.
     fn rendered(template: &str, value: impl Into<Value>) -> Result<String, ErrorKind> {
         let context = Value::from_pairs([("value", value.into())]);
         let text = environment().unwrap().render_named_str("test.yaml", template, context);
@@ -143,10 +144,10 @@ mod tests {
             ("{% if value.nobody %}{% endif %}", ErrorKind::UndefinedError),
             ("{% for own in nobody %}{% endfor %}", ErrorKind::UndefinedError),
             ("{% if value.nobody == 1 %}{% endif %}", ErrorKind::UndefinedError),
-            // An `if` without `else` is no value.
+            // An inline `if` without `else` gives no value.
             ("{{ 'a' if value.a == 2 }}", ErrorKind::InvalidOperation),
             ("{% include 'nobody.yaml' %}", ErrorKind::TemplateNotFound),
-            // There is no way around the escaping.
+            // Templates cannot switch off the escaping.
             ("{{ 'a' | safe }}", ErrorKind::UnknownFilter),
         ] {
             let found = rendered(template, Value::from_pairs([("a", 1)]));

@@ -1,5 +1,5 @@
-//! The manifests under `envoy/istio`, which are tested with a real istiod, are what is rendered from the plugin
-//! documents in them.
+//! The manifests under `envoy/istio`, which are tested with a real istiod, are equal to what is
+//! rendered from the plugin documents in them.
 
 use clap::Parser;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use super::*;
 use crate::finding::{Finding, Severity};
 use crate::{check, yaml};
 
-/// The specs of EnvoyFilters or WasmPlugins with the kinds, in the order of the filter chain.
+/// The kinds and specs of EnvoyFilters or WasmPlugins, in the order of the filter chain.
 fn specs(text: &str) -> Vec<(String, Value)> {
     let documents = yaml::parse(text).unwrap();
     let mut specs: Vec<(String, Value)> = Vec::new();
@@ -19,7 +19,7 @@ fn specs(text: &str) -> Vec<(String, Value)> {
         specs.push((kind, spec));
     }
     for (_, spec) in &mut specs {
-        // Absent is 0, and the names of the routes of copies are for people.
+        // The default priority is 0. The names of routes for copies do not matter.
         spec.as_object_mut().unwrap().entry("priority").or_insert(json!(0));
         for patch in spec["configPatches"].as_array_mut().into_iter().flatten() {
             let name = &mut patch["patch"]["value"]["name"];
@@ -41,7 +41,7 @@ fn rendered(file: &str, arguments: &[&str]) -> String {
     let words = [&["sluice", file], arguments].concat();
     let args = Arguments::try_parse_from(words).unwrap().render;
     let (bundles, findings) = check::read(&args.files, &args.input.defaults());
-    // An EnvoyFilter without a filter in it, such as that of the routes of copies, is a note.
+    // An EnvoyFilter without a filter, such as that of the routes for copies, gives a note.
     let is_note = |finding: &Finding| finding.severity == Severity::Note;
     assert!(findings.iter().all(is_note), "{findings:?}");
     assert_eq!(bundles.len(), 1, "one document in {file}");
@@ -75,7 +75,7 @@ fn values_of_flags_are_escaped_in_every_form() {
 }
 
 #[test]
-fn manifests_are_what_is_rendered() {
+fn manifests_are_equal_to_rendered_documents() {
     let caller = "--selector app=kim-gateway-service";
     let gateway =
         "--context GATEWAY --workload-namespace istio-system --selector istio=ingressgateway";

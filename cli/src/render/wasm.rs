@@ -13,7 +13,7 @@ pub struct WasmFilter {
     place: Place,
     /// The file of its module
     module: String,
-    /// What happens to requests when the module has failed
+    /// The effect of a failed module on requests
     failure_policy: FailurePolicy,
 }
 
@@ -29,18 +29,18 @@ pub enum Place {
     Upstream,
 }
 
-/// What happens to requests when a module has failed.
+/// The effect of a failed module on requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum FailurePolicy {
-    /// They pass without the filter.
+    /// Requests pass without the filter.
     FailOpen,
-    /// Those of the failure end with an error, later ones get a new instance of the module.
+    /// Requests in progress fail. Envoy loads the module again for later ones.
     FailReload,
 }
 
 impl WasmFilter {
-    /// A filter whose module is at `module`, with `{filter}` for its name.
+    /// A filter with its module at the path `module`, which has `{filter}` for the name.
     pub fn new(filter: Filter, place: Place, module: &str) -> Self {
         Self {
             name: filter.name(),
@@ -52,13 +52,13 @@ impl WasmFilter {
 }
 
 impl FailurePolicy {
-    /// The policy that suits a filter: without faults a service works, without the others it does not.
+    /// The policy for a filter. A service works without faults, but not without the other filters.
     pub fn of(filter: Filter) -> Self {
         if filter == Filter::Fault { Self::FailOpen } else { Self::FailReload }
     }
 }
 
-/// The file or address of a filter's module, given with `{filter}` for the name of the filter.
+/// The path or URL of a filter's module: `pattern` with the name of the filter for `{filter}`.
 pub fn module_of(filter: Filter, pattern: &str) -> String {
     pattern.replace("{filter}", filter.name())
 }

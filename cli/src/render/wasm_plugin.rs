@@ -7,7 +7,7 @@ use super::templates;
 use super::wasm::{FailurePolicy, module_of};
 use crate::filters::Filter;
 
-/// What `wasmplugin.yaml` is rendered from.
+/// The context of the template `wasmplugin.yaml`.
 #[derive(Serialize)]
 struct WasmPlugins<'a> {
     document: minijinja::Value,
@@ -22,15 +22,15 @@ struct WasmPlugins<'a> {
 #[derive(Serialize)]
 struct WasmPlugin {
     name: String,
-    /// The kind of filter, where Istio is to be told
+    /// The type of the filter; without one it is HTTP
     r#type: Option<PluginType>,
-    /// The ports of its traffic; all without one
+    /// The ports of its traffic; without one all ports
     ports: Vec<u16>,
     url: String,
     failure_policy: FailurePolicy,
 }
 
-/// Which side of a connection the workload is on.
+/// The side of the connection on which the workload is.
 #[derive(Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 enum Mode {
@@ -38,7 +38,7 @@ enum Mode {
     Server,
 }
 
-/// What a filter works on.
+/// The type of a filter.
 #[derive(Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 enum PluginType {
@@ -49,7 +49,7 @@ enum PluginType {
 /// The WasmPlugins of a target.
 ///
 /// # Errors
-/// A template that does not fit.
+/// A template that does not fit its context.
 pub fn render(target: &Target<'_>) -> Result<String, minijinja::Error> {
     let context = WasmPlugins {
         document: templates::document(target.document),
