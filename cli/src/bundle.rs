@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::field_name::{are_same_field, is_field};
 use crate::finding::{Finding, Severity};
 use crate::tree::{self, Key, Tree, Value};
 
@@ -44,6 +45,11 @@ impl Bundle {
         }
     }
 
+    /// Returns whether the document has the field of `key`, in either spelling.
+    pub fn has_field(&self, key: &str) -> bool {
+        self.document.fields().iter().any(|(known, _)| are_same_field(&known.text, key))
+    }
+
     /// Adds the field `name` unless the document has it.
     pub fn complete(&mut self, name: &str, value: Option<Tree>) {
         if let Some(value) = value.filter(|_| self.document.field(name).is_none()) {
@@ -59,7 +65,7 @@ impl Bundle {
             self.push(key, Tree { value: Value::Array(Vec::new()), line });
         }
         let Value::Object(fields) = &mut self.document.value else { return };
-        let field = fields.iter_mut().find(|(key, _)| key.text == list);
+        let field = fields.iter_mut().find(|(key, _)| is_field(&key.text, list));
         if let Some((_, Tree { value: Value::Array(elements), .. })) = field {
             self.origins.insert(format!("{list}[{}]", elements.len()), origin);
             elements.push(element);

@@ -11,9 +11,10 @@ mod embedded;
 use std::collections::HashSet;
 
 use crate::bundle::{Bundle, Origin};
+use crate::field_name::is_field;
 use crate::finding::{Finding, Severity};
 use crate::source::Source;
-use crate::tree::{self, Key, Tree, Value, camel_case};
+use crate::tree::{self, Tree, Value};
 
 /// Settings of the user for fields that no file sets.
 #[derive(Clone, Debug, Default)]
@@ -172,8 +173,7 @@ impl Collector {
 
     fn add_without_kind(&mut self, file: &str, document: Tree) {
         let subject = Subject { file, title: "" };
-        let api_version = document.fields().iter().find(|(key, _)| key.text == "apiVersion");
-        if let Some((key, _)) = api_version {
+        if let Some((key, _)) = document.entry("apiVersion") {
             self.error(subject, key.line, "kind", "is required");
         } else if !matches!(document.value, Value::Object(_)) {
             let reason = "is not an object; write a plugin document or a Kubernetes object";
@@ -189,9 +189,7 @@ impl Collector {
     fn add_list(&mut self, file: &str, kind: &str, document: Tree, defaults: &Defaults) {
         let subject = Subject { file, title: kind };
         let line = document.line;
-        let Value::Object(fields) = document.value else { return };
-        let items = fields.into_iter().find(|(key, _)| key.text == "items");
-        match items.map(|(_, items)| items) {
+        match document.into_field("items") {
             Some(Tree { value: Value::Array(items), .. }) => {
                 for item in items {
                     self.add(file, item, defaults);
@@ -232,8 +230,7 @@ impl Collector {
             return;
         }
         let line = document.line;
-        let Value::Object(fields) = document.value else { return };
-        let Some((_, spec)) = fields.into_iter().find(|(key, _)| key.text == "spec") else {
+        let Some(spec) = document.into_field("spec") else {
             self.error(subject, line, "spec", "is required");
             return;
         };
@@ -335,28 +332,23 @@ impl Collector {
         let mut bundle = Bundle::new(root, origin);
         for Plugin { file, path, document } in plugins {
             for (key, value) in document.fields() {
-                let name = camel_case(&key.text);
+                let list = LISTS.iter().find(|(_, list)| is_field(&key.text, list));
                 let place =
                     if path.is_empty() { key.text.clone() } else { format!("{path}.{}", key.text) };
-                if LISTS.iter().any(|(_, list)| *list == name) {
+                if let Some((_, list)) = list {
                     let elements = value.elements().iter().filter(|_| is_first);
                     for (index, element) in elements.enumerate() {
                         let place = format!("{place}[{index}]");
                         let (file, object) = (file.clone(), String::new());
-                        bundle.append(&name, element.clone(), Origin { file, object, place });
+                        bundle.append(list, element.clone(), Origin { file, object, place });
                     }
-                } else if bundle.document.field(&name).is_some() {
+                } else if bundle.has_field(&key.text) {
                     let subject = Subject { file, title: "" };
-                    self.error(
-                        subject,
-                        key.line,
-                        &place,
-                        "is set in another document too; set it once",
-                    );
+                    let reason = "is already set, in this or another document; set it once";
+                    self.error(subject, key.line, &place, reason);
                 } else {
                     let (file, object) = (file.clone(), String::new());
-                    let own = Key { text: name, line: key.line };
-                    bundle.add(own, value.clone(), Origin { file, object, place });
+                    bundle.add(key.clone(), value.clone(), Origin { file, object, place });
                 }
             }
         }

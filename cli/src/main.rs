@@ -6,6 +6,7 @@ mod bundle;
 mod check;
 mod collect;
 mod explain;
+mod field_name;
 mod filters;
 mod finding;
 mod render;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::field_name::is_field;
+
 /// A value with its line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tree {
@@ -66,10 +68,28 @@ impl Tree {
         }
     }
 
-    /// The first field called `name`, in `camelCase` or, as protobuf allows, in `snake_case`.
+    /// The first field with the name `name`, which is in `camelCase`.
     pub fn field(&self, name: &str) -> Option<&Tree> {
-        let field = self.fields().iter().find(|(key, _)| camel_case(&key.text) == name);
+        self.entry(name).map(|(_, value)| value)
+    }
+
+    /// The first field with the name `name`, and its key.
+    pub fn entry(&self, name: &str) -> Option<&(Key, Tree)> {
+        self.fields().iter().find(|(key, _)| is_field(&key.text, name))
+    }
+
+    /// As [`Tree::field`], without a copy.
+    pub fn into_field(self, name: &str) -> Option<Tree> {
+        let Value::Object(fields) = self.value else { return None };
+        let field = fields.into_iter().find(|(key, _)| is_field(&key.text, name));
         field.map(|(_, value)| value)
+    }
+
+    /// Returns whether the value has a field with the name `name`, at any depth.
+    pub fn contains_field(&self, name: &str) -> bool {
+        let mut fields = self.fields().iter();
+        fields.any(|(key, value)| is_field(&key.text, name) || value.contains_field(name))
+            || self.elements().iter().any(|element| element.contains_field(name))
     }
 
     /// Adds a field to a mapping.
@@ -172,18 +192,6 @@ fn push(text: &mut String, value: impl std::fmt::Display) {
 
 fn push_string(text: &mut String, value: &str) {
     text.push_str(&serde_json::Value::from(value).to_string());
-}
-
-/// `snake_case` as `camelCase`.
-pub fn camel_case(name: &str) -> String {
-    let mut parts = name.split('_');
-    let mut camel = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let mut characters = part.chars();
-        camel.extend(characters.next().map(|first| first.to_ascii_uppercase()));
-        camel.push_str(characters.as_str());
-    }
-    camel
 }
 
 /// The value at a JSON path of the policy, such as `virtualServices[0].http[1].match[0]` or

@@ -234,10 +234,7 @@ impl<'a> Destinations<'a> {
     /// The hosts of DestinationRules with outlier detection, complete. They may be wildcards.
     pub fn watched_hosts(&self) -> Vec<String> {
         let rules = self.document.field("destinationRules").map_or(&[][..], Tree::elements).iter();
-        let watched = rules.filter(|rule| {
-            let text = rule.to_json();
-            text.contains("\"outlierDetection\"") || text.contains("\"outlier_detection\"")
-        });
+        let watched = rules.filter(|rule| rule.contains_field("outlierDetection"));
         let names = watched.filter_map(|rule| rule.field("host")?.as_str());
         names.map(|name| qualify(name, self.naming.namespace.as_deref())).collect()
     }

@@ -5,7 +5,6 @@ use sluice_policy::proxy::NoMetadata;
 use sluice_policy::router::Router;
 
 use super::*;
-use crate::tree::camel_case;
 
 /// Fields that the readers know in order to refuse them.
 const REFUSED: [&str; 2] = ["delegate", "http2Error"];
@@ -272,6 +271,17 @@ fn the_schema_in_the_repository_is_this_one() {
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(kept == text(), "write it with: sluice schema >cli/schema.json");
+}
+
+fn camel_case(name: &str) -> String {
+    let mut parts = name.split('_');
+    let mut camel = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut characters = part.chars();
+        camel.extend(characters.next().map(|first| first.to_ascii_uppercase()));
+        camel.push_str(characters.as_str());
+    }
+    camel
 }
 
 /// The document with its names in `camelCase`, in which alone the schema has them.
