@@ -1,11 +1,12 @@
-//! A plugin document that knows which files its parts come from.
+//! A plugin document with the files that its parts come from.
 
 use std::collections::HashMap;
 
 use crate::finding::{Finding, Severity};
 use crate::tree::{self, Key, Tree, Value};
+use sluice_policy::document::field_name::is_field;
 
-/// A plugin document, put together from files.
+/// A plugin document, combined from files.
 #[derive(Debug)]
 pub struct Bundle {
     /// The document
@@ -19,14 +20,14 @@ pub struct Bundle {
 pub struct Origin {
     /// The file
     pub file: String,
-    /// What the Kubernetes object is called; empty for others
+    /// Kind, namespace and name of the Kubernetes object; empty for plugin configuration
     pub object: String,
     /// The path of the part in the file's document
     pub place: String,
 }
 
 impl Bundle {
-    /// The document whose root comes from `origin`.
+    /// A document whose root comes from `origin`.
     pub fn new(document: Tree, origin: Option<Origin>) -> Self {
         let origins = origin.map(|origin| (String::new(), origin)).into_iter().collect();
         Self { document, origins }
@@ -44,7 +45,15 @@ impl Bundle {
         }
     }
 
-    /// Gives the document the field `name` if it has none.
+    /// Returns whether the document has the field of `key`, in either spelling.
+    pub fn has_field(&self, key: &str) -> bool {
+        self.document
+            .fields()
+            .iter()
+            .any(|(known, _)| is_field(&known.text, key) || is_field(key, &known.text))
+    }
+
+    /// Adds the field `name` unless the document has it.
     pub fn complete(&mut self, name: &str, value: Option<Tree>) {
         if let Some(value) = value.filter(|_| self.document.field(name).is_none()) {
             self.push(Key { text: name.to_owned(), line: 0 }, value);
@@ -59,20 +68,20 @@ impl Bundle {
             self.push(key, Tree { value: Value::Array(Vec::new()), line });
         }
         let Value::Object(fields) = &mut self.document.value else { return };
-        let field = fields.iter_mut().find(|(key, _)| key.text == list);
+        let field = fields.iter_mut().find(|(key, _)| is_field(&key.text, list));
         if let Some((_, Tree { value: Value::Array(elements), .. })) = field {
             self.origins.insert(format!("{list}[{}]", elements.len()), origin);
             elements.push(element);
         }
     }
 
-    /// Whether it is of Kubernetes objects, which are not to know of the filters, and has no settings.
+    /// Returns whether all parts come from Kubernetes objects, none from plugin configuration.
     pub fn is_of_objects(&self) -> bool {
         let mut parts = self.origins.iter().filter(|(part, _)| !part.is_empty());
         self.origins.len() > 1 && parts.all(|(_, origin)| !origin.object.is_empty())
     }
 
-    /// A finding of the policy, told in terms of the files.
+    /// A finding of the policy at its place in the files.
     pub fn locate(&self, severity: Severity, path: &str, reason: &str) -> Finding {
         let found = tree::find(&self.document, path);
         let value = found.is_exact.then_some(found.tree).filter(|_| !path.is_empty());
@@ -90,7 +99,8 @@ impl Bundle {
         }
     }
 
-    /// The most special origin of what stands at `path`, and the rest of the path.
+    /// The origin of the value at `path`: that of the list element if it has one, else that of the
+    /// field, else that of the document. With the rest of the path.
     fn origin<'p>(&self, path: &'p str) -> (Option<&Origin>, &'p str) {
         let element = path.find(']').and_then(|end| path.get(..=end));
         let parts = [element, path.split(['.', '[']).next(), Some("")];
@@ -104,8 +114,8 @@ impl Bundle {
             .unwrap_or((None, path))
     }
 
-    /// `virtualServices[3].http[0]` in a reason, as the object that it is. `own` is the object that the
-    /// reason is about.
+    /// Replaces paths in a reason, such as `virtualServices[3].http[0]`, by the objects that they
+    /// lead to. `own` is the object that the reason is about, which is not repeated.
     fn translate(&self, own: &str, reason: &str) -> String {
         let mut text = String::new();
         let mut rest = reason;

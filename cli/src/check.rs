@@ -1,4 +1,4 @@
-//! `sluice check`: everything that the filters find in configuration, told in terms of the files.
+//! `sluice check`: the errors and warnings of all filters, with their places in the files.
 
 use std::collections::HashSet;
 
@@ -28,7 +28,7 @@ use crate::tree::{Tree, Value};
 pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
     let (mut bundles, mut findings) = read(files, defaults);
     for bundle in &mut bundles {
-        // ServiceEntries on their own are right without a policy, which the egress filter alone asks for.
+        // ServiceEntries alone are correct. Only the egress filter requires a policy beside them.
         if bundle.is_of_objects() && Filter::of(&bundle.document) == [Filter::Egress] {
             let mut policy = Tree::new(Value::Object(Vec::new()));
             policy.push_field("mode", Tree::text("ALLOW_ANY"));
@@ -36,18 +36,18 @@ pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
         }
         findings.extend(check_bundle(bundle));
     }
-    // Settings are told of once, however many namespaces they are for.
-    let mut told = HashSet::new();
+    // Settings are part of the document of each namespace, but reported once.
+    let mut reported = HashSet::new();
     findings.retain(|own| {
-        told.insert((own.file.clone(), own.line, own.path.clone(), own.reason.clone()))
+        reported.insert((own.file.clone(), own.line, own.path.clone(), own.reason.clone()))
     });
     sort(&mut findings, files);
-    // The process ends with it, which frees thousands of objects faster than one after the other.
+    // The process ends soon and frees all objects at once, faster than one after the other.
     std::mem::forget(bundles);
     findings
 }
 
-/// The plugin documents of files, with what is to be said about the files.
+/// The plugin documents of files, and findings about the files.
 pub fn read(files: &[String], defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>) {
     let (mut sources, mut findings) = (Vec::new(), Vec::new());
     for file in files {
@@ -61,13 +61,13 @@ pub fn read(files: &[String], defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>
     (bundles, findings)
 }
 
-/// By file and line.
+/// Sorts findings by file, in the order of the arguments, and line.
 fn sort(findings: &mut [Finding], files: &[String]) {
     let place = |file: &str| files.iter().position(|known| known == file);
     findings.sort_by_key(|finding| (place(&finding.file), finding.line));
 }
 
-/// What is found in a document, each once.
+/// The findings in a document, each once.
 #[derive(Default)]
 struct Found {
     findings: Vec<(Severity, PolicyFinding)>,
@@ -85,13 +85,13 @@ impl Found {
     }
 }
 
-/// What the filters that a document is for find in it, and what lint finds.
+/// The findings of lint and of all filters that use a document.
 pub fn check_bundle(bundle: &Bundle) -> Vec<Finding> {
     let text = bundle.document.to_json();
     let text = text.as_bytes();
     let mut found = Found::default();
-    let mut is_refused = false;
-    // At once, as with thousands of rules each takes its time.
+    let mut is_rejected = false;
+    // In parallel, as each takes long with thousands of rules.
     let (compiled, warnings) = std::thread::scope(|scope| {
         let lint = scope.spawn(|| {
             let json = parse(text).ok()?;
@@ -110,14 +110,14 @@ pub fn check_bundle(bundle: &Bundle) -> Vec<Finding> {
                 }
             }
             Err(rejection) => {
-                is_refused = true;
+                is_rejected = true;
                 for error in rejection.errors {
                     found.add(Severity::Error, error);
                 }
             }
         }
     }
-    if !is_refused {
+    if !is_rejected {
         for warning in warnings {
             found.add(Severity::Warning, warning);
         }
@@ -126,7 +126,7 @@ pub fn check_bundle(bundle: &Bundle) -> Vec<Finding> {
     located.map(|(severity, found)| bundle.locate(*severity, &found.path, &said(found))).collect()
 }
 
-/// How much a notice matters.
+/// The severity of a notice: a note for fields that have no effect here, else a warning.
 fn severity(notice: &PolicyFinding) -> Severity {
     match notice.kind {
         Kind::Error => Severity::Error,
@@ -141,7 +141,7 @@ fn severity(notice: &PolicyFinding) -> Severity {
     }
 }
 
-/// What one filter finds: notices, or the errors for which it refuses the document.
+/// The notices of one filter, or the errors for which it rejects the document.
 fn compile(filter: Filter, text: &[u8]) -> Result<Vec<PolicyFinding>, Rejection> {
     Ok(match filter {
         Filter::Egress => Egress::compile(text, &NoMetadata)?.1,
@@ -153,7 +153,7 @@ fn compile(filter: Filter, text: &[u8]) -> Result<Vec<PolicyFinding>, Rejection>
     })
 }
 
-/// Whether a notice says that another filter of the bundle carries something out.
+/// Returns whether a notice is about a field that another filter of the bundle carries out.
 fn is_left_to_others(notice: &PolicyFinding) -> bool {
     matches!(notice.kind, Kind::LeftToFilter(_))
 }

@@ -1,4 +1,4 @@
-//! The filters of the bundle, and which of them a document is for.
+//! The filters of the bundle, and which of them a document needs.
 
 use clap::ValueEnum;
 
@@ -7,17 +7,17 @@ use crate::tree::Tree;
 /// A filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Filter {
-    /// `fault.wasm`
+    /// Injects delays and aborts
     Fault,
-    /// `egress.wasm`
+    /// Rejects calls of unknown services
     Egress,
-    /// `mirror.wasm`
+    /// Copies requests
     Mirror,
-    /// `router.wasm`
+    /// Routes HTTP requests
     Router,
-    /// `outlier.wasm`
+    /// Ejects failing hosts
     Outlier,
-    /// `sni.wasm`
+    /// Routes TLS connections
     Sni,
 }
 
@@ -34,8 +34,8 @@ impl Filter {
         }
     }
 
-    /// The filters that have something to do with a document, in the order in which requests pass them;
-    /// the router alone where nothing is to be done.
+    /// The filters that a document needs, in the order in which requests pass them. If it needs
+    /// none, the router.
     pub fn of(document: &Tree) -> Vec<Self> {
         let services = document.field("virtualServices").map_or(&[][..], Tree::elements);
         let routes =
@@ -51,7 +51,7 @@ impl Filter {
         add(Self::Router, routes().next().is_some());
         add(Self::Outlier, has("destinationRules"));
         add(Self::Sni, services.iter().any(|service| is_given(service.field("tls"))));
-        // A document of ServiceEntries alone is complete once there is a policy for it.
+        // ServiceEntries alone are for the egress filter, although they lack its policy.
         if filters.is_empty() {
             filters.push(if has("serviceEntries") { Self::Egress } else { Self::Router });
         }

@@ -1,36 +1,36 @@
-//! What is said about files, as text and as JSON.
+//! Findings about files, as text and as JSON.
 
 use std::fmt;
 
 use clap::builder::styling::{AnsiColor, Style};
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The filters refuse it.
+    /// The filters reject the document.
     Error,
-    /// The filters take it, but it has not the effect that it seems to have.
+    /// The filters accept the document, but a part of it has no effect.
     Warning,
-    /// It is not the filters' work, or remarkable.
+    /// The filters do not use a part of it.
     Note,
 }
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How much it matters
+    /// The severity
     pub severity: Severity,
     /// The file as it was named, `-` for standard input
     pub file: String,
-    /// The line from 1 on, 0 where it is not known
+    /// The line, counted from 1; 0 if it is not known
     pub line: usize,
     /// Kind, namespace and name of the Kubernetes object; empty for plugin configuration
     pub object: String,
-    /// The JSON path in that object or configuration; empty for all of it
+    /// The JSON path in that object or configuration; empty for the whole
     pub path: String,
-    /// The value that it is about, as JSON, where there is one
+    /// The value as JSON, if the path leads to one
     pub value: Option<String>,
-    /// What it is, in lower case and without a full stop
+    /// The reason, in lower case and without a full stop
     pub reason: String,
 }
 
@@ -54,7 +54,7 @@ impl Severity {
 }
 
 impl fmt::Display for Finding {
-    /// `FILE:LINE: error: OBJECT: PATH: REASON`, with colours that a pipe is to be spared.
+    /// `FILE:LINE: error: OBJECT: PATH: REASON`, with colours that the caller removes for pipes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.file)?;
         if self.line > 0 {
@@ -95,7 +95,7 @@ pub fn to_json(findings: &[Finding]) -> String {
     format!("{document:#}\n")
 }
 
-/// How many findings there are of a severity.
+/// The number of findings of a severity.
 pub fn count(findings: &[Finding], severity: Severity) -> usize {
     findings.iter().filter(|finding| finding.severity == severity).count()
 }

@@ -1,6 +1,6 @@
-//! Runs the command on the folders of `tests/golden`: `command` is the arguments, `stdin` what it is given,
-//! and `expected` the exit status with what it prints. `UPDATE_GOLDEN=1` writes `expected` anew, to be read before
-//! it is committed.
+//! Runs the command in each folder of `tests/golden`. The file `command` has the arguments, `stdin`
+//! the standard input, and `expected` the exit status and the output. `UPDATE_GOLDEN=1` rewrites
+//! `expected`; read the changes before you commit them.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -17,20 +17,21 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-/// What the command of a folder prints, after its exit status.
+/// The exit status and the output of the command of a folder.
 fn run(folder: &Path) -> String {
     let arguments = fs::read_to_string(folder.join("command")).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
         .args(split(&arguments))
         .current_dir(folder)
         .env_remove("CLICOLOR_FORCE")
+        .env_remove("COLUMNS")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let input = fs::read(folder.join("stdin")).unwrap_or_default();
-    // A command that does not read its input closes it.
+    // Writing fails if the command exits without reading its input.
     let _ = child.stdin.take().unwrap().write_all(&input);
     let output = child.wait_with_output().unwrap();
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
@@ -38,7 +39,7 @@ fn run(folder: &Path) -> String {
     format!("exit {}\n{out}{err}", output.status.code().unwrap())
 }
 
-/// Arguments as a shell splits them: at spaces, but not inside of single quotes.
+/// Splits arguments as a shell does: at spaces outside of single quotes.
 fn split(arguments: &str) -> Vec<String> {
     let parts = arguments.trim().split('\'').enumerate();
     let mut words = vec![String::new()];
@@ -53,7 +54,7 @@ fn split(arguments: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_command_prints_what_is_expected() {
+fn the_command_prints_the_expected_output() {
     let mut differences = Vec::new();
     let folders = folders();
     assert!(!folders.is_empty());

@@ -1,11 +1,11 @@
-//! An explanation for programs.
+//! An explanation as JSON.
 
 use serde_json::{Value, json};
 use sluice_policy::router::decision::Outcome;
 use sluice_policy::spec::fault::AbortStatus;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
-use super::{Explanation, Routed};
+use super::explanation::{Explanation, Routed};
 
 impl Explanation<'_> {
     /// The explanation as one JSON document. What does not happen is `null`.
@@ -55,7 +55,7 @@ impl Explanation<'_> {
             Some(AbortStatus::Grpc(status)) => [None, Some(u16::from(status))],
             None => [None, None],
         };
-        // An aborted request has no response of its upstream.
+        // An aborted request has no response from upstream.
         let of_response = |value: Option<u64>| value.filter(|_| abort.is_none());
         json!({
             "delaySeconds": plan.delay.map(|delay| delay.as_secs_f64()),

@@ -1,8 +1,9 @@
-//! Where the rules of a document send requests: clusters, their endpoints, and the copies of mirrors.
+//! The destinations of rules: clusters, their endpoints, and the copies of mirrors.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use serde::Serialize;
 use sluice_policy::document::filter::Filter;
 use sluice_policy::document::json::Json;
 use sluice_policy::document::node::Node;
@@ -13,8 +14,20 @@ use sluice_policy::value::host_name::{aliases, qualify};
 
 use crate::tree::{Tree, Value};
 
-/// An address to connect to.
-pub type Endpoint = (String, u16);
+/// An address to connect to or to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// An IP address or a name
+    pub address: String,
+    /// The port
+    pub port: u16,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self { address: address.ip().to_string(), port: address.port() }
+    }
+}
 
 /// A cluster of Envoy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +36,31 @@ pub struct Cluster {
     pub name: String,
     /// The host, complete
     pub host: String,
-    /// Where its endpoints come from, for a comment
-    pub origin: &'static str,
-    /// Its endpoints; names are to be resolved
+    /// Where its endpoints come from
+    pub source: EndpointSource,
+    /// Its endpoints: IP addresses, or names for DNS
     pub endpoints: Vec<Endpoint>,
+}
+
+/// Where the endpoints of a cluster come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointSource {
+    /// From `--endpoint`
+    Flag,
+    /// From a ServiceEntry
+    ServiceEntry,
+    /// From DNS: the endpoint is the host itself
+    Dns,
+}
+
+/// One of the copies of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Copy {
+    /// The place of the mirror in the list of its route
+    pub index: usize,
+    /// The cluster that gets the copy
+    pub cluster: String,
 }
 
 /// An endpoint that the user gives: `HOST[/SUBSET]=ADDRESS:PORT`.
@@ -47,22 +81,25 @@ impl std::str::FromStr for GivenEndpoint {
             let (address, port) = address.rsplit_once(':')?;
             let address = address.trim_start_matches('[').trim_end_matches(']').to_owned();
             let is_complete = !host.is_empty() && !address.is_empty();
-            let endpoint = (address, port.parse().ok().filter(|port| *port > 0)?);
+            let port = port.parse().ok().filter(|port| *port > 0)?;
+            let endpoint = Endpoint { address, port };
             let (host, subset) = (host.to_owned(), subset.map(str::to_owned));
             is_complete.then_some(Self { host, subset, endpoint })
         });
-        parts.ok_or_else(|| "is not HOST[/SUBSET]=ADDRESS:PORT".to_owned())
+        parts.ok_or_else(|| {
+            "must be HOST[/SUBSET]=ADDRESS:PORT, such as payment/v1=10.0.0.1:8080".to_owned()
+        })
     }
 }
 
-/// What a document names.
+/// The destinations in a document.
 pub struct Destinations<'a> {
     document: &'a Tree,
     naming: Naming,
 }
 
 impl<'a> Destinations<'a> {
-    /// Of a document without errors.
+    /// The destinations in a document that has no errors.
     pub fn new(document: &'a Tree) -> Self {
         let namespace = document.field("namespace").and_then(Tree::as_str).map(str::to_owned);
         let template = document.field("clusterName").and_then(|pattern| {
@@ -82,7 +119,7 @@ impl<'a> Destinations<'a> {
         services.iter().flat_map(move |service| service.field(kind).map_or(&[][..], Tree::elements))
     }
 
-    /// The clusters that requests and connections are sent to, in the order of their names.
+    /// The clusters of all routes and mirrors, sorted by name.
     pub fn clusters(&self, given: &[GivenEndpoint]) -> Vec<Cluster> {
         let mut clusters = BTreeMap::new();
         let routes = self.routes("http").chain(self.routes("tls"));
@@ -92,9 +129,9 @@ impl<'a> Destinations<'a> {
             let destinations = entries.filter_map(|entry| entry.field("destination"));
             for tree in destinations.chain(route.field("mirror")) {
                 let Some(destination) = self.read(tree) else { continue };
-                let (origin, endpoints) = self.endpoints(&destination, given);
+                let (source, endpoints) = self.endpoints(&destination, given);
                 let Destination { cluster: name, host, .. } = destination;
-                clusters.insert(name.clone(), Cluster { name, host, origin, endpoints });
+                clusters.insert(name.clone(), Cluster { name, host, source, endpoints });
             }
         }
         clusters.into_values().collect()
@@ -104,14 +141,15 @@ impl<'a> Destinations<'a> {
         &self,
         to: &Destination,
         given: &[GivenEndpoint],
-    ) -> (&'static str, Vec<Endpoint>) {
+    ) -> (EndpointSource, Vec<Endpoint>) {
         let host = |host: &str| qualify(host, self.naming.namespace.as_deref());
         let of_host = || given.iter().filter(|given| host(&given.host) == to.host);
         let own: Vec<_> = of_host().filter(|given| given.subset == to.subset).collect();
-        // A host without a subset is all of its subsets.
+        // A host without a subset has the endpoints of all its subsets.
         let own = if own.is_empty() && to.subset.is_none() { of_host().collect() } else { own };
         if !own.is_empty() {
-            return ("from --endpoint", own.iter().map(|given| given.endpoint.clone()).collect());
+            let endpoints = own.iter().map(|given| given.endpoint.clone()).collect();
+            return (EndpointSource::Flag, endpoints);
         }
         let entries = self.document.field("serviceEntries").map_or(&[][..], Tree::elements);
         for entry in entries {
@@ -119,11 +157,12 @@ impl<'a> Destinations<'a> {
             if hosts.filter_map(Tree::as_str).any(|name| host(name) == to.host) {
                 let endpoints = self.endpoints_of_entry(entry, to);
                 if !endpoints.is_empty() {
-                    return ("from the ServiceEntry", endpoints);
+                    return (EndpointSource::ServiceEntry, endpoints);
                 }
             }
         }
-        ("resolved by name", vec![(to.host.clone(), to.port.unwrap_or(80))])
+        let endpoint = Endpoint { address: to.host.clone(), port: to.port.unwrap_or(80) };
+        (EndpointSource::Dns, vec![endpoint])
     }
 
     /// The endpoints of a ServiceEntry that have the labels of the subset.
@@ -146,7 +185,8 @@ impl<'a> Destinations<'a> {
             let own = endpoint.field("ports").map_or(&[][..], Tree::fields);
             let own = own.iter().find(|(key, _)| Some(&*key.text) == name);
             let port = own.and_then(|(_, port)| number(Some(port))).or(target_port)?;
-            Some((endpoint.field("address")?.as_str()?.to_owned(), port))
+            let address = endpoint.field("address")?.as_str()?.to_owned();
+            Some(Endpoint { address, port })
         });
         endpoints.collect()
     }
@@ -169,8 +209,8 @@ impl<'a> Destinations<'a> {
         labels.iter().filter_map(label).collect()
     }
 
-    /// The hosts of requests with `http` routes, and those that they are given on the way; without `*`, which is
-    /// Istio's where it is.
+    /// The hosts of virtual services with `http` routes, and the hosts that their rewrites set.
+    /// Without `*`, because istiod has a virtual host for that.
     pub fn domains(&self) -> BTreeSet<String> {
         let namespace = self.naming.namespace.as_deref();
         let services = self.document.field("virtualServices").map_or(&[][..], Tree::elements);
@@ -192,22 +232,19 @@ impl<'a> Destinations<'a> {
         domains
     }
 
-    /// The hosts of DestinationRules with outlier detection, complete; they may be wildcards.
+    /// The hosts of DestinationRules with outlier detection, complete. They may be wildcards.
     pub fn watched_hosts(&self) -> Vec<String> {
         let rules = self.document.field("destinationRules").map_or(&[][..], Tree::elements).iter();
-        let watched = rules.filter(|rule| {
-            let text = rule.to_json();
-            text.contains("\"outlierDetection\"") || text.contains("\"outlier_detection\"")
-        });
+        let watched = rules.filter(|rule| rule.contains_field("outlierDetection"));
         let names = watched.filter_map(|rule| rule.field("host")?.as_str());
         names.map(|name| qualify(name, self.naming.namespace.as_deref())).collect()
     }
 
-    /// The sets of copies that a request can get, as pairs of the mirror's place and cluster: the larger
-    /// sets first. One draw decides about all mirrors of a route, so a mirror with a greater share gets
-    /// whatever one with a smaller share gets.
-    pub fn copies(&self) -> Vec<Vec<(usize, String)>> {
-        let mut sets: Vec<Vec<(usize, String)>> = Vec::new();
+    /// The sets of copies that a request can have, larger sets first. One random number decides
+    /// about all mirrors of a route, so a mirror with a larger share gets every request that a
+    /// mirror with a smaller share gets.
+    pub fn copies(&self) -> Vec<Vec<Copy>> {
+        let mut sets: Vec<Vec<Copy>> = Vec::new();
         for route in self.routes("http") {
             let share =
                 |percentage: Option<&Tree>| percentage.map_or(100.0, |p| float(p.field("value")));
@@ -229,8 +266,11 @@ impl<'a> Destinations<'a> {
             }
             for (_, least, _) in mirrors.iter().filter(|(_, percent, _)| *percent > 0.0) {
                 let with = mirrors.iter().filter(|(_, percent, _)| percent >= least);
-                let set: Vec<_> =
-                    with.map(|(index, _, cluster)| (*index, cluster.clone())).collect();
+                let copy = |(index, _, cluster): &(usize, f64, String)| Copy {
+                    index: *index,
+                    cluster: cluster.clone(),
+                };
+                let set: Vec<_> = with.map(copy).collect();
                 if !sets.contains(&set) {
                     sets.push(set);
                 }
@@ -241,12 +281,12 @@ impl<'a> Destinations<'a> {
     }
 }
 
-/// Whether all endpoints are addresses, which Envoy does not have to resolve.
+/// Returns whether all endpoints are IP addresses, which need no DNS.
 pub fn are_addresses(endpoints: &[Endpoint]) -> bool {
-    endpoints.iter().all(|(address, _)| address.parse::<IpAddr>().is_ok())
+    endpoints.iter().all(|endpoint| endpoint.address.parse::<IpAddr>().is_ok())
 }
 
-/// A port.
+/// A port number.
 pub fn number(tree: Option<&Tree>) -> Option<u16> {
     match tree?.value {
         Value::Integer(number) => u16::try_from(number).ok().filter(|number| *number > 0),

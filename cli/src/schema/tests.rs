@@ -4,10 +4,20 @@ use sluice_conformance::documents::{documents, places, wrong_values};
 use sluice_conformance::{Findings, cases, rejections};
 
 use super::*;
-use crate::tree::camel_case;
 
 fn validator() -> Validator {
     jsonschema::validator_for(&schema()).unwrap()
+}
+
+fn camel_case(name: &str) -> String {
+    let mut parts = name.split('_');
+    let mut camel = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut characters = part.chars();
+        camel.extend(characters.next().map(|first| first.to_ascii_uppercase()));
+        camel.push_str(characters.as_str());
+    }
+    camel
 }
 
 /// The document with its names in `camelCase`: the schema has no others.

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use serde_json::{Value, json};
 use sluice_e2e::{Answer, Bootstrap, Client, Envoy, Listener, Upstream};
 use tokio::task::JoinSet;
@@ -29,36 +30,25 @@ struct Script {
     bursts: Vec<Vec<(usize, u16)>>,
 }
 
-/// Numbers that are the same in each run (Knuth's MMIX generator).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.0 >> 33) % bound
-    }
-
-    fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
-        values[self.below(values.len() as u64) as usize]
-    }
+/// One of `values`, which are not empty.
+fn pick<T: Copy>(rng: &mut Rng, values: &[T]) -> T {
+    values[rng.usize(..values.len())]
 }
 
 impl Script {
     fn new(seed: usize) -> Self {
-        let mut numbers = Numbers(seed as u64);
-        (0..4).for_each(|_| _ = numbers.below(2));
-        let interval = numbers.one_of(&[100, 150, 200]);
+        let mut rng = Rng::with_seed(seed as u64);
+        let interval = pick(&mut rng, &[100, 150, 200]);
         let bursts = (0..2).map(|_| {
             // Two hosts fare badly in a burst, the others now and then.
-            let bad = [numbers.below(HOSTS as u64) as usize, numbers.below(HOSTS as u64) as usize];
+            let bad = [rng.usize(..HOSTS), rng.usize(..HOSTS)];
             (0..12)
                 .map(|_| {
-                    let is_bad = numbers.below(10) < 6;
-                    let host =
-                        if is_bad { numbers.one_of(&bad) } else { numbers.below(5) as usize };
-                    let failure = numbers.one_of(&[500, 502, 503, 503, 504, 501]);
-                    let is_failure = numbers.below(100) < if is_bad { 85 } else { 15 };
-                    let success = numbers.one_of(&[200, 200, 404, 429]);
+                    let is_bad = rng.u8(..10) < 6;
+                    let host = if is_bad { pick(&mut rng, &bad) } else { rng.usize(..HOSTS) };
+                    let failure = pick(&mut rng, &[500, 502, 503, 503, 504, 501]);
+                    let is_failure = rng.u8(..100) < if is_bad { 85 } else { 15 };
+                    let success = pick(&mut rng, &[200, 200, 404, 429]);
                     (host, if is_failure { failure } else { success })
                 })
                 .collect()
@@ -66,10 +56,10 @@ impl Script {
         Self {
             interval,
             bursts: bursts.collect(),
-            consecutive_5xx: numbers.below(5),
-            consecutive_gateway: numbers.below(4),
-            base: numbers.one_of(&[1200, 1300]),
-            max_percent: numbers.one_of(&[20, 40, 60, 100]),
+            consecutive_5xx: rng.u64(..5),
+            consecutive_gateway: rng.u64(..4),
+            base: pick(&mut rng, &[1200, 1300]),
+            max_percent: pick(&mut rng, &[20, 40, 60, 100]),
         }
     }
 

@@ -44,4 +44,23 @@ mod tests {
         }
         assert!(!is_field("consecutive__5xx_errors", "consecutive5xxErrors"));
     }
+
+    #[test]
+    fn other_names_are_other_fields() {
+        assert!(is_field("virtual_services", "virtualServices"));
+        for key in [
+            "",
+            "virtual",
+            "virtualservices",
+            "VirtualServices",
+            "virtual_Services",
+            "virtual__services",
+            "_virtual_services",
+            "virtual_services_",
+            "virtual_service",
+            "virtual_services_more",
+        ] {
+            assert!(!is_field(key, "virtualServices"), "{key}");
+        }
+    }
 }
