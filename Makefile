@@ -115,6 +115,11 @@ lint: setup-rust ## check format and lints, natively and as wasm
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy $(filters) --target wasm32-wasip1 --locked -- -D warnings
 
+.PHONY: deny
+deny: setup-rust ## check licences, duplicates, sources and advisories of the dependencies; builds cargo-deny
+	@tools/setup.sh deny
+	@tools/deny.sh
+
 .PHONY: validate
 validate: setup-envoy build certificates ## let Envoy check every configuration under envoy/
 	@ENVOY='$(envoy)' tools/validate.sh

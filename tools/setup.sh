@@ -2,8 +2,8 @@
 # Installs what the Makefile's targets need, into the folder .tools and into rustup. What is there
 # already is left alone.
 #
-#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio; all but istio when none is
-#                                named
+#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio deny; all but
+#                                istio and deny when none is named
 #
 # Without Go, the part istio ends with the exit code 77.
 #
@@ -11,6 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+cargo_deny_version=0.20.2
 envoy_version=1.40.0
 gunicorn_version=27.0.1
 httpbin_version=0.10.4
@@ -170,6 +171,20 @@ install_istio() {
     fail "go could not build istiod $version (see above)"
 }
 
+check_deny() {
+  check_rust
+}
+
+install_deny() {
+  local deny=.tools/bin/cargo-deny
+  if [ -x "$deny" ] && [ "$("$deny" --version)" = "cargo-deny $cargo_deny_version" ]; then
+    return
+  fi
+  echo "setup: building cargo-deny $cargo_deny_version, some minutes"
+  cargo install cargo-deny --quiet --force --locked --version "=$cargo_deny_version" --root .tools ||
+    fail "cargo could not install cargo-deny $cargo_deny_version (see above)"
+}
+
 [ $# -gt 0 ] || set -- rust envoy wasm-tests tls-tests scenarios
 
 # All checks before the first installation, which may take minutes.
@@ -181,7 +196,8 @@ for part in "$@"; do
     tls-tests) check_tls_tests ;;
     scenarios) check_scenarios ;;
     istio) check_istio ;;
-    *) fail "there is no part $part; there are rust, envoy, wasm-tests, tls-tests, scenarios and istio" ;;
+    deny) check_deny ;;
+    *) fail "there is no part $part; there are rust, envoy, wasm-tests, tls-tests, scenarios, istio and deny" ;;
   esac
 done
 for part in "$@"; do
