@@ -116,7 +116,7 @@ lint: setup-rust ## check format and lints, natively and as wasm
 	cargo clippy $(filters) --target wasm32-wasip1 --locked -- -D warnings
 
 .PHONY: deny
-deny: setup-rust ## check licences, duplicates, sources and advisories of the dependencies; builds cargo-deny
+deny: setup-rust ## check licences, duplicates and advisories of dependencies; builds cargo-deny
 	@tools/setup.sh deny
 	@tools/deny.sh
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Checks the dependencies: duplicates, licences and sources as deny.toml says, and security advisories.
+# Checks the dependencies: duplicates, licences and sources as deny.toml says, and security
+# advisories.
 #
-# The advisories are read from a database on GitHub. Where it cannot be fetched, they are left out with a
-# message, and the other checks decide.
+# The advisories are read from a database on GitHub. Where it cannot be fetched, they are left out
+# with a message, and the other checks decide.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -2,8 +2,8 @@
 # Installs what the Makefile's targets need, into the folder .tools and into rustup. What is there
 # already is left alone.
 #
-#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio deny; all but
-#                                istio and deny when none is named
+#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio deny;
+#                                all but istio and deny when none is named
 #
 # Without Go, the part istio ends with the exit code 77.
 #
@@ -181,7 +181,8 @@ install_deny() {
     return
   fi
   echo "setup: building cargo-deny $cargo_deny_version, some minutes"
-  cargo install cargo-deny --quiet --force --locked --version "=$cargo_deny_version" --root .tools ||
+  cargo install cargo-deny --quiet --force --locked --version "=$cargo_deny_version" \
+    --root .tools ||
     fail "cargo could not install cargo-deny $cargo_deny_version (see above)"
 }
 
@@ -197,7 +198,10 @@ for part in "$@"; do
     scenarios) check_scenarios ;;
     istio) check_istio ;;
     deny) check_deny ;;
-    *) fail "there is no part $part; there are rust, envoy, wasm-tests, tls-tests, scenarios, istio and deny" ;;
+    *)
+      fail "there is no part $part; there are rust, envoy, wasm-tests, tls-tests, scenarios," \
+        "istio and deny"
+      ;;
   esac
 done
 for part in "$@"; do

@@ -1,7 +1,7 @@
 //! Checks that the exports of a module are the callbacks that its sources implement.
 //!
-//! A callback that is implemented and not listed would never be called, without any error. One that is
-//! listed and not implemented would cost a call into the VM on each stream.
+//! A callback that is implemented and not listed would never be called, without any error. One that
+//! is listed and not implemented would cost a call into the VM on each stream.
 
 use std::collections::BTreeSet;
 use std::fs;

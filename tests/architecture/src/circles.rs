@@ -27,8 +27,8 @@ impl<'a> Files<'a> {
         files
     }
 
-    /// The groups of files that import each other, directly or through others. A file that is in no circle
-    /// is in no group.
+    /// The groups of files that import each other, directly or through others. A file that is in no
+    /// circle is in no group.
     pub fn circles(&self) -> Vec<Circle<'a>> {
         let reachable = self.reachable();
         let mut circles: Vec<Circle<'a>> = Vec::new();
@@ -45,8 +45,8 @@ impl<'a> Files<'a> {
         circles
     }
 
-    /// The level of each file, from 0 for files that import no other. A file is one level above the highest
-    /// one that it imports. The files of a circle have the same level.
+    /// The level of each file, from 0 for files that import no other. A file is one level above the
+    /// highest one that it imports. The files of a circle have the same level.
     pub fn levels(&self) -> BTreeMap<&'a Path, usize> {
         let reachable = self.reachable();
         let mut levels: BTreeMap<&Path, usize> =

@@ -1,8 +1,8 @@
 //! The imports between the files of a crate.
 //!
-//! Every path that names a module of the crate is an import: those of `use` items, `pub use` among them,
-//! and those inside of expressions, types, patterns, attributes and macro calls. A path to an item is an
-//! import of the item's module. A declaration `mod name;` alone is none.
+//! Every path that names a module of the crate is an import: those of `use` items, `pub use` among
+//! them, and those inside of expressions, types, patterns, attributes and macro calls. A path to an
+//! item is an import of the item's module. A declaration `mod name;` alone is none.
 
 use std::path::{Path, PathBuf};
 

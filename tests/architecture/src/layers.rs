@@ -1,8 +1,8 @@
 //! Layers: which top-level module of a crate may import which.
 //!
-//! A crate with layers declares its top-level modules in `lib.rs` from the lowest layer to the highest. A
-//! module, with all modules below it, may import from the layers that are declared before its own one.
-//! The root is above all layers.
+//! A crate with layers declares its top-level modules in `lib.rs` from the lowest layer to the
+//! highest. A module, with all modules below it, may import from the layers that are declared
+//! before its own one. The root is above all layers.
 
 use crate::imports::Import;
 use crate::modules::{Crate, ModuleId, ROOT};

@@ -1,7 +1,7 @@
 //! Lists what the tests of the architecture look at: `cargo run --package sluice-architecture`.
 //!
-//! For each crate it prints its files by level, the circles of imports, and the imports that point to a
-//! higher layer. The level of a file is one more than the highest one that it imports.
+//! For each crate it prints its files by level, the circles of imports, and the imports that point
+//! to a higher layer. The level of a file is one more than the highest one that it imports.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! The modules of a crate: which there are, in which file each one is, and what is in it.
 //!
-//! They are found as the compiler finds them, from the root file along the `mod` declarations. Code that
-//! only tests compile is left out; code under any other `cfg` is not.
+//! They are found as the compiler finds them, from the root file along the `mod` declarations. Code
+//! that only tests compile is left out; code under any other `cfg` is not.
 
 use std::path::{Path, PathBuf};
 
@@ -34,8 +34,8 @@ pub struct Module {
 }
 
 impl Crate {
-    /// Reads the crate with this root file. `read` returns the text of a file, or [`None`] where there is no
-    /// such file.
+    /// Reads the crate with this root file. `read` returns the text of a file, or [`None`] where
+    /// there is no such file.
     ///
     /// # Errors
     /// If a file is missing or is not Rust, and if two modules have the same name.
@@ -58,8 +58,9 @@ impl Crate {
     }
 }
 
-/// Whether the modules that a file declares are in the directory of the file itself, as for `lib.rs`,
-/// `main.rs`, `mod.rs` and files named by a `path` attribute, or in a directory with the file's name.
+/// Whether the modules that a file declares are in the directory of the file itself, as for
+/// `lib.rs`, `main.rs`, `mod.rs` and files named by a `path` attribute, or in a directory with the
+/// file's name.
 #[derive(Clone, Copy, PartialEq)]
 enum IsModRs {
     Yes,
@@ -113,7 +114,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a file with the modules below it. The result is [`None`] for a file that only tests compile.
+    /// Reads a file with the modules below it. The result is [`None`] for a file that only tests
+    /// compile.
     fn read_file(&mut self, place: Place, parent: Option<ModuleId>) -> Result<Option<ModuleId>> {
         let name = place.file.display().to_string();
         let text = (self.read)(&place.file).with_context(|| format!("{name}: no such file"))?;

@@ -1,7 +1,8 @@
 //! Which module a path in the code names.
 //!
-//! A path is resolved as the compiler does it, as far as modules go: along declarations, `use` items with
-//! their new names, and globs. Visibility is ignored, as code that compiles only uses what it may see.
+//! A path is resolved as the compiler does it, as far as modules go: along declarations, `use`
+//! items with their new names, and globs. Visibility is ignored, as code that compiles only uses
+//! what it may see.
 
 use proc_macro2::Span;
 use syn::{Item, ItemUse, UseTree};
@@ -74,9 +75,10 @@ impl<'a> Names<'a> {
         Self { modules, uses: uses.collect() }
     }
 
-    /// The modules that a path in the module `from` leads to: the last one is the longest part of the path
-    /// that is a module, those before it re-export a part. Without any, the path is not one of this crate's
-    /// modules. `scopes` are the `use` items of the blocks around the path, the outermost first.
+    /// The modules that a path in the module `from` leads to: the last one is the longest part of
+    /// the path that is a module, those before it re-export a part. Without any, the path is not
+    /// one of this crate's modules. `scopes` are the `use` items of the blocks around the path, the
+    /// outermost first.
     pub fn resolve(&self, from: ModuleId, scopes: &[Vec<Use>], path: &[String]) -> Vec<ModuleId> {
         let mut search = Search { names: self, active: Vec::new() };
         search.resolve(from, scopes, path).map(|found| found.modules).unwrap_or_default()

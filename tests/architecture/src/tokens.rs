@@ -15,7 +15,8 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Finds the paths in tokens, also in brackets of any depth. Paths that begin with `::` are left out.
+    /// Finds the paths in tokens, also in brackets of any depth. Paths that begin with `::` are
+    /// left out.
     pub fn of(tokens: TokenStream) -> Self {
         let mut paths = Self::default();
         paths.collect(tokens);

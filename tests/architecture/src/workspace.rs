@@ -22,7 +22,8 @@ pub struct Workspace {
 pub struct Target {
     /// Name of its package.
     pub package: String,
-    /// The file with the root module: `src/lib.rs` or `src/main.rs`, unless the manifest says otherwise.
+    /// The file with the root module: `src/lib.rs` or `src/main.rs`, unless the manifest says
+    /// otherwise.
     pub root_file: PathBuf,
 }
 
@@ -67,12 +68,12 @@ impl Workspace {
         fs::read_to_string(self.root.join(file)).ok()
     }
 
-    /// All Rust files below the workspace's directory, in alphabetical order. What cargo builds and hidden
-    /// directories are left out.
+    /// All files below the workspace's directory, in alphabetical order. What is built and the
+    /// tools are left out.
     ///
     /// # Errors
     /// If a directory cannot be read.
-    pub fn rust_files(&self) -> Result<Vec<PathBuf>> {
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         let mut directories = vec![PathBuf::new()];
         while let Some(directory) = directories.pop() {
@@ -80,19 +81,31 @@ impl Workspace {
             for entry in fs::read_dir(&full).with_context(|| full.display().to_string())? {
                 let entry = entry?;
                 let name = entry.file_name();
-                let is_left_out = name == "target" || name.as_encoded_bytes().starts_with(b".");
                 let path = directory.join(&name);
-                if entry.file_type()?.is_dir() && !is_left_out {
-                    directories.push(path);
-                } else if path.extension() == Some(OsStr::new("rs")) {
+                if !entry.file_type()?.is_dir() {
                     files.push(path);
+                } else if !LEFT_OUT.iter().any(|left_out| name == *left_out) {
+                    directories.push(path);
                 }
             }
         }
         files.sort();
         Ok(files)
     }
+
+    /// All Rust files below the workspace's directory, in alphabetical order.
+    ///
+    /// # Errors
+    /// If a directory cannot be read.
+    pub fn rust_files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = self.files()?;
+        files.retain(|file| file.extension() == Some(OsStr::new("rs")));
+        Ok(files)
+    }
 }
+
+/// Directories without sources.
+const LEFT_OUT: [&str; 4] = [".git", ".tools", "dist", "target"];
 
 fn is_library(kind: &str) -> bool {
     matches!(kind, "lib" | "rlib" | "dylib" | "cdylib" | "staticlib" | "proc-macro")
@@ -136,6 +149,8 @@ mod tests {
         let files = workspace.rust_files().unwrap();
         assert!(files.iter().any(|file| file == own));
         assert!(!files.iter().any(|file| file.starts_with("target")));
+        assert!(files.iter().all(|file| file.extension() == Some(OsStr::new("rs"))));
+        assert!(workspace.files().unwrap().contains(&PathBuf::from("Makefile")));
         assert!(workspace.read(own).unwrap().contains("mod workspace;"));
         assert_eq!(workspace.read(Path::new("tests/architecture/src/none.rs")), None);
     }

@@ -18,7 +18,8 @@ fn read(sources: Sources<'_>) -> anyhow::Result<Crate> {
     Crate::read(Path::new(sources[0].0), &text)
 }
 
-/// Reads a crate of which `x.rs` has this text, beside modules `a`, `a::inner`, `b` and, in `x`, `child`.
+/// Reads a crate of which `x.rs` has this text, beside modules `a`, `a::inner`, `b` and, in `x`,
+/// `child`.
 fn crate_with(text: &str) -> Crate {
     let sources = [
         ("lib.rs", "pub mod a; pub mod b; pub mod x;"),

@@ -8,6 +8,7 @@ use sluice_architecture::layers::{PACKAGES, upward_imports};
 use sluice_architecture::modules::Crate;
 use sluice_architecture::repeats::repeats;
 use sluice_architecture::unsafe_code::unsafe_lines;
+use sluice_architecture::width::{WIDTH, wide_lines};
 use sluice_architecture::workspace::Workspace;
 
 fn workspace() -> Workspace {
@@ -93,4 +94,19 @@ fn plugins_do_not_repeat_each_other() {
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+#[ignore = "until the files are wrapped"]
+fn lines_are_not_too_wide() {
+    let workspace = workspace();
+    let mut problems = Vec::new();
+    for file in workspace.files().unwrap() {
+        // A file that is not text has no lines.
+        let Some(text) = workspace.read(&file) else { continue };
+        let lines = wide_lines(&file, &text);
+        problems.extend(lines.iter().map(|line| format!("{}:{line}", file.display())));
+    }
+    let count = problems.len();
+    assert!(count == 0, "{count} lines are wider than {WIDTH}:\n{}", problems.join("\n"));
 }
