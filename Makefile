@@ -115,6 +115,11 @@ lint: setup-rust ## check format and lints, for native and wasm targets
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy $(filters) --target wasm32-wasip1 --locked -- -D warnings
 
+.PHONY: deny
+deny: setup-rust ## check licences, duplicates and advisories of dependencies; builds cargo-deny
+	@tools/setup.sh deny
+	@tools/deny.sh
+
 .PHONY: validate
 validate: setup-envoy build certificates ## validate every configuration in envoy/ with Envoy
 	@ENVOY='$(envoy)' tools/validate.sh

@@ -2,8 +2,8 @@
 # Installs what the targets of the Makefile need, into the folder .tools and with rustup. Does
 # nothing for parts that are already installed.
 #
-#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio;
-#                                without arguments, all except istio
+#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio deny;
+#                                without arguments, all except istio and deny
 #
 # Without Go, the part istio ends with exit code 77.
 #
@@ -11,6 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+cargo_deny_version=0.20.2
 envoy_version=1.40.0
 gunicorn_version=27.0.1
 httpbin_version=0.10.4
@@ -170,6 +171,21 @@ install_istio() {
     fail "go could not build istiod $version (see above)"
 }
 
+check_deny() {
+  check_rust
+}
+
+install_deny() {
+  local deny=.tools/bin/cargo-deny
+  if [ -x "$deny" ] && [ "$("$deny" --version)" = "cargo-deny $cargo_deny_version" ]; then
+    return
+  fi
+  echo "setup: building cargo-deny $cargo_deny_version, some minutes"
+  cargo install cargo-deny --quiet --force --locked --version "=$cargo_deny_version" \
+    --root .tools ||
+    fail "cargo could not install cargo-deny $cargo_deny_version (see above)"
+}
+
 [ $# -gt 0 ] || set -- rust envoy wasm-tests tls-tests scenarios
 
 # Run all checks before the first installation, because an installation may take minutes.
@@ -181,7 +197,11 @@ for part in "$@"; do
     tls-tests) check_tls_tests ;;
     scenarios) check_scenarios ;;
     istio) check_istio ;;
-    *) fail "unknown part $part; parts are rust, envoy, wasm-tests, tls-tests, scenarios, istio" ;;
+    deny) check_deny ;;
+    *)
+      fail "unknown part $part; parts are rust, envoy, wasm-tests, tls-tests, scenarios, istio," \
+        "deny"
+      ;;
   esac
 done
 for part in "$@"; do

@@ -65,6 +65,17 @@ fn remove_callbacks(module: &mut Module, keep: &[String]) -> Result<()> {
 /// One whose address is in the table can be called only by an indirect call of its very type. The SDK's
 /// traits have many methods for which there is no such call once the callbacks are gone: methods for gRPC,
 /// queues and trailers, and the imports that only they use.
+///
+/// Size of each module in bytes without and with this step, measured at version 0.1.0:
+///
+/// | module | without | with | saved |
+/// |---|---:|---:|---:|
+/// | egress | 680,167 | 669,392 | 1.58 % |
+/// | fault | 708,536 | 697,858 | 1.51 % |
+/// | mirror | 719,722 | 709,800 | 1.38 % |
+/// | outlier | 729,983 | 719,358 | 1.46 % |
+/// | router | 691,269 | 681,174 | 1.46 % |
+/// | sni | 704,007 | 693,399 | 1.51 % |
 fn remove_dead_code(module: &mut Module) {
     // In their places in the table the others would have other addresses. A call of this one traps, as
     // one of a wrong type does.

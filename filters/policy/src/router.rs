@@ -195,6 +195,60 @@ mod tests {
         );
     }
 
+    /// Header names that clients send and Envoy adds to requests.
+    const COMMON_NAMES: &str = "\
+        :authority :method :path :scheme accept accept-encoding accept-language \
+        access-control-request-headers access-control-request-method authorization baggage \
+        cache-control connection content-encoding content-language content-length content-type \
+        cookie date dnt early-data end-user expect forwarded grpc-accept-encoding grpc-encoding \
+        grpc-timeout host if-match if-modified-since if-none-match if-range if-unmodified-since \
+        keep-alive last-event-id origin pragma priority proxy-authorization proxy-connection \
+        range referer sec-ch-ua sec-ch-ua-arch sec-ch-ua-bitness sec-ch-ua-full-version \
+        sec-ch-ua-full-version-list sec-ch-ua-mobile sec-ch-ua-model sec-ch-ua-platform \
+        sec-ch-ua-platform-version sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user \
+        sec-gpc sec-purpose sec-websocket-extensions sec-websocket-key sec-websocket-protocol \
+        sec-websocket-version te traceparent tracestate transfer-encoding upgrade \
+        upgrade-insecure-requests user-agent via x-b3-flags x-b3-parentspanid x-b3-sampled \
+        x-b3-spanid x-b3-traceid x-csrf-token x-envoy-attempt-count x-envoy-decorator-operation \
+        x-envoy-downstream-service-cluster x-envoy-downstream-service-node \
+        x-envoy-expected-rq-timeout-ms x-envoy-external-address x-envoy-force-trace \
+        x-envoy-hedge-on-per-try-timeout x-envoy-internal x-envoy-ip-tags \
+        x-envoy-is-timeout-retry x-envoy-original-dst-host x-envoy-original-host \
+        x-envoy-original-path x-envoy-peer-metadata x-envoy-peer-metadata-id \
+        x-envoy-retriable-header-names x-envoy-upstream-alt-stat-name \
+        x-envoy-upstream-rq-timeout-alt-response x-forwarded-client-cert x-forwarded-for \
+        x-forwarded-host x-forwarded-port x-forwarded-proto x-real-ip x-request-id \
+        x-requested-with";
+
+    #[test]
+    fn few_common_headers_are_taken_for_steering_ones() {
+        let taken: Vec<&str> = COMMON_NAMES
+            .split_whitespace()
+            .filter(|name| STEERING.may_have(name.as_bytes()))
+            .collect();
+        assert_eq!(
+            taken,
+            [
+                "access-control-request-headers",
+                "if-range",
+                "proxy-connection",
+                "sec-ch-ua-full-version",
+                "sec-purpose",
+                "sec-websocket-version",
+                "x-envoy-expected-rq-timeout-ms",
+                "x-envoy-retriable-header-names",
+            ]
+        );
+        // Their full names are compared too, so they are not removed.
+        for name in taken {
+            let headers = [(":authority", "shop.com"), (":path", "/"), (name, "1")];
+            assert_eq!(
+                decide(&headers),
+                "virtualServices[1].http[0] Add x-sluice-cluster=third.com"
+            );
+        }
+    }
+
     #[test]
     fn services_for_one_host_stand_one_after_another() {
         let path = |host, path| decide(&[(":authority", host), (":path", path)]);
