@@ -8,9 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;
 
-use xxhash_rust::xxh64::xxh64;
-
-use crate::bytes;
+use crate::lookup::name_table::NameTable;
 use crate::spec::service_entry::{Protocol, ServiceEntry, ServicePort};
 use crate::value::address::{AddressRange, AddressSet};
 
@@ -133,67 +131,33 @@ impl Registry {
     }
 }
 
-/// A hash table of names with the bindings of each, in a few large pieces of memory: one allocation for
-/// every name would leave the heap of the module in as many pieces, and every request would pay for it.
+/// Names with the bindings of each, which are in one allocation.
 #[derive(Debug, Default)]
 struct Names {
-    /// Indices into `names` plus one, 0 where there is none, at the place that the hash says or after it.
-    /// More than half are 0
-    slots: Box<[usize]>,
-    names: Box<[Name]>,
-    /// All names, one after another
-    text: Box<[u8]>,
+    /// Ranges of `bindings`
+    ranges: NameTable<Range<usize>>,
+    /// The bindings of each name are sorted by their keys
     bindings: Box<[Binding]>,
-}
-
-/// The parts of `text` and `bindings` that are a name's.
-#[derive(Debug)]
-struct Name {
-    text: Range<usize>,
-    bindings: Range<usize>,
 }
 
 impl Names {
     fn new(drafts: HashMap<&str, HashMap<Key, Draft>>) -> Self {
-        let mut slots = vec![0; (drafts.len() * 2 + 1).next_power_of_two()].into_boxed_slice();
-        let mut names = Vec::with_capacity(drafts.len());
-        let mut text = Vec::with_capacity(drafts.keys().map(|name| name.len()).sum());
+        let mut ranges = NameTable::default();
         let mut bindings = Vec::with_capacity(drafts.values().map(HashMap::len).sum());
         for (name, drafts) in drafts {
-            let (start, first) = (text.len(), bindings.len());
-            text.extend_from_slice(name.as_bytes());
+            let start = bindings.len();
             let mut own: Vec<Binding> = drafts.into_iter().map(Binding::new).collect();
             own.sort_unstable_by_key(|binding| binding.key);
             bindings.append(&mut own);
-            names.push(Name { text: start..text.len(), bindings: first..bindings.len() });
-            let free =
-                places(name.as_bytes(), slots.len()).find(|place| slots.get(*place) == Some(&0));
-            if let Some(slot) = free.and_then(|place| slots.get_mut(place)) {
-                *slot = names.len();
-            }
+            ranges.entry(name.as_bytes(), || start..bindings.len());
         }
-        let (names, bindings) = (names.into_boxed_slice(), bindings.into_boxed_slice());
-        Self { slots, names, text: text.into_boxed_slice(), bindings }
+        Self { ranges, bindings: bindings.into_boxed_slice() }
     }
 
     #[inline]
     fn get(&self, name: &[u8]) -> Option<&[Binding]> {
-        for place in places(name, self.slots.len()) {
-            let index = self.slots.get(place)?.checked_sub(1)?;
-            let found = self.names.get(index)?;
-            let text = self.text.get(found.text.clone())?;
-            if bytes::equal(text, name) {
-                return self.bindings.get(found.bindings.clone());
-            }
-        }
-        None
+        self.bindings.get(self.ranges.get(name)?.clone())
     }
-}
-
-/// The places where a name may be in a table of this size, a power of two or 0.
-fn places(name: &[u8], size: usize) -> impl Iterator<Item = usize> {
-    let first = xxh64(name, 0) as usize;
-    (0..size).map(move |step| first.wrapping_add(step) & (size - 1))
 }
 
 /// A name in lower case and without the dot at the end of a fully qualified one; `None` for what cannot

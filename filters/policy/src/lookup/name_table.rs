@@ -1,56 +1,85 @@
-//! A hash table by names that configurations, or Envoy, give.
+//! A hash table of names that configurations or Envoy give.
 
-use hashbrown::HashTable;
+use std::ops::Range;
+
+use hashbrown::hash_table::{self, HashTable};
 
 use crate::bytes;
 use crate::lookup::hash::Hash;
 
-/// Names, each with a value. As [`Hash`] says, clients are not to choose the names that are entered.
+/// Names, each with a value. Clients must not choose the names, because they could choose names
+/// with the same [`Hash`]. Clients may choose which names are looked up.
 #[derive(Debug)]
-pub struct NameTable<T>(HashTable<(Box<[u8]>, T)>);
+pub struct NameTable<T> {
+    entries: HashTable<Entry<T>>,
+    /// All names, one after another: an allocation for each name would split the heap of the
+    /// module into many small pieces, which makes later allocations slower.
+    text: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    name: Range<usize>,
+    value: T,
+}
 
 impl<T> Default for NameTable<T> {
     fn default() -> Self {
-        Self(HashTable::new())
+        Self { entries: HashTable::new(), text: Vec::new() }
     }
 }
 
 impl<T> NameTable<T> {
-    /// The value of a name; of a new one it is made.
+    /// The value of a name. A name that is not in the table is added with the value of `make`.
     pub fn entry(&mut self, name: &[u8], make: impl FnOnce() -> T) -> &mut T {
-        let is_name = |known: &(Box<[u8]>, T)| bytes::equal(&known.0, name);
-        let entry = self.0.entry(hash(name), is_name, |known| hash(&known.0));
-        &mut entry.or_insert_with(|| (name.into(), make())).into_mut().1
+        let Self { entries, text } = self;
+        let is_name = |entry: &Entry<T>| bytes::equal(slice(text, &entry.name), name);
+        let hash_of = |entry: &Entry<T>| hash(slice(text, &entry.name));
+        let entry = match entries.entry(hash(name), is_name, hash_of) {
+            hash_table::Entry::Occupied(entry) => entry,
+            hash_table::Entry::Vacant(place) => {
+                let range = text.len()..text.len() + name.len();
+                text.extend_from_slice(name);
+                place.insert(Entry { name: range, value: make() })
+            }
+        };
+        &mut entry.into_mut().value
     }
 
     /// The value of a name.
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<&T> {
-        let found = self.0.find(hash(name), |known| bytes::equal(&known.0, name));
-        found.map(|(_, value)| value)
+        let is_name = |entry: &Entry<T>| bytes::equal(slice(&self.text, &entry.name), name);
+        self.entries.find(hash(name), is_name).map(|entry| &entry.value)
     }
 
     /// The value of a name, to be changed.
     #[inline]
     pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut T> {
-        let found = self.0.find_mut(hash(name), |known| bytes::equal(&known.0, name));
-        found.map(|(_, value)| value)
+        let Self { entries, text } = self;
+        let is_name = |entry: &Entry<T>| bytes::equal(slice(text, &entry.name), name);
+        entries.find_mut(hash(name), is_name).map(|entry| &mut entry.value)
     }
 
     /// All names with their values, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &T)> {
-        self.0.iter().map(|(name, value)| (&**name, value))
+        self.entries.iter().map(|entry| (slice(&self.text, &entry.name), &entry.value))
     }
 
-    /// How many names there are.
+    /// The number of names.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether the table has no names.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty()
     }
+}
+
+#[inline]
+fn slice<'a>(text: &'a [u8], range: &Range<usize>) -> &'a [u8] {
+    text.get(range.clone()).unwrap_or_default()
 }
 
 #[inline]
