@@ -9,7 +9,7 @@
 mod lists;
 
 use self::lists::{Entry, Lists};
-use crate::lookup::hash::Hash as Bytes;
+use crate::lookup::hash::Hash;
 use crate::request::Request;
 use crate::request::header_map::NameFilter;
 
@@ -107,13 +107,13 @@ impl RuleIndex {
                 continue;
             };
             entries.push(Entry { hash: hash(key), rule });
-            index.look_up(key);
+            index.register(key);
         }
         index.lists = Lists::new(entries);
         index
     }
 
-    fn look_up(&mut self, (subject, need): &Key<'_>) {
+    fn register(&mut self, (subject, need): &Key<'_>) {
         match subject {
             Subject::Authority => self.has_authority = true,
             Subject::Header(name) => {
@@ -299,8 +299,9 @@ impl Subject<'_> {
 
     /// The hash of everything about this subject starts so.
     #[inline]
-    fn start(self) -> Hash {
-        let mut hash = Hash { bytes: Bytes::default(), in_any_case: self == Self::PathInAnyCase };
+    fn start(self) -> ConditionHash {
+        let in_any_case = self == Self::PathInAnyCase;
+        let mut hash = ConditionHash { bytes: Hash::default(), in_any_case };
         let (kind, name): (u8, &[u8]) = match self {
             Self::Authority => (b'a', &[]),
             Self::Header(name) => (b'h', name),
@@ -339,12 +340,12 @@ fn rank((subject, need): &Key<'_>) -> usize {
 
 /// The hash of a subject and what follows it.
 #[derive(Clone, Copy)]
-struct Hash {
-    bytes: Bytes,
+struct ConditionHash {
+    bytes: Hash,
     in_any_case: bool,
 }
 
-impl Hash {
+impl ConditionHash {
     /// This, followed by one byte.
     #[inline]
     fn with(mut self, byte: u8) -> Self {
