@@ -2,28 +2,27 @@
 
 use crate::bytes;
 
-/// Whether two names of fields are the same.
-pub fn is_same(name: &str, other: &str) -> bool {
-    bytes::equal(name.as_bytes(), other.as_bytes())
+/// Returns whether `key` of the document is the field that Istio calls `name` in `camelCase`.
+#[inline]
+pub fn is_field(key: &str, name: &str) -> bool {
+    let (key, name) = (key.as_bytes(), name.as_bytes());
+    // Most names are other names, and most of these start with another letter. A key in
+    // `snake_case` is longer by its underscores.
+    key.first() == name.first()
+        && (bytes::equal(key, name) || key.len() > name.len() && is_in_snake_case(key, name))
 }
 
-/// Whether `key` of the document is the field that Istio calls `name` in `camelCase`.
-pub fn is_field(key: &str, name: &str) -> bool {
-    // Most fields are others, and most of these start with another letter.
-    if key.as_bytes().first() != name.as_bytes().first() {
-        return false;
-    }
-    if is_same(key, name) {
-        return true;
-    }
-    let mut key = key.chars();
-    for wanted in name.chars() {
-        if wanted.is_ascii_uppercase() && key.next() != Some('_') {
+/// Returns whether `key` is `name` in `snake_case`.
+#[inline(never)]
+fn is_in_snake_case(key: &[u8], name: &[u8]) -> bool {
+    let mut key = key.iter().copied();
+    for wanted in name {
+        if wanted.is_ascii_uppercase() && key.next() != Some(b'_') {
             return false;
         }
         let mut next = key.next();
         // `consecutive_5xx_errors` is `consecutive5xxErrors`.
-        if wanted.is_ascii_digit() && next == Some('_') {
+        if wanted.is_ascii_digit() && next == Some(b'_') {
             next = key.next();
         }
         if next != Some(wanted.to_ascii_lowercase()) {

@@ -12,13 +12,15 @@
 
 use std::fmt;
 
-use smallvec::SmallVec;
-
-use crate::document::field_name::{is_field, is_same};
+use crate::document::field_name::is_field;
 use crate::document::fields::Fields;
 use crate::document::filter::{Filter, Filters};
 use crate::document::json::Json;
 use crate::document::report::{Kind, Report, Reported};
+
+/// A function that reads a value. It is a pointer and not generic, so that the functions that call
+/// it have one copy of their code for each type of values, not for each reader.
+pub type Reader<'a, T> = fn(&Node<'a>) -> Result<T, Reported>;
 
 /// A value of the document.
 #[derive(Clone, Copy)]
@@ -83,20 +85,17 @@ impl<'a> Node<'a> {
         let Json::Object(given) = self.json else {
             return Err(self.invalid("is not an object"));
         };
-        let mut object = Object { node: *self, names, fields: SmallVec::new() };
+        // One bit for each name; no object has more than 64.
+        let mut seen = 0_u64;
         for (key, json) in given {
             let node = self.child(json);
-            let Some(name) = names.iter().find(|name| is_field(key, name)) else {
-                report_unknown(&node, key, names);
-                continue;
-            };
-            if object.fields.iter().any(|(known, _)| is_same(known, name)) {
-                node.error("occurs twice");
-            } else {
-                object.fields.push((name, json));
+            match names.iter().position(|name| is_field(key, name)) {
+                None => report_unknown(&node, key, names),
+                Some(index) if seen >> index & 1 == 1 => _ = node.error("occurs twice"),
+                Some(index) => seen |= 1 << index,
             }
         }
-        Ok(object)
+        Ok(Object { node: *self, names, given })
     }
 
     /// Whether it is a list without elements.
@@ -114,7 +113,16 @@ impl<'a> Node<'a> {
     }
 
     /// Reads all elements of a list.
-    pub fn each<T>(
+    #[inline(never)]
+    pub fn each<T>(&self, read: Reader<'a, T>) -> Result<Vec<T>, Reported> {
+        let Json::Array(elements) = self.json else {
+            return Err(self.invalid("is not a list"));
+        };
+        all(elements.iter().map(|json| read(&self.child(json))))
+    }
+
+    /// As [`Node::each`], for a reader that needs more than the node.
+    pub fn each_with<T>(
         &self,
         read: impl FnMut(&Node<'a>) -> Result<T, Reported>,
     ) -> Result<Vec<T>, Reported> {
@@ -170,7 +178,7 @@ impl<'a> Node<'a> {
     #[inline(never)]
     pub fn number(&self) -> Result<f64, Reported> {
         let written = match self.json {
-            Json::String(text) => serde_json::from_str(text).ok(),
+            Json::String(text) => serde_json::from_slice(text.as_bytes()).ok(),
             _ => None,
         };
         match written.as_ref().unwrap_or(self.json) {
@@ -217,8 +225,7 @@ impl<'a> Node<'a> {
 /// All values, or that an error was reported for one of them. Unlike `collect`, it does not stop at
 /// the first error, so that all of them are reported.
 pub fn all<T>(results: impl Iterator<Item = Result<T, Reported>>) -> Result<Vec<T>, Reported> {
-    let (least, _) = results.size_hint();
-    let mut values = Vec::with_capacity(least);
+    let mut values = Vec::new();
     let mut failure = None;
     for result in results {
         match result {
@@ -234,8 +241,7 @@ pub struct Object<'a> {
     /// The object itself
     pub node: Node<'a>,
     names: &'static [&'static str],
-    /// The fields that the object has, by their declared names
-    fields: SmallVec<[(&'static str, &'a Json); 8]>,
+    given: &'a [(String, Json)],
 }
 
 impl<'a> Object<'a> {
@@ -243,7 +249,7 @@ impl<'a> Object<'a> {
     #[inline(never)]
     pub fn field(&self, name: &'static str) -> Option<Node<'a>> {
         debug_assert!(self.names.contains(&name), "{name} is not declared");
-        let (_, json) = self.fields.iter().find(|(known, _)| is_same(known, name))?;
+        let (_, json) = self.given.iter().find(|(key, _)| is_field(key, name))?;
         Some(self.node.child(json)).filter(|node| *node.json != Json::Null)
     }
 
@@ -254,12 +260,25 @@ impl<'a> Object<'a> {
     }
 
     /// Reads the field `name`; `None` when it is absent.
+    #[inline(never)]
     pub fn optional<T>(
+        &self,
+        name: &'static str,
+        read: Reader<'a, T>,
+    ) -> Result<Option<T>, Reported> {
+        self.optional_with(name, read)
+    }
+
+    /// As [`Object::optional`], for a reader that needs more than the node.
+    pub fn optional_with<T>(
         &self,
         name: &'static str,
         read: impl FnOnce(&Node<'a>) -> Result<T, Reported>,
     ) -> Result<Option<T>, Reported> {
-        self.field(name).map(|node| read(&node)).transpose()
+        match self.field(name) {
+            Some(node) => read(&node).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The field `name`; an error when it is absent.
@@ -299,12 +318,18 @@ impl<'a> Object<'a> {
     }
 
     /// Reads all elements of the list field `name`; none when it is absent.
-    pub fn list<T>(
+    #[inline(never)]
+    pub fn list<T>(&self, name: &'static str, read: Reader<'a, T>) -> Result<Vec<T>, Reported> {
+        self.field(name).map_or(Ok(Vec::new()), |node| node.each(read))
+    }
+
+    /// As [`Object::list`], for a reader that needs more than the node.
+    pub fn list_with<T>(
         &self,
         name: &'static str,
         read: impl FnMut(&Node<'a>) -> Result<T, Reported>,
     ) -> Result<Vec<T>, Reported> {
-        self.field(name).map_or(Ok(Vec::new()), |node| node.each(read))
+        all(self.elements(name)?.iter().map(read))
     }
 
     /// The elements of the list field `name`; an error when it is absent or empty.

@@ -11,69 +11,96 @@ use crate::lookup::hash::Hash;
 /// with the same [`Hash`]. Clients may choose which names are looked up.
 #[derive(Debug)]
 pub struct NameTable<T> {
-    entries: HashTable<Entry<T>>,
+    names: Names,
+    values: Vec<T>,
+}
+
+/// The names, each with its index in the order in which they were added.
+#[derive(Debug, Default)]
+struct Names {
+    entries: HashTable<Entry>,
     /// All names, one after another: an allocation for each name would split the heap of the
     /// module into many small pieces, which makes later allocations slower.
     text: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct Entry {
     name: Range<usize>,
-    value: T,
+    index: usize,
 }
 
 impl<T> Default for NameTable<T> {
     fn default() -> Self {
-        Self { entries: HashTable::new(), text: Vec::new() }
+        Self { names: Names::default(), values: Vec::new() }
     }
 }
 
 impl<T> NameTable<T> {
     /// The value of a name. A name that is not in the table is added with the value of `make`.
     pub fn entry(&mut self, name: &[u8], make: impl FnOnce() -> T) -> &mut T {
-        let Self { entries, text } = self;
-        let is_name = |entry: &Entry<T>| bytes::equal(slice(text, &entry.name), name);
-        let hash_of = |entry: &Entry<T>| hash(slice(text, &entry.name));
-        let entry = match entries.entry(hash(name), is_name, hash_of) {
-            hash_table::Entry::Occupied(entry) => entry,
-            hash_table::Entry::Vacant(place) => {
-                let range = text.len()..text.len() + name.len();
-                text.extend_from_slice(name);
-                place.insert(Entry { name: range, value: make() })
-            }
-        };
-        &mut entry.into_mut().value
+        let index = self.names.add(name);
+        if index == self.values.len() {
+            self.values.push(make());
+        }
+        #[allow(clippy::indexing_slicing, reason = "there is a value for each index of a name")]
+        &mut self.values[index]
     }
 
     /// The value of a name.
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<&T> {
-        let is_name = |entry: &Entry<T>| bytes::equal(slice(&self.text, &entry.name), name);
-        self.entries.find(hash(name), is_name).map(|entry| &entry.value)
+        self.values.get(self.names.find(name)?)
     }
 
     /// The value of a name, to be changed.
     #[inline]
     pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut T> {
-        let Self { entries, text } = self;
-        let is_name = |entry: &Entry<T>| bytes::equal(slice(text, &entry.name), name);
-        entries.find_mut(hash(name), is_name).map(|entry| &mut entry.value)
+        self.values.get_mut(self.names.find(name)?)
     }
 
     /// All names with their values, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &T)> {
-        self.entries.iter().map(|entry| (slice(&self.text, &entry.name), &entry.value))
+        self.names.iter().filter_map(|(name, index)| Some((name, self.values.get(index)?)))
     }
 
     /// The number of names.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.values.len()
     }
 
     /// Returns whether the table has no names.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.values.is_empty()
+    }
+}
+
+impl Names {
+    /// The index of a name, which is added if it is new.
+    fn add(&mut self, name: &[u8]) -> usize {
+        let Self { entries, text } = self;
+        let index = entries.len();
+        let is_name = |entry: &Entry| bytes::equal(slice(text, &entry.name), name);
+        let hash_of = |entry: &Entry| hash(slice(text, &entry.name));
+        match entries.entry(hash(name), is_name, hash_of) {
+            hash_table::Entry::Occupied(entry) => entry.get().index,
+            hash_table::Entry::Vacant(place) => {
+                let range = text.len()..text.len() + name.len();
+                text.extend_from_slice(name);
+                place.insert(Entry { name: range, index });
+                index
+            }
+        }
+    }
+
+    #[inline]
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        let is_name = |entry: &Entry| bytes::equal(slice(&self.text, &entry.name), name);
+        self.entries.find(hash(name), is_name).map(|entry| entry.index)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        self.entries.iter().map(|entry| (slice(&self.text, &entry.name), entry.index))
     }
 }
 

@@ -172,7 +172,7 @@ fn read_list(
     is_valid: impl Fn(&str) -> bool,
     reason: &str,
 ) -> Result<Box<[u8]>, Reported> {
-    let names = object.list(field, |node| {
+    let names = object.list_with(field, |node| {
         let name = node.string()?;
         if is_valid(name) { Ok(name) } else { Err(node.invalid(reason)) }
     });

@@ -101,6 +101,15 @@ impl Document {
         filters: impl Into<Filters>,
         metadata: &dyn NodeMetadata,
     ) -> Result<(Self, Vec<Finding>), Rejection> {
+        Self::parse_for(document, filters.into(), metadata)
+    }
+
+    #[inline(never)]
+    fn parse_for(
+        document: &[u8],
+        filters: Filters,
+        metadata: &dyn NodeMetadata,
+    ) -> Result<(Self, Vec<Finding>), Rejection> {
         let kind = report::Kind::Error;
         let json = parse(document).map_err(|reason| Rejection {
             errors: vec![Finding { path: String::new(), kind, reason, other: None }],
@@ -137,7 +146,7 @@ impl Document {
     fn read(node: &Node<'_>, metadata: &dyn NodeMetadata) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
         require_fields(&object);
-        let proxy = object.optional("proxy", |node| Proxy::read(node, metadata));
+        let proxy = object.optional_with("proxy", |node| Proxy::read(node, metadata));
         let namespace = object.optional("namespace", read_namespace);
         let template = object.optional("clusterName", ClusterTemplate::read);
         let sampling = object.optional("sampling", Sampling::read);
@@ -161,8 +170,9 @@ impl Document {
             Ok(proxy) => proxy.unwrap_or_else(|| Proxy::new(metadata)),
             Err(_) => Proxy::unknown(metadata),
         };
-        let rules = object
-            .optional("destinationRules", |node| DestinationRules::read(node, &naming, &own_proxy));
+        let rules = object.optional_with("destinationRules", |node| {
+            DestinationRules::read(node, &naming, &own_proxy)
+        });
         let services = object.elements("virtualServices").and_then(|nodes| {
             all(nodes
                 .iter()

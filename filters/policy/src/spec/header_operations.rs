@@ -6,7 +6,7 @@
 //! Istio lets the destination win, and adding a canary would silently turn it around.
 
 use crate::document::fields::fields;
-use crate::document::node::{Node, all};
+use crate::document::node::Node;
 use crate::document::report::Reported;
 use crate::value::header::{FixedEdit, HeaderEdit, HeaderOperation, OWN_PREFIX, check_name};
 use crate::value::url::read_authority;
@@ -75,12 +75,15 @@ pub fn read(node: &Node<'_>) -> Result<Headers, Reported> {
 
 fn read_ops(node: &Node<'_>, message: Message) -> Result<HeaderOps, Reported> {
     let object = node.object::<HeaderOps>()?;
-    let sets = object.optional("set", |node| read_values(node, message));
-    let adds = object.optional("add", |node| read_values(node, message));
-    let removes = object.list("remove", |node| read_name(node, node.string()?));
-    let (sets, adds, mut removes) =
-        (sets?.unwrap_or_default(), adds?.unwrap_or_default(), removes?);
-    removes.sort();
+    let sets = object.optional_with("set", |node| read_values(node, message));
+    let adds = object.optional_with("add", |node| read_values(node, message));
+    let removed = object.list("remove", |node| read_name(node, node.string()?));
+    let (sets, adds) = (sets?.unwrap_or_default(), adds?.unwrap_or_default());
+    let mut removes: Vec<String> = Vec::new();
+    for name in removed? {
+        let place = removes.partition_point(|known| *known < name);
+        removes.insert(place, name);
+    }
 
     let is_authority = |(name, _): &(String, _)| name == ":authority";
     let (host_sets, sets): (Vec<_>, Vec<_>) = sets.into_iter().partition(is_authority);
@@ -102,31 +105,34 @@ fn read_ops(node: &Node<'_>, message: Message) -> Result<HeaderOps, Reported> {
 /// The name of a header, in lower case, and a value.
 type NamedValue = (String, Box<[u8]>);
 
-/// Reads names with their values, and sorts them by name.
+/// Reads names with their values, sorted by name.
 fn read_values(node: &Node<'_>, message: Message) -> Result<Vec<NamedValue>, Reported> {
-    let entries = node.entries()?;
-    let mut values = all(entries.iter().map(|(name, node)| {
+    let mut values: Vec<NamedValue> = Vec::new();
+    let mut failure = None;
+    for (name, node) in node.entries()? {
         let name = match message {
             // The name Host, in any spelling, is a rewrite of the authority.
             Message::Request if is_authority(name) => Ok(":authority".to_owned()),
-            _ => read_name(node, name),
+            _ => read_name(&node, name),
         };
         let value = match name.as_deref() {
-            Ok(":authority") => read_authority(node),
-            _ => read_header_value(node),
+            Ok(":authority") => read_authority(&node),
+            _ => read_header_value(&node),
         };
-        Ok((name?, value?, node))
-    }))?;
-    values.sort_by(|(name, ..), (other, ..)| name.cmp(other));
-    let mut failure = None;
-    for pair in values.windows(2) {
-        if let [(name, ..), (other, _, node)] = pair
-            && name == other
-        {
+        let (name, value) = match (name, value) {
+            (Ok(name), Ok(value)) => (name, value),
+            (Err(reported), _) | (_, Err(reported)) => {
+                failure = Some(reported);
+                continue;
+            }
+        };
+        let place = values.partition_point(|(known, _)| *known < name);
+        if values.get(place).is_some_and(|(known, _)| *known == name) {
             failure = Some(node.error("occurs twice, in another spelling"));
+        } else {
+            values.insert(place, (name, value));
         }
     }
-    let values = values.into_iter().map(|(name, value, _)| (name, value)).collect();
     failure.map_or(Ok(values), Err)
 }
 

@@ -278,7 +278,7 @@ fn read_destinations(
     object: &Object<'_>,
     naming: &Naming,
 ) -> Result<Vec<WeightedDestination>, Reported> {
-    object.list("route", |node| {
+    object.list_with("route", |node| {
         let object = node.object::<WeightedDestination>()?;
         let destination = object.required("destination");
         let destination = destination.and_then(|node| destination::read(&node, naming));

@@ -102,7 +102,7 @@ impl<'a> Proxy<'a> {
 
 /// Reads names of gateways. A name without a namespace belongs to `namespace`, if there is one.
 pub fn read_gateways(node: &Node<'_>, namespace: Option<&str>) -> Result<Vec<String>, Reported> {
-    node.each(|node| {
+    node.each_with(|node| {
         let name = node.string()?;
         let parts: Vec<&str> = name.split('/').collect();
         let is_valid = match parts.as_slice() {

@@ -166,7 +166,7 @@ impl ServiceEntry {
             .map(|endpoint| read_endpoint(endpoint, is(Resolution::Static), port_names)));
         let location =
             object.optional("location", |node| node.one_of(&["MESH_EXTERNAL", "MESH_INTERNAL"]));
-        let selector = object.optional("workloadSelector", |node| {
+        let selector = object.optional_with("workloadSelector", |node| {
             if has_endpoints && endpoints.is_ok() {
                 return Err(node.error("cannot be combined with endpoints"));
             }
@@ -361,7 +361,7 @@ fn read_endpoint(
         None => Err(object.absent("address", "is required")),
     };
     let is_socket = address == Ok(true);
-    let ports = object.optional("ports", |ports| {
+    let ports = object.optional_with("ports", |ports| {
         if is_socket {
             return Err(ports.error("cannot be combined with a socket"));
         }

@@ -127,7 +127,7 @@ impl SniSettings {
     pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
         let word = |name, words: [&'static str; 2]| {
-            object.optional(name, |node: &Node<'_>| node.one_of(&words))
+            object.optional_with(name, |node: &Node<'_>| node.one_of(&words))
         };
         let mode = word("mode", MODES);
         let missing = word("missing", MISSING);
@@ -162,7 +162,7 @@ impl SniSettings {
 
 fn read_hosts(node: &Node<'_>) -> Result<Vec<String>, Reported> {
     let mut seen: Vec<String> = Vec::new();
-    node.each(|node| {
+    node.each_with(|node| {
         let host = node.string()?.to_ascii_lowercase();
         server_name::check_pattern(&host).map_err(|reason| node.invalid(reason))?;
         if seen.contains(&host) {

@@ -53,7 +53,7 @@ impl VirtualService {
     ) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
         let namespace = naming.namespace.as_deref();
-        let gateways = object.optional("gateways", |node| read_gateways(node, namespace));
+        let gateways = object.optional_with("gateways", |node| read_gateways(node, namespace));
         // After an error in them, nothing that depends on the gateways is checked.
         let known = gateways.as_ref().ok().map(|gateways| gateways.as_deref().unwrap_or_default());
         let has_mesh = |gateways: &[String]| gateways.iter().any(|gateway| gateway == MESH);
