@@ -1,4 +1,4 @@
-//! A hash table of names that configurations or Envoy give.
+//! A hash table of names from the configuration or from Envoy.
 
 use std::ops::Range;
 
@@ -12,8 +12,8 @@ use crate::lookup::hash::Hash;
 #[derive(Debug)]
 pub struct NameTable<T> {
     entries: HashTable<Entry<T>>,
-    /// All names, one after another: an allocation for each name would split the heap of the
-    /// module into many small pieces, which makes later allocations slower.
+    /// All names, concatenated. An allocation for each name would fragment the heap of the module,
+    /// which makes later allocations slower.
     text: Vec<u8>,
 }
 
@@ -30,7 +30,7 @@ impl<T> Default for NameTable<T> {
 }
 
 impl<T> NameTable<T> {
-    /// The value of a name. A name that is not in the table is added with the value of `make`.
+    /// The value of a name. A new name is added with the value that `make` returns.
     pub fn entry(&mut self, name: &[u8], make: impl FnOnce() -> T) -> &mut T {
         let Self { entries, text } = self;
         let is_name = |entry: &Entry<T>| bytes::equal(slice(text, &entry.name), name);
@@ -53,7 +53,7 @@ impl<T> NameTable<T> {
         self.entries.find(hash(name), is_name).map(|entry| &entry.value)
     }
 
-    /// The value of a name, to be changed.
+    /// A mutable reference to the value of a name.
     #[inline]
     pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut T> {
         let Self { entries, text } = self;
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_name_has_the_value_that_it_was_entered_with() {
+    fn each_name_keeps_its_value() {
         let mut table = NameTable::default();
         let name = |number: usize| format!("host-{number}").into_bytes();
         for number in 0..1000 {
