@@ -90,7 +90,7 @@ impl Policy for Egress {
 }
 
 impl Egress {
-    /// Decides about a request by its `authority`. `is_connect` is whether the method is CONNECT.
+    /// Decides about a request by its `authority`. `is_connect` is true for the method CONNECT.
     /// `destination` is the address and port that the client connected to.
     ///
     /// CONNECT opens a tunnel to the port in the authority, so a port with any protocol matches.

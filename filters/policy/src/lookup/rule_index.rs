@@ -14,7 +14,7 @@ use crate::lookup::hash::Hash;
 use crate::request::Request;
 use crate::request::header_map::NameFilter;
 
-/// Maximum number of rules without an index. To check so few rules takes less time than a lookup.
+/// Maximum number of rules without an index. Checking so few rules is faster than a lookup.
 const MAX_UNINDEXED_RULES: usize = 4;
 
 /// Maximum number of header names that are each searched in the request. If the rules use more

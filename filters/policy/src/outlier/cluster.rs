@@ -32,8 +32,7 @@ pub struct Host {
     pub seen: Duration,
     /// Number of ejections so far
     pub ejections: u32,
-    /// Length of the current ejection, in multiples of the base time. An ejection increments it
-    /// first
+    /// Length of an ejection, in multiples of the base time. Each ejection increments it first
     pub multiplier: u32,
     /// The current ejection
     pub ejection: Option<Ejection>,
@@ -196,9 +195,10 @@ impl Cluster {
         Some(&host.address)
     }
 
-    /// Records the result of an attempt with an ejected host. An attempt that began before the
-    /// current probe was sent is ignored. `began` is the start of the attempt. `is_failure` is
-    /// `None` if there is no result, for example because the client closed the request.
+    /// Records the result of an attempt with an ejected host. `began` is the start of the attempt.
+    /// The result is ignored if no probe is in progress, or if the attempt began before the probe
+    /// was sent. `is_failure` is `None` if there is no result, for example because the client
+    /// closed the request.
     pub fn end_probe(
         &mut self,
         settings: &Settings,

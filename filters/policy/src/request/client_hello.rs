@@ -94,7 +94,7 @@ enum Stop {
 struct ExtensionTypes {
     /// A bit for each type below 64. Most types are in this range
     low: u64,
-    /// The first 16 other types. A search in this list is faster than to initialize `all`
+    /// The first 16 other types. Searching this list is faster than initializing `all`
     few: SmallVec<[u16; 16]>,
     /// A bit for each type that does not fit into `few`
     all: Vec<u64>,

@@ -56,7 +56,7 @@ pub struct FixedEdit {
 }
 
 impl FixedEdit {
-    /// An edit of the header `name`, given in lower case.
+    /// An edit of the header `name`, which is in lower case.
     pub fn new(operation: HeaderOperation, name: &str, value: impl Into<Box<[u8]>>) -> Self {
         Self { operation, name: name.into(), value: value.into() }
     }

@@ -23,7 +23,7 @@ impl Lists {
     #[inline(never)]
     pub(super) fn new(entries: Vec<Entry>) -> Self {
         let entries = sorted(entries);
-        // So many bits that there is about one entry for each value.
+        // The number of bits that gives about one entry for each value.
         let bits = entries.len().next_power_of_two().ilog2().clamp(1, 24);
         let shift = u32::BITS - bits;
         let mut starts = vec![0; (1 << bits) + 1];
