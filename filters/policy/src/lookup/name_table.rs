@@ -8,7 +8,7 @@ use crate::bytes;
 use crate::lookup::hash::Hash;
 
 /// Names, each with a value. Clients must not choose the names, because they could choose names
-/// with the same [`Hash`]. Clients may choose which names are looked up.
+/// with the same [`Hash`](struct@Hash). Clients may choose which names are looked up.
 #[derive(Debug)]
 pub struct NameTable<T> {
     entries: HashTable<Entry<T>>,
