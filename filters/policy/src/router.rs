@@ -1,5 +1,5 @@
-//! The router: picks the cluster of a request, and what is changed on the way, as the virtual
-//! services of the document say. Picks a destination of the matching route by weight.
+//! The router: selects the cluster of a request and the changes to its headers, according to the
+//! virtual services of the document. Picks a destination of the matching route by weight.
 
 pub mod decision;
 
@@ -21,7 +21,7 @@ use crate::spec::timeouts::ROUTER_HEADERS;
 use crate::spec::virtual_services::{Match, NoMatch, VirtualServices};
 use crate::value::header::{CLUSTER, HeaderEdit};
 
-/// The header in which Envoy's own rewrites keep the path of the client.
+/// The header with the path from the client. Envoy's path rewrites set the same header.
 const ORIGINAL_PATH: &str = "x-envoy-original-path";
 
 /// The router's part of a document.
@@ -45,7 +45,7 @@ impl Policy for Router {
 }
 
 impl Router {
-    /// Decides about a request. `draws` is asked for a weighted choice that is not sticky.
+    /// Decides about a request. A weighted choice that is not sticky takes a number from `draws`.
     #[inline]
     pub fn route<'a, 'r: 'a>(
         &'a self,
@@ -94,18 +94,19 @@ impl Router {
     }
 }
 
-/// The note of requests for a host that no virtual service has.
+/// The note of requests for hosts without a virtual service.
 const NO_VIRTUAL_HOST: &str = "no virtual host";
 
-/// Leaves a request to Envoy's own routes. Its client must not steer these either. The headers of
-/// Envoy's router stay: this filter does not decide about them here.
+/// Leaves a request to Envoy's own routes. The cluster header is removed, because clients must not
+/// select a cluster. The headers of Envoy's router stay, because this filter does not route the
+/// request.
 fn pass<'a>(request: &Request<'a>) -> Decision<'a> {
     let sent = request.first_header(CLUSTER).is_some();
     let edits = if sent { vec![HeaderEdit::remove(CLUSTER)] } else { Vec::new() };
     Decision::forward(Outcome::Passed, NO_VIRTUAL_HOST, edits, &[])
 }
 
-/// The headers by which the router steers Envoy.
+/// The headers that the router sets to control Envoy. Clients must not set them.
 const STEERING: NameFilter = {
     let [timeout, per_try, retries, retry_on, retry_grpc_on, codes] = ROUTER_HEADERS;
     let filter = NameFilter::NONE.with(CLUSTER.as_bytes());
@@ -113,8 +114,8 @@ const STEERING: NameFilter = {
     filter.with(retry_on.as_bytes()).with(retry_grpc_on.as_bytes()).with(codes.as_bytes())
 };
 
-/// The edits of a request that is forwarded, before those of its destination. First, the headers by
-/// which the router steers Envoy are removed if the client sent them.
+/// The edits of a forwarded request, without those of its destination. The first edits remove the
+/// headers of [`STEERING`] that the client sent.
 #[inline]
 fn forward_edits<'a, 'r: 'a>(
     request: &Request<'r>,
@@ -134,7 +135,7 @@ fn forward_edits<'a, 'r: 'a>(
             }
         }
     }
-    // Computed from the path that arrived; header operations cannot touch it.
+    // Computed from the original path, which header operations cannot change.
     if let Some(target) = route.rewrite.target(request.path_and_query, matched) {
         edits.push(HeaderEdit::set(ORIGINAL_PATH, request.path_and_query));
         edits.push(HeaderEdit::set(":path", target));
@@ -162,7 +163,7 @@ mod tests {
                 {"route": [{"destination": {"host": "other.com"}, "weight": 1},
                            {"destination": {"host": "third.com"}, "weight": 1}]}]}]}"#;
 
-    /// The decision in one line: the note, then the reply's status or the edits.
+    /// The decision in one line: the note, the edits, then the status of the reply.
     fn decide(headers: &[(&str, &str)]) -> String {
         let (router, _) = Router::compile(DOCUMENT.as_bytes(), &NoMetadata).unwrap();
         let headers = pairs(headers);
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_send_of_the_steering_headers_goes_first() {
+    fn steering_headers_from_clients_are_removed_first() {
         assert_eq!(
             decide(&[
                 (":authority", "reviews.prod:9080"),
@@ -195,7 +196,7 @@ mod tests {
         );
     }
 
-    /// Header names that clients send and Envoy adds to requests.
+    /// Header names of requests, from clients and from Envoy.
     const COMMON_NAMES: &str = "\
         :authority :method :path :scheme accept accept-encoding accept-language \
         access-control-request-headers access-control-request-method authorization baggage \
@@ -221,13 +222,13 @@ mod tests {
         x-requested-with";
 
     #[test]
-    fn few_common_headers_are_taken_for_steering_ones() {
-        let taken: Vec<&str> = COMMON_NAMES
+    fn the_steering_filter_has_few_false_positives() {
+        let false_positives: Vec<&str> = COMMON_NAMES
             .split_whitespace()
             .filter(|name| STEERING.may_have(name.as_bytes()))
             .collect();
         assert_eq!(
-            taken,
+            false_positives,
             [
                 "access-control-request-headers",
                 "if-range",
@@ -239,8 +240,8 @@ mod tests {
                 "x-envoy-retriable-header-names",
             ]
         );
-        // Their full names are compared too, so they are not removed.
-        for name in taken {
+        // These headers are not removed, because the full names are compared too.
+        for name in false_positives {
             let headers = [(":authority", "shop.com"), (":path", "/"), (name, "1")];
             assert_eq!(
                 decide(&headers),
@@ -250,14 +251,15 @@ mod tests {
     }
 
     #[test]
-    fn services_for_one_host_stand_one_after_another() {
+    fn virtual_services_of_one_host_are_tried_in_order() {
         let path = |host, path| decide(&[(":authority", host), (":path", path)]);
         assert_eq!(path("shop.com", "/gone"), "named reply 410");
         assert_eq!(
             path("shop.com", "/"),
             "virtualServices[1].http[0] Add x-sluice-cluster=third.com"
         );
-        // Written out in the second service, so not the short name of the first.
+        // The second service lists this host explicitly, so it is not an alias of the first
+        // service.
         assert_eq!(
             path("reviews.prod.svc", "/old"),
             "virtualServices[1].http[0] Add x-sluice-cluster=third.com"
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_of_no_virtual_service_can_pass() {
+    fn unmatched_hosts_can_pass() {
         let text = DOCUMENT.replacen('{', r#"{"unmatchedHosts": "pass", "#, 1);
         let (router, _) = Router::compile(text.as_bytes(), &NoMetadata).unwrap();
         let decide = |host: &str, more: &[(&str, &str)]| {
@@ -280,16 +282,16 @@ mod tests {
             (decision.outcome, edits, decision.reply.map(|reply| reply.status))
         };
         assert_eq!(decide("nobody.com", &[]), (Outcome::Passed, vec![], None));
-        // Nobody outside names the cluster.
+        // Clients cannot select the cluster.
         let removal = vec![(crate::value::header::HeaderOperation::Remove, CLUSTER.to_owned())];
         let sent = [(CLUSTER, "evil"), (CLUSTER, "evil"), ("x-envoy-max-retries", "9")];
         assert_eq!(decide("nobody.com", &sent), (Outcome::Passed, removal, None));
-        // A host that has routes, none of which matches, is not one of those.
+        // A host that has routes does not pass, even if none of its routes matches.
         assert_eq!(decide("reviews", &[]), (Outcome::NoRoute, vec![], Some(404)));
     }
 
     #[test]
-    fn documents_are_refused_with_every_error() {
+    fn documents_are_rejected_with_all_errors() {
         let refuse = |text: &[u8]| Router::compile(text, &NoMetadata).unwrap_err().to_string();
         assert_eq!(refuse(b""), "configuration: is empty");
         assert_eq!(refuse(b"{}"), "virtualServices: is required");

@@ -1,4 +1,4 @@
-//! A hash table of names that configurations or Envoy give.
+//! A hash table of names from the configuration or from Envoy.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use crate::bytes;
 use crate::lookup::hash::Hash;
 
 /// Names, each with a value. Clients must not choose the names, because they could choose names
-/// with the same [`Hash`]. Clients may choose which names are looked up.
+/// with the same [`Hash`](struct@Hash). Clients may choose which names are looked up.
 #[derive(Debug)]
 pub struct NameTable<T> {
     names: Names,
@@ -19,8 +19,8 @@ pub struct NameTable<T> {
 #[derive(Debug, Default)]
 struct Names {
     entries: HashTable<Entry>,
-    /// All names, one after another: an allocation for each name would split the heap of the
-    /// module into many small pieces, which makes later allocations slower.
+    /// All names, concatenated. An allocation for each name would fragment the heap of the module,
+    /// which makes later allocations slower.
     text: Vec<u8>,
 }
 
@@ -37,7 +37,7 @@ impl<T> Default for NameTable<T> {
 }
 
 impl<T> NameTable<T> {
-    /// The value of a name. A name that is not in the table is added with the value of `make`.
+    /// The value of a name. A new name is added with the value that `make` returns.
     pub fn entry(&mut self, name: &[u8], make: impl FnOnce() -> T) -> &mut T {
         let index = self.names.add(name);
         if index == self.values.len() {
@@ -53,7 +53,7 @@ impl<T> NameTable<T> {
         self.values.get(self.names.find(name)?)
     }
 
-    /// The value of a name, to be changed.
+    /// A mutable reference to the value of a name.
     #[inline]
     pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut T> {
         self.values.get_mut(self.names.find(name)?)
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_name_has_the_value_that_it_was_entered_with() {
+    fn each_name_keeps_its_value() {
         let mut table = NameTable::default();
         let name = |number: usize| format!("host-{number}").into_bytes();
         for number in 0..1000 {

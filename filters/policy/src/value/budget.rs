@@ -1,4 +1,4 @@
-//! Limits over time: at most a number of events in each window.
+//! Limits on the number of events in a time window.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -12,14 +12,15 @@ use crate::value::number::read_count;
 /// At most `count` events per `window`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Number of events; 0 allows none
+    /// Maximum number of events in a window; 0 allows no events
     pub count: u32,
     /// Length of the window, at least 1 ms
     pub window: Duration,
 }
 
 impl Budget {
-    /// Reads `{NAME: 100, window: 1m}`, where `name` says what is counted and `T` has both fields.
+    /// Reads an object such as `{NAME: 100, window: 1m}`. The field `name` is the number of events.
+    /// `T` declares both fields.
     pub fn read<T: Fields>(node: &Node<'_>, name: &'static str) -> Result<Self, Reported> {
         let object = node.object::<T>()?;
         let count = object.required(name).and_then(|node| read_count(&node));
@@ -28,16 +29,16 @@ impl Budget {
     }
 }
 
-/// The part of a budget that was spent.
+/// The number of events of a budget that were used in the current window.
 #[derive(Debug, Default)]
 pub struct Spending {
-    /// Start of the current window, and the number of events in it
+    /// Start of the current window, and the number of events in this window
     window: Cell<Option<(Instant, u32)>>,
 }
 
 impl Spending {
-    /// Spends one event; false when none is left in this window. A window begins with the first event
-    /// after the end of the window before.
+    /// Counts one event. Returns false if the current window has no events left. A window begins
+    /// with the first event after the end of the previous window.
     pub fn spend(&self, budget: Budget, now: Instant) -> bool {
         let (start, used) = match self.window.get() {
             Some((start, used)) if now.duration_since(start) < budget.window => (start, used),
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_has_so_many_and_the_next_as_many_again() {
+    fn each_window_allows_count_events() {
         let start = Instant::now();
         let budget = Budget { count: 2, window: Duration::from_secs(60) };
         let spending = Spending::default();

@@ -10,8 +10,8 @@ pub fn read_count(node: &Node<'_>) -> Result<u32, Reported> {
     read_in(node, 0..=u32::MAX)
 }
 
-/// Reads a whole number in a range.
-// Not inlined: every field that is a number would have a copy in every module.
+/// Reads a whole number in `range`.
+// Not inlined, because each numeric field would add a copy to each module.
 #[inline(never)]
 pub fn read_in(node: &Node<'_>, range: RangeInclusive<u32>) -> Result<u32, Reported> {
     let number = u32::try_from(node.integer()?).ok().filter(|number| range.contains(number));

@@ -3,7 +3,7 @@
 use crate::document::node::Node;
 use crate::document::report::Reported;
 
-/// Reads an authority: anything that can stand in a Host header.
+/// Reads an authority, as in a Host header: visible ASCII characters only.
 pub fn read_authority(node: &Node<'_>) -> Result<Box<[u8]>, Reported> {
     let text = node.string()?;
     if text.bytes().any(|byte| !byte.is_ascii_graphic()) {
@@ -12,7 +12,7 @@ pub fn read_authority(node: &Node<'_>) -> Result<Box<[u8]>, Reported> {
     Ok(text.as_bytes().into())
 }
 
-/// Reads a path: anything that can stand in a request line.
+/// Reads a path, as in a request line: no spaces and no control characters.
 pub fn read_path(node: &Node<'_>) -> Result<Box<[u8]>, Reported> {
     let text = node.string()?;
     if text.bytes().any(|byte| byte == b' ' || byte.is_ascii_control()) {
