@@ -3,16 +3,23 @@
 
 use std::time::Duration;
 
+mod detectors;
 mod failures;
+mod fingerprint;
 
 use crate::document::fields::fields;
-use crate::document::json::Json;
 use crate::document::node::{Node, Object};
 use crate::document::report::{self, Reported};
 use crate::value::duration;
-use crate::value::number::{read_count, read_in};
+use crate::value::number::read_in;
+use detectors::{
+    number, read_5xx, read_failure_percentage, read_gateway_failures, read_local_failures,
+    read_success_rate,
+};
+use fingerprint::hash;
+
+pub use detectors::{Consecutive, FailurePercentage, SuccessRate};
 pub use failures::Failures;
-use xxhash_rust::xxh64::xxh64;
 
 /// Envoy's `max_ejection_time` where it is not given, unless the base time is longer.
 const MAX_EJECTION_TIME: Duration = Duration::from_secs(300);
@@ -54,47 +61,6 @@ pub struct Settings {
     pub failures: Failures,
     /// A hash of the settings as they are written: state of others is not theirs
     pub fingerprint: u64,
-}
-
-/// A detector of failures in a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Consecutive {
-    /// How many; 0 is off
-    pub threshold: u32,
-    /// How often a detection is enforced, in percent
-    pub enforcing: u32,
-}
-
-/// A detector of hosts that are worse than the others
-/// (`success_rate_*` of Envoy's `OutlierDetection`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SuccessRate {
-    /// `minimumHosts`: how many hosts with enough requests it takes; 5 if absent
-    pub minimum_hosts: u32,
-    /// `requestVolume`: how many requests of an interval are enough; 100 if absent
-    pub request_volume: u32,
-    /// `stdevFactor`: how many thousandths of a standard deviation below the mean; 1900 if absent
-    pub stdev_factor: u32,
-    /// `enforcing`: how often a detection is enforced, in percent; 100 if absent
-    pub enforcing: u32,
-    /// `enforcingLocalOrigin`: the same of local failures; `enforcing` if absent
-    pub enforcing_local_origin: u32,
-}
-
-/// A detector of hosts that are bad
-/// (`failure_percentage_*` of Envoy's `OutlierDetection`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FailurePercentage {
-    /// `threshold`: how many percent of the requests have to fail; 85 if absent
-    pub threshold: u32,
-    /// `minimumHosts`: how many hosts with enough requests it takes; 5 if absent
-    pub minimum_hosts: u32,
-    /// `requestVolume`: how many requests of an interval are enough; 50 if absent
-    pub request_volume: u32,
-    /// `enforcing`: how often a detection is enforced, in percent; 100 if absent, where Envoy has 0
-    pub enforcing: u32,
-    /// `enforcingLocalOrigin`: the same of local failures; `enforcing` if absent
-    pub enforcing_local_origin: u32,
 }
 
 /// How ejected hosts come back where they are tried first.
@@ -144,25 +110,6 @@ fields!(Settings as "OutlierDetection", "When hosts get no more requests.", {
     "outlierDetectionHttpErrorCodes":
         Kind::List(&Kind::Integer(100, 599)) => "Only these statuses are failures.";
     "failure": Kind::Object(Failures::schema) => "What else is a failure.";
-});
-
-fields!(SuccessRate, "Detects hosts that are worse than others.", {
-    "minimumHosts": Kind::COUNT => "Number of hosts with enough requests; 5 if absent.";
-    "requestVolume": Kind::COUNT => "Number of requests that are enough; 100 if absent.";
-    "stdevFactor": Kind::COUNT =>
-        "Distance below the mean, in thousandths of a standard deviation; 1900 if absent.";
-    "enforcing": Kind::PERCENT => "Share of detections that are enforced; 100 if absent.";
-    "enforcingLocalOrigin": Kind::PERCENT =>
-        "Share of detections by local failures that are enforced; as enforcing if absent.";
-});
-
-fields!(FailurePercentage, "Detects hosts that fail often.", {
-    "threshold": Kind::PERCENT => "Share of failed requests; 85 if absent.";
-    "minimumHosts": Kind::COUNT => "Number of hosts with enough requests; 5 if absent.";
-    "requestVolume": Kind::COUNT => "Number of requests that are enough; 50 if absent.";
-    "enforcing": Kind::PERCENT => "Share of detections that are enforced; 100 if absent.";
-    "enforcingLocalOrigin": Kind::PERCENT =>
-        "Share of detections by local failures that are enforced; as enforcing if absent.";
 });
 
 fields!(HalfOpen, "Tests ejected hosts before they return.", {
@@ -260,65 +207,6 @@ impl Settings {
     }
 }
 
-/// A detector that is enforced where its threshold is given, else in `enforcing.1` percent.
-#[inline(never)]
-fn consecutive(
-    object: &Object<'_>,
-    threshold: Option<Node<'_>>,
-    enforcing: (&'static str, u32),
-) -> Result<Consecutive, Reported> {
-    let default = if threshold.is_some() { 100 } else { enforcing.1 };
-    // A threshold of 0 is one that is never reached.
-    let threshold = threshold.map_or(Ok(5), |node| read_count(&node));
-    let enforcing = number(object, enforcing.0, 100, default);
-    Ok(Consecutive { threshold: threshold?, enforcing: enforcing? })
-}
-
-fn read_5xx(object: &Object<'_>) -> Result<Consecutive, Reported> {
-    // Documents that have `consecutiveErrors` are about gateway errors alone.
-    let default = if object.field("consecutiveErrors").is_some() { 0 } else { 100 };
-    let threshold = object.field("consecutive5xxErrors");
-    consecutive(object, threshold, ("enforcingConsecutive5xx", default))
-}
-
-/// Gateway errors, which Istio once called `consecutiveErrors`. Without a threshold Istio leaves
-/// Envoy's detector on and does not enforce it.
-fn read_gateway_failures(object: &Object<'_>) -> Result<Consecutive, Reported> {
-    const NAME: &str = "consecutiveGatewayErrors";
-    let legacy = object.field("consecutiveErrors");
-    let threshold = object.field(NAME);
-    let conflict = match (&legacy, &threshold) {
-        (Some(node), Some(_)) => {
-            Some(node.error(format_args!("cannot be combined with {NAME}, its newer name")))
-        }
-        (Some(node), None) => {
-            node.notice(report::Kind::Deprecated, format_args!("is deprecated, use {NAME}"));
-            None
-        }
-        (None, _) => None,
-    };
-    let read = consecutive(object, legacy.or(threshold), ("enforcingConsecutiveGatewayFailure", 0));
-    conflict.map_or(read, Err)
-}
-
-fn read_local_failures(
-    object: &Object<'_>,
-    splits: Result<bool, Reported>,
-) -> Result<Consecutive, Reported> {
-    let threshold = object
-        .field("consecutiveLocalOriginFailures")
-        // Istio takes 0 for absent here, unlike in the other two.
-        .filter(|node| *node.json != Json::Integer(0));
-    let lone = match (&threshold, splits) {
-        (Some(node), Ok(false)) => {
-            Some(node.error("can only be used with splitExternalLocalOriginErrors: true"))
-        }
-        _ => None,
-    };
-    let read = consecutive(object, threshold, ("enforcingConsecutiveLocalOriginFailure", 100));
-    lone.map_or(read, Err)
-}
-
 fn read_max_ejection_time(
     object: &Object<'_>,
     base: Result<Duration, Reported>,
@@ -330,44 +218,6 @@ fn read_max_ejection_time(
         Some(node) if given < base => Err(node.invalid("is shorter than baseEjectionTime")),
         Some(_) => Ok(given),
     }
-}
-
-fn read_success_rate(node: &Node<'_>) -> Result<SuccessRate, Reported> {
-    let object = &node.object::<SuccessRate>()?;
-    let minimum_hosts = number(object, "minimumHosts", u32::MAX, 5);
-    let request_volume = number(object, "requestVolume", u32::MAX, 100);
-    let stdev_factor = number(object, "stdevFactor", u32::MAX, 1900);
-    let (enforcing, enforcing_local_origin) = read_enforcing(object);
-    Ok(SuccessRate {
-        minimum_hosts: minimum_hosts?,
-        request_volume: request_volume?,
-        stdev_factor: stdev_factor?,
-        enforcing: enforcing?,
-        enforcing_local_origin: enforcing_local_origin?,
-    })
-}
-
-fn read_failure_percentage(node: &Node<'_>) -> Result<FailurePercentage, Reported> {
-    let object = &node.object::<FailurePercentage>()?;
-    let threshold = number(object, "threshold", 100, 85);
-    let minimum_hosts = number(object, "minimumHosts", u32::MAX, 5);
-    let request_volume = number(object, "requestVolume", u32::MAX, 50);
-    let (enforcing, enforcing_local_origin) = read_enforcing(object);
-    Ok(FailurePercentage {
-        threshold: threshold?,
-        minimum_hosts: minimum_hosts?,
-        request_volume: request_volume?,
-        enforcing: enforcing?,
-        enforcing_local_origin: enforcing_local_origin?,
-    })
-}
-
-/// `enforcing`, and `enforcingLocalOrigin`, whose default is the former.
-#[inline(never)]
-fn read_enforcing(object: &Object<'_>) -> (Result<u32, Reported>, Result<u32, Reported>) {
-    let enforcing = number(object, "enforcing", 100, 100);
-    let default = enforcing.unwrap_or(100);
-    (enforcing, number(object, "enforcingLocalOrigin", 100, default))
 }
 
 fn read_half_open(node: &Node<'_>) -> Result<HalfOpen, Reported> {
@@ -383,36 +233,6 @@ fn read_half_open(node: &Node<'_>) -> Result<HalfOpen, Reported> {
 fn time(object: &Object<'_>, name: &'static str, default: u64) -> Result<Duration, Reported> {
     let milliseconds = object.optional(name, duration::read_milliseconds)?;
     Ok(Duration::from_millis(milliseconds.unwrap_or(default)))
-}
-
-/// The number field `name` up to `most`, or a default.
-#[inline(never)]
-fn number(
-    object: &Object<'_>,
-    name: &'static str,
-    most: u32,
-    default: u32,
-) -> Result<u32, Reported> {
-    Ok(object.optional(name, |node| read_in(node, 0..=most))?.unwrap_or(default))
-}
-
-/// A hash of a value, after one of what is before it.
-fn hash(json: &Json, seed: u64) -> u64 {
-    match json {
-        Json::Null => xxh64(b"n", seed),
-        Json::Bool(value) => xxh64(&[b'b', u8::from(*value)], seed),
-        Json::Integer(value) => xxh64(&value.to_le_bytes(), seed),
-        Json::Float(value) => xxh64(&value.to_bits().to_le_bytes(), seed),
-        Json::String(value) => xxh64(value.as_bytes(), seed),
-        Json::Array(values) => {
-            values.iter().fold(xxh64(b"a", seed), |seed, value| hash(value, seed))
-        }
-        Json::Object(fields) => {
-            // A protobuf `Struct` comes with its fields in another order each time.
-            let fields = fields.iter().map(|(key, value)| hash(value, xxh64(key.as_bytes(), seed)));
-            xxh64(&fields.fold(0, u64::wrapping_add).to_le_bytes(), xxh64(b"o", seed))
-        }
-    }
 }
 
 #[cfg(test)]
