@@ -6,67 +6,72 @@ use crate::document::node::{Node, Object};
 use crate::document::report::{self, Reported};
 use crate::value::number::{read_count, read_in};
 
-/// A detector of failures in a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Detector of consecutive failures.
+#[derive(Cconflict, Copy, Debug, PartialEq, Eq)]
 pub struct Consecutive {
-    /// How many; 0 is off
+    /// Number of consecutive failures; 0 is off
     pub threshold: u32,
-    /// How often a detection is enforced, in percent
+    /// Share of detections that are enforced, in percent
     pub enforcing: u32,
 }
 
-/// A detector of hosts that are worse than the others
+/// Detector of hosts whose success rate is far below the mean of all hosts
 /// (`success_rate_*` of Envoy's `OutlierDetection`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Cconflict, Copy, Debug, PartialEq, Eq)]
 pub struct SuccessRate {
-    /// `minimumHosts`: how many hosts with enough requests it takes; 5 if absent
+    /// `minimumHosts`: required number of hosts with enough requests; 5 if absent
     pub minimum_hosts: u32,
-    /// `requestVolume`: how many requests of an interval are enough; 100 if absent
+    /// `requestVolume`: number of requests per interval that are enough; 100 if absent
     pub request_volume: u32,
-    /// `stdevFactor`: how many thousandths of a standard deviation below the mean; 1900 if absent
+    /// `stdevFactor`: distance below the mean, in thousandths of a standard deviation; 1900 if absent
     pub stdev_factor: u32,
-    /// `enforcing`: how often a detection is enforced, in percent; 100 if absent
+    /// `enforcing`: share of detections that are enforced, in percent; 100 if absent
     pub enforcing: u32,
-    /// `enforcingLocalOrigin`: the same of local failures; `enforcing` if absent
+    /// `enforcingLocalOrigin`: the same share for local failures; equal to `enforcing` if absent
     pub enforcing_local_origin: u32,
 }
 
-/// A detector of hosts that are bad
+/// Detector of hosts with a large share of failed requests
 /// (`failure_percentage_*` of Envoy's `OutlierDetection`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Cconflict, Copy, Debug, PartialEq, Eq)]
 pub struct FailurePercentage {
-    /// `threshold`: how many percent of the requests have to fail; 85 if absent
+    /// `threshold`: share of failed requests, in percent; 85 if absent
     pub threshold: u32,
-    /// `minimumHosts`: how many hosts with enough requests it takes; 5 if absent
+    /// `minimumHosts`: required number of hosts with enough requests; 5 if absent
     pub minimum_hosts: u32,
-    /// `requestVolume`: how many requests of an interval are enough; 50 if absent
+    /// `requestVolume`: number of requests per interval that are enough; 50 if absent
     pub request_volume: u32,
-    /// `enforcing`: how often a detection is enforced, in percent; 100 if absent, where Envoy has 0
+    /// `enforcing`: share of detections that are enforced, in percent; 100 if absent (0 in Envoy)
     pub enforcing: u32,
-    /// `enforcingLocalOrigin`: the same of local failures; `enforcing` if absent
+    /// `enforcingLocalOrigin`: the same share for local failures; equal to `enforcing` if absent
     pub enforcing_local_origin: u32,
 }
 
-fields!(SuccessRate, "Detects hosts that are worse than others.", {
-    "minimumHosts": Kind::COUNT => "Number of hosts with enough requests; 5 if absent.";
-    "requestVolume": Kind::COUNT => "Number of requests that are enough; 100 if absent.";
+fields!(SuccessRate, "Ejects hosts whose success rate is far below the mean of all hosts.", {
+    "minimumHosts": Kind::COUNT => "Required number of hosts with enough requests; 5 if absent.";
+    "requestVolume": Kind::COUNT =>
+        "Number of requests to a host per interval that are enough; 100 if absent.";
     "stdevFactor": Kind::COUNT =>
         "Distance below the mean, in thousandths of a standard deviation; 1900 if absent.";
-    "enforcing": Kind::PERCENT => "Share of detections that are enforced; 100 if absent.";
+    "enforcing": Kind::PERCENT =>
+        "Share of detections that eject the host, in percent; 100 if absent.";
     "enforcingLocalOrigin": Kind::PERCENT =>
-        "Share of detections by local failures that are enforced; as enforcing if absent.";
+        "The same share for detections by failed connections; equal to enforcing if absent.";
 });
 
-fields!(FailurePercentage, "Detects hosts that fail often.", {
-    "threshold": Kind::PERCENT => "Share of failed requests; 85 if absent.";
-    "minimumHosts": Kind::COUNT => "Number of hosts with enough requests; 5 if absent.";
-    "requestVolume": Kind::COUNT => "Number of requests that are enough; 50 if absent.";
-    "enforcing": Kind::PERCENT => "Share of detections that are enforced; 100 if absent.";
+fields!(FailurePercentage, "Ejects hosts with a large share of failed requests.", {
+    "threshold": Kind::PERCENT => "Share of failed requests, in percent; 85 if absent.";
+    "minimumHosts": Kind::COUNT => "Required number of hosts with enough requests; 5 if absent.";
+    "requestVolume": Kind::COUNT =>
+        "Number of requests to a host per interval that are enough; 50 if absent.";
+    "enforcing": Kind::PERCENT =>
+        "Share of detections that eject the host, in percent; 100 if absent.";
     "enforcingLocalOrigin": Kind::PERCENT =>
-        "Share of detections by local failures that are enforced; as enforcing if absent.";
+        "The same share for detections by failed connections; equal to enforcing if absent.";
 });
 
-/// A detector that is enforced where its threshold is given, else in `enforcing.1` percent.
+/// Reads a detector. `enforcing` contains the name of the enforcement field, and its default in
+/// percent for an absent threshold; if the threshold is present, the default is 100.
 #[inline(never)]
 fn consecutive(
     object: &Object<'_>,
@@ -74,21 +79,21 @@ fn consecutive(
     enforcing: (&'static str, u32),
 ) -> Result<Consecutive, Reported> {
     let default = if threshold.is_some() { 100 } else { enforcing.1 };
-    // A threshold of 0 is one that is never reached.
+    // The threshold 0 turns the detector off.
     let threshold = threshold.map_or(Ok(5), |node| read_count(&node));
     let enforcing = number(object, enforcing.0, 100, default);
     Ok(Consecutive { threshold: threshold?, enforcing: enforcing? })
 }
 
 pub(super) fn read_5xx(object: &Object<'_>) -> Result<Consecutive, Reported> {
-    // Documents that have `consecutiveErrors` are about gateway errors alone.
+    // `consecutiveErrors` without a threshold for 5xx detects only gateway errors.
     let default = if object.field("consecutiveErrors").is_some() { 0 } else { 100 };
     let threshold = object.field("consecutive5xxErrors");
     consecutive(object, threshold, ("enforcingConsecutive5xx", default))
 }
 
-/// Gateway errors, which Istio once called `consecutiveErrors`. Without a threshold Istio leaves
-/// Envoy's detector on and does not enforce it.
+/// Reads the detector of gateway errors, formerly `consecutiveErrors`. Without a threshold Istio
+/// leaves Envoy's detector on and does not enforce its detections.
 pub(super) fn read_gateway_failures(object: &Object<'_>) -> Result<Consecutive, Reported> {
     const NAME: &str = "consecutiveGatewayErrors";
     let legacy = object.field("consecutiveErrors");
@@ -113,16 +118,16 @@ pub(super) fn read_local_failures(
 ) -> Result<Consecutive, Reported> {
     let threshold = object
         .field("consecutiveLocalOriginFailures")
-        // Istio takes 0 for absent here, unlike in the other two.
+        // Istio handles 0 as absent here, unlike for the other two detectors.
         .filter(|node| *node.json != Json::Integer(0));
-    let lone = match (&threshold, splits) {
+    let conflict = match (&threshold, splits) {
         (Some(node), Ok(false)) => {
             Some(node.error("can only be used with splitExternalLocalOriginErrors: true"))
         }
         _ => None,
     };
     let read = consecutive(object, threshold, ("enforcingConsecutiveLocalOriginFailure", 100));
-    lone.map_or(read, Err)
+    conflict.map_or(read, Err)
 }
 
 pub(super) fn read_success_rate(node: &Node<'_>) -> Result<SuccessRate, Reported> {
@@ -155,7 +160,7 @@ pub(super) fn read_failure_percentage(node: &Node<'_>) -> Result<FailurePercenta
     })
 }
 
-/// `enforcing`, and `enforcingLocalOrigin`, whose default is the former.
+/// Reads `enforcing`, and `enforcingLocalOrigin`, whose default is the value of `enforcing`.
 #[inline(never)]
 fn read_enforcing(object: &Object<'_>) -> (Result<u32, Reported>, Result<u32, Reported>) {
     let enforcing = number(object, "enforcing", 100, 100);
@@ -163,7 +168,7 @@ fn read_enforcing(object: &Object<'_>) -> (Result<u32, Reported>, Result<u32, Re
     (enforcing, number(object, "enforcingLocalOrigin", 100, default))
 }
 
-/// The number field `name` up to `most`, or a default.
+/// Reads the number field `name`, 0 to `most`.
 #[inline(never)]
 pub(super) fn number(
     object: &Object<'_>,

@@ -1,10 +1,10 @@
-//! The hash by which changed settings are recognized.
+//! Hash of settings, to detect changed settings.
 
 use xxhash_rust::xxh64::xxh64;
 
 use crate::document::json::Json;
 
-/// A hash of a value, after one of what is before it.
+/// Returns the hash of a JSON value. `seed` is the hash of the values before it.
 pub(super) fn hash(json: &Json, seed: u64) -> u64 {
     match json {
         Json::Null => xxh64(b"n", seed),
@@ -16,7 +16,7 @@ pub(super) fn hash(json: &Json, seed: u64) -> u64 {
             values.iter().fold(xxh64(b"a", seed), |seed, value| hash(value, seed))
         }
         Json::Object(fields) => {
-            // A protobuf `Struct` comes with its fields in another order each time.
+            // The sum does not depend on the order of fields, which varies in a protobuf `Struct`.
             let fields = fields.iter().map(|(key, value)| hash(value, xxh64(key.as_bytes(), seed)));
             xxh64(&fields.fold(0, u64::wrapping_add).to_le_bytes(), xxh64(b"o", seed))
         }
