@@ -111,8 +111,8 @@ fields!(Settings as "OutlierDetection", "Ejects hosts that fail, so that they re
             "Share of detections by consecutive5xxErrors that eject the host, in percent; 100 if absent, \
              but 0 if only consecutiveErrors is present.";
         "enforcingConsecutiveGatewayFailure": Kind::PERCENT =>
-            "Share of detections by consecutiveGatewayErrors that eject the host, in percent; 100 if \
-             absent.";
+            "Share of detections by consecutiveGatewayErrors that eject the host, in percent; if absent, \
+             100 with consecutiveGatewayErrors and 0 without it.";
         "enforcingConsecutiveLocalOriginFailure": Kind::PERCENT =>
             "Share of detections by consecutiveLocalOriginFailures that eject the host, in percent; 100 if \
              absent.";

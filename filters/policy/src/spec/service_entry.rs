@@ -1,4 +1,4 @@
-//! `ServiceEntry`: a service outside of the mesh, or one that the mesh does not know otherwise.
+//! `ServiceEntry`: adds a service, often one outside of the mesh, to Istio's service registry.
 
 mod endpoint;
 mod port;
@@ -16,67 +16,76 @@ use port::read_ports;
 
 pub use port::{Protocol, ServicePort};
 
-/// A service entry, as far as it is about who may be called.
+/// A service entry: the fields that define which destinations clients may call.
 #[derive(Debug)]
 pub struct ServiceEntry {
-    /// The hosts, in lower case, `*.` in front for all names below a domain
+    /// Hosts in lower case; `*.SUFFIX` includes all names below a domain
     pub hosts: Vec<String>,
-    /// The addresses by which clients call it; none if it is known by name only
+    /// Addresses of the service; empty if clients call it only by name
     pub addresses: Vec<AddressRange>,
-    /// Its ports; none has another's number
+    /// Ports; their numbers are unique
     pub ports: Vec<ServicePort>,
-    /// Whether a caller gets to the address that it chose, whatever name it gives
+    /// Whether Envoy connects to the address that the client connected to, independent of the name
     /// (`resolution: NONE`)
     pub keeps_destination: bool,
 }
 
-/// How many hosts an entry may have, by Istio's schema.
+/// Maximum number of hosts of an entry, from Istio's schema.
 const MAX_HOSTS: usize = 256;
 
-/// How Envoy finds the addresses of a service.
+/// How Envoy determines the addresses of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Resolution {
-    /// Envoy resolves the hosts, or the endpoints.
+    /// Envoy resolves the hosts, or the endpoints if present.
     Dns,
-    /// Envoy resolves one name whenever it connects.
+    /// Envoy resolves one name for each new connection.
     DnsRoundRobin,
-    /// Envoy resolves the name that the client asks for.
+    /// Envoy resolves the name in the client's request.
     DynamicDns,
-    /// Envoy connects to the address that the client called.
+    /// Envoy connects to the address that the client connected to.
     #[default]
     None,
     /// Envoy connects to the endpoints.
     Static,
 }
 
-/// Names of resolutions.
+/// Values of `resolution`.
 const RESOLUTIONS: [&str; 5] = ["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"];
 
 fields!(ServiceEntry, "The spec of a ServiceEntry.", {
-    "hosts" required: Kind::RequiredList(&Kind::Text) => "Names of the service, or *.SUFFIX.";
-    "addresses": Kind::TEXTS => "Addresses of the service, as ADDRESS or ADDRESS/BITS.";
-    "ports" required: Kind::RequiredList(&Kind::Object(ServicePort::schema)) => "Its ports.";
-    "location": Kind::OneOf(&["MESH_EXTERNAL", "MESH_INTERNAL"]) => "Whether it is in the mesh.";
+    "hosts" required: Kind::RequiredList(&Kind::Text) =>
+        "Host names of the service; *.SUFFIX for all names with this suffix.";
+    "addresses": Kind::TEXTS =>
+        "IP addresses of the service, as ADDRESS or ADDRESS/BITS; none if absent.";
+    "ports" required: Kind::RequiredList(&Kind::Object(ServicePort::schema)) =>
+        "Ports of the service.";
+    "location": Kind::OneOf(&["MESH_EXTERNAL", "MESH_INTERNAL"]) =>
+        "Whether the service is in the mesh; not used by the filters.";
     "resolution": Kind::OneOf(&RESOLUTIONS) =>
-        "How Envoy finds the endpoints; NONE, by the address that the client called, if absent.";
-    "endpoints": Kind::List(&Kind::Object(Endpoint::schema)) => "Where it runs.";
-    "workloadSelector": Kind::Object(WorkloadSelector::schema) => "Not used by the filters.";
-    "exportTo": Kind::TEXTS => "Not used: only attached documents apply.";
-    "subjectAltNames": Kind::TEXTS => "Left to Envoy, in the TLS settings of the cluster.";
+        "How Envoy determines the endpoints; NONE if absent: Envoy connects to the address that the \
+         client connected to.";
+        "endpoints": Kind::List(&Kind::Object(Endpoint::schema)) =>
+            "Endpoints of the service; the filters only check them.";
+        "workloadSelector": Kind::Object(WorkloadSelector::schema) =>
+            "Selects workloads as endpoints; the filters only check it.";
+        "exportTo": Kind::TEXTS =>
+            "Has no effect: a filter applies only the documents that are attached to it.";
+        "subjectAltNames": Kind::TEXTS =>
+            "Not carried out by the filters; set it in the TLS settings of the Envoy cluster.";
 });
 
 /// `WorkloadSelector` of a ServiceEntry.
 struct WorkloadSelector;
 
-fields!(WorkloadSelector as "ServiceEntryWorkloadSelector", "Selects workloads.", {
-    "labels": Kind::TEXT_MAP => "The labels that the workloads have.";
+fields!(WorkloadSelector as "ServiceEntryWorkloadSelector", "Selects workloads by their labels.", {
+    "labels": Kind::TEXT_MAP => "Labels that a workload must have.";
 });
 
 impl ServiceEntry {
     /// Reads the `spec` of a ServiceEntry (Istio's `ValidateServiceEntry`).
     pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
-        // After an error nothing that depends on the resolution is checked.
+        // After an error in the resolution, the checks that depend on it are omitted.
         let resolution = object.optional("resolution", read_resolution);
         let known = resolution.map(Option::unwrap_or_default).ok();
         let is = |wanted: Resolution| known == Some(wanted);
@@ -154,8 +163,8 @@ fn read_resolution(node: &Node<'_>) -> Result<Resolution, Reported> {
     })
 }
 
-/// `needs_names`: whether Envoy must resolve the hosts; `needs_wildcards`: whether Envoy resolves
-/// the names that clients ask for.
+/// Reads the hosts. `needs_names`: whether Envoy must resolve the hosts; `needs_wildcards`: whether
+/// Envoy resolves the names in the clients' requests.
 #[inline(never)]
 fn read_hosts(
     object: &Object<'_>,
@@ -208,7 +217,7 @@ fn read_addresses(nodes: &[Node<'_>], may_be_ranges: bool) -> Result<Vec<Address
     }))
 }
 
-/// What the rest of the entry says about its ports.
+/// Properties of the entry on which the checks of its ports depend.
 struct PortChecks {
     has_addresses: bool,
     has_several_hosts: bool,
@@ -216,8 +225,8 @@ struct PortChecks {
 }
 
 impl PortChecks {
-    /// Checks ports that are known by their address alone, because they are neither for HTTP nor
-    /// for TLS.
+    /// Checks plain TCP ports. Their traffic contains no host name, so only the address identifies
+    /// the service.
     fn check(&self, list: &Node<'_>, ports: &[ServicePort]) -> Result<(), Reported> {
         let is_plain = |port: &ServicePort| port.protocols.contains(&Protocol::Tcp);
         let nodes = list.elements()?;

@@ -7,7 +7,7 @@ use crate::document::report::{self, Reported};
 use crate::value::number::{read_count, read_in};
 
 /// Detector of consecutive failures.
-#[derive(Cconflict, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Consecutive {
     /// Number of consecutive failures; 0 is off
     pub threshold: u32,
@@ -17,7 +17,7 @@ pub struct Consecutive {
 
 /// Detector of hosts whose success rate is far below the mean of all hosts
 /// (`success_rate_*` of Envoy's `OutlierDetection`).
-#[derive(Cconflict, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SuccessRate {
     /// `minimumHosts`: required number of hosts with enough requests; 5 if absent
     pub minimum_hosts: u32,
@@ -33,7 +33,7 @@ pub struct SuccessRate {
 
 /// Detector of hosts with a large share of failed requests
 /// (`failure_percentage_*` of Envoy's `OutlierDetection`).
-#[derive(Cconflict, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailurePercentage {
     /// `threshold`: share of failed requests, in percent; 85 if absent
     pub threshold: u32,

@@ -10,18 +10,19 @@ use crate::value::number::read_count;
 /// `WorkloadEntry` as an endpoint.
 pub(super) struct Endpoint;
 
-fields!(Endpoint, "Where a service runs.", {
-    "address": Kind::Text => "The address.";
-    "ports": Kind::Map(&Kind::PORT) => "The ports, by the names of the service's ports.";
-    "labels": Kind::TEXT_MAP => "The labels.";
-    "network": Kind::Text => "The network.";
-    "locality": Kind::Text => "The locality.";
-    "weight": Kind::COUNT => "The share of the load.";
-    "serviceAccount": Kind::Text => "The service account.";
+fields!(Endpoint, "An endpoint of a service; the filters only check it.", {
+    "address": Kind::Text => "IP address, host name or, with STATIC, unix:///PATH.";
+    "ports": Kind::Map(&Kind::PORT) =>
+        "Ports of the endpoint, by the names of the service's ports.";
+    "labels": Kind::TEXT_MAP => "Labels of the endpoint.";
+    "network": Kind::Text => "Istio network of the endpoint.";
+    "locality": Kind::Text => "Locality of the endpoint.";
+    "weight": Kind::COUNT => "Load balancing weight of the endpoint.";
+    "serviceAccount": Kind::Text => "Service account of the workload.";
 });
 
-/// Checks a `WorkloadEntry` as an endpoint. The filters do not use it, but Istio would refuse a
-/// wrong one. `port_names` is absent when a port has an error.
+/// Checks an endpoint (`WorkloadEntry`). The filters do not use endpoints, but Istio rejects invalid
+/// ones. `port_names` is `None` if a port of the service has an error.
 #[inline(never)]
 pub(super) fn read_endpoint(
     node: &Node<'_>,
@@ -66,7 +67,7 @@ pub(super) fn read_endpoint(
     Ok(())
 }
 
-/// Whether the address of an endpoint is a Unix domain socket.
+/// Checks the address of an endpoint. Returns whether it is a Unix domain socket.
 fn read_endpoint_address(node: &Node<'_>, is_static: bool) -> Result<bool, Reported> {
     let text = node.string()?;
     let is_socket = is_static && text.starts_with("unix://");

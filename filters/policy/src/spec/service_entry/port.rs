@@ -5,27 +5,27 @@ use crate::document::node::{Node, all};
 use crate::document::report::Reported;
 use crate::value::host_name;
 
-/// What a client may speak to a port of a service.
+/// Protocol that a client may use on a port of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
-    /// HTTP: the service is named by the host.
+    /// HTTP: the host of the request identifies the service.
     Http,
-    /// Anything: the service is known by its address alone.
+    /// Any protocol: only the address identifies the service.
     Tcp,
-    /// TLS: the service is named by the server name of the ClientHello.
+    /// TLS: the server name in the ClientHello identifies the service.
     Tls,
 }
 
 /// A port of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServicePort {
-    /// The port that clients connect to
+    /// Port number that clients connect to
     pub number: u16,
-    /// What they may speak there; at least one
+    /// Protocols that clients may use; at least one
     pub protocols: &'static [Protocol],
 }
 
-/// Istio's names of protocols, in any case. Envoy does not route UDP.
+/// Istio's protocol names, compared without case. UDP is absent, because Envoy does not route it.
 const PROTOCOLS: [(&str, &[Protocol]); 11] = [
     ("HTTP", &[Protocol::Http]),
     ("HTTPS", &[Protocol::Tls]),
@@ -40,18 +40,20 @@ const PROTOCOLS: [(&str, &[Protocol]); 11] = [
     ("Redis", &[Protocol::Tcp]),
 ];
 
-/// Without a protocol, the first bytes of a connection decide.
-const SNIFFED: [Protocol; 3] = [Protocol::Http, Protocol::Tcp, Protocol::Tls];
+/// Protocols of a port without `protocol`: Istio detects the protocol of each connection.
+const ALL_PROTOCOLS: [Protocol; 3] = [Protocol::Http, Protocol::Tcp, Protocol::Tls];
 
 fields!(ServicePort as "ServiceEntryPort", "A port of a service.", {
-    "number" required: Kind::PORT => "The number.";
-    "name" required: Kind::Text => "The name, unique in the service.";
+    "number" required: Kind::PORT => "Port number that clients connect to; unique in the service.";
+    "name" required: Kind::Text => "Name of the port; unique in the service.";
     "protocol": Kind::Text =>
-        "HTTP, HTTPS, HTTP2, GRPC, TCP, TLS and the like; what a client speaks decides if absent.";
-    "targetPort": Kind::Integer(0, 65535) => "The port of the endpoints; number if absent or 0.";
+        "HTTP, HTTPS, HTTP2, GRPC, TCP, TLS or another protocol of Istio; any of HTTP, TCP and TLS if \
+         absent.";
+    "targetPort": Kind::Integer(0, 65535) =>
+        "Port of the endpoints; equal to number if absent or 0; not used by the filters.";
 });
 
-/// Reads the ports, and collects their names.
+/// Reads the ports, and adds their names to `names`.
 #[inline(never)]
 pub(super) fn read_ports<'a>(
     nodes: &[Node<'a>],
@@ -79,7 +81,7 @@ pub(super) fn read_ports<'a>(
             names.push(name);
             Ok(())
         });
-        let protocols = object.given("protocol").map_or(Ok(&SNIFFED[..]), |node| {
+        let protocols = object.given("protocol").map_or(Ok(&ALL_PROTOCOLS[..]), |node| {
             let text = node.string()?;
             let known = PROTOCOLS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
             let known = known.map(|(_, protocols)| *protocols);
@@ -92,7 +94,7 @@ pub(super) fn read_ports<'a>(
     }))
 }
 
-/// Istio's `ValidatePortName`: a DNS label (RFC 1123) in lower case.
+/// Returns whether `name` is a DNS label (RFC 1123) in lower case, as Istio's `ValidatePortName`.
 fn is_port_name(name: &str) -> bool {
     host_name::is_label(name) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
