@@ -18,7 +18,7 @@ pub struct ClaimCondition {
 }
 
 impl ClaimCondition {
-    /// Whether the condition holds for a request.
+    /// Returns whether the condition holds for a request.
     pub fn holds(&self, request: &Request<'_>) -> bool {
         let values = request.claim(&self.path);
         values.iter().any(|value| self.condition.is_match(Some(value))) != self.is_inverted

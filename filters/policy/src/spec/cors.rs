@@ -28,8 +28,8 @@ fields!(Cors as "CorsPolicy", "Cross-origin requests.", {
     "allowCredentials": Kind::Boolean =>
         "Whether requests with credentials are allowed; false if absent.";
     "unmatchedPreflights": Kind::OneOf(&UNMATCHED_PREFLIGHTS) =>
-        "What happens to a preflight request of an origin that is not allowed: FORWARD (default), or \
-         IGNORE, which answers 200 without CORS headers.";
+        "What happens to a preflight request of an origin that is not allowed: FORWARD \
+         (default), or IGNORE, which answers 200 without CORS headers.";
 });
 
 /// A CORS policy, compiled.
@@ -142,8 +142,8 @@ impl Cors {
     }
 }
 
-/// Returns the header value for a list: the requested value if the list is `*`, no value if the list
-/// is empty, otherwise the list.
+/// Returns the header value for a list: the requested value if the list is `*`, no value if the
+/// list is empty, otherwise the list.
 fn allowed_values<'a>(list: &'a [u8], requested: Option<Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
     match list {
         b"" => None,

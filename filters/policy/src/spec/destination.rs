@@ -40,9 +40,9 @@ pub struct Naming {
 /// A pattern for cluster names.
 ///
 /// The placeholders `{host}`, `{subset}` and `{port}` are replaced by the parts of a destination;
-/// `{subset}` is empty if the destination has no subset. A part in `[...]` is omitted if a placeholder
-/// in it is empty: `{host}[-{subset}]` results in `payment-v1` or `payment`. The default is Istio's
-/// pattern, `outbound|{port}|{subset}|{host}`.
+/// `{subset}` is empty if the destination has no subset. A part in `[...]` is omitted if a
+/// placeholder in it is empty: `{host}[-{subset}]` results in `payment-v1` or `payment`. The
+/// default is Istio's pattern, `outbound|{port}|{subset}|{host}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterTemplate(Vec<Part>);
 
@@ -64,13 +64,13 @@ impl Default for ClusterTemplate {
 }
 
 impl ClusterTemplate {
-    /// Returns a pattern without placeholders. It replaces a pattern that has an error, so that this error
-    /// causes no other errors.
+    /// Returns a pattern without placeholders. It replaces a pattern that has an error, so that
+    /// this error causes no other errors.
     pub fn unknown() -> Self {
         Self(Vec::new())
     }
 
-    /// Whether the pattern is [`ClusterTemplate::unknown`].
+    /// Returns whether the pattern is [`ClusterTemplate::unknown`].
     pub fn is_unknown(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,5 +1,5 @@
-//! `DestinationRule`: the policies of the clusters of a host. The filters carry out only the outlier
-//! detection; Envoy carries out the other policies.
+//! `DestinationRule`: the policies of the clusters of a host. The filters carry out only the
+//! outlier detection; Envoy carries out the other policies.
 
 use std::rc::Rc;
 
@@ -76,9 +76,9 @@ impl Policy {
 impl DestinationRules {
     /// Reads `destinationRules[]`.
     ///
-    /// As in Istio, a host may have several rules: their subsets are combined, and one of the rules may
-    /// have a `trafficPolicy`. Istio silently ignores a second `trafficPolicy` and a second subset with
-    /// the same name; here both are errors.
+    /// As in Istio, a host may have several rules: their subsets are combined, and one of the rules
+    /// may have a `trafficPolicy`. Istio silently ignores a second `trafficPolicy` and a second
+    /// subset with the same name; here both are errors.
     pub fn read(node: &Node<'_>, naming: &Naming, proxy: &Proxy<'_>) -> Result<Self, Reported> {
         let left_to = report::Kind::LeftToFilter(Filter::Outlier);
         node.notice_to(Filter::Router, left_to, "is left to the outlier filter");
@@ -109,8 +109,8 @@ impl DestinationRules {
         self.rules.iter().filter(has_detection).map(|rule| rule.host.as_str())
     }
 
-    /// Returns the policy of the Envoy cluster `cluster`, from the rule with the most specific host. In
-    /// this rule the policy of the subset has priority over that of the host.
+    /// Returns the policy of the Envoy cluster `cluster`, from the rule with the most specific
+    /// host. In this rule the policy of the subset has priority over that of the host.
     pub fn target(&self, cluster: &str) -> Option<Target> {
         let template = &self.naming.as_ref()?.template;
         let read = |rule: &Rule, subset| template.read_name(cluster, &rule.host, subset);
@@ -163,14 +163,14 @@ struct Subset;
 fields!(Subset, "A subset (version) of the service.", {
     "name" required: Kind::Text => "Name of the subset.";
     "labels": Kind::TEXT_MAP =>
-        "Labels of the endpoints; the filters do not use them, the Envoy cluster selects endpoints.";
+        "Labels of the endpoints; the filters do not use them, the Envoy cluster selects \
+         endpoints.";
     "trafficPolicy": Kind::Object(Policy::schema) =>
         "Policy of the subset; that of the host if absent.";
 });
 
 fields!(Policy as "TrafficPolicy", "Policy of the clusters of a host or subset.", {
-    "outlierDetection": Kind::Object(Settings::schema) =>
-        "Ejects hosts that fail; off if absent.";
+    "outlierDetection": Kind::Object(Settings::schema) => "Ejects hosts that fail; off if absent.";
     "portLevelSettings": Kind::List(&Kind::Object(PortPolicy::schema)) =>
         "Policies of single ports; each replaces the whole policy for its port.";
     "loadBalancer": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
@@ -186,8 +186,7 @@ struct PortPolicy;
 
 fields!(PortPolicy, "Policy of one port.", {
     "port" required: Kind::Object(PortSelector::schema) => "Port that the policy applies to.";
-    "outlierDetection": Kind::Object(Settings::schema) =>
-        "Ejects hosts that fail; off if absent.";
+    "outlierDetection": Kind::Object(Settings::schema) => "Ejects hosts that fail; off if absent.";
     "loadBalancer": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
     "connectionPool": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
     "tls": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";

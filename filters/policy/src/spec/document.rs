@@ -61,13 +61,13 @@ pub struct LeftOut {
 }
 
 fields!(Document as "PluginDocument",
-    "Configuration of Sluice's filters. Each filter checks all of it and uses the fields that it needs.", {
+    "Configuration of Sluice's filters. Each filter checks all of it.", {
     "namespace": Kind::Text =>
         "Namespace that completes short host names; they are not completed if absent.";
     "clusterName": Kind::Text =>
-        "Pattern of Envoy's cluster names, with the placeholders {host}, {subset} and {port}; a part in \
-         [...] is omitted if a placeholder in it is empty. Default: outbound|{port}|{subset}|{host}, as \
-         in Istio.";
+        "Pattern of Envoy's cluster names, with the placeholders {host}, {subset} and {port}; a \
+         part in [...] is omitted if a placeholder in it is empty. Default: \
+         outbound|{port}|{subset}|{host}, as in Istio.";
     "proxy": Kind::Object(ProxySettings::schema) =>
         "Properties of this proxy, for conditions on the proxy. Default: Envoy's node metadata.";
     "virtualServices": Kind::List(&Kind::Object(VirtualService::schema)) =>
@@ -76,25 +76,26 @@ fields!(Document as "PluginDocument",
         "The spec of each Istio DestinationRule; the filters carry out only its outlier detection.";
     "serviceEntries": Kind::List(&Kind::Object(ServiceEntry::schema)) =>
         "The spec of each Istio ServiceEntry.";
-        "outboundTrafficPolicy": Kind::Object(OutboundTrafficPolicy::schema) =>
-            "Which destinations clients may call; required by the egress filter.";
+    "outboundTrafficPolicy": Kind::Object(OutboundTrafficPolicy::schema) =>
+        "Which destinations clients may call; required by the egress filter.";
     "unmatchedHosts": Kind::OneOf(&UNMATCHED_HOSTS) =>
-        "What happens to requests for hosts without VirtualService: notFound (default) answers 404, pass \
-         leaves them to Envoy's own routes.";
-        "sampling": Kind::Object(Sampling::schema) =>
-            "Makes random choices depend on the user, so that a user always gets the same choice.";
-        "faults": Kind::Object(FaultSettings::schema) => "Settings and limits of the fault filter.";
+        "What happens to requests for hosts without VirtualService: notFound (default) answers \
+         404, pass leaves them to Envoy's own routes.";
+    "sampling": Kind::Object(Sampling::schema) =>
+        "Makes random choices depend on the user, so that a user always gets the same choice.";
+    "faults": Kind::Object(FaultSettings::schema) => "Settings and limits of the fault filter.";
     "mirroring": Kind::Object(MirrorSettings::schema) =>
         "Which requests may be copied, and how responses to copies are compared.";
-        "sni": Kind::Object(SniSettings::schema) => "Checks of the sni filter on TLS server names.";
+    "sni": Kind::Object(SniSettings::schema) => "Checks of the sni filter on TLS server names.";
     "egress": Kind::Object(EgressSettings::schema) => "Settings of the egress filter.";
 });
 
 const UNMATCHED_HOSTS: [&str; 2] = ["notFound", "pass"];
 
 impl Document {
-    /// Compiles the bytes of a document for the given filters, on the proxy that `metadata` describes.
-    /// Returns the notices too: they list fields that have no effect or that another component handles.
+    /// Compiles the bytes of a document for the given filters, on the proxy that `metadata`
+    /// describes. Returns the notices too: they list fields that have no effect or that another
+    /// component handles.
     ///
     /// # Errors
     /// Rejects a document with at least one error as a whole, and returns all errors.

@@ -20,8 +20,8 @@ pub struct EgressFields {
 /// `egress` of a document: settings that Istio does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EgressSettings {
-    /// Status of the response to a refused request: 502 with an empty body, as in Istio, or 403 with
-    /// the reason
+    /// Status of the response to a refused request: 502 with an empty body, as in Istio, or 403
+    /// with the reason
     pub block_status: u16,
     /// Whether violations are only counted and not refused (`mode: reportOnly`)
     pub only_reports: bool,
@@ -60,11 +60,11 @@ fields!(EgressSettings as "Egress", "Settings of the egress filter.", {
     "blockStatus": Kind::OneOfIntegers(&[502, 403]) =>
         "Status of the response to a refused request: 502 (default), or 403 with the reason.";
     "missing": Kind::OneOf(&MISSING) =>
-        "What happens to requests and connections without a name: refuse (default), or byAddress, which \
-         looks up their address.";
+        "What happens to requests and connections without a name: refuse (default), or \
+         byAddress, which looks up their address.";
     "port": Kind::Either(&[Kind::PORT, Kind::OneOf(&PORTS)]) =>
-        "Port that a ServiceEntry must have: destination (default), the port that the client connected \
-         to; authority, the port in the host of the request; or a fixed number.";
+        "Port that a ServiceEntry must have: destination (default), the port that the client \
+         connected to; authority, the port in the host of the request; or a fixed number.";
 });
 
 const MODES: [&str; 2] = ["enforce", "reportOnly"];
@@ -106,7 +106,8 @@ const OUTBOUND_MODES: [&str; 2] = ["REGISTRY_ONLY", "ALLOW_ANY"];
 
 fields!(OutboundTrafficPolicy, "Which destinations clients may call.", {
     "mode" required: Kind::OneOf(&OUTBOUND_MODES) =>
-        "REGISTRY_ONLY allows only the hosts and addresses of ServiceEntries, ALLOW_ANY allows all.";
+        "REGISTRY_ONLY allows only the hosts and addresses of ServiceEntries, ALLOW_ANY allows \
+         all.";
 });
 
 impl OutboundTrafficPolicy {

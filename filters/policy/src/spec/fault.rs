@@ -116,33 +116,37 @@ fields!(Fault, "Injected faults; requires at least one of the fields.", {
 });
 
 fields!(Delay, "A delay: exactly one of fixedDelay and exponentialDelay.", {
-    "percentage": Kind::Object(Percent::schema) => "Share of the requests, in percent; 0 if absent.";
+    "percentage": Kind::Object(Percent::schema) =>
+        "Share of the requests, in percent; 0 if absent.";
     "percent": Kind::Percentage => "Deprecated, use percentage.";
     "fixedDelay": Kind::Text => "Length of the delay, such as 5s.";
     "exponentialDelay": Kind::Text =>
         "Mean length of exponentially distributed delays, such as 100ms; not in Istio.";
     "jitter": Kind::Text =>
-        "Maximum of a uniformly distributed random time that is added to fixedDelay; 0 if absent; not \
-         in Istio.";
+        "Maximum of a uniformly distributed random time that is added to fixedDelay; 0 if \
+         absent; not in Istio.";
     "maxDelay": Kind::Text =>
         "Maximum length of an exponential delay; ten times the mean if absent; not in Istio.";
 });
 
 fields!(Abort, "An abort: exactly one status.", {
-    "percentage": Kind::Object(Percent::schema) => "Share of the requests, in percent; 0 if absent.";
+    "percentage": Kind::Object(Percent::schema) =>
+        "Share of the requests, in percent; 0 if absent.";
     "httpStatus": Kind::Integer(200, 599) => "HTTP status, 200 to 599.";
     "grpcStatus": Kind::Text => "Name of the gRPC status, such as UNAVAILABLE.";
     "http2Error": Kind::Unsupported => "Not supported, as in Istio and Envoy.";
 });
 
 fields!(Reset, "A reset of the stream within the response body.", {
-    "percentage": Kind::Object(Percent::schema) => "Share of the responses, in percent; 0 if absent.";
+    "percentage": Kind::Object(Percent::schema) =>
+        "Share of the responses, in percent; 0 if absent.";
     "afterBytes" required: Kind::Integer(0, i64::MAX) =>
         "Maximum number of bytes of the body that are forwarded before the reset.";
 });
 
 fields!(RateLimit, "A rate limit of the response body.", {
-    "percentage": Kind::Object(Percent::schema) => "Share of the responses, in percent; 0 if absent.";
+    "percentage": Kind::Object(Percent::schema) =>
+        "Share of the responses, in percent; 0 if absent.";
     "limitKbps" required: Kind::Integer(1, 1 << 40) => "Maximum rate, in KiB per second.";
 });
 

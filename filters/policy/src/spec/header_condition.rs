@@ -38,13 +38,14 @@ impl HeaderCondition {
             .map(|(name, node)| Self::new(node, name, string_match::read_value_match(node), false)))
     }
 
-    /// Returns the index key of the condition: what a request must contain to satisfy it. `None` for an
-    /// inverted condition, which has no key.
+    /// Returns the index key of the condition: what a request must contain to satisfy it. `None`
+    /// for an inverted condition, which has no key.
     pub fn key(&self) -> Option<Key<'_>> {
         (!self.is_inverted).then(|| (Subject::Header(self.name.as_bytes()), self.condition.need()))
     }
 
-    /// Whether the condition holds for a request. Values of a repeated header are joined with commas.
+    /// Returns whether the condition holds for a request. Values of a repeated header are joined
+    /// with commas.
     #[inline]
     pub fn holds(&self, request: &Request<'_>) -> bool {
         let value = request.header(&self.name);

@@ -3,8 +3,8 @@
 //! Order within one level: removals, then `set`, then `add`, each sorted by name, as in the Envoy
 //! configuration that Istio generates. The operations of the destination apply before those of the
 //! route, so if both set the same header, the value of the route is sent. Istio does the same for
-//! several destinations. For a single destination Istio sends the value of the destination; adding a
-//! second destination would then silently change the value.
+//! several destinations. For a single destination Istio sends the value of the destination; adding
+//! a second destination would then silently change the value.
 
 use crate::document::fields::fields;
 use crate::document::node::{Node, all};
@@ -131,8 +131,8 @@ fn read_values(node: &Node<'_>, message: Message) -> Result<Vec<NamedValue>, Rep
     failure.map_or(Ok(values), Err)
 }
 
-/// Reads the name of a header that may be changed. Rejects pseudo-headers, `Host` and the headers of
-/// Sluice itself.
+/// Reads the name of a header that may be changed. Rejects pseudo-headers, `Host` and the headers
+/// of Sluice itself.
 fn read_name(node: &Node<'_>, name: &str) -> Result<String, Reported> {
     if is_authority(name) {
         return Err(node.error(format_args!("{name:?} cannot be changed here")));
@@ -150,8 +150,8 @@ fn is_authority(name: &str) -> bool {
 
 /// Reads a header value, in which `%%` means `%` as in Envoy's format.
 ///
-/// Rejects a `%COMMAND%`: Envoy would replace it, but a filter cannot, and the unchanged text would be
-/// a wrong value.
+/// Rejects a `%COMMAND%`: Envoy would replace it, but a filter cannot, and the unchanged text would
+/// be a wrong value.
 fn read_header_value(node: &Node<'_>) -> Result<Box<[u8]>, Reported> {
     let text = node.string()?;
     if text.bytes().any(|byte| byte != b'\t' && byte.is_ascii_control()) {

@@ -36,23 +36,23 @@ fields!(HttpMatch, "Conditions on a request; all of them must hold.", {
     "uri": Kind::Object(StringMatch::schema) => "Condition on the path without the query.";
     "ignoreUriCase": Kind::Boolean =>
         "Whether exact and prefix of uri ignore case; false if absent.";
-        "scheme": Kind::Object(StringMatch::schema) => "Condition on the scheme, http or https.";
-        "method": Kind::Object(StringMatch::schema) => "Condition on the method, such as GET.";
-        "authority": Kind::Object(StringMatch::schema) =>
-            "Condition on the host, including the port if the request has one.";
+    "scheme": Kind::Object(StringMatch::schema) => "Condition on the scheme, http or https.";
+    "method": Kind::Object(StringMatch::schema) => "Condition on the method, such as GET.";
+    "authority": Kind::Object(StringMatch::schema) =>
+        "Condition on the host, including the port if the request has one.";
     "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
         "Conditions on headers, by name; {} requires that the header is present.";
     "withoutHeaders": Kind::Map(&Kind::Nullable(&Kind::Object(StringMatch::schema))) =>
         "Conditions on headers that must not hold, by name; {} requires that the header is absent.";
     "queryParams": Kind::Map(&Kind::Object(StringMatch::schema)) =>
         "Conditions on query parameters, by name; {} requires that the parameter is present.";
-        "port": Kind::Integer(0, 65535) =>
-            "Port that the client connected to; any port if absent or 0.";
-        "sourceLabels": Kind::TEXT_MAP => "Labels that the workload of this proxy must have.";
-        "sourceNamespace": Kind::Text => "Namespace that the workload of this proxy must be in.";
-        "gateways": Kind::TEXTS =>
-            "Gateways of which this proxy must serve one; replaces those of the virtual service.";
-        "statPrefix": Kind::Text => "Not carried out by the filters; set it in Envoy's route.";
+    "port": Kind::Integer(0, 65535) =>
+        "Port that the client connected to; any port if absent or 0.";
+    "sourceLabels": Kind::TEXT_MAP => "Labels that the workload of this proxy must have.";
+    "sourceNamespace": Kind::Text => "Namespace that the workload of this proxy must be in.";
+    "gateways": Kind::TEXTS =>
+        "Gateways of which this proxy must serve one; replaces those of the virtual service.";
+    "statPrefix": Kind::Text => "Not carried out by the filters; set it in Envoy's route.";
 });
 
 /// Part of the path that matched; a rewrite replaces this part.
@@ -166,8 +166,8 @@ impl HttpMatch {
         }
     }
 
-    /// Returns index keys: conditions that every matching request satisfies. Not every condition has a
-    /// key.
+    /// Returns index keys: conditions that every matching request satisfies. Not every condition
+    /// has a key.
     #[inline(never)]
     pub fn keys(&self) -> Vec<Key<'_>> {
         let path = match &self.uri {
@@ -258,8 +258,8 @@ fn read_claim(
     Ok(ClaimCondition { path: path?, condition: condition?, is_inverted })
 }
 
-/// Reads a condition of `withoutHeaders`. Like `{}`, `null` and the regex `*` require that the header
-/// is absent.
+/// Reads a condition of `withoutHeaders`. Like `{}`, `null` and the regex `*` require that the
+/// header is absent.
 fn read_without_header(node: &Node<'_>) -> Result<ValueMatch, Reported> {
     match node.json {
         Json::Null => Ok(ValueMatch::Present),

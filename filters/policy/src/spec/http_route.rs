@@ -85,27 +85,28 @@ pub struct RouteRules {
 fields!(HttpRoute as "HTTPRoute", "What happens to requests that satisfy one of the matches.", {
     "name": Kind::Text => "Name of the route in logs.";
     "match": Kind::List(&Kind::Object(HttpMatch::schema)) =>
-        "Matches, of which a request must satisfy one; without matches the route applies to all requests.";
-        "route": Kind::List(&Kind::Object(WeightedDestination::schema)) =>
-            "Destinations of the requests, selected by weight.";
+        "Matches, of which a request must satisfy one; without matches the route applies to all \
+         requests.";
+    "route": Kind::List(&Kind::Object(WeightedDestination::schema)) =>
+        "Destinations of the requests, selected by weight.";
     "redirect": Kind::Object(Redirect::schema) => "Answers with a redirect.";
     "directResponse": Kind::Object(DirectResponse::schema) => "Answers with a fixed response.";
     "delegate": Kind::Unsupported => "Not supported; write the routes of the delegate instead.";
     "rewrite": Kind::Object(Rewrite::schema) =>
         "Changes the path or the host of forwarded requests.";
-        "timeout": Kind::Text =>
-            "Maximum time until the response is complete, such as 3s; that of Envoy's route if absent.";
-        "retries": Kind::Object(Retries::schema) =>
-            "Retries of failed requests; those of Envoy's route if absent.";
-        "fault": Kind::Object(Fault::schema) => "Faults to inject, such as delays and aborts.";
-        "mirror": Kind::Object(Destination::schema) => "Destination of copies of the requests.";
-        "mirrorPercentage": Kind::Object(Percent::schema) =>
-            "Share of the requests that are copied, in percent; all if absent.";
-        "mirrorPercent": Kind::PERCENT => "Deprecated, use mirrorPercentage.";
-        "mirrors": Kind::List(&Kind::Object(Mirror::schema)) =>
-            "Several destinations of copies of the requests.";
-        "corsPolicy": Kind::Object(Cors::schema) => "Policy for cross-origin requests.";
-        "headers": Kind::Object(Headers::schema) => "Operations on request and response headers.";
+    "timeout": Kind::Text =>
+        "Maximum time until the response is complete, such as 3s; that of Envoy's route if absent.";
+    "retries": Kind::Object(Retries::schema) =>
+        "Retries of failed requests; those of Envoy's route if absent.";
+    "fault": Kind::Object(Fault::schema) => "Faults to inject, such as delays and aborts.";
+    "mirror": Kind::Object(Destination::schema) => "Destination of copies of the requests.";
+    "mirrorPercentage": Kind::Object(Percent::schema) =>
+        "Share of the requests that are copied, in percent; all if absent.";
+    "mirrorPercent": Kind::PERCENT => "Deprecated, use mirrorPercentage.";
+    "mirrors": Kind::List(&Kind::Object(Mirror::schema)) =>
+        "Several destinations of copies of the requests.";
+    "corsPolicy": Kind::Object(Cors::schema) => "Policy for cross-origin requests.";
+    "headers": Kind::Object(Headers::schema) => "Operations on request and response headers.";
 });
 
 impl Rule {

@@ -12,7 +12,8 @@ use crate::spec::destination::{self, Destination, Naming};
 use crate::value::header::{FixedEdit, HeaderEdit};
 use crate::value::percent::{Percent, read_mirror_percent, read_plain_percent};
 
-/// Prefix of the request headers that contain the clusters of copies; the index of the mirror follows.
+/// Prefix of the request headers that contain the clusters of copies; the index of the mirror
+/// follows.
 pub const HEADER_PREFIX: &str = "x-sluice-mirror-";
 
 /// One destination of copies.

@@ -30,10 +30,11 @@ pub struct Settings {
     /// `consecutive5xxErrors`: 5 if absent, 0 is off. If it is absent and `consecutiveErrors` is
     /// present, detections are not enforced
     pub consecutive_5xx: Consecutive,
-    /// `consecutiveGatewayErrors`, formerly `consecutiveErrors`: 0 is off. If absent, 5, and detections
-    /// are not enforced
+    /// `consecutiveGatewayErrors`, formerly `consecutiveErrors`: 0 is off. If absent, 5, and
+    /// detections are not enforced
     pub consecutive_gateway_failure: Consecutive,
-    /// `consecutiveLocalOriginFailures`: 5 if absent or 0. Used only if `splits_local_origin` is true
+    /// `consecutiveLocalOriginFailures`: 5 if absent or 0. Used only if `splits_local_origin` is
+    /// true
     pub consecutive_local_origin_failure: Consecutive,
     /// `splitExternalLocalOriginErrors`: failed connections and missing responses are counted
     /// separately and not as 5xx; false if absent
@@ -58,12 +59,13 @@ pub struct Settings {
     pub success_rate: Option<SuccessRate>,
     /// `failurePercentage` (Envoy); off if absent
     pub failure_percentage: Option<FailurePercentage>,
-    /// `halfOpen` (in neither Istio nor Envoy); if absent, off without `fallback`, else the defaults
+    /// `halfOpen` (in neither Istio nor Envoy); if absent, off without `fallback`, else the
+    /// defaults
     pub half_open: Option<HalfOpen>,
     /// Responses that count as failures
     pub failures: Failures,
-    /// Hash of the JSON value, independent of the order of fields. State that belongs to settings with
-    /// another hash must not be reused
+    /// Hash of the JSON value, independent of the order of fields. State that belongs to settings
+    /// with another hash must not be reused
     pub fingerprint: u64,
 }
 
@@ -72,7 +74,8 @@ pub struct Settings {
 pub struct HalfOpen {
     /// `successes`: number of consecutive probes that must succeed, 1 to 1000; 1 if absent
     pub successes: u32,
-    /// `probeTimeout`: time without a response after which another probe may be sent; 10 s if absent
+    /// `probeTimeout`: time without a response after which another probe may be sent; 10 s if
+    /// absent
     pub probe_timeout: Duration,
 }
 
@@ -82,7 +85,8 @@ impl Default for HalfOpen {
     }
 }
 
-fields!(Settings as "OutlierDetection", "Ejects hosts that fail, so that they receive no requests.", {
+fields!(Settings as "OutlierDetection",
+    "Ejects hosts that fail, so that they receive no requests.", {
     "consecutive5xxErrors": Kind::COUNT =>
         "Number of consecutive 5xx responses that eject a host; 5 if absent; 0 turns it off.";
     "consecutiveGatewayErrors": Kind::COUNT =>
@@ -93,42 +97,42 @@ fields!(Settings as "OutlierDetection", "Ejects hosts that fail, so that they re
          splitExternalLocalOriginErrors; 5 if absent or 0.";
     "splitExternalLocalOriginErrors": Kind::Boolean =>
         "Whether failed connections are counted separately from 5xx responses; false if absent.";
-        "interval": Kind::Text =>
-            "Time between two evaluations of success and failure rates; 10s if absent.";
-        "baseEjectionTime": Kind::Text =>
-            "Length of the first ejection of a host; later ones last a multiple of it; 30s if absent.";
-        "maxEjectionTime": Kind::Text =>
-            "Maximum length of an ejection; if absent, the longer of 300s and baseEjectionTime.";
+    "interval": Kind::Text =>
+        "Time between two evaluations of success and failure rates; 10s if absent.";
+    "baseEjectionTime": Kind::Text =>
+        "Length of the first ejection of a host; later ones last a multiple of it; 30s if absent.";
+    "maxEjectionTime": Kind::Text =>
+        "Maximum length of an ejection; if absent, the longer of 300s and baseEjectionTime.";
     "maxEjectionTimeJitter": Kind::Text =>
         "Maximum of a random time that is added to an ejection; 0 if absent.";
-        "maxEjectionPercent": Kind::PERCENT =>
-            "Maximum share of ejected hosts, in percent; 10 if absent or 0.";
+    "maxEjectionPercent": Kind::PERCENT =>
+        "Maximum share of ejected hosts, in percent; 10 if absent or 0.";
     "minHealthPercent": Kind::PERCENT =>
-        "If the share of healthy hosts in percent is smaller, all hosts receive requests; 0 if absent.";
+        "If the share of healthy hosts in percent is smaller, all hosts receive requests; 0 if \
+         absent.";
     "alwaysEjectOneHost": Kind::Boolean =>
         "Whether one host may be ejected even if this exceeds maxEjectionPercent; false if absent.";
-        "enforcingConsecutive5xx": Kind::PERCENT =>
-            "Share of detections by consecutive5xxErrors that eject the host, in percent; 100 if absent, \
-             but 0 if only consecutiveErrors is present.";
-        "enforcingConsecutiveGatewayFailure": Kind::PERCENT =>
-            "Share of detections by consecutiveGatewayErrors that eject the host, in percent; if absent, \
-             100 with consecutiveGatewayErrors and 0 without it.";
-        "enforcingConsecutiveLocalOriginFailure": Kind::PERCENT =>
-            "Share of detections by consecutiveLocalOriginFailures that eject the host, in percent; 100 if \
-             absent.";
-        "successRate": Kind::Object(SuccessRate::schema) =>
-            "Ejects hosts whose success rate is far below the mean; off if absent.";
-        "failurePercentage": Kind::Object(FailurePercentage::schema) =>
-            "Ejects hosts with a large share of failed requests; off if absent.";
-        "halfOpen": Kind::Object(HalfOpen::schema) =>
-            "Tests ejected hosts with single requests before they return; off if absent, unless fallback \
-             is present.";
+    "enforcingConsecutive5xx": Kind::PERCENT =>
+        "Share of detections by consecutive5xxErrors that eject the host, in percent; 100 if \
+         absent, but 0 if only consecutiveErrors is present.";
+    "enforcingConsecutiveGatewayFailure": Kind::PERCENT =>
+        "Share of detections by consecutiveGatewayErrors that eject the host, in percent; if \
+         absent, 100 with consecutiveGatewayErrors and 0 without it.";
+    "enforcingConsecutiveLocalOriginFailure": Kind::PERCENT =>
+        "Share of detections by consecutiveLocalOriginFailures that eject the host, in percent; \
+         100 if absent.";
+    "successRate": Kind::Object(SuccessRate::schema) =>
+        "Ejects hosts whose success rate is far below the mean; off if absent.";
+    "failurePercentage": Kind::Object(FailurePercentage::schema) =>
+        "Ejects hosts with a large share of failed requests; off if absent.";
+    "halfOpen": Kind::Object(HalfOpen::schema) =>
+        "Tests ejected hosts with single requests before they return; off if absent, unless \
+         fallback is present.";
     "fallback": Kind::Object(Fallback::schema) =>
         "Subset that receives the requests while all hosts of this one are ejected.";
-    "outlierDetectionHttpErrorCodes":
-        Kind::List(&Kind::Integer(100, 599)) =>
-                "HTTP statuses that count as failures, in place of 5xx.";
-        "failure": Kind::Object(Failures::schema) => "Other responses that count as failures.";
+    "outlierDetectionHttpErrorCodes": Kind::List(&Kind::Integer(100, 599)) =>
+        "HTTP statuses that count as failures, in place of 5xx.";
+    "failure": Kind::Object(Failures::schema) => "Other responses that count as failures.";
 });
 
 fields!(HalfOpen, "Tests ejected hosts with single requests (probes) before they return.", {

@@ -13,8 +13,8 @@ pub trait Policy: Sized {
     /// Creates the policy from the fields of a document that the filter uses.
     fn new(document: &Document) -> Self;
 
-    /// Compiles the bytes of a document: JSON, or a `google.protobuf.Struct`. Returns the notices too,
-    /// see [`Document::parse`].
+    /// Compiles the bytes of a document: JSON, or a `google.protobuf.Struct`. Returns the notices
+    /// too, see [`Document::parse`].
     ///
     /// # Errors
     /// Rejects a document with at least one error as a whole, and returns all errors.

@@ -59,8 +59,8 @@ impl<'a> Proxy<'a> {
         Self { metadata, namespace: None, labels: None, gateways: None, serves_all: false }
     }
 
-    /// Creates a proxy for a document whose `proxy` has an error. It serves all gateways, so that this
-    /// error causes no other errors.
+    /// Creates a proxy for a document whose `proxy` has an error. It serves all gateways, so that
+    /// this error causes no other errors.
     pub fn unknown(metadata: &'a dyn NodeMetadata) -> Self {
         Self { serves_all: true, ..Self::new(metadata) }
     }

@@ -9,8 +9,8 @@
 //! score(value, name)  = -ln(point(value, name)) / weight of name
 //! ```
 //!
-//! A split selects the destination with the lowest score. The probability of each destination is its
-//! share of the weights (exponential race). A larger weight lowers only the score of its own
+//! A split selects the destination with the lowest score. The probability of each destination is
+//! its share of the weights (exponential race). A larger weight lowers only the score of its own
 //! destination, so users can only move to that destination. This is true for any number of
 //! destinations in any order. `name` is `HOST|PORT|SUBSET` with the full host name; port and subset
 //! are empty if absent.
@@ -41,9 +41,9 @@ enum SamplingKey {
 fields!(Sampling, "Random choices that are always the same for the same user.", {
     "key" required: Kind::RequiredList(&Kind::Object(SamplingKey::schema)) =>
         "Sources of the key that identifies a user. The first source with a value is used.";
-        "salt": Kind::Text =>
-            "Any text; a new salt results in new choices, for example for another experiment. Empty if \
-             absent.";
+    "salt": Kind::Text =>
+        "Any text; a new salt results in new choices, for example for another experiment. Empty \
+         if absent.";
 });
 
 const KEYS: [&str; 3] = ["header", "cookie", "sourceAddress"];
@@ -64,7 +64,8 @@ impl Sampling {
     }
 
     /// Returns the hash of the request's user; `None` if the request has none of the keys. An empty
-    /// value counts as absent, otherwise all requests with an empty value would get the same result.
+    /// value counts as absent, otherwise all requests with an empty value would get the same
+    /// result.
     pub fn user(&self, request: &Request<'_>) -> Option<u64> {
         self.keys.iter().find_map(|key| {
             let hash = |value: &[u8]| (!value.is_empty()).then(|| xxh64(value, self.salt_hash));

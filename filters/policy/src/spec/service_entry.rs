@@ -62,16 +62,16 @@ fields!(ServiceEntry, "The spec of a ServiceEntry.", {
     "location": Kind::OneOf(&["MESH_EXTERNAL", "MESH_INTERNAL"]) =>
         "Whether the service is in the mesh; not used by the filters.";
     "resolution": Kind::OneOf(&RESOLUTIONS) =>
-        "How Envoy determines the endpoints; NONE if absent: Envoy connects to the address that the \
-         client connected to.";
-        "endpoints": Kind::List(&Kind::Object(Endpoint::schema)) =>
-            "Endpoints of the service; the filters only check them.";
-        "workloadSelector": Kind::Object(WorkloadSelector::schema) =>
-            "Selects workloads as endpoints; the filters only check it.";
-        "exportTo": Kind::TEXTS =>
-            "Has no effect: a filter applies only the documents that are attached to it.";
-        "subjectAltNames": Kind::TEXTS =>
-            "Not carried out by the filters; set it in the TLS settings of the Envoy cluster.";
+        "How Envoy determines the endpoints; NONE if absent: Envoy connects to the address that \
+         the client connected to.";
+    "endpoints": Kind::List(&Kind::Object(Endpoint::schema)) =>
+        "Endpoints of the service; the filters only check them.";
+    "workloadSelector": Kind::Object(WorkloadSelector::schema) =>
+        "Selects workloads as endpoints; the filters only check it.";
+    "exportTo": Kind::TEXTS =>
+        "Has no effect: a filter applies only the documents that are attached to it.";
+    "subjectAltNames": Kind::TEXTS =>
+        "Not carried out by the filters; set it in the TLS settings of the Envoy cluster.";
 });
 
 /// `WorkloadSelector` of a ServiceEntry.

@@ -107,29 +107,28 @@ fields!(SniSettings as "Sni", "Checks of the sni filter on TLS server names.", {
     "missing": Kind::OneOf(&MISSING) =>
         "What happens to connections without a server name: refuse (default) or allow.";
     "ech": Kind::OneOf(&ECH) =>
-        "What happens to encrypted ClientHellos: refuse (default), or outerName, which uses the outer \
-         server name.";
+        "What happens to encrypted ClientHellos: refuse (default), or outerName, which uses the \
+         outer server name.";
     "authority": Kind::OneOf(&AUTHORITY) =>
-        "How the host of a request is compared with the server name: entry (default) requires that \
-         the same allowed host matches both best, exact requires equal names.";
+        "How the host of a request is compared with the server name: entry (default) requires \
+         that the same allowed host matches both best, exact requires equal names.";
     "innerMustMatchOuter": Kind::Boolean =>
-        "Whether the bytes of a connection must begin with a ClientHello with the same server name; \
-         false if absent.";
-        "routing": Kind::Boolean =>
-            "Whether the tls routes of virtual services select the cluster; true if absent.";
+        "Whether the bytes of a connection must begin with a ClientHello with the same server \
+         name; false if absent.";
+    "routing": Kind::Boolean =>
+        "Whether the tls routes of virtual services select the cluster; true if absent.";
     "forwardSni": Kind::Boolean =>
         "Whether Envoy sends the server name to the upstream too; false if absent.";
-        "hosts": Kind::TEXTS =>
-            "Allowed host names; the hosts of the virtual services if absent.";
+    "hosts": Kind::TEXTS => "Allowed host names; the hosts of the virtual services if absent.";
     "maxClientHelloBytes": Kind::Integer(64, MAX_CLIENT_HELLO as i64) =>
         "Maximum size of a ClientHello in bytes, with its record headers; 65536 if absent.";
-        "helloTimeout": Kind::Text =>
-            "Maximum time from the start of a connection to the end of its ClientHello; 15s if absent.";
+    "helloTimeout": Kind::Text =>
+        "Maximum time from the start of a connection to the end of its ClientHello; 15s if absent.";
 });
 
 impl SniSettings {
-    /// Reads `sni: { mode, missing, ech, authority, innerMustMatchOuter, routing, forwardSni, hosts,
-    /// maxClientHelloBytes, helloTimeout }`.
+    /// Reads `sni: { mode, missing, ech, authority, innerMustMatchOuter, routing, forwardSni,
+    /// hosts, maxClientHelloBytes, helloTimeout }`.
     pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
         let word = |name, words: [&'static str; 2]| {

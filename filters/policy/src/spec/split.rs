@@ -65,11 +65,11 @@ impl<T> Split<T> {
         }
     }
 
-    /// Returns the selected choice and its index: by the hash of the user if present, else by a random
-    /// draw.
+    /// Returns the selected choice and its index: by the hash of the user if present, else by a
+    /// random draw.
     ///
-    /// A draw selects as Envoy does: each choice has an interval as long as its weight, in order, and
-    /// the draw modulo the total weight is in the interval of the selected choice.
+    /// A draw selects as Envoy does: each choice has an interval as long as its weight, in order,
+    /// and the draw modulo the total weight is in the interval of the selected choice.
     #[inline]
     pub fn pick(&self, user: Option<u64>, draws: &mut dyn Draws) -> Option<(usize, &T)> {
         let index = match (&*self.choices, user) {
@@ -159,7 +159,8 @@ mod tests {
         assert_eq!(heavy, InvalidSplit::TooHeavy(1 << 32));
     }
 
-    /// Compares the shares of 10,000 users with the weights; the tolerance is four standard deviations.
+    /// Compares the shares of 10,000 users with the weights; the tolerance is four standard
+    /// deviations.
     #[test]
     fn sticky_shares_follow_the_weights() {
         let split = split(&[70, 20, 10]).unwrap();

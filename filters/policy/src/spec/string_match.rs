@@ -21,7 +21,7 @@ pub enum StringMatch {
 }
 
 impl StringMatch {
-    /// Whether `value` satisfies the condition.
+    /// Returns whether `value` satisfies the condition.
     #[inline]
     pub fn is_match(&self, value: &[u8]) -> bool {
         match self {
@@ -31,9 +31,9 @@ impl StringMatch {
         }
     }
 
-    /// Returns whether every value that satisfies `other` satisfies this condition too. Returns `false`
-    /// for cases that are not computed: a regular expression covers only exact values that it matches,
-    /// and itself.
+    /// Returns whether every value that satisfies `other` satisfies this condition too. Returns
+    /// `false` for cases that are not computed: a regular expression covers only exact values that
+    /// it matches, and itself.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Exact(own), Self::Exact(other)) => own == other,
@@ -145,8 +145,8 @@ impl ValueMatch {
         }
     }
 
-    /// Returns whether `value` satisfies the inverted condition of `withoutHeaders`. An absent header
-    /// counts as an empty one, unless the condition requires only presence.
+    /// Returns whether `value` satisfies the inverted condition of `withoutHeaders`. An absent
+    /// header counts as an empty one, unless the condition requires only presence.
     #[inline]
     pub fn is_no_match(&self, value: Option<&[u8]>) -> bool {
         match self {

@@ -57,16 +57,17 @@ pub struct Retries;
 fields!(Retries, "Retries of failed requests.", {
     "attempts": Kind::Integer(0, i32::MAX as i64) =>
         "Maximum number of retries; 0 if absent, which turns retries off.";
-        "perTryTimeout": Kind::Text => "Timeout of one attempt, such as 2s.";
-        "retryOn": Kind::Text =>
-            "Retry conditions of Envoy and HTTP statuses, separated by commas. Default: connect-failure,\
-             refused-stream,unavailable,cancelled,retriable-status-codes, as in Istio.";
-        "retryRemoteLocalities": Kind::Boolean =>
-            "Not carried out by the filters; set it in the retry policy of Envoy's route.";
-        "retryIgnorePreviousHosts": Kind::Boolean =>
-            "Not carried out by the filters; set it in the retry policy of Envoy's route.";
-        "backoff": Kind::Text =>
-            "Not carried out by the filters; set it in the retry policy of Envoy's route.";
+    "perTryTimeout": Kind::Text => "Timeout of one attempt, such as 2s.";
+    "retryOn": Kind::Text =>
+        "Retry conditions of Envoy and HTTP statuses, separated by commas. Default: \
+         connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes, as in \
+         Istio.";
+    "retryRemoteLocalities": Kind::Boolean =>
+        "Not carried out by the filters; set it in the retry policy of Envoy's route.";
+    "retryIgnorePreviousHosts": Kind::Boolean =>
+        "Not carried out by the filters; set it in the retry policy of Envoy's route.";
+    "backoff": Kind::Text =>
+        "Not carried out by the filters; set it in the retry policy of Envoy's route.";
 });
 
 /// Reads a route's `retries`. Without them the retry policy of Envoy's route applies; `attempts: 0`
@@ -141,8 +142,8 @@ fn read_retry_on(node: &Node<'_>) -> Result<Vec<FixedEdit>, Reported> {
     failure.map_or_else(|| Ok(retry_on_edits(conditions, codes)), Err)
 }
 
-/// Returns the headers for the conditions and status codes. Envoy has one header for HTTP conditions
-/// and one for gRPC conditions.
+/// Returns the headers for the conditions and status codes. Envoy has one header for HTTP
+/// conditions and one for gRPC conditions.
 fn retry_on_edits(conditions: Vec<&str>, codes: Vec<&str>) -> Vec<FixedEdit> {
     let (grpc, mut http): (Vec<&str>, Vec<&str>) =
         conditions.into_iter().partition(|condition| GRPC_CONDITIONS.contains(condition));

@@ -74,12 +74,12 @@ fields!(TlsMatch, "Conditions on a TLS connection; all of them must hold.", {
     "destinationSubnets": Kind::TEXTS =>
         "Address ranges, of which one must contain the address that the client connected to; any \
          address if absent.";
-        "port": Kind::Integer(0, 65535) =>
-            "Port that the client connected to; any port if absent or 0.";
-        "sourceLabels": Kind::TEXT_MAP => "Labels that the workload of this proxy must have.";
-        "sourceNamespace": Kind::Text => "Namespace that the workload of this proxy must be in.";
-        "gateways": Kind::TEXTS =>
-            "Gateways of which this proxy must serve one; replaces those of the virtual service.";
+    "port": Kind::Integer(0, 65535) =>
+        "Port that the client connected to; any port if absent or 0.";
+    "sourceLabels": Kind::TEXT_MAP => "Labels that the workload of this proxy must have.";
+    "sourceNamespace": Kind::Text => "Namespace that the workload of this proxy must be in.";
+    "gateways": Kind::TEXTS =>
+        "Gateways of which this proxy must serve one; replaces those of the virtual service.";
 });
 
 /// `RouteDestination` of a TLS route.
@@ -170,8 +170,9 @@ impl TlsRoutes {
         entered
     }
 
-    /// Returns the places of the matches that are never reached. Earlier matches without other conditions
-    /// include all of their server names; the second place is that of one of these earlier matches.
+    /// Returns the places of the matches that are never reached. Earlier matches without other
+    /// conditions include all of their server names; the second place is that of one of these
+    /// earlier matches.
     ///
     /// Istio's Envoy selects the most specific name independent of the order, so it reaches them.
     pub fn unreachable(&self) -> Vec<(&str, &str)> {

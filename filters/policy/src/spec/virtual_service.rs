@@ -34,16 +34,15 @@ pub struct VirtualService {
 fields!(VirtualService, "The spec of a VirtualService.", {
     "hosts" required: Kind::RequiredList(&Kind::Text) =>
         "Hosts that the routes apply to: names, *.SUFFIX, or, with gateways, * for all hosts.";
-        "gateways": Kind::TEXTS =>
-            "Gateways that apply the routes; mesh, which means all sidecars, if absent.";
+    "gateways": Kind::TEXTS =>
+        "Gateways that apply the routes; mesh, which means all sidecars, if absent.";
     "http": Kind::List(&Kind::Object(HttpRoute::schema)) =>
         "Routes of HTTP requests; the first route that matches is used.";
     "tls": Kind::List(&Kind::Object(TlsRoute::schema)) =>
         "Routes of TLS connections by server name; the first route that matches is used.";
-        "tcp": Kind::List(&Kind::Any) =>
-            "Not carried out by the filters; set it in Envoy's listeners.";
-        "exportTo": Kind::TEXTS =>
-            "Has no effect: a filter applies only the documents that are attached to it.";
+    "tcp": Kind::List(&Kind::Any) => "Not carried out by the filters; set it in Envoy's listeners.";
+    "exportTo": Kind::TEXTS =>
+        "Has no effect: a filter applies only the documents that are attached to it.";
 });
 
 impl VirtualService {

@@ -95,7 +95,8 @@ impl VirtualServices {
         self.tables.iter().map(|table| table.rules.as_slice())
     }
 
-    /// Returns the rules that are evaluated for a request; `None` if no virtual service has its host.
+    /// Returns the rules that are evaluated for a request; `None` if no virtual service has its
+    /// host.
     pub fn candidates(&self, request: &Request<'_>) -> Option<&[Rc<Rule>]> {
         Some(&self.tables.get(self.virtual_hosts.find(request.authority)?)?.rules)
     }
@@ -117,7 +118,8 @@ impl VirtualServices {
     }
 }
 
-/// Returns the domain of the virtual host for a host: the full name, or an IPv6 address in brackets.
+/// Returns the domain of the virtual host for a host: the full name, or an IPv6 address in
+/// brackets.
 pub fn domain(host: &str, namespace: Option<&str>) -> String {
     match host.parse::<std::net::Ipv6Addr>() {
         Ok(_) => format!("[{host}]"),

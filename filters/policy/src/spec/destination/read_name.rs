@@ -21,8 +21,8 @@ impl ClusterTemplate {
         has(&self.0, &Part::Port)
     }
 
-    /// Returns the host and the port of the cluster `name`. Returns `None` if the cluster has another
-    /// subset or its host does not match `pattern`, which is a host or `*SUFFIX`.
+    /// Returns the host and the port of the cluster `name`. Returns `None` if the cluster has
+    /// another subset or its host does not match `pattern`, which is a host or `*SUFFIX`.
     pub fn read_name<'n>(
         &self,
         name: &'n str,

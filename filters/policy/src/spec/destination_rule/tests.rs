@@ -15,8 +15,8 @@ fn read_with(more: &str, rules: &str) -> Result<(Outliers, String), String> {
     Ok((outliers, notices.join("\n")))
 }
 
-/// Returns the base ejection time of a cluster in seconds, which identifies a policy in these tests;
-/// 0 if the cluster has no policy.
+/// Returns the base ejection time of a cluster in seconds, which identifies a policy in these
+/// tests; 0 if the cluster has no policy.
 fn base_seconds(outliers: &Outliers, cluster: &str) -> u64 {
     let target = outliers.target(cluster);
     target.map_or(0, |target| target.settings.base_ejection_time.as_secs())

@@ -15,8 +15,8 @@ use crate::value::percent::{Percent, read_fault_percent};
 /// Settings that apply to the faults of all routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultSettings {
-    /// Maximum number of faults at the same time in the whole Envoy; further requests get no fault. No
-    /// limit if absent
+    /// Maximum number of faults at the same time in the whole Envoy; further requests get no fault.
+    /// No limit if absent
     pub max_active: Option<u32>,
     /// Maximum number of faults that a worker injects per window; no limit if absent
     pub budget: Option<Budget>,
@@ -24,7 +24,8 @@ pub struct FaultSettings {
     pub not_after: Option<SystemTime>,
     /// Faults that clients may request by headers
     pub headers: HeaderFaults,
-    /// Whether the response to a request with a fault has the header `x-sluice-fault`; true if absent
+    /// Whether the response to a request with a fault has the header `x-sluice-fault`; true if
+    /// absent
     pub marks_responses: bool,
 }
 
@@ -69,14 +70,15 @@ fields!(FaultBudget, "Limits the number of faults per time window.", {
 fields!(FaultSettings as "Faults", "Settings and limits of the fault filter.", {
     "maxActive": Kind::COUNT =>
         "Maximum number of faults at the same time in the whole Envoy; no limit if absent.";
-        "budget": Kind::Object(FaultBudget::schema) =>
-            "Maximum number of faults of a worker per time window; no limit if absent.";
-        "notAfter": Kind::Text =>
-            "Time at which faults end, such as 2026-12-31T23:59:59Z; never if absent.";
-        "headers": Kind::Object(HeaderFaults::schema) =>
-            "Faults that clients may request by headers; none if absent.";
+    "budget": Kind::Object(FaultBudget::schema) =>
+        "Maximum number of faults of a worker per time window; no limit if absent.";
+    "notAfter": Kind::Text =>
+        "Time at which faults end, such as 2026-12-31T23:59:59Z; never if absent.";
+    "headers": Kind::Object(HeaderFaults::schema) =>
+        "Faults that clients may request by headers; none if absent.";
     "markResponses": Kind::Boolean =>
-        "Whether the response to a request with a fault has the header x-sluice-fault; true if absent.";
+        "Whether the response to a request with a fault has the header x-sluice-fault; true if \
+         absent.";
 });
 
 fields!(HeaderFaults, "Faults that clients may request by headers, with their maximum shares.", {
@@ -121,8 +123,8 @@ impl HeaderFaults {
         self.delay.is_some() || self.abort.is_some()
     }
 
-    /// Returns the allowed faults that a request specifies. Reads the first value of a repeated header,
-    /// as Envoy does. An invalid value counts as absent.
+    /// Returns the allowed faults that a request specifies. Reads the first value of a repeated
+    /// header, as Envoy does. An invalid value counts as absent.
     pub fn read(&self, request: &Request<'_>) -> HeaderFault {
         let mut found = HeaderFault::default();
         let mut number = |name: &str, range: std::ops::RangeInclusive<u64>| {

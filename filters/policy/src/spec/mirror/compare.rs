@@ -105,16 +105,15 @@ fields!(Compare, "Compares the responses to copies with the original responses."
     "headers": Kind::TEXTS => "Names of response headers that are compared; none if absent.";
     "bodyHash": Kind::Boolean =>
         "Whether response bodies are compared, by their hash; false if absent.";
-    "methods": Kind::TEXTS =>
-        "Methods of the compared requests; GET, HEAD and OPTIONS if absent.";
+    "methods": Kind::TEXTS => "Methods of the compared requests; GET, HEAD and OPTIONS if absent.";
     "removeHeaders": Kind::TEXTS =>
         "Names of request headers that are removed from copies; none if absent.";
     "timeout": Kind::Text =>
         "Maximum time until the response to a copy is complete, such as 2s; 5s if absent.";
     "maxBodyBytes": Kind::Integer(0, MAX_BODY_BYTES as i64) =>
         "Maximum size of a request or response body for a comparison, in bytes; 65536 if absent.";
-        "maxActive": Kind::COUNT =>
-            "Maximum number of simultaneous comparisons of a worker; 100 if absent.";
+    "maxActive": Kind::COUNT =>
+        "Maximum number of simultaneous comparisons of a worker; 100 if absent.";
 });
 
 impl Compare {
@@ -157,8 +156,9 @@ impl Compare {
         self.body_hash
     }
 
-    /// Returns the headers for the copy of a request. Omits the headers in `removeHeaders`, the headers
-    /// of Sluice, the headers that control Envoy's router, and the headers of the connection.
+    /// Returns the headers for the copy of a request. Omits the headers in `removeHeaders`, the
+    /// headers of Sluice, the headers that control Envoy's router, and the headers of the
+    /// connection.
     pub fn copy_headers(&self, original: &HeaderPairs) -> Vec<(String, Vec<u8>)> {
         let is_left_out = |name: &str| {
             is_own(name)
@@ -217,8 +217,8 @@ fn read_size(node: &Node<'_>) -> Result<usize, Reported> {
     usize::try_from(size).map_err(|_| node.invalid("is too large"))
 }
 
-/// Returns whether a header belongs to Sluice. These headers control Envoy's routes for the original
-/// request, so a copy must not contain them.
+/// Returns whether a header belongs to Sluice. These headers control Envoy's routes for the
+/// original request, so a copy must not contain them.
 fn is_own(name: &str) -> bool {
     name.starts_with(OWN_PREFIX)
 }

@@ -33,7 +33,7 @@ fields!(MirrorBudget, "Limits the number of copied requests per time window.", {
 });
 
 fields!(MirrorSettings as "Mirroring",
-"Which requests may be copied, and how responses to copies are compared.", {
+    "Which requests may be copied, and how responses to copies are compared.", {
     "methods": Kind::TEXTS => "Methods of the requests that are copied; all if absent.";
     "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
         "Conditions on headers that a request must satisfy to be copied; none if absent.";

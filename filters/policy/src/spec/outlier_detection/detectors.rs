@@ -23,7 +23,8 @@ pub struct SuccessRate {
     pub minimum_hosts: u32,
     /// `requestVolume`: number of requests per interval that are enough; 100 if absent
     pub request_volume: u32,
-    /// `stdevFactor`: distance below the mean, in thousandths of a standard deviation; 1900 if absent
+    /// `stdevFactor`: distance below the mean, in thousandths of a standard deviation; 1900 if
+    /// absent
     pub stdev_factor: u32,
     /// `enforcing`: share of detections that are enforced, in percent; 100 if absent
     pub enforcing: u32,

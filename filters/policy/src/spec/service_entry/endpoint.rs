@@ -21,8 +21,8 @@ fields!(Endpoint, "An endpoint of a service; the filters only check it.", {
     "serviceAccount": Kind::Text => "Service account of the workload.";
 });
 
-/// Checks an endpoint (`WorkloadEntry`). The filters do not use endpoints, but Istio rejects invalid
-/// ones. `port_names` is `None` if a port of the service has an error.
+/// Checks an endpoint (`WorkloadEntry`). The filters do not use endpoints, but Istio rejects
+/// invalid ones. `port_names` is `None` if a port of the service has an error.
 #[inline(never)]
 pub(super) fn read_endpoint(
     node: &Node<'_>,

@@ -47,8 +47,8 @@ fields!(ServicePort as "ServiceEntryPort", "A port of a service.", {
     "number" required: Kind::PORT => "Port number that clients connect to; unique in the service.";
     "name" required: Kind::Text => "Name of the port; unique in the service.";
     "protocol": Kind::Text =>
-        "HTTP, HTTPS, HTTP2, GRPC, TCP, TLS or another protocol of Istio; any of HTTP, TCP and TLS if \
-         absent.";
+        "HTTP, HTTPS, HTTP2, GRPC, TCP, TLS or another protocol of Istio; any of HTTP, TCP and \
+         TLS if absent.";
     "targetPort": Kind::Integer(0, 65535) =>
         "Port of the endpoints; equal to number if absent or 0; not used by the filters.";
 });
