@@ -1,4 +1,4 @@
-//! Istio's resources and Sluice's own settings, one file each, read and compiled.
+//! Reads and compiles the Istio resources and Sluice's own settings, one file each.
 
 pub mod claim;
 pub mod cors;

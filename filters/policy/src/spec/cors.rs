@@ -1,5 +1,5 @@
-//! `CorsPolicy`: answers to preflights and the headers that let a browser read a response, as
-//! Envoy's CORS filter gives them.
+//! `CorsPolicy`: answers preflight requests, and adds the response headers that allow a browser to
+//! read a response. The headers are those of Envoy's CORS filter.
 
 use std::borrow::Cow;
 
@@ -19,14 +19,17 @@ const UNMATCHED_PREFLIGHTS: [&str; 3] = ["FORWARD", "IGNORE", "UNSPECIFIED"];
 fields!(Cors as "CorsPolicy", "Cross-origin requests.", {
     "allowOrigin": Kind::TEXTS => "Deprecated, use allowOrigins.";
     "allowOrigins": Kind::List(&Kind::Object(StringMatch::schema)) =>
-        "The origins that are allowed.";
-    "allowMethods": Kind::TEXTS => "The methods that are allowed.";
-    "allowHeaders": Kind::TEXTS => "The request headers that are allowed.";
-    "exposeHeaders": Kind::TEXTS => "The response headers that a browser may read.";
-    "maxAge": Kind::Text => "How long a browser may keep the answer to a preflight, such as 24h.";
-    "allowCredentials": Kind::Boolean => "Whether credentials are allowed; false if absent.";
+        "Allowed origins; none if absent.";
+    "allowMethods": Kind::TEXTS => "Allowed methods; * allows any method.";
+    "allowHeaders": Kind::TEXTS => "Allowed request headers; * allows any header.";
+    "exposeHeaders": Kind::TEXTS => "Response headers that a browser may read.";
+    "maxAge": Kind::Text =>
+        "Time for which a browser may cache the answer to a preflight request, such as 24h.";
+    "allowCredentials": Kind::Boolean =>
+        "Whether requests with credentials are allowed; false if absent.";
     "unmatchedPreflights": Kind::OneOf(&UNMATCHED_PREFLIGHTS) =>
-        "Preflights of origins that are not allowed: FORWARD (default) or IGNORE, which answers them.";
+        "What happens to a preflight request of an origin that is not allowed: FORWARD \
+         (default), or IGNORE, which answers 200 without CORS headers.";
 });
 
 /// A CORS policy, compiled.
@@ -41,14 +44,14 @@ pub struct Cors {
     ignores_unmatched_preflights: bool,
 }
 
-/// What a policy says of a request.
+/// Decision of a policy about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CorsDecision<'a> {
-    /// A preflight: answer 200 with these headers.
+    /// The request is a preflight request: answer 200 with these headers.
     Preflight(Vec<(&'static str, Cow<'a, [u8]>)>),
-    /// A request of this allowed origin: forward it and mark the response.
+    /// The request has this allowed origin: forward it and add the CORS headers to the response.
     Allowed(Vec<u8>),
-    /// Not a matter of CORS, or of an origin that is not allowed: forward it.
+    /// The request has no origin, or one that is not allowed: forward it unchanged.
     Forward,
 }
 
@@ -83,8 +86,8 @@ impl Cors {
         })
     }
 
-    /// Decides about a request. The requested method and headers of a preflight are not compared
-    /// with the lists: the browser does that.
+    /// Returns the decision about a request. Does not compare the requested method and headers of a
+    /// preflight request with the lists, because the browser does that.
     pub fn decide<'a, 'r: 'a>(&'a self, request: &Request<'r>) -> CorsDecision<'a> {
         let Some(origin) = request.header("origin").filter(|origin| !origin.is_empty()) else {
             return CorsDecision::Forward;
@@ -117,8 +120,8 @@ impl Cors {
             headers.push(("access-control-allow-credentials", Cow::Borrowed(b"true")));
         }
         let requested_headers = request.header("access-control-request-headers");
-        let methods = echo_if_any(&self.methods, Some(method));
-        let allowed = echo_if_any(&self.headers, requested_headers);
+        let methods = allowed_values(&self.methods, Some(method));
+        let allowed = allowed_values(&self.headers, requested_headers);
         headers.extend(methods.map(|value| ("access-control-allow-methods", value)));
         headers.extend(allowed.map(|value| ("access-control-allow-headers", value)));
         let max_age = self.max_age.as_deref().map(Cow::Borrowed);
@@ -126,7 +129,7 @@ impl Cors {
         headers
     }
 
-    /// The edits of the response to a request of an allowed origin.
+    /// Returns the edits of the response to a request with an allowed origin.
     pub fn response_edits<'a>(&'a self, origin: &'a [u8]) -> Vec<HeaderEdit<'a>> {
         let mut edits = vec![HeaderEdit::set("access-control-allow-origin", origin)];
         if self.allows_credentials {
@@ -139,8 +142,9 @@ impl Cors {
     }
 }
 
-/// The list to answer: what the browser asked for where the list is `*`, nothing where it is empty.
-fn echo_if_any<'a>(list: &'a [u8], requested: Option<Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
+/// Returns the header value for a list: the requested value if the list is `*`, no value if the
+/// list is empty, otherwise the list.
+fn allowed_values<'a>(list: &'a [u8], requested: Option<Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
     match list {
         b"" => None,
         b"*" => requested,
@@ -148,7 +152,7 @@ fn echo_if_any<'a>(list: &'a [u8], requested: Option<Cow<'a, [u8]>>) -> Option<C
     }
 }
 
-/// Reads an age as the value of `access-control-max-age`: whole seconds.
+/// Reads `maxAge` as the value of `access-control-max-age`, in whole seconds.
 fn read_max_age(node: &Node<'_>) -> Result<Box<[u8]>, Reported> {
     let milliseconds = duration::read_milliseconds(node)?;
     if milliseconds % 1000 != 0 {
@@ -189,7 +193,7 @@ mod tests {
         "allowMethods": ["POST", "GET"], "allowHeaders": ["X-Foo-Bar", "X-Foo-Baz"],
         "exposeHeaders": ["X-Out"], "maxAge": "24h", "allowCredentials": true}"#;
 
-    /// The decision in one line.
+    /// Returns the decision as one line of text.
     fn decide(text: &str, headers: &[(&str, &str)]) -> String {
         let cors = testing::read(text, Cors::read).unwrap();
         let headers = pairs(headers);
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn preflights_of_allowed_origins_are_answered_with_the_lists() {
+    fn preflights_of_allowed_origins_are_answered() {
         assert_eq!(
             decide(POLICY, &preflight("https://b.com")),
             "200 access-control-allow-origin=https://b.com access-control-allow-credentials=true \
@@ -240,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn others_go_on_unless_the_policy_ignores_them() {
+    fn other_requests_are_forwarded_unless_the_policy_ignores_preflights() {
         assert_eq!(decide(POLICY, &preflight("https://z.com")), "forward");
         let ignore = POLICY.replacen('{', r#"{"unmatchedPreflights": "IGNORE", "#, 1);
         assert_eq!(decide(&ignore, &preflight("https://z.com")), "200 ");
@@ -250,17 +254,17 @@ mod tests {
     }
 
     #[test]
-    fn simple_requests_of_allowed_origins_are_marked() {
-        let marked = "access-control-allow-origin=https://a.com \
+    fn responses_to_allowed_origins_get_cors_headers() {
+        let expected = "access-control-allow-origin=https://a.com \
              access-control-allow-credentials=true access-control-expose-headers=X-Out";
         for method in ["GET", "OPTIONS"] {
             let headers = [(":method", method), ("origin", "https://a.com")];
-            assert_eq!(decide(POLICY, &headers), marked, "{method}");
+            assert_eq!(decide(POLICY, &headers), expected, "{method}");
         }
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let text = r#"{"allowOrigins": [{"exact": ""}, {}], "allowMethods": ["get"],
             "allowHeaders": ["a b"], "exposeHeaders": ["*"], "maxAge": "1500ms",
             "unmatchedPreflights": "DROP", "allowCredentials": "yes"}"#;

@@ -1,4 +1,4 @@
-//! Destinations, and the names that Envoy's clusters have for them.
+//! Istio's `Destination`, and the name of the Envoy cluster that belongs to it.
 
 mod read_name;
 
@@ -10,38 +10,39 @@ use crate::value::host_name::{self, is_label, qualify};
 /// A `Destination`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
-    /// The host, complete and in lower case
+    /// Host in lower case; a short name is completed with the namespace
     pub host: String,
-    /// The subset, if any
+    /// Subset; `None` if the destination has none
     pub subset: Option<String>,
-    /// The port, if given
+    /// Port; `None` if the destination has none
     pub port: Option<u16>,
-    /// The name of Envoy's cluster
+    /// Name of the Envoy cluster
     pub cluster: String,
 }
 
 impl Destination {
-    /// The name of the destination in sticky draws. It does not depend on the names of clusters.
+    /// Returns the name of the destination in sticky draws. It does not depend on cluster names.
     pub fn sampling_name(&self) -> String {
         let port = self.port.map_or(String::new(), |port| port.to_string());
         format!("{}|{port}|{}", self.host, self.subset.as_deref().unwrap_or_default())
     }
 }
 
-/// The names that destinations get: `namespace` and `clusterName` of the document.
+/// How destinations are named: `namespace` and `clusterName` of the document.
 #[derive(Clone, Debug)]
 pub struct Naming {
-    /// Completes short host names; without it they stay short
+    /// Namespace that completes short host names; without it they remain short
     pub namespace: Option<String>,
-    /// The pattern of cluster names
+    /// Pattern of cluster names
     pub template: ClusterTemplate,
 }
 
 /// A pattern for cluster names.
 ///
-/// `{host}`, `{subset}` and `{port}` stand for the parts of a destination; `{subset}` is empty when
-/// there is none. A part in `[...]` is left out when a placeholder in it is empty: `{host}[-{subset}]`
-/// makes `payment-v1` or `payment`. The default is Istio's, `outbound|{port}|{subset}|{host}`.
+/// The placeholders `{host}`, `{subset}` and `{port}` are replaced by the parts of a destination;
+/// `{subset}` is empty if the destination has no subset. A part in `[...]` is omitted if a
+/// placeholder in it is empty: `{host}[-{subset}]` results in `payment-v1` or `payment`. The
+/// default is Istio's pattern, `outbound|{port}|{subset}|{host}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterTemplate(Vec<Part>);
 
@@ -63,13 +64,13 @@ impl Default for ClusterTemplate {
 }
 
 impl ClusterTemplate {
-    /// A pattern that takes nothing from destinations, for a document whose pattern has an error:
-    /// no other error follows from it.
+    /// Returns a pattern without placeholders. It replaces a pattern that has an error, so that
+    /// this error causes no other errors.
     pub fn unknown() -> Self {
         Self(Vec::new())
     }
 
-    /// Whether the pattern is [`ClusterTemplate::unknown`].
+    /// Returns whether the pattern is [`ClusterTemplate::unknown`].
     pub fn is_unknown(&self) -> bool {
         self.0.is_empty()
     }
@@ -83,7 +84,7 @@ impl ClusterTemplate {
         self.0.contains(&Part::Port)
     }
 
-    /// The name of the cluster of a destination.
+    /// Returns the name of the cluster of a destination.
     pub fn name(&self, host: &str, subset: Option<&str>, port: Option<u16>) -> String {
         let port = port.map_or(String::new(), |port| port.to_string());
         let values = Values { host, subset: subset.unwrap_or_default(), port: &port };
@@ -98,7 +99,7 @@ struct Values<'a> {
 }
 
 impl Values<'_> {
-    /// The text of `parts`, and whether every placeholder in them had a value.
+    /// Returns the text of `parts`, and whether every placeholder in them has a value.
     fn fill(&self, parts: &[Part]) -> (String, bool) {
         let mut name = String::new();
         let mut complete = true;
@@ -172,26 +173,28 @@ fn parse(text: &str) -> Result<Vec<Part>, &'static str> {
 }
 
 fields!(Destination, "A service, or a subset of it.", {
-    "host" required: Kind::Text => "The host.";
-    "subset": Kind::Text => "The subset.";
-    "port": Kind::Object(PortSelector::schema) => "The port, required where clusterName has {port}.";
+    "host" required: Kind::Text =>
+        "Host name of the service; a short name is completed with namespace.";
+    "subset": Kind::Text => "Name of the subset; no subset if absent.";
+    "port": Kind::Object(PortSelector::schema) =>
+        "Port of the service; required if clusterName requires {port}.";
 });
 
-/// `PortSelector`, a port by its number.
+/// `PortSelector`: a port, given by its number.
 pub struct PortSelector;
 
-fields!(PortSelector, "A port by its number.", {
-    "number" required: Kind::PORT => "The number.";
+fields!(PortSelector, "A port, given by its number.", {
+    "number" required: Kind::PORT => "Port number, 1 to 65535.";
 });
 
 impl PortSelector {
-    /// Reads the number.
+    /// Reads the port number.
     pub fn read(node: &Node<'_>) -> Result<u16, Reported> {
         node.object::<Self>()?.required("number")?.port()
     }
 }
 
-/// Reads a `Destination` and names its cluster.
+/// Reads a `Destination` and determines the name of its cluster.
 pub fn read(node: &Node<'_>, naming: &Naming) -> Result<Destination, Reported> {
     let object = node.object::<Destination>()?;
     let host = object.required("host").and_then(|node| read_host(&node, naming));
@@ -241,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn istio_names_by_default() {
+    fn the_default_pattern_is_that_of_istio() {
         let text = r#"{"host": "Reviews", "subset": "v2", "port": {"number": 9080}}"#;
         assert_eq!(
             cluster(None, Some("prod"), text),
@@ -252,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn optional_parts_go_with_their_placeholder() {
+    fn optional_parts_are_omitted_if_a_placeholder_is_empty() {
         let template = Some("{host}[-{subset}][:{port}]");
         assert_eq!(cluster(template, None, r#"{"host": "payment"}"#), "payment");
         let text = r#"{"host": "payment", "subset": "v1"}"#;
@@ -263,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         assert_eq!(
             cluster(None, None, r#"{"host": "*", "subset": "V 1", "port": {"number": 0}}"#),
             "host: \"*\" is not a destination\n\
@@ -278,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_are_checked() {
+    fn rejects_invalid_templates() {
         for text in ["", "{", "{hosts}", "a}", "[[a]]", "a]", "[a", "a b", "ä"] {
             assert!(parse(text).is_err(), "{text:?}");
         }

@@ -1,5 +1,5 @@
-//! `DestinationRule`: the policies of the clusters of a host. The filters carry out its outlier
-//! detection; the rest is Envoy's work.
+//! `DestinationRule`: the policies of the clusters of a host. The filters carry out only the
+//! outlier detection; Envoy carries out the other policies.
 
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ use crate::value::host_name::{self, qualify};
 /// The rules of a document, compiled.
 #[derive(Debug, Default)]
 pub struct DestinationRules {
-    /// The most specific host first
+    /// Rules, the most specific host first
     rules: Vec<Rule>,
     naming: Option<Naming>,
 }
@@ -23,13 +23,14 @@ pub struct DestinationRules {
 /// The policy of a cluster.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Its outlier detection
+    /// Settings of the outlier detection
     pub settings: Rc<Settings>,
-    /// The name of the cluster that gets the requests while this one is out
+    /// Name of the cluster that receives the requests while all hosts of this one are ejected
     pub fallback: Option<String>,
 }
 
-/// The policy of a host, from all of its rules with a workload selector or from all others.
+/// Policy of a host. It combines either all rules of the host that have a workload selector, or all
+/// rules that have none.
 #[derive(Debug)]
 struct Rule {
     host: String,
@@ -42,14 +43,14 @@ struct Rule {
 #[derive(Debug, Default)]
 struct Policy {
     detection: Option<Detection>,
-    /// By port. A port level inherits nothing: without outlier detection it has none
+    /// Policies by port. They inherit nothing: `None` turns outlier detection off for the port
     ports: Vec<(u16, Option<Detection>)>,
 }
 
 #[derive(Clone, Debug)]
 struct Detection {
     settings: Rc<Settings>,
-    /// The subset that the requests go to instead
+    /// Subset that receives the requests while all hosts are ejected
     fallback: Option<String>,
 }
 
@@ -58,7 +59,8 @@ impl Policy {
         self.detection.is_some() || self.ports.iter().any(|(_, detection)| detection.is_some())
     }
 
-    /// The detection of a port, or else the inherited one (`MergeTrafficPolicy` of Istio).
+    /// Returns the detection of a port, else that of the policy, else the inherited one
+    /// (`MergeTrafficPolicy` of Istio).
     fn at<'a>(
         &'a self,
         port: Option<u16>,
@@ -74,9 +76,9 @@ impl Policy {
 impl DestinationRules {
     /// Reads `destinationRules[]`.
     ///
-    /// As in Istio, a host may have several rules: their subsets are taken together, and one of them
-    /// may have a `trafficPolicy` for all. What Istio then silently drops is an error: a second
-    /// `trafficPolicy`, and a second subset of a name.
+    /// As in Istio, a host may have several rules: their subsets are combined, and one of the rules
+    /// may have a `trafficPolicy`. Istio silently ignores a second `trafficPolicy` and a second
+    /// subset with the same name; here both are errors.
     pub fn read(node: &Node<'_>, naming: &Naming, proxy: &Proxy<'_>) -> Result<Self, Reported> {
         let left_to = report::Kind::LeftToFilter(Filter::Outlier);
         node.notice_to(Filter::Router, left_to, "is left to the outlier filter");
@@ -85,7 +87,7 @@ impl DestinationRules {
         let nodes = node.elements()?;
         let read = |node| read_rule(node, naming, proxy, &mut rules, &mut fallbacks);
         let read = all(nodes.iter().map(read));
-        // Where a subset could not be read, a fallback may be to that one.
+        // After an error the subsets are incomplete, so fallbacks cannot be checked.
         read?;
         for (host, node, subset) in fallbacks {
             let is_known = |rule: &Rule| {
@@ -98,7 +100,7 @@ impl DestinationRules {
         Ok(Self { rules, naming: Some(naming.clone()) })
     }
 
-    /// The hosts of rules with outlier detection; they may be wildcards.
+    /// Returns the hosts of the rules with outlier detection; a host may be a wildcard.
     pub fn watched_hosts(&self) -> impl Iterator<Item = &str> {
         let has_detection = |rule: &&Rule| {
             let policies = rule.subsets.iter().map(|(_, policy)| policy).chain(&rule.policy);
@@ -107,8 +109,8 @@ impl DestinationRules {
         self.rules.iter().filter(has_detection).map(|rule| rule.host.as_str())
     }
 
-    /// The policy of Envoy's cluster of this name. The rule with the most specific host decides, and
-    /// in it the subset's policy before the host's.
+    /// Returns the policy of the Envoy cluster `cluster`, from the rule with the most specific
+    /// host. In this rule the policy of the subset has priority over that of the host.
     pub fn target(&self, cluster: &str) -> Option<Target> {
         let template = &self.naming.as_ref()?.template;
         let read = |rule: &Rule, subset| template.read_name(cluster, &rule.host, subset);
@@ -130,62 +132,68 @@ impl DestinationRules {
     }
 }
 
-/// A fallback: the host of the rule, the node of the subset's name, and the name.
+/// A fallback: host of the rule, node with the name of the subset, and this name.
 type Fallback<'a> = (String, Node<'a>, &'a str);
 
-/// The spec of a DestinationRule.
+/// `spec` of a DestinationRule.
 pub struct DestinationRule;
 
 fields!(DestinationRule, "The spec of a DestinationRule.", {
-    "host" required: Kind::Text => "The host that the rule is for; *.SUFFIX for several.";
-    "trafficPolicy": Kind::Object(Policy::schema) => "The policy of the host.";
-    "subsets": Kind::List(&Kind::Object(Subset::schema)) => "The versions of the service.";
+    "host" required: Kind::Text =>
+        "Host that the rule applies to; *.SUFFIX for all hosts with this suffix.";
+    "trafficPolicy": Kind::Object(Policy::schema) =>
+        "Policy of the host, for subsets without their own policy too.";
+    "subsets": Kind::List(&Kind::Object(Subset::schema)) => "Subsets (versions) of the service.";
     "workloadSelector": Kind::Object(WorkloadSelector::schema) =>
-        "The workloads that the rule is for; all if absent.";
-    "exportTo": Kind::TEXTS => "Not used: only attached documents apply.";
+        "Workloads whose proxies apply the rule; all if absent.";
+    "exportTo": Kind::TEXTS =>
+        "Has no effect: a filter applies only the documents that are attached to it.";
 });
 
 /// `WorkloadSelector`
 struct WorkloadSelector;
 
-fields!(WorkloadSelector, "Selects workloads.", {
-    "matchLabels" required: Kind::TEXT_MAP => "The labels that the workloads have.";
+fields!(WorkloadSelector, "Selects workloads by their labels.", {
+    "matchLabels" required: Kind::TEXT_MAP => "Labels that a workload must have.";
 });
 
 /// `Subset`
 struct Subset;
 
-fields!(Subset, "A version of the service.", {
-    "name" required: Kind::Text => "The name.";
-    "labels": Kind::TEXT_MAP => "The labels of its endpoints; Envoy's clusters must follow them.";
-    "trafficPolicy": Kind::Object(Policy::schema) => "The policy of the subset.";
+fields!(Subset, "A subset (version) of the service.", {
+    "name" required: Kind::Text => "Name of the subset.";
+    "labels": Kind::TEXT_MAP =>
+        "Labels of the endpoints; the filters do not use them, the Envoy cluster selects \
+         endpoints.";
+    "trafficPolicy": Kind::Object(Policy::schema) =>
+        "Policy of the subset; that of the host if absent.";
 });
 
-fields!(Policy as "TrafficPolicy", "The policy of clusters.", {
-    "outlierDetection": Kind::Object(Settings::schema) => "When hosts get no more requests.";
+fields!(Policy as "TrafficPolicy", "Policy of the clusters of a host or subset.", {
+    "outlierDetection": Kind::Object(Settings::schema) => "Ejects hosts that fail; off if absent.";
     "portLevelSettings": Kind::List(&Kind::Object(PortPolicy::schema)) =>
-        "The policies of single ports, which replace the rest.";
-    "loadBalancer": Kind::Any => "Left to Envoy.";
-    "connectionPool": Kind::Any => "Left to Envoy.";
-    "tls": Kind::Any => "Left to Envoy.";
-    "tunnel": Kind::Any => "Left to Envoy.";
-    "proxyProtocol": Kind::Any => "Left to Envoy.";
-    "retryBudget": Kind::Any => "Left to Envoy.";
+        "Policies of single ports; each replaces the whole policy for its port.";
+    "loadBalancer": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+    "connectionPool": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+    "tls": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+    "tunnel": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+    "proxyProtocol": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+    "retryBudget": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
 });
 
 /// `PortTrafficPolicy`
 struct PortPolicy;
 
-fields!(PortPolicy, "The policy of a port.", {
-    "port" required: Kind::Object(PortSelector::schema) => "The port.";
-    "outlierDetection": Kind::Object(Settings::schema) => "When hosts get no more requests.";
-    "loadBalancer": Kind::Any => "Left to Envoy.";
-    "connectionPool": Kind::Any => "Left to Envoy.";
-    "tls": Kind::Any => "Left to Envoy.";
+fields!(PortPolicy, "Policy of one port.", {
+    "port" required: Kind::Object(PortSelector::schema) => "Port that the policy applies to.";
+    "outlierDetection": Kind::Object(Settings::schema) => "Ejects hosts that fail; off if absent.";
+    "loadBalancer": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+    "connectionPool": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+    "tls": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
 });
 
-/// Reads a rule into the rule of its host. Fallbacks are added to `fallbacks`: their subsets are
-/// looked up when all rules have been read.
+/// Reads a rule and merges it into the rule of its host. Adds the fallbacks to `fallbacks`, because
+/// they can be checked only after all rules are read.
 fn read_rule<'a>(
     node: &Node<'a>,
     naming: &Naming,
@@ -214,13 +222,13 @@ fn read_rule<'a>(
         .list_with("subsets", |node| Ok((*node, read_subset_policy(node, naming, &mut named)?)));
     let (host, selector, policy, subsets) = (host?, selector?, policy?, subsets?);
     exports?;
-    // A rule for other workloads has no effect here, so it conflicts with nothing.
+    // A rule for other workloads has no effect on this proxy, so it cannot conflict.
     if selector.as_ref().is_some_and(|labels| !proxy.has_labels(labels)) {
         return Ok(());
     }
     fallbacks.extend(named.into_iter().map(|(node, subset)| (host.clone(), node, subset)));
     let is_selected = selector.is_some();
-    // The most specific host first, and the rules of some workloads before those of all.
+    // The most specific host comes first. For one host, rules with a selector come first.
     let specificity = |host: &str, is_selected| (!host.starts_with('*'), host.len(), is_selected);
     let own = specificity(&host, is_selected);
     let is_same = |rule: &Rule| rule.host == host && rule.is_selected == is_selected;
@@ -245,7 +253,7 @@ fn read_rule<'a>(
     Ok(())
 }
 
-/// Why `exportTo` has no effect.
+/// Reason why `exportTo` has no effect.
 pub(crate) const NOT_EXPORTED: &str = "has no effect in a filter, only attached documents apply";
 
 fn read_subset_policy<'a>(
@@ -257,7 +265,7 @@ fn read_subset_policy<'a>(
     let name = object
         .required("name")
         .and_then(|node| read_subset(&node)?.ok_or_else(|| node.error("must not be empty")));
-    // Which endpoints have the labels is decided by Envoy's cluster.
+    // The labels are only checked: the Envoy cluster selects the endpoints.
     let labels = object.optional("labels", read_labels);
     let own = name.as_deref().unwrap_or_default();
     let policy = object.optional_with("trafficPolicy", |node| {
@@ -273,11 +281,11 @@ fn read_subset_policy<'a>(
     Ok((name?, policy?.unwrap_or_default()))
 }
 
-/// Fields of a policy that Envoy carries out. A port has the first three.
-const OF_ENVOY: [&str; 6] =
+/// Fields of a policy that only Envoy carries out. A policy of a port has only the first three.
+const LEFT_TO_ENVOY: [&str; 6] =
     ["loadBalancer", "connectionPool", "tls", "tunnel", "proxyProtocol", "retryBudget"];
 
-/// Reads a `trafficPolicy`, of a subset if there is one.
+/// Reads a `trafficPolicy` of a host, or of `subset` if it is given.
 fn read_policy<'a>(
     node: &Node<'a>,
     naming: &Naming,
@@ -285,13 +293,13 @@ fn read_policy<'a>(
     fallbacks: &mut Vec<(Node<'a>, &'a str)>,
 ) -> Result<Policy, Reported> {
     let object = node.object::<Policy>()?;
-    leave_to_envoy(&object, &OF_ENVOY);
+    leave_to_envoy(&object, &LEFT_TO_ENVOY);
     let detection =
         object.optional_with("outlierDetection", |node| read_detection(node, subset, fallbacks));
     let mut numbers = Vec::new();
     let ports = object.list_with("portLevelSettings", |node| {
         let object = node.object::<PortPolicy>()?;
-        leave_to_envoy(&object, &OF_ENVOY[..3]);
+        leave_to_envoy(&object, &LEFT_TO_ENVOY[..3]);
         let number = object.required("port").and_then(|node| PortSelector::read(&node));
         let detection = object.optional_with("outlierDetection", |detection| {
             if !naming.template.has_port() && !naming.template.is_unknown() {

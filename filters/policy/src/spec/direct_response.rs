@@ -1,4 +1,4 @@
-//! `HTTPDirectResponse`: a fixed answer.
+//! `HTTPDirectResponse`: a fixed response.
 
 use base64::Engine as _;
 
@@ -7,18 +7,18 @@ use crate::document::node::Node;
 use crate::document::report::{self, Reported};
 use crate::value::http_status::read_status;
 
-/// The largest body that Istio accepts, in bytes.
+/// Largest body that Istio accepts, in bytes.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// A body from which Istio warns, since every proxy keeps it in memory.
+/// Body size in bytes from which Istio warns, because every proxy keeps the body in memory.
 const LARGE_BODY_BYTES: usize = 100 << 10;
 
-/// A fixed answer, compiled.
+/// A fixed response, compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectResponse {
-    /// The status, 200 to 599
+    /// HTTP status, 200 to 599
     pub status: u16,
-    /// The body
+    /// Body; may be empty
     pub body: Vec<u8>,
 }
 
@@ -33,16 +33,16 @@ impl DirectResponse {
 }
 
 fields!(DirectResponse, "A fixed response.", {
-    "status" required: Kind::Integer(200, 599) => "The status.";
-    "body": Kind::Object(Body::schema) => "The body; empty if absent.";
+    "status" required: Kind::Integer(200, 599) => "HTTP status, 200 to 599.";
+    "body": Kind::Object(Body::schema) => "Body of the response; empty if absent.";
 });
 
 /// `HTTPBody`
 struct Body;
 
-fields!(Body, "The body of a fixed response: one of the two.", {
-    "string": Kind::Text => "As text.";
-    "bytes": Kind::Text => "In base64.";
+fields!(Body, "Body of a fixed response: exactly one of the two fields.", {
+    "string": Kind::Text => "Body as text.";
+    "bytes": Kind::Text => "Body in base64.";
 });
 
 fn read_body(node: &Node<'_>) -> Result<Vec<u8>, Reported> {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn large_bodies_are_remarked_on_and_huge_ones_refused() {
+    fn large_bodies_are_reported_and_too_large_ones_rejected() {
         let text =
             |size| format!(r#"{{"status": 200, "body": {{"string": "{}"}}}}"#, "x".repeat(size));
         let (_, notices) =

@@ -1,5 +1,5 @@
-//! The configuration document. Every filter takes the same document, checks all of it and uses what
-//! it needs.
+//! The configuration document. Every filter reads the same document, checks all of it, and uses the
+//! fields that it needs.
 
 use std::rc::Rc;
 
@@ -40,62 +40,65 @@ pub struct Document {
     pub mirroring: MirrorSettings,
     /// `virtualServices[].tls`
     pub tls: Rc<TlsRoutes>,
-    /// The hosts of the virtual services that are for this proxy, as they are written
+    /// Hosts of the virtual services that apply to this proxy; short names are not completed
     pub hosts: Vec<String>,
     /// `sni`
     pub sni: SniSettings,
     /// `serviceEntries`, `outboundTrafficPolicy` and `egress`
     pub egress: EgressFields,
-    /// The HTTP rules that are not for this proxy
+    /// HTTP rules that do not apply to this proxy
     pub left_out: Vec<LeftOut>,
 }
 
-/// Rules that are not for this proxy, by its gateways, labels or namespace. The filters do not have
-/// them at all.
+/// Rules that do not apply to this proxy because of its gateways, labels or namespace. The compiled
+/// filters do not contain them.
 #[derive(Clone, Debug)]
 pub struct LeftOut {
-    /// The place of a virtual service, route or match
+    /// Place of the virtual service, route or match
     pub place: Place,
-    /// The hosts of the virtual service, complete
+    /// Hosts of the virtual service; short names are completed
     pub hosts: Rc<[String]>,
 }
 
 fields!(Document as "PluginDocument",
-    "The configuration of Sluice's filters. Each filter checks all of it and uses what it needs.", {
+    "Configuration of Sluice's filters. Each filter checks all of it.", {
     "namespace": Kind::Text =>
-        "Completes short host names; without it they stay as they are.";
+        "Namespace that completes short host names; they are not completed if absent.";
     "clusterName": Kind::Text =>
-        "The pattern of the names of Envoy's clusters, with {host}, {subset} and {port}; a part in \
-         [...] is left out when a placeholder in it is empty. Default: \
+        "Pattern of Envoy's cluster names, with the placeholders {host}, {subset} and {port}; a \
+         part in [...] is omitted if a placeholder in it is empty. Default: \
          outbound|{port}|{subset}|{host}, as in Istio.";
     "proxy": Kind::Object(ProxySettings::schema) =>
-        "What this proxy is, for conditions on the proxy. Default: Envoy's node metadata.";
+        "Properties of this proxy, for conditions on the proxy. Default: Envoy's node metadata.";
     "virtualServices": Kind::List(&Kind::Object(VirtualService::schema)) =>
-        "The spec of each VirtualService of Istio.";
+        "The spec of each Istio VirtualService.";
     "destinationRules": Kind::List(&Kind::Object(DestinationRule::schema)) =>
-        "The spec of each DestinationRule of Istio; the filters carry out its outlier detection.";
+        "The spec of each Istio DestinationRule; the filters carry out only its outlier detection.";
     "serviceEntries": Kind::List(&Kind::Object(ServiceEntry::schema)) =>
-        "The spec of each ServiceEntry of Istio.";
-    "outboundTrafficPolicy": Kind::Object(OutboundTrafficPolicy::schema) => "Who may be called.";
+        "The spec of each Istio ServiceEntry.";
+    "outboundTrafficPolicy": Kind::Object(OutboundTrafficPolicy::schema) =>
+        "Which destinations clients may call; required by the egress filter.";
     "unmatchedHosts": Kind::OneOf(&UNMATCHED_HOSTS) =>
-        "Requests for hosts without VirtualService: notFound (default), which answers 404, or pass, \
-         which leaves them to Envoy's own routes.";
-    "sampling": Kind::Object(Sampling::schema) => "Draws that are sticky by user.";
-    "faults": Kind::Object(FaultSettings::schema) => "Limits of the fault filter.";
+        "What happens to requests for hosts without VirtualService: notFound (default) answers \
+         404, pass leaves them to Envoy's own routes.";
+    "sampling": Kind::Object(Sampling::schema) =>
+        "Makes random choices depend on the user, so that a user always gets the same choice.";
+    "faults": Kind::Object(FaultSettings::schema) => "Settings and limits of the fault filter.";
     "mirroring": Kind::Object(MirrorSettings::schema) =>
-        "Conditions on copies, and how copies are compared.";
-    "sni": Kind::Object(SniSettings::schema) => "How strictly server names are compared.";
+        "Which requests may be copied, and how responses to copies are compared.";
+    "sni": Kind::Object(SniSettings::schema) => "Checks of the sni filter on TLS server names.";
     "egress": Kind::Object(EgressSettings::schema) => "Settings of the egress filter.";
 });
 
 const UNMATCHED_HOSTS: [&str; 2] = ["notFound", "pass"];
 
 impl Document {
-    /// Compiles the bytes of a document for some filters, on the proxy that `metadata` describes.
-    /// Returns the notices as well: what is accepted and has no effect, or is left to others.
+    /// Compiles the bytes of a document for the given filters, on the proxy that `metadata`
+    /// describes. Returns the notices too: they list fields that have no effect or that another
+    /// component handles.
     ///
     /// # Errors
-    /// A document with any error is rejected as a whole, with all of its errors.
+    /// Rejects a document with at least one error as a whole, and returns all errors.
     pub fn parse(
         document: &[u8],
         filters: impl Into<Filters>,
@@ -117,10 +120,10 @@ impl Document {
         Self::compile(&json, filters, metadata)
     }
 
-    /// As [`Document::parse`], from a tree.
+    /// Like [`Document::parse`], for a document that is already parsed as JSON.
     ///
     /// # Errors
-    /// As [`Document::parse`].
+    /// Like [`Document::parse`].
     pub fn compile(
         json: &Json,
         filters: impl Into<Filters>,
@@ -130,7 +133,7 @@ impl Document {
         let filters = report.filters();
         let read = Self::read(&Node::root(json, &report), metadata);
         let mut notices = report.finish(json)?;
-        // Without an error there is a document.
+        // `finish` returned no error, so `read` contains a document.
         let document = read.unwrap_or_default();
         if filters.contains(Filter::Sni) {
             notices.extend(document.tls.unreachable().into_iter().map(|(path, earlier)| Finding {
@@ -158,7 +161,7 @@ impl Document {
         let outbound = object.optional("outboundTrafficPolicy", OutboundTrafficPolicy::read);
         let egress = object.optional("egress", EgressSettings::read);
 
-        // Where one of these has an error, the rest is read as if it were unknown.
+        // If a field below has an error, the rest of the document is read with an unknown value.
         let naming = Naming {
             namespace: namespace.clone().unwrap_or_default(),
             template: match &template {
@@ -183,7 +186,7 @@ impl Document {
         namespace?;
         template?;
         let services = services?;
-        let (services, left_out) = sort_out(services, naming.namespace.as_deref());
+        let (services, left_out) = separate_left_out(services, naming.namespace.as_deref());
         let entered = VirtualServices::new(&services, naming.namespace.as_deref());
         let (mut tls, mut hosts) = (Vec::new(), Vec::new());
         for mut service in services {
@@ -210,7 +213,7 @@ impl Document {
     }
 }
 
-/// Reports the absence of fields that the filters require.
+/// Reports missing fields that the filters require.
 fn require_fields(object: &Object<'_>) {
     let filters = object.node.filters();
     let routed = [Filter::Fault, Filter::Mirror, Filter::Router, Filter::Sni];
@@ -220,7 +223,7 @@ fn require_fields(object: &Object<'_>) {
             Ok(_) | Err(_) => {}
         }
     }
-    // Istio has two defaults: ALLOW_ANY for the mesh, REGISTRY_ONLY in a Sidecar.
+    // Required, because Istio has two defaults: ALLOW_ANY for the mesh, REGISTRY_ONLY in a Sidecar.
     if filters.contains(Filter::Egress) {
         _ = object.required("outboundTrafficPolicy");
     }
@@ -230,8 +233,8 @@ fn require_fields(object: &Object<'_>) {
     }
 }
 
-/// The virtual services that are for this proxy, and the rules that are not.
-fn sort_out(
+/// Returns the virtual services that apply to this proxy, and the rules that do not.
+fn separate_left_out(
     services: Vec<VirtualService>,
     namespace: Option<&str>,
 ) -> (Vec<VirtualService>, Vec<LeftOut>) {

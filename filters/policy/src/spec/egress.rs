@@ -6,7 +6,7 @@ use crate::document::node::Node;
 use crate::document::report::Reported;
 use crate::spec::service_entry::ServiceEntry;
 
-/// The parts of a document that are about egress.
+/// Fields of a document that the egress filter uses.
 #[derive(Debug, Default)]
 pub struct EgressFields {
     /// `serviceEntries`
@@ -17,29 +17,29 @@ pub struct EgressFields {
     pub settings: EgressSettings,
 }
 
-/// `egress` of a document: what Istio has no field for.
+/// `egress` of a document: settings that Istio does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EgressSettings {
-    /// The status with which a request is refused: 502 with an empty body, as by Istio, or 403 with
-    /// the reason
+    /// Status of the response to a refused request: 502 with an empty body, as in Istio, or 403
+    /// with the reason
     pub block_status: u16,
-    /// Whether what would be refused is only counted (`mode: reportOnly`)
+    /// Whether violations are only counted and not refused (`mode: reportOnly`)
     pub only_reports: bool,
-    /// Whether what gives no name is known by its address, in place of being refused
-    /// (`missing: byAddress`)
+    /// Whether requests and connections without a name are looked up by their address instead of
+    /// being refused (`missing: byAddress`)
     pub goes_by_address: bool,
-    /// Which port a request or connection is for
+    /// Source of the port of a request or connection
     pub port: Port,
 }
 
-/// Where the port comes from that has to be that of a service entry.
+/// Source of the port that is compared with the ports of a service entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
-    /// The one in the host of a request, 80 if there is none. For connections as `Destination`.
+    /// Port in the authority of a request, 80 if it has none. For connections like `Destination`.
     Authority,
-    /// The one that the client connected to.
+    /// Port that the client connected to.
     Destination,
-    /// Always this one.
+    /// Always this port.
     Fixed(u16),
 }
 
@@ -56,13 +56,15 @@ impl Default for EgressSettings {
 
 fields!(EgressSettings as "Egress", "Settings of the egress filter.", {
     "mode": Kind::OneOf(&MODES) =>
-        "enforce (default), or reportOnly, which only counts what would be refused.";
+        "enforce (default) refuses violations, reportOnly only counts them.";
     "blockStatus": Kind::OneOfIntegers(&[502, 403]) =>
-        "The status of refused requests: 502 (default), or 403 with the reason.";
+        "Status of the response to a refused request: 502 (default), or 403 with the reason.";
     "missing": Kind::OneOf(&MISSING) =>
-        "Requests and connections without a name: refuse (default), or look up byAddress.";
+        "What happens to requests and connections without a name: refuse (default), or \
+         byAddress, which looks up their address.";
     "port": Kind::Either(&[Kind::PORT, Kind::OneOf(&PORTS)]) =>
-        "The port that is looked up: destination (default), authority, or a number.";
+        "Port that a ServiceEntry must have: destination (default), the port that the client \
+         connected to; authority, the port in the host of the request; or a fixed number.";
 });
 
 const MODES: [&str; 2] = ["enforce", "reportOnly"];
@@ -102,13 +104,14 @@ pub struct OutboundTrafficPolicy;
 
 const OUTBOUND_MODES: [&str; 2] = ["REGISTRY_ONLY", "ALLOW_ANY"];
 
-fields!(OutboundTrafficPolicy, "Who may be called.", {
+fields!(OutboundTrafficPolicy, "Which destinations clients may call.", {
     "mode" required: Kind::OneOf(&OUTBOUND_MODES) =>
-        "REGISTRY_ONLY: only the hosts and addresses of ServiceEntries. ALLOW_ANY: everyone.";
+        "REGISTRY_ONLY allows only the hosts and addresses of ServiceEntries, ALLOW_ANY allows \
+         all.";
 });
 
 impl OutboundTrafficPolicy {
-    /// Reads `outboundTrafficPolicy: { mode }`: whether unknown destinations are allowed.
+    /// Reads `outboundTrafficPolicy: { mode }`. Returns whether unknown destinations are allowed.
     pub fn read(node: &Node<'_>) -> Result<bool, Reported> {
         let mode = node.object::<Self>()?.required("mode")?.one_of(&OUTBOUND_MODES)?;
         Ok(mode == "ALLOW_ANY")

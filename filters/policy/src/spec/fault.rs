@@ -1,6 +1,6 @@
-//! `HTTPFaultInjection` as it is written: Istio's fields, what Istio refuses about them and what it
-//! would silently drop, and the fields beyond Istio's: `exponentialDelay`, `maxDelay`, `jitter`,
-//! `reset` and, after Envoy's, `responseRateLimit`.
+//! `HTTPFaultInjection`: Istio's fields, and fields that Istio does not have: `exponentialDelay`,
+//! `maxDelay`, `jitter`, `reset` and `responseRateLimit` (from Envoy). Values that Istio rejects or
+//! silently ignores are errors.
 
 pub mod settings;
 
@@ -14,34 +14,34 @@ use crate::value::grpc_status::read_grpc_status;
 use crate::value::http_status::read_status;
 use crate::value::percent::{Percent, read_fault_percent, read_plain_percent};
 
-/// What a route injects.
+/// Faults that a route injects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Waits before the request goes on
+    /// Delay before the request is forwarded
     pub delay: Option<Delay>,
-    /// Answers in the upstream's place, after the delay
+    /// Response that replaces that of the upstream, after the delay
     pub abort: Option<Abort>,
-    /// Breaks off the response's body; neither Istio nor Envoy has that
+    /// Reset of the stream within the response body; neither Istio nor Envoy has this fault
     pub reset: Option<Reset>,
-    /// Slows the response's body down; Istio does not have that
+    /// Rate limit of the response body; Envoy has this fault, Istio does not
     pub rate_limit: Option<RateLimit>,
 }
 
-/// A response whose body is slow.
+/// Rate limit of a response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// The rate, above 0
+    /// Maximum rate in bytes per second, at least 1024
     pub bytes_per_second: u64,
-    /// Share of the responses
+    /// Share of the responses that this applies to
     pub percentage: Percent,
 }
 
-/// A response that breaks off.
+/// Reset of a stream after a part of the response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reset {
-    /// Maximum number of bytes of the body that pass
+    /// Maximum number of bytes of the body that are forwarded before the reset
     pub after_bytes: u64,
-    /// Share of the responses
+    /// Share of the responses that this applies to
     pub percentage: Percent,
 }
 
@@ -50,33 +50,33 @@ pub struct Reset {
 pub struct Delay {
     /// Length of the delay
     pub length: DelayLength,
-    /// Share of the requests
+    /// Share of the requests that this applies to
     pub percentage: Percent,
 }
 
 /// The length of a delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DelayLength {
-    /// Exponentially distributed, which neither Istio nor Envoy has.
+    /// Exponentially distributed length; neither Istio nor Envoy has it.
     Exponential {
-        /// The mean
+        /// Mean length
         mean: Duration,
-        /// Upper bound of a delay
+        /// Maximum length
         max: Duration,
     },
-    /// Fixed, plus an evenly distributed random part up to `jitter`, which Istio does not have.
+    /// Fixed length plus a uniformly distributed random part, which Istio does not have.
     Fixed {
-        /// The shortest delay, at least 1 ms
+        /// Minimum length, at least 1 ms
         duration: Duration,
-        /// Upper bound of the random part that is added
+        /// Maximum of the random part
         jitter: Duration,
     },
 }
 
 impl DelayLength {
-    /// The length for a random number.
+    /// Returns the length of one delay, from a uniformly distributed random number.
     pub fn draw(self, random: u64) -> Duration {
-        // In (0, 1), so that the logarithm is finite.
+        // `point` is in (0, 1), so its logarithm is finite.
         let point = ((random >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
         match self {
             Self::Exponential { mean, max } => {
@@ -91,9 +91,9 @@ impl DelayLength {
 /// An abort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abort {
-    /// The status of the answer
+    /// Status of the response
     pub status: AbortStatus,
-    /// Share of the requests
+    /// Share of the requests that this applies to
     pub percentage: Percent,
 }
 
@@ -102,45 +102,52 @@ pub struct Abort {
 pub enum AbortStatus {
     /// A gRPC status, 0 to 16; a request that is not gRPC gets HTTP 200
     Grpc(u8),
-    /// An HTTP status, 200 to 599; for a gRPC request Envoy derives the gRPC status from it
+    /// An HTTP status, 200 to 599; Envoy derives the gRPC status of a gRPC request from it
     Http(u16),
 }
 
-fields!(Fault, "Delays and aborts; at least one of the fields.", {
-    "delay": Kind::Object(Delay::schema) => "Requests that wait.";
-    "abort": Kind::Object(Abort::schema) => "Requests that are answered with an error.";
-    "reset": Kind::Object(Reset::schema) => "Responses that break off; beyond Istio.";
-    "responseRateLimit": Kind::Object(RateLimit::schema) => "Responses that are slow; beyond Istio.";
+fields!(Fault, "Injected faults; requires at least one of the fields.", {
+    "delay": Kind::Object(Delay::schema) => "Delays requests.";
+    "abort": Kind::Object(Abort::schema) => "Answers requests with an error.";
+    "reset": Kind::Object(Reset::schema) =>
+        "Resets the stream within the response body; not in Istio.";
+    "responseRateLimit": Kind::Object(RateLimit::schema) =>
+        "Limits the rate of the response body; not in Istio.";
 });
 
-fields!(Delay, "A delay.", {
-    "percentage": Kind::Object(Percent::schema) => "Share of the requests; 0 if absent.";
+fields!(Delay, "A delay: exactly one of fixedDelay and exponentialDelay.", {
+    "percentage": Kind::Object(Percent::schema) =>
+        "Share of the requests, in percent; 0 if absent.";
     "percent": Kind::Percentage => "Deprecated, use percentage.";
     "fixedDelay": Kind::Text => "Length of the delay, such as 5s.";
     "exponentialDelay": Kind::Text =>
-        "Mean length of exponentially distributed delays; beyond Istio.";
+        "Mean length of exponentially distributed delays, such as 100ms; not in Istio.";
     "jitter": Kind::Text =>
-        "Upper bound of a random part that is added to fixedDelay, evenly distributed; beyond Istio.";
+        "Maximum of a uniformly distributed random time that is added to fixedDelay; 0 if \
+         absent; not in Istio.";
     "maxDelay": Kind::Text =>
-        "Upper bound of an exponential delay; ten times the mean if absent; beyond Istio.";
+        "Maximum length of an exponential delay; ten times the mean if absent; not in Istio.";
 });
 
 fields!(Abort, "An abort: exactly one status.", {
-    "percentage": Kind::Object(Percent::schema) => "Share of the requests; 0 if absent.";
-    "httpStatus": Kind::Integer(200, 599) => "The HTTP status.";
-    "grpcStatus": Kind::Text => "The name of the gRPC status, such as UNAVAILABLE.";
-    "http2Error": Kind::Unsupported => "Not supported, neither by Istio nor by Envoy.";
+    "percentage": Kind::Object(Percent::schema) =>
+        "Share of the requests, in percent; 0 if absent.";
+    "httpStatus": Kind::Integer(200, 599) => "HTTP status, 200 to 599.";
+    "grpcStatus": Kind::Text => "Name of the gRPC status, such as UNAVAILABLE.";
+    "http2Error": Kind::Unsupported => "Not supported, as in Istio and Envoy.";
 });
 
-fields!(Reset, "A response that breaks off.", {
-    "percentage": Kind::Object(Percent::schema) => "Share of the responses; 0 if absent.";
+fields!(Reset, "A reset of the stream within the response body.", {
+    "percentage": Kind::Object(Percent::schema) =>
+        "Share of the responses, in percent; 0 if absent.";
     "afterBytes" required: Kind::Integer(0, i64::MAX) =>
-        "Maximum number of bytes of the body that pass.";
+        "Maximum number of bytes of the body that are forwarded before the reset.";
 });
 
-fields!(RateLimit, "A response whose body is slow.", {
-    "percentage": Kind::Object(Percent::schema) => "Share of the responses; 0 if absent.";
-    "limitKbps" required: Kind::Integer(1, 1 << 40) => "The rate in KiB per second.";
+fields!(RateLimit, "A rate limit of the response body.", {
+    "percentage": Kind::Object(Percent::schema) =>
+        "Share of the responses, in percent; 0 if absent.";
+    "limitKbps" required: Kind::Integer(1, 1 << 40) => "Maximum rate, in KiB per second.";
 });
 
 /// Reads a route's `fault`.
@@ -157,7 +164,7 @@ pub fn read(node: &Node<'_>) -> Result<Fault, Reported> {
     Ok(Fault { delay, abort, reset, rate_limit })
 }
 
-/// The share of a fault. Without `percentage` it never happens, as in Istio.
+/// Reads the share of a fault. Without `percentage` the share is 0, as in Istio.
 fn read_percentage(object: &Object<'_>) -> Result<Percent, Reported> {
     Ok(object.optional("percentage", read_fault_percent)?.unwrap_or(Percent::NONE))
 }
@@ -182,13 +189,13 @@ fn read_reset(node: &Node<'_>) -> Result<Reset, Reported> {
     Ok(Reset { after_bytes: after_bytes?, percentage: percentage? })
 }
 
-/// Default upper bound of an exponential delay, in multiples of its mean.
+/// Default maximum of an exponential delay, in multiples of its mean.
 const DEFAULT_MAX_MEANS: u32 = 10;
 
 fn read_delay(node: &Node<'_>) -> Result<Delay, Reported> {
     let object = node.object::<Delay>()?;
     let percentage = object.optional("percentage", read_fault_percent);
-    // The deprecated plain percentage counts where there is no other.
+    // The deprecated `percent` counts only if `percentage` is absent.
     let percent = object.optional("percent", read_plain_percent);
     let length = read_length(&object);
     let percentage = percentage?.or(percent?).unwrap_or(Percent::NONE);
@@ -245,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_percentage_is_never() {
+    fn an_absent_percentage_is_0() {
         let fault = read_text(
             r#"{"delay": {"fixedDelay": "7s"}, "abort": {"grpcStatus": "DEADLINE_EXCEEDED",
                 "percentage": {"value": 50}}}"#,
@@ -260,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_beyond_istio() {
+    fn exponential_delays_and_jitter() {
         let length = |text: &str| read_text(text).unwrap().delay.unwrap().length;
         let ms = Duration::from_millis;
         assert_eq!(
@@ -282,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let refuse = |text: &str| read_text(text).unwrap_err();
         assert_eq!(
             refuse("{}"),

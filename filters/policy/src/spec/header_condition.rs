@@ -10,16 +10,16 @@ use crate::value::header::check_name;
 /// A condition on the value, the presence or the absence of a header.
 #[derive(Clone, Debug)]
 pub struct HeaderCondition {
-    /// The name of the header, in lower case
+    /// Name of the header, in lower case
     pub name: String,
-    /// The condition on the value
+    /// Condition on the value
     pub condition: ValueMatch,
     /// Whether the condition must not hold (`withoutHeaders`)
     pub is_inverted: bool,
 }
 
 impl HeaderCondition {
-    /// A condition on the header `name` at `node`.
+    /// Creates a condition on the header `name`; reports an invalid name at `node`.
     pub fn new(
         node: &Node<'_>,
         name: &str,
@@ -30,7 +30,7 @@ impl HeaderCondition {
         Ok(Self { name: name?, condition: condition?, is_inverted })
     }
 
-    /// Reads the conditions of an object of header names with `StringMatch`es.
+    /// Reads an object whose keys are header names and whose values are `StringMatch`es.
     pub fn read_all(node: &Node<'_>) -> Result<Vec<Self>, Reported> {
         all(node
             .entries()?
@@ -38,12 +38,14 @@ impl HeaderCondition {
             .map(|(name, node)| Self::new(node, name, string_match::read_value_match(node), false)))
     }
 
-    /// What a request must have for the condition to hold; `None` where that is not known.
+    /// Returns the index key of the condition: what a request must contain to satisfy it. `None`
+    /// for an inverted condition, which has no key.
     pub fn key(&self) -> Option<Key<'_>> {
         (!self.is_inverted).then(|| (Subject::Header(self.name.as_bytes()), self.condition.need()))
     }
 
-    /// Whether the condition holds for a request. Values of a repeated header are joined with commas.
+    /// Returns whether the condition holds for a request. Values of a repeated header are joined
+    /// with commas.
     #[inline]
     pub fn holds(&self, request: &Request<'_>) -> bool {
         let value = request.header(&self.name);
@@ -54,7 +56,7 @@ impl HeaderCondition {
         }
     }
 
-    /// Whether every request for which `other` holds is one for which this holds.
+    /// Returns whether every request that satisfies `other` satisfies this condition too.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         if self.name != other.name || self.is_inverted != other.is_inverted {
             return false;
@@ -66,7 +68,7 @@ impl HeaderCondition {
         }
     }
 
-    /// Whether no request fulfils both this and `other`: one requires what the other refuses.
+    /// Returns whether no request satisfies both this condition and `other`.
     pub(crate) fn excludes(&self, other: &Self) -> bool {
         self.name == other.name
             && !self.is_inverted

@@ -1,9 +1,10 @@
 //! Header operations of a route or a destination: `headers.request` and `headers.response`.
 //!
-//! Order within one level: removals, then `set`, then `add`, each sorted by name, as Istio gives
-//! them to Envoy. Between the levels: the destination's first, then the route's, so where both set
-//! one header the route wins. That is what Istio does with several destinations; with a single one
-//! Istio lets the destination win, and adding a canary would silently turn it around.
+//! Order within one level: removals, then `set`, then `add`, each sorted by name, as in the Envoy
+//! configuration that Istio generates. The operations of the destination apply before those of the
+//! route, so if both set the same header, the value of the route is sent. Istio does the same for
+//! several destinations. For a single destination Istio sends the value of the destination; adding
+//! a second destination would then silently change the value.
 
 use crate::document::fields::fields;
 use crate::document::node::Node;
@@ -11,37 +12,37 @@ use crate::document::report::Reported;
 use crate::value::header::{FixedEdit, HeaderEdit, HeaderOperation, OWN_PREFIX, check_name};
 use crate::value::url::read_authority;
 
-/// The operations of one level.
+/// Operations of one level: a route or a destination.
 #[derive(Clone, Debug, Default)]
 pub struct Headers {
-    /// On the request, before it goes upstream
+    /// Operations on the request to the upstream
     pub request: HeaderOps,
-    /// On the response, before it goes to the client
+    /// Operations on the response to the client
     pub response: HeaderOps,
 }
 
-/// The operations on one message.
+/// Operations on one request or response.
 #[derive(Clone, Debug, Default)]
 pub struct HeaderOps {
-    /// The new authority, from setting or adding `Host`; `set` wins over `add`
+    /// New authority, from `set` or `add` of `Host`; `set` has priority
     pub authority: Option<Box<[u8]>>,
-    /// Whether the authority is both set and added
+    /// Whether both `set` and `add` contain the authority
     pub has_two_authorities: bool,
     edits: Vec<FixedEdit>,
 }
 
 impl HeaderOps {
-    /// The edits, in the order in which they apply.
+    /// Returns the edits, in the order in which they apply.
     pub fn edits(&self) -> impl Iterator<Item = HeaderEdit<'_>> {
         self.edits.iter().map(FixedEdit::as_edit)
     }
 
-    /// The edits as they are kept.
+    /// Returns the stored edits, in the order in which they apply.
     pub fn fixed_edits(&self) -> &[FixedEdit] {
         &self.edits
     }
 
-    /// The names that are set, not added or removed.
+    /// Returns the names of the headers in `set`.
     pub fn names_set(&self) -> impl Iterator<Item = &str> {
         let sets = self.edits.iter().filter(|edit| edit.operation() == HeaderOperation::Set);
         sets.map(FixedEdit::name)
@@ -54,15 +55,15 @@ enum Message {
     Response,
 }
 
-fields!(Headers, "Header operations.", {
+fields!(Headers, "Operations on request and response headers.", {
     "request": Kind::Object(HeaderOps::schema) => "Operations on the request.";
     "response": Kind::Object(HeaderOps::schema) => "Operations on the response.";
 });
 
 fields!(HeaderOps as "HeaderOperations", "Operations on the headers of a message.", {
-    "set": Kind::TEXT_MAP => "Replaces all values of a header by one.";
-    "add": Kind::TEXT_MAP => "Adds a value to a header.";
-    "remove": Kind::TEXTS => "Removes a header.";
+    "set": Kind::TEXT_MAP => "Headers to set, by name; the value replaces all present values.";
+    "add": Kind::TEXT_MAP => "Headers to add, by name; present values remain.";
+    "remove": Kind::TEXTS => "Names of headers to remove.";
 });
 
 /// Reads the `headers` of a route or a destination.
@@ -102,16 +103,16 @@ fn read_ops(node: &Node<'_>, message: Message) -> Result<HeaderOps, Reported> {
     Ok(ops)
 }
 
-/// The name of a header, in lower case, and a value.
+/// Name of a header in lower case, and a value.
 type NamedValue = (String, Box<[u8]>);
 
-/// Reads names with their values, sorted by name.
+/// Reads header names with their values, and sorts them by name.
 fn read_values(node: &Node<'_>, message: Message) -> Result<Vec<NamedValue>, Reported> {
     let mut values: Vec<NamedValue> = Vec::new();
     let mut failure = None;
     for (name, node) in node.entries()? {
         let name = match message {
-            // The name Host, in any spelling, is a rewrite of the authority.
+            // `Host` in any case rewrites the authority.
             Message::Request if is_authority(name) => Ok(":authority".to_owned()),
             _ => read_name(&node, name),
         };
@@ -136,7 +137,8 @@ fn read_values(node: &Node<'_>, message: Message) -> Result<Vec<NamedValue>, Rep
     failure.map_or(Ok(values), Err)
 }
 
-/// Reads a name that may be changed: not a pseudo-header, not `Host`, not one of Sluice's own.
+/// Reads the name of a header that may be changed. Rejects pseudo-headers, `Host` and the headers
+/// of Sluice itself.
 fn read_name(node: &Node<'_>, name: &str) -> Result<String, Reported> {
     if is_authority(name) {
         return Err(node.error(format_args!("{name:?} cannot be changed here")));
@@ -152,10 +154,10 @@ fn is_authority(name: &str) -> bool {
     name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority")
 }
 
-/// Reads a value, where `%%` stands for `%` as in Envoy's format.
+/// Reads a header value, in which `%%` means `%` as in Envoy's format.
 ///
-/// A `%COMMAND%` is refused: Envoy would replace it, a filter cannot, and to send it as it is would
-/// silently be wrong.
+/// Rejects a `%COMMAND%`: Envoy would replace it, but a filter cannot, and the unchanged text would
+/// be a wrong value.
 fn read_header_value(node: &Node<'_>) -> Result<Box<[u8]>, Reported> {
     let text = node.string()?;
     if text.bytes().any(|byte| byte != b'\t' && byte.is_ascii_control()) {
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn removes_then_sets_then_adds_each_sorted() {
+    fn edits_are_ordered_by_operation_and_name() {
         let headers = read_text(
             r#"{"request": {"add": {"B": "1", "a": "100%%"}, "set": {"d": "3", "Host": "x"},
                 "remove": ["Z", "y"]}}"#,
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_the_header() {
+    fn errors_name_the_header() {
         let text = r#"{"request": {"set": {"": "1", ":path": "/", "x-sluice-cluster": "v"},
             "add": {"a": "abc%123", "b": "%START_TIME%", "c": "%START_TIME%%", "d": "\n"},
             "remove": ["Host"]}, "response": {"set": {":authority": "x"}}}"#;

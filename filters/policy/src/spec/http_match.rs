@@ -1,4 +1,4 @@
-//! `HTTPMatchRequest`: the conditions under which a route applies. All of them must hold.
+//! `HTTPMatchRequest`: conditions on a request. A request must satisfy all of them.
 
 use crate::bytes;
 use crate::document::fields::fields;
@@ -16,9 +16,9 @@ use crate::spec::string_match::{self, EmptyPrefix, StringMatch, ValueMatch};
 /// One entry of `match[]`, compiled.
 #[derive(Clone, Debug)]
 pub struct HttpMatch {
-    /// `name`, for logs
+    /// `name`, used in logs
     pub name: Option<String>,
-    /// Whether the conditions on the proxy hold: gateways, source labels and source namespace
+    /// Whether the proxy satisfies `gateways`, `sourceLabels` and `sourceNamespace`
     pub is_for_this_proxy: bool,
     pub(crate) uri: Option<StringMatch>,
     pub(crate) ignore_uri_case: bool,
@@ -31,38 +31,41 @@ pub struct HttpMatch {
     pub(crate) port: Option<u16>,
 }
 
-fields!(HttpMatch, "Conditions on a request that must all be fulfilled.", {
-    "name": Kind::Text => "For logs.";
-    "uri": Kind::Object(StringMatch::schema) => "The path without its query.";
+fields!(HttpMatch, "Conditions on a request; all of them must hold.", {
+    "name": Kind::Text => "Name of the match in logs.";
+    "uri": Kind::Object(StringMatch::schema) => "Condition on the path without the query.";
     "ignoreUriCase": Kind::Boolean =>
-        "Whether exact and prefix ignore the case of the path; false if absent.";
-    "scheme": Kind::Object(StringMatch::schema) => "http or https.";
-    "method": Kind::Object(StringMatch::schema) => "The method, in upper case.";
-    "authority": Kind::Object(StringMatch::schema) => "The host, with its port if it has one.";
+        "Whether exact and prefix of uri ignore case; false if absent.";
+    "scheme": Kind::Object(StringMatch::schema) => "Condition on the scheme, http or https.";
+    "method": Kind::Object(StringMatch::schema) => "Condition on the method, such as GET.";
+    "authority": Kind::Object(StringMatch::schema) =>
+        "Condition on the host, including the port if the request has one.";
     "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
-        "Headers; {} requires presence.";
+        "Conditions on headers, by name; {} requires that the header is present.";
     "withoutHeaders": Kind::Map(&Kind::Nullable(&Kind::Object(StringMatch::schema))) =>
-        "Conditions on headers that must not be fulfilled; {} requires absence.";
+        "Conditions on headers that must not hold, by name; {} requires that the header is absent.";
     "queryParams": Kind::Map(&Kind::Object(StringMatch::schema)) =>
-        "Query parameters; {} requires presence.";
-    "port": Kind::Integer(0, 65535) => "The port that the client called; any if absent or 0.";
-    "sourceLabels": Kind::TEXT_MAP => "Labels of the proxy's workload.";
-    "sourceNamespace": Kind::Text => "The namespace of the proxy's workload.";
-    "gateways": Kind::TEXTS => "Gateways, in place of those of the virtual service.";
-    "statPrefix": Kind::Text => "Left to Envoy.";
+        "Conditions on query parameters, by name; {} requires that the parameter is present.";
+    "port": Kind::Integer(0, 65535) =>
+        "Port that the client connected to; any port if absent or 0.";
+    "sourceLabels": Kind::TEXT_MAP => "Labels that the workload of this proxy must have.";
+    "sourceNamespace": Kind::Text => "Namespace that the workload of this proxy must be in.";
+    "gateways": Kind::TEXTS =>
+        "Gateways of which this proxy must serve one; replaces those of the virtual service.";
+    "statPrefix": Kind::Text => "Not carried out by the filters; set it in Envoy's route.";
 });
 
-/// The part of the path that a match was about, which a rewrite replaces.
+/// Part of the path that matched; a rewrite replaces this part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatchedPath {
-    /// This many bytes from the start.
+    /// The first bytes of the path; the value is their number.
     Prefix(usize),
-    /// All of it.
+    /// The whole path.
     Whole,
 }
 
 impl HttpMatch {
-    /// A match without conditions: every request with a path.
+    /// Returns a match without conditions, which matches every request with a path.
     pub fn any() -> Self {
         Self {
             name: None,
@@ -121,7 +124,7 @@ impl HttpMatch {
         })
     }
 
-    /// The part of the path that matched, if all conditions hold.
+    /// Returns the part of the path that matched, or `None` if a condition does not hold.
     #[inline]
     pub fn matches(&self, request: &Request<'_>) -> Option<MatchedPath> {
         let matched = self.match_path(request.path())?;
@@ -150,7 +153,7 @@ impl HttpMatch {
             path.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         };
         match &self.uri {
-            // As a prefix of "/": neither CONNECT nor "OPTIONS *" has that.
+            // Equal to the prefix "/", which excludes CONNECT and "OPTIONS *".
             None => (path.first() == Some(&b'/')).then_some(MatchedPath::Prefix(1)),
             Some(StringMatch::Exact(exact)) => {
                 (path.len() == exact.len() && is_start(exact)).then_some(MatchedPath::Whole)
@@ -164,11 +167,12 @@ impl HttpMatch {
         }
     }
 
-    /// Conditions that must hold, for an index; not all of them.
+    /// Returns index keys: conditions that every matching request satisfies. Not every condition
+    /// has a key.
     #[inline(never)]
     pub fn keys(&self) -> Vec<Key<'_>> {
         let path = match &self.uri {
-            // Always as it is written.
+            // A regular expression does not depend on `ignoreUriCase`.
             Some(StringMatch::Regex(_)) => Subject::Path,
             _ if self.ignore_uri_case => Subject::PathInAnyCase,
             _ => Subject::Path,
@@ -182,18 +186,17 @@ impl HttpMatch {
             values.into_iter().filter_map(|(of, value)| Some((of, value.as_ref()?.need())));
         let headers = self.headers.iter().filter_map(HeaderCondition::key);
         let query = self.query.iter().map(|(name, value)| (Subject::Query(name), value.need()));
-        // Every path starts with nothing, and so does every method. Of what may be absent it says that
-        // it is there.
-        let tells = |key: &Key<'_>| key.1 != Need::Prefix(&[]) || key.0.may_be_absent();
-        values.chain(headers).chain(query).filter(tells).collect()
+        // An empty prefix selects only among requests in which the subject may be absent.
+        let is_selective = |key: &Key<'_>| key.1 != Need::Prefix(&[]) || key.0.may_be_absent();
+        values.chain(headers).chain(query).filter(is_selective).collect()
     }
 
-    /// Whether the path is matched as a whole, by `exact` or `regex`.
+    /// Returns whether the match compares the whole path, by `exact` or `regex`.
     pub fn matches_whole_path(&self) -> bool {
         matches!(self.uri, Some(StringMatch::Exact(_) | StringMatch::Regex(_)))
     }
 
-    /// Whether every request with a path matches, so that nothing after it is ever reached.
+    /// Returns whether every request with a path matches, so that no later match is reached.
     pub fn is_catch_all(&self) -> bool {
         let any_path = match &self.uri {
             None => true,
@@ -213,7 +216,7 @@ impl HttpMatch {
     }
 }
 
-/// Reads `headers` and, inverted, `withoutHeaders`.
+/// Reads `headers`, and `withoutHeaders` as inverted conditions.
 fn read_headers(
     object: &Object<'_>,
     scope: &Scope<'_>,
@@ -256,7 +259,8 @@ fn read_claim(
     Ok(ClaimCondition { path: path?, condition: condition?, is_inverted })
 }
 
-/// Reads a condition of `withoutHeaders`, where `null` and the regex `*` require absence like `{}`.
+/// Reads a condition of `withoutHeaders`. Like `{}`, `null` and the regex `*` require that the
+/// header is absent.
 fn read_without_header(node: &Node<'_>) -> Result<ValueMatch, Reported> {
     match node.json {
         Json::Null => Ok(ValueMatch::Present),
@@ -293,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_match_without_the_query_and_prefixes_anywhere() {
+    fn paths_match_without_query_and_prefixes_within_segments() {
         use MatchedPath::{Prefix, Whole};
         let prefix = r#"{"uri": {"prefix": "/foo"}}"#;
         assert_eq!(path_matches(prefix, "/foobar?x"), Some(Prefix(4)));
@@ -314,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_of_every_kind_have_to_hold() {
+    fn all_kinds_of_conditions_must_hold() {
         let text = r#"{"method": {"exact": "GET"}, "scheme": {"exact": "http"}, "port": 80,
             "authority": {"prefix": "a."}, "headers": {"Host": {"exact": "a.com:80"}, "x": {}},
             "withoutHeaders": {"y": {}}, "queryParams": {"q": {"exact": "1"}}}"#;
@@ -337,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn catch_alls_have_no_condition() {
+    fn a_catch_all_has_no_condition() {
         let is_catch_all = |text: &str| read_match(text).unwrap().is_catch_all();
         for text in
             ["{}", r#"{"uri": {"prefix": "/"}}"#, r#"{"uri": {"regex": ".*"}}"#, r#"{"name": "n"}"#]
@@ -356,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let text = r#"{"uri": {}, "headers": {"a": null, ":status": {}, "b": {"regex": "*"}},
             "port": 70000, "gateways": ["mesh"], "sourceNamespace": "a b", "withoutHeaders": {"c": 1}}"#;
         assert_eq!(

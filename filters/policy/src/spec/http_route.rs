@@ -1,4 +1,4 @@
-//! `HTTPRoute`: what happens to the requests that one of its matches fits.
+//! `HTTPRoute`: what happens to a request that satisfies one of the route's matches.
 
 use std::rc::Rc;
 
@@ -23,38 +23,38 @@ use crate::spec::timeouts::{self, Retries};
 use crate::value::header::{CLUSTER, FixedEdit, HeaderOperation};
 use crate::value::percent::Percent;
 
-/// Why a route or a destination with more than one new authority is refused.
+/// Error for a route or a destination with more than one new authority.
 const TWO_AUTHORITIES: &str = "sets the authority more than once";
 
-/// A match with the route that it leads to.
+/// A match with its route.
 #[derive(Debug)]
 pub struct Rule {
-    /// The name for logs: Istio's name of the route, or else the place
+    /// Name in logs: Istio's name of the route, or the place if the route has no name
     pub name: Box<str>,
-    /// The place of the match, or of a route without matches
+    /// Place of the match, or of the route if it has no matches
     pub place: Place,
-    /// The conditions
+    /// Conditions of the match
     pub conditions: HttpMatch,
-    /// What happens to a request that fulfils them
+    /// Route of the requests that satisfy the conditions
     pub route: Rc<HttpRoute>,
 }
 
 /// A route, compiled.
 #[derive(Debug)]
 pub struct HttpRoute {
-    /// What it does
+    /// Action on a request
     pub action: Action,
-    /// The rewrite of what is forwarded
+    /// Rewrite of forwarded requests
     pub rewrite: Rewrite,
-    /// The CORS policy
+    /// CORS policy
     pub cors: Option<Cors>,
-    /// The fault that it injects
+    /// Faults to inject
     pub fault: Option<Fault>,
-    /// Where its requests are copied
+    /// Destinations of copies of the requests
     pub mirrors: Box<[Mirror]>,
 }
 
-/// What a route does.
+/// Action of a route on a request.
 #[derive(Debug)]
 pub enum Action {
     /// Sends the request to a cluster.
@@ -65,47 +65,52 @@ pub enum Action {
     Respond(DirectResponse, Box<[FixedEdit]>),
 }
 
-/// A destination with everything that is fixed about sending a request there.
+/// A destination with the edits that do not depend on the request.
 #[derive(Debug)]
 pub struct Target {
-    /// Edits of the request, the cluster included
+    /// Edits of the request, including the header that selects the cluster
     pub request: Box<[FixedEdit]>,
     /// Edits of the response
     pub response: Box<[FixedEdit]>,
 }
 
-/// The rules of a route, without those that are not for this proxy.
+/// Rules of a route that apply to this proxy.
 pub struct RouteRules {
     /// The rules, in order
     pub rules: Vec<Rc<Rule>>,
-    /// The places of the matches that are left out, or of the route if all of them are
+    /// Places of the matches that do not apply to this proxy, or of the route if none applies
     pub left_out: Vec<Place>,
 }
 
-fields!(HttpRoute as "HTTPRoute", "What happens to the requests that one of its matches fits.", {
-    "name": Kind::Text => "For logs.";
+fields!(HttpRoute as "HTTPRoute", "What happens to requests that satisfy one of the matches.", {
+    "name": Kind::Text => "Name of the route in logs.";
     "match": Kind::List(&Kind::Object(HttpMatch::schema)) =>
-        "Conditions; the route is taken when one of them is fulfilled. None fits every request.";
+        "Matches, of which a request must satisfy one; without matches the route applies to all \
+         requests.";
     "route": Kind::List(&Kind::Object(WeightedDestination::schema)) =>
-        "Where requests are sent, by weight.";
+        "Destinations of the requests, selected by weight.";
     "redirect": Kind::Object(Redirect::schema) => "Answers with a redirect.";
     "directResponse": Kind::Object(DirectResponse::schema) => "Answers with a fixed response.";
     "delegate": Kind::Unsupported => "Not supported; write the routes of the delegate instead.";
     "rewrite": Kind::Object(Rewrite::schema) =>
-        "Changes the path or the host of what is forwarded.";
-    "timeout": Kind::Text => "How long the response may take, such as 3s.";
-    "retries": Kind::Object(Retries::schema) => "Retries.";
-    "fault": Kind::Object(Fault::schema) => "Delays and aborts.";
-    "mirror": Kind::Object(Destination::schema) => "Where copies go.";
-    "mirrorPercentage": Kind::Object(Percent::schema) => "Share of the requests; all if absent.";
+        "Changes the path or the host of forwarded requests.";
+    "timeout": Kind::Text =>
+        "Maximum time until the response is complete, such as 3s; that of Envoy's route if absent.";
+    "retries": Kind::Object(Retries::schema) =>
+        "Retries of failed requests; those of Envoy's route if absent.";
+    "fault": Kind::Object(Fault::schema) => "Faults to inject, such as delays and aborts.";
+    "mirror": Kind::Object(Destination::schema) => "Destination of copies of the requests.";
+    "mirrorPercentage": Kind::Object(Percent::schema) =>
+        "Share of the requests that are copied, in percent; all if absent.";
     "mirrorPercent": Kind::PERCENT => "Deprecated, use mirrorPercentage.";
-    "mirrors": Kind::List(&Kind::Object(Mirror::schema)) => "Where copies go, several targets.";
-    "corsPolicy": Kind::Object(Cors::schema) => "Cross-origin requests.";
-    "headers": Kind::Object(Headers::schema) => "Header operations.";
+    "mirrors": Kind::List(&Kind::Object(Mirror::schema)) =>
+        "Several destinations of copies of the requests.";
+    "corsPolicy": Kind::Object(Cors::schema) => "Policy for cross-origin requests.";
+    "headers": Kind::Object(Headers::schema) => "Operations on request and response headers.";
 });
 
 impl Rule {
-    /// The part of the path that matched, if the request fulfils all conditions.
+    /// Returns the part of the path that matched, or `None` if a condition does not hold.
     #[inline]
     pub fn matches(&self, request: &Request<'_>) -> Option<MatchedPath> {
         self.conditions.matches(request)
@@ -113,7 +118,7 @@ impl Rule {
 }
 
 impl HttpRoute {
-    /// Edits of the response for the destination with this index.
+    /// Returns the edits of the response for the destination with the index `target`.
     #[inline]
     pub fn response_edits(&self, target: usize) -> &[FixedEdit] {
         match &self.action {
@@ -190,7 +195,7 @@ impl HttpRoute {
     }
 }
 
-/// The rules of a route, one for each match.
+/// Returns the rules of a route, one for each match.
 fn rules(
     place: Place,
     name: Option<&str>,
@@ -212,7 +217,7 @@ fn rules(
             found.left_out.push(place);
             continue;
         }
-        // The name that Istio gives to the route.
+        // Istio names the route in the same way.
         let name = name.map(|name| match &conditions.name {
             Some(own) => format!("{name}.{own}"),
             None => name.to_owned(),
@@ -261,7 +266,7 @@ fn check_action(object: &Object<'_>) -> Result<(), Reported> {
     result
 }
 
-/// An entry of `route[]`, as `HTTPRouteDestination`.
+/// `HTTPRouteDestination`: an entry of `route[]`.
 struct WeightedDestination {
     destination: Destination,
     weight: u32,
@@ -269,9 +274,10 @@ struct WeightedDestination {
 }
 
 fields!(WeightedDestination as "HTTPRouteDestination", "A destination with its weight.", {
-    "destination" required: Kind::Object(Destination::schema) => "Where requests are sent.";
-    "weight": Kind::Integer(0, i32::MAX as i64) => "The share, out of the sum of all weights.";
-    "headers": Kind::Object(Headers::schema) => "Header operations.";
+    "destination" required: Kind::Object(Destination::schema) => "Destination of the requests.";
+    "weight": Kind::Integer(0, i32::MAX as i64) =>
+        "Share of the requests, relative to the sum of all weights; 0 if absent.";
+    "headers": Kind::Object(Headers::schema) => "Operations on request and response headers.";
 });
 
 fn read_destinations(
@@ -313,7 +319,7 @@ fn split(
     Split::try_new(entries.iter().map(choice).collect()).map_err(|reason| list.error(reason))
 }
 
-/// Everything fixed about a destination, in the order in which it applies.
+/// Returns a destination with its edits, in the order in which they apply.
 fn target(
     entry: &WeightedDestination,
     headers: &Headers,
@@ -333,7 +339,8 @@ fn target(
     Target { request: request.into(), response: response.into() }
 }
 
-/// With a single destination Istio lets its `set` win over the route's. Here the route's wins.
+/// Reports headers that both the route and its single destination set. Istio sends the value of the
+/// destination in this case, Sluice that of the route.
 fn notice_overridden_headers(node: &Node<'_>, route: &Headers, own: &Headers) {
     let pairs =
         [("request", &route.request, &own.request), ("response", &route.response, &own.response)];

@@ -1,4 +1,4 @@
-//! Mirrors of a route as they are written, with everything that Istio refuses about them.
+//! Mirrors of a route. Rejects what Istio rejects.
 
 pub mod compare;
 pub mod settings;
@@ -12,37 +12,39 @@ use crate::spec::destination::{self, Destination, Naming};
 use crate::value::header::{FixedEdit, HeaderEdit};
 use crate::value::percent::{Percent, read_mirror_percent, read_plain_percent};
 
-/// The request headers that name clusters for copies start like this; the mirror's place follows.
+/// Prefix of the request headers that contain the clusters of copies; the index of the mirror
+/// follows.
 pub const HEADER_PREFIX: &str = "x-sluice-mirror-";
 
-/// One target of copies.
+/// One destination of copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
-    /// The name of Envoy's cluster
+    /// Name of the Envoy cluster
     pub cluster: Rc<str>,
-    /// How many requests are copied; all when absent, as in Istio
+    /// Share of the requests that are copied; all if absent, as in Istio
     pub percentage: Percent,
-    /// The header that asks Envoy for a copy
+    /// Header that causes Envoy to send a copy
     header: FixedEdit,
 }
 
 impl Mirror {
-    /// The mirror that stands in the place `index` of the route's.
+    /// Creates the mirror with the position `index` in the route.
     fn new(index: usize, destination: &Destination, percentage: Percent) -> Self {
         let (name, cluster) = (format!("{HEADER_PREFIX}{index}"), destination.cluster.as_str());
         let header = FixedEdit::steering(&name, cluster.as_bytes());
         Self { cluster: cluster.into(), percentage, header }
     }
 
-    /// The edit that asks Envoy for a copy.
+    /// Returns the edit of the request that causes Envoy to send a copy.
     pub fn request_edit(&self) -> HeaderEdit<'_> {
         self.header.as_edit()
     }
 }
 
-fields!(Mirror, "A target of copies.", {
-    "destination" required: Kind::Object(Destination::schema) => "Where copies go.";
-    "percentage": Kind::Object(Percent::schema) => "Share of the requests; all if absent.";
+fields!(Mirror, "A destination of copies.", {
+    "destination" required: Kind::Object(Destination::schema) => "Destination of the copies.";
+    "percentage": Kind::Object(Percent::schema) =>
+        "Share of the requests that are copied, in percent; all if absent.";
 });
 
 /// Reads the mirror fields of a route: `mirror` with `mirrorPercentage` or the deprecated
@@ -98,7 +100,7 @@ mod tests {
     const CLUSTER: &str = "outbound|80|v2|a.ns.svc.cluster.local";
 
     #[test]
-    fn an_absent_percentage_is_all_and_the_newer_field_wins() {
+    fn an_absent_percentage_is_all_and_mirror_percentage_wins() {
         let shares = |fields: &str| {
             let (mirrors, notices) = mirrors(&format!(r#"{{"mirror": {V2}{fields}}}"#)).unwrap();
             assert_eq!(mirrors[0].0, CLUSTER);
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let text = format!(
             r#"{{"mirror": {V2}, "mirrorPercent": 101, "mirrors": [{{}}, {{"destination": {V2},
                 "percentage": {{"value": -1}}}}]}}"#

@@ -1,108 +1,81 @@
-//! `OutlierDetection` as it is written: Istio's fields with Istio's defaults, Envoy's that Istio does
-//! not have, and what neither has.
+//! `OutlierDetection`: Istio's fields with Istio's defaults, fields that only Envoy has, and fields
+//! that neither has.
 
 use std::time::Duration;
 
+mod detectors;
 mod failures;
+mod fingerprint;
 
 use crate::document::fields::fields;
-use crate::document::json::Json;
 use crate::document::node::{Node, Object};
 use crate::document::report::{self, Reported};
 use crate::value::duration;
-use crate::value::number::{read_count, read_in};
-pub use failures::Failures;
-use xxhash_rust::xxh64::xxh64;
+use crate::value::number::read_in;
+use detectors::{
+    number, read_5xx, read_failure_percentage, read_gateway_failures, read_local_failures,
+    read_success_rate,
+};
+use fingerprint::hash;
 
-/// Envoy's `max_ejection_time` where it is not given, unless the base time is longer.
+pub use detectors::{Consecutive, FailurePercentage, SuccessRate};
+pub use failures::Failures;
+
+/// Default of Envoy's `max_ejection_time`; if the base time is longer, it is the default.
 const MAX_EJECTION_TIME: Duration = Duration::from_secs(300);
 
 /// The outlier detection of a cluster, compiled.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `consecutive5xxErrors`: 5 if absent, 0 is off. Only detected if there is `consecutiveErrors`
+    /// `consecutive5xxErrors`: 5 if absent, 0 is off. If it is absent and `consecutiveErrors` is
+    /// present, detections are not enforced
     pub consecutive_5xx: Consecutive,
-    /// `consecutiveGatewayErrors`, once `consecutiveErrors`: 5 and only detected if absent, 0 is off
+    /// `consecutiveGatewayErrors`, formerly `consecutiveErrors`: 0 is off. If absent, 5, and
+    /// detections are not enforced
     pub consecutive_gateway_failure: Consecutive,
-    /// `consecutiveLocalOriginFailures`: 5 if absent or 0. At work only with a split
+    /// `consecutiveLocalOriginFailures`: 5 if absent or 0. Used only if `splits_local_origin` is
+    /// true
     pub consecutive_local_origin_failure: Consecutive,
-    /// `splitExternalLocalOriginErrors`: failed connections and missing responses are counted by
-    /// themselves and not as 5xx; false if absent
+    /// `splitExternalLocalOriginErrors`: failed connections and missing responses are counted
+    /// separately and not as 5xx; false if absent
     pub splits_local_origin: bool,
     /// `interval`, 10 s if absent
     pub interval: Duration,
     /// `baseEjectionTime`, 30 s if absent
     pub base_ejection_time: Duration,
-    /// `maxEjectionTime` (Envoy), 300 s or the base time if absent, whatever is longer
+    /// `maxEjectionTime` (Envoy); if absent, the longer of 300 s and the base time
     pub max_ejection_time: Duration,
-    /// `maxEjectionTimeJitter` (Envoy): upper bound of a random time that is added; 0 if absent
+    /// `maxEjectionTimeJitter` (Envoy): maximum of a random time that is added; 0 if absent
     pub max_ejection_time_jitter: Duration,
-    /// `maxEjectionPercent`, 0 to 100; 10 if absent or 0
+    /// `maxEjectionPercent`: maximum share of ejected hosts, 1 to 100; 10 if absent or 0
     pub max_ejection_percent: u32,
-    /// `minHealthPercent`, 0 to 100: with a smaller share of healthy hosts, all get traffic; 0, which
-    /// is never, if absent
+    /// `minHealthPercent`, 0 to 100: if the share of healthy hosts is smaller, all hosts receive
+    /// requests. 0 if absent, which turns this off
     pub min_health_percent: u32,
-    /// `alwaysEjectOneHost` (Envoy): the first host may be ejected whatever the share; false if absent
+    /// `alwaysEjectOneHost` (Envoy): one host may be ejected even if this exceeds
+    /// `max_ejection_percent`; false if absent
     pub always_ejects_one_host: bool,
     /// `successRate` (Envoy); off if absent
     pub success_rate: Option<SuccessRate>,
     /// `failurePercentage` (Envoy); off if absent
     pub failure_percentage: Option<FailurePercentage>,
-    /// `halfOpen` (beyond Istio and Envoy); off if absent, unless there is a `fallback`
+    /// `halfOpen` (in neither Istio nor Envoy); if absent, off without `fallback`, else the
+    /// defaults
     pub half_open: Option<HalfOpen>,
-    /// What is a failure
+    /// Responses that count as failures
     pub failures: Failures,
-    /// A hash of the settings as they are written: state of others is not theirs
+    /// Hash of the JSON value, independent of the order of fields. State that belongs to settings
+    /// with another hash must not be reused
     pub fingerprint: u64,
 }
 
-/// A detector of failures in a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Consecutive {
-    /// How many; 0 is off
-    pub threshold: u32,
-    /// How often a detection is enforced, in percent
-    pub enforcing: u32,
-}
-
-/// A detector of hosts that are worse than the others
-/// (`success_rate_*` of Envoy's `OutlierDetection`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SuccessRate {
-    /// `minimumHosts`: how many hosts with enough requests it takes; 5 if absent
-    pub minimum_hosts: u32,
-    /// `requestVolume`: how many requests of an interval are enough; 100 if absent
-    pub request_volume: u32,
-    /// `stdevFactor`: how many thousandths of a standard deviation below the mean; 1900 if absent
-    pub stdev_factor: u32,
-    /// `enforcing`: how often a detection is enforced, in percent; 100 if absent
-    pub enforcing: u32,
-    /// `enforcingLocalOrigin`: the same of local failures; `enforcing` if absent
-    pub enforcing_local_origin: u32,
-}
-
-/// A detector of hosts that are bad
-/// (`failure_percentage_*` of Envoy's `OutlierDetection`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FailurePercentage {
-    /// `threshold`: how many percent of the requests have to fail; 85 if absent
-    pub threshold: u32,
-    /// `minimumHosts`: how many hosts with enough requests it takes; 5 if absent
-    pub minimum_hosts: u32,
-    /// `requestVolume`: how many requests of an interval are enough; 50 if absent
-    pub request_volume: u32,
-    /// `enforcing`: how often a detection is enforced, in percent; 100 if absent, where Envoy has 0
-    pub enforcing: u32,
-    /// `enforcingLocalOrigin`: the same of local failures; `enforcing` if absent
-    pub enforcing_local_origin: u32,
-}
-
-/// How ejected hosts come back where they are tried first.
+/// How ejected hosts are tested with single requests before they return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HalfOpen {
-    /// `successes`: how many probes in a row have to succeed; 1 if absent
+    /// `successes`: number of consecutive probes that must succeed, 1 to 1000; 1 if absent
     pub successes: u32,
-    /// `probeTimeout`: after how long without an answer another probe may be sent; 10 s if absent
+    /// `probeTimeout`: time without a response after which another probe may be sent; 10 s if
+    /// absent
     pub probe_timeout: Duration,
 }
 
@@ -112,75 +85,72 @@ impl Default for HalfOpen {
     }
 }
 
-fields!(Settings as "OutlierDetection", "When hosts get no more requests.", {
+fields!(Settings as "OutlierDetection",
+    "Ejects hosts that fail, so that they receive no requests.", {
     "consecutive5xxErrors": Kind::COUNT =>
-        "Number of 5xx in a row that eject a host; 5 if absent, 0 is off.";
+        "Number of consecutive 5xx responses that eject a host; 5 if absent; 0 turns it off.";
     "consecutiveGatewayErrors": Kind::COUNT =>
-        "Number of 502, 503 and 504 in a row that eject a host; off if absent.";
+        "Number of consecutive 502, 503 and 504 responses that eject a host; off if absent or 0.";
     "consecutiveErrors": Kind::COUNT => "Deprecated, use consecutiveGatewayErrors.";
     "consecutiveLocalOriginFailures": Kind::COUNT =>
-        "Number of failed connections in a row that eject a host, with the split; 5 if absent.";
+        "Number of consecutive failed connections that eject a host, requires \
+         splitExternalLocalOriginErrors; 5 if absent or 0.";
     "splitExternalLocalOriginErrors": Kind::Boolean =>
-        "Whether failed connections are counted by themselves; false if absent.";
-    "interval": Kind::Text => "Time between two evaluations of rates; 10s if absent.";
-    "baseEjectionTime": Kind::Text => "Length of the first ejection; 30s if absent.";
-    "maxEjectionTime": Kind::Text => "Upper bound of an ejection; 300s if absent.";
+        "Whether failed connections are counted separately from 5xx responses; false if absent.";
+    "interval": Kind::Text =>
+        "Time between two evaluations of success and failure rates; 10s if absent.";
+    "baseEjectionTime": Kind::Text =>
+        "Length of the first ejection of a host; later ones last a multiple of it; 30s if absent.";
+    "maxEjectionTime": Kind::Text =>
+        "Maximum length of an ejection; if absent, the longer of 300s and baseEjectionTime.";
     "maxEjectionTimeJitter": Kind::Text =>
-        "Upper bound of a random time that is added to an ejection; 0 if absent.";
-    "maxEjectionPercent": Kind::PERCENT => "Largest share of ejected hosts; 10 if absent.";
+        "Maximum of a random time that is added to an ejection; 0 if absent.";
+    "maxEjectionPercent": Kind::PERCENT =>
+        "Maximum share of ejected hosts, in percent; 10 if absent or 0.";
     "minHealthPercent": Kind::PERCENT =>
-        "With a smaller share of healthy hosts, all hosts get requests; 0 if absent.";
+        "If the share of healthy hosts in percent is smaller, all hosts receive requests; 0 if \
+         absent.";
     "alwaysEjectOneHost": Kind::Boolean =>
-        "Whether one host may be ejected whatever the share; false if absent.";
-    "enforcingConsecutive5xx": Kind::PERCENT => "Share of detections that are enforced.";
-    "enforcingConsecutiveGatewayFailure": Kind::PERCENT => "Share of detections that are enforced.";
+        "Whether one host may be ejected even if this exceeds maxEjectionPercent; false if absent.";
+    "enforcingConsecutive5xx": Kind::PERCENT =>
+        "Share of detections by consecutive5xxErrors that eject the host, in percent; 100 if \
+         absent, but 0 if only consecutiveErrors is present.";
+    "enforcingConsecutiveGatewayFailure": Kind::PERCENT =>
+        "Share of detections by consecutiveGatewayErrors that eject the host, in percent; if \
+         absent, 100 with consecutiveGatewayErrors and 0 without it.";
     "enforcingConsecutiveLocalOriginFailure": Kind::PERCENT =>
-        "Share of detections that are enforced.";
-    "successRate": Kind::Object(SuccessRate::schema) => "Detects hosts that are worse than others.";
-    "failurePercentage": Kind::Object(FailurePercentage::schema) => "Detects hosts that fail often.";
-    "halfOpen": Kind::Object(HalfOpen::schema) => "Tests ejected hosts before they return.";
+        "Share of detections by consecutiveLocalOriginFailures that eject the host, in percent; \
+         100 if absent.";
+    "successRate": Kind::Object(SuccessRate::schema) =>
+        "Ejects hosts whose success rate is far below the mean; off if absent.";
+    "failurePercentage": Kind::Object(FailurePercentage::schema) =>
+        "Ejects hosts with a large share of failed requests; off if absent.";
+    "halfOpen": Kind::Object(HalfOpen::schema) =>
+        "Tests ejected hosts with single requests before they return; off if absent, unless \
+         fallback is present.";
     "fallback": Kind::Object(Fallback::schema) =>
-        "The subset that gets the requests while this one is out.";
-    "outlierDetectionHttpErrorCodes":
-        Kind::List(&Kind::Integer(100, 599)) => "Only these statuses are failures.";
-    "failure": Kind::Object(Failures::schema) => "What else is a failure.";
+        "Subset that receives the requests while all hosts of this one are ejected.";
+    "outlierDetectionHttpErrorCodes": Kind::List(&Kind::Integer(100, 599)) =>
+        "HTTP statuses that count as failures, in place of 5xx.";
+    "failure": Kind::Object(Failures::schema) => "Other responses that count as failures.";
 });
 
-fields!(SuccessRate, "Detects hosts that are worse than others.", {
-    "minimumHosts": Kind::COUNT => "Number of hosts with enough requests; 5 if absent.";
-    "requestVolume": Kind::COUNT => "Number of requests that are enough; 100 if absent.";
-    "stdevFactor": Kind::COUNT =>
-        "Distance below the mean, in thousandths of a standard deviation; 1900 if absent.";
-    "enforcing": Kind::PERCENT => "Share of detections that are enforced; 100 if absent.";
-    "enforcingLocalOrigin": Kind::PERCENT =>
-        "Share of detections by local failures that are enforced; as enforcing if absent.";
-});
-
-fields!(FailurePercentage, "Detects hosts that fail often.", {
-    "threshold": Kind::PERCENT => "Share of failed requests; 85 if absent.";
-    "minimumHosts": Kind::COUNT => "Number of hosts with enough requests; 5 if absent.";
-    "requestVolume": Kind::COUNT => "Number of requests that are enough; 50 if absent.";
-    "enforcing": Kind::PERCENT => "Share of detections that are enforced; 100 if absent.";
-    "enforcingLocalOrigin": Kind::PERCENT =>
-        "Share of detections by local failures that are enforced; as enforcing if absent.";
-});
-
-fields!(HalfOpen, "Tests ejected hosts before they return.", {
+fields!(HalfOpen, "Tests ejected hosts with single requests (probes) before they return.", {
     "successes": Kind::Integer(1, 1000) =>
-        "Number of probes in a row that must succeed; 1 if absent.";
+        "Number of consecutive probes that must succeed; 1 if absent.";
     "probeTimeout": Kind::Text =>
-        "Time after which an unanswered probe is followed by another; 10s if absent.";
+        "Time without a response after which another probe is sent; 10s if absent.";
 });
 
 /// `fallback`
 struct Fallback;
 
-fields!(Fallback, "The subset that gets the requests while this one is out.", {
-    "subset" required: Kind::Text => "The name of the subset.";
+fields!(Fallback, "Subset that receives the requests while all hosts of this one are ejected.", {
+    "subset" required: Kind::Text => "Name of another subset of the same host.";
 });
 
 impl Settings {
-    /// Reads `outlierDetection`, and the name of the subset of its `fallback`.
+    /// Reads `outlierDetection`. Returns the settings, and the node with the subset of `fallback`.
     pub fn read<'a>(node: &Node<'a>) -> Result<(Self, Option<Node<'a>>), Reported> {
         let object = &node.object::<Self>()?;
         let splits = object.flag("splitExternalLocalOriginErrors");
@@ -212,7 +182,7 @@ impl Settings {
             base_ejection_time: base_ejection_time?,
             max_ejection_time: max_ejection_time?,
             max_ejection_time_jitter: max_ejection_time_jitter?,
-            // 0 is absent, as in protobuf.
+            // 0 counts as absent, as in protobuf.
             max_ejection_percent: Some(max_ejection_percent?).filter(|p| *p > 0).unwrap_or(10),
             min_health_percent: min_health_percent?,
             always_ejects_one_host: always_ejects_one_host?,
@@ -226,7 +196,7 @@ impl Settings {
         Ok((settings, fallback))
     }
 
-    /// Reports settings under which nothing is ever ejected.
+    /// Reports settings that can never eject a host.
     fn report_idle_detectors(&self, node: &Node<'_>) {
         let detectors = [
             self.consecutive_5xx,
@@ -243,80 +213,21 @@ impl Settings {
         }
     }
 
-    /// Whether shares of failures are looked at, so that successes have to be counted too.
+    /// Returns whether a detector uses rates, so that successes must be counted too.
     pub fn has_rates(&self) -> bool {
         self.success_rate.is_some() || self.failure_percentage.is_some()
     }
 
-    /// How many hosts a cluster needs for one of them to be ejected: 10 by default, since one in
-    /// nine is more than 10 %.
+    /// Returns the minimum number of hosts at which one host may be ejected: 10 by default, because
+    /// one of nine hosts is more than 10 %.
     pub fn minimum_hosts(&self) -> u32 {
         if self.always_ejects_one_host { 1 } else { 100u32.div_ceil(self.max_ejection_percent) }
     }
 
-    /// How long an ejection is, without the jitter.
+    /// Returns the length of an ejection without jitter, for a multiple of the base time.
     pub fn ejection_time(&self, multiplier: u32) -> Duration {
         self.base_ejection_time.saturating_mul(multiplier).min(self.max_ejection_time)
     }
-}
-
-/// A detector that is enforced where its threshold is given, else in `enforcing.1` percent.
-#[inline(never)]
-fn consecutive(
-    object: &Object<'_>,
-    threshold: Option<Node<'_>>,
-    enforcing: (&'static str, u32),
-) -> Result<Consecutive, Reported> {
-    let default = if threshold.is_some() { 100 } else { enforcing.1 };
-    // A threshold of 0 is one that is never reached.
-    let threshold = threshold.map_or(Ok(5), |node| read_count(&node));
-    let enforcing = number(object, enforcing.0, 100, default);
-    Ok(Consecutive { threshold: threshold?, enforcing: enforcing? })
-}
-
-fn read_5xx(object: &Object<'_>) -> Result<Consecutive, Reported> {
-    // Documents that have `consecutiveErrors` are about gateway errors alone.
-    let default = if object.field("consecutiveErrors").is_some() { 0 } else { 100 };
-    let threshold = object.field("consecutive5xxErrors");
-    consecutive(object, threshold, ("enforcingConsecutive5xx", default))
-}
-
-/// Gateway errors, which Istio once called `consecutiveErrors`. Without a threshold Istio leaves
-/// Envoy's detector on and does not enforce it.
-fn read_gateway_failures(object: &Object<'_>) -> Result<Consecutive, Reported> {
-    const NAME: &str = "consecutiveGatewayErrors";
-    let legacy = object.field("consecutiveErrors");
-    let threshold = object.field(NAME);
-    let conflict = match (&legacy, &threshold) {
-        (Some(node), Some(_)) => {
-            Some(node.error(format_args!("cannot be combined with {NAME}, its newer name")))
-        }
-        (Some(node), None) => {
-            node.notice(report::Kind::Deprecated, format_args!("is deprecated, use {NAME}"));
-            None
-        }
-        (None, _) => None,
-    };
-    let read = consecutive(object, legacy.or(threshold), ("enforcingConsecutiveGatewayFailure", 0));
-    conflict.map_or(read, Err)
-}
-
-fn read_local_failures(
-    object: &Object<'_>,
-    splits: Result<bool, Reported>,
-) -> Result<Consecutive, Reported> {
-    let threshold = object
-        .field("consecutiveLocalOriginFailures")
-        // Istio takes 0 for absent here, unlike in the other two.
-        .filter(|node| *node.json != Json::Integer(0));
-    let lone = match (&threshold, splits) {
-        (Some(node), Ok(false)) => {
-            Some(node.error("can only be used with splitExternalLocalOriginErrors: true"))
-        }
-        _ => None,
-    };
-    let read = consecutive(object, threshold, ("enforcingConsecutiveLocalOriginFailure", 100));
-    lone.map_or(read, Err)
 }
 
 fn read_max_ejection_time(
@@ -332,44 +243,6 @@ fn read_max_ejection_time(
     }
 }
 
-fn read_success_rate(node: &Node<'_>) -> Result<SuccessRate, Reported> {
-    let object = &node.object::<SuccessRate>()?;
-    let minimum_hosts = number(object, "minimumHosts", u32::MAX, 5);
-    let request_volume = number(object, "requestVolume", u32::MAX, 100);
-    let stdev_factor = number(object, "stdevFactor", u32::MAX, 1900);
-    let (enforcing, enforcing_local_origin) = read_enforcing(object);
-    Ok(SuccessRate {
-        minimum_hosts: minimum_hosts?,
-        request_volume: request_volume?,
-        stdev_factor: stdev_factor?,
-        enforcing: enforcing?,
-        enforcing_local_origin: enforcing_local_origin?,
-    })
-}
-
-fn read_failure_percentage(node: &Node<'_>) -> Result<FailurePercentage, Reported> {
-    let object = &node.object::<FailurePercentage>()?;
-    let threshold = number(object, "threshold", 100, 85);
-    let minimum_hosts = number(object, "minimumHosts", u32::MAX, 5);
-    let request_volume = number(object, "requestVolume", u32::MAX, 50);
-    let (enforcing, enforcing_local_origin) = read_enforcing(object);
-    Ok(FailurePercentage {
-        threshold: threshold?,
-        minimum_hosts: minimum_hosts?,
-        request_volume: request_volume?,
-        enforcing: enforcing?,
-        enforcing_local_origin: enforcing_local_origin?,
-    })
-}
-
-/// `enforcing`, and `enforcingLocalOrigin`, whose default is the former.
-#[inline(never)]
-fn read_enforcing(object: &Object<'_>) -> (Result<u32, Reported>, Result<u32, Reported>) {
-    let enforcing = number(object, "enforcing", 100, 100);
-    let default = enforcing.unwrap_or(100);
-    (enforcing, number(object, "enforcingLocalOrigin", 100, default))
-}
-
 fn read_half_open(node: &Node<'_>) -> Result<HalfOpen, Reported> {
     let object = node.object::<HalfOpen>()?;
     let successes = object.optional("successes", |node| read_in(node, 1..=1000));
@@ -377,42 +250,12 @@ fn read_half_open(node: &Node<'_>) -> Result<HalfOpen, Reported> {
     Ok(HalfOpen { successes: successes?.unwrap_or(1), probe_timeout: probe_timeout? })
 }
 
-/// The duration field `name`, or a default in milliseconds.
-// Not inlined: every module has the code for every setting.
+/// Reads the duration field `name`; `default` is in milliseconds.
+// Not inlined, to reduce code size: every filter contains the code of every setting.
 #[inline(never)]
 fn time(object: &Object<'_>, name: &'static str, default: u64) -> Result<Duration, Reported> {
     let milliseconds = object.optional(name, duration::read_milliseconds)?;
     Ok(Duration::from_millis(milliseconds.unwrap_or(default)))
-}
-
-/// The number field `name` up to `most`, or a default.
-#[inline(never)]
-fn number(
-    object: &Object<'_>,
-    name: &'static str,
-    most: u32,
-    default: u32,
-) -> Result<u32, Reported> {
-    Ok(object.optional_with(name, |node| read_in(node, 0..=most))?.unwrap_or(default))
-}
-
-/// A hash of a value, after one of what is before it.
-fn hash(json: &Json, seed: u64) -> u64 {
-    match json {
-        Json::Null => xxh64(b"n", seed),
-        Json::Bool(value) => xxh64(&[b'b', u8::from(*value)], seed),
-        Json::Integer(value) => xxh64(&value.to_le_bytes(), seed),
-        Json::Float(value) => xxh64(&value.to_bits().to_le_bytes(), seed),
-        Json::String(value) => xxh64(value.as_bytes(), seed),
-        Json::Array(values) => {
-            values.iter().fold(xxh64(b"a", seed), |seed, value| hash(value, seed))
-        }
-        Json::Object(fields) => {
-            // A protobuf `Struct` comes with its fields in another order each time.
-            let fields = fields.iter().map(|(key, value)| hash(value, xxh64(key.as_bytes(), seed)));
-            xxh64(&fields.fold(0, u64::wrapping_add).to_le_bytes(), xxh64(b"o", seed))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The place of a rule in the document.
+//! Place of a rule in the document.
 
 use std::fmt;
 
-/// The place of a virtual service, of one of its HTTP routes, or of a match of such a route. It is
-/// shown as a JSON path: `virtualServices[0].http[1].match[2]`.
+/// Place of a virtual service, of one of its HTTP routes, or of a match of such a route. It is
+/// displayed as a JSON path: `virtualServices[0].http[1].match[2]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     service: u32,
@@ -12,28 +12,28 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of the virtual service with this index.
+    /// Returns the place of the virtual service with the index `index`.
     pub fn of_service(index: usize) -> Self {
         Self { service: number(index), route: None, matched: None }
     }
 
-    /// The place of the HTTP route with this index in the virtual service.
+    /// Returns the place of the HTTP route with the index `index` in the virtual service.
     pub fn route(self, index: usize) -> Self {
         Self { route: Some(number(index)), matched: None, ..self }
     }
 
-    /// The place of the match with this index in the HTTP route.
+    /// Returns the place of the match with the index `index` in the HTTP route.
     pub fn matched(self, index: usize) -> Self {
         Self { matched: Some(number(index)), ..self }
     }
 
-    /// The place of the route that a match belongs to; of anything else its own place.
+    /// Returns the place of the route that contains the match; `self` if this is no match.
     pub fn of_route(self) -> Self {
         Self { matched: None, ..self }
     }
 }
 
-/// A document has fewer elements than that.
+/// Converts an index. A document has fewer than 2^32 elements, so the limit is never reached.
 fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }

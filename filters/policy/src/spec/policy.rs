@@ -1,4 +1,4 @@
-//! What a filter makes of a document.
+//! The policy that a filter compiles from a document.
 
 use crate::document::filter::Filter;
 use crate::document::report::{Finding, Rejection};
@@ -7,17 +7,17 @@ use crate::spec::proxy::NodeMetadata;
 
 /// The compiled policy of one filter.
 pub trait Policy: Sized {
-    /// The filter
+    /// Filter that uses the policy
     const FILTER: Filter;
 
-    /// The filter's part of a document.
+    /// Creates the policy from the fields of a document that the filter uses.
     fn new(document: &Document) -> Self;
 
-    /// Compiles the bytes of a document: JSON, or a `google.protobuf.Struct`. Returns the notices as
-    /// well, see [`Document::parse`].
+    /// Compiles the bytes of a document: JSON, or a `google.protobuf.Struct`. Returns the notices
+    /// too, see [`Document::parse`].
     ///
     /// # Errors
-    /// A document with any error is rejected as a whole, with all of its errors.
+    /// Rejects a document with at least one error as a whole, and returns all errors.
     fn compile(
         document: &[u8],
         metadata: &dyn NodeMetadata,

@@ -1,24 +1,24 @@
-//! The proxy that the policy runs in. Conditions on the proxy are decided once, when the
-//! configuration is read.
+//! Properties of the proxy that runs the policy. Conditions on the proxy are evaluated once, when
+//! the configuration is read.
 
 use crate::document::fields::fields;
 use crate::document::node::{Node, all};
 use crate::document::report::Reported;
 use crate::value::host_name;
 
-/// The gateway name that stands for all sidecars.
+/// Istio's gateway name for all sidecars.
 pub const MESH: &str = "mesh";
 
-/// The node metadata of Envoy.
+/// Envoy's node metadata.
 pub trait NodeMetadata {
-    /// The namespace of the proxy's workload (`NAMESPACE` of the node metadata).
+    /// Returns the namespace of the proxy's workload (`NAMESPACE` of the node metadata).
     fn namespace(&self) -> Option<String>;
 
-    /// The value of a label of the proxy's workload (`LABELS` of the node metadata).
+    /// Returns the value of a label of the proxy's workload (`LABELS` of the node metadata).
     fn label(&self, name: &str) -> Option<String>;
 }
 
-/// A proxy without metadata, as a plain Envoy is.
+/// Empty metadata, as in an Envoy without Istio.
 pub struct NoMetadata;
 
 impl NodeMetadata for NoMetadata {
@@ -31,7 +31,8 @@ impl NodeMetadata for NoMetadata {
     }
 }
 
-/// The proxy, from Envoy's node metadata and the `proxy` object of the document, which wins.
+/// The proxy, described by the `proxy` object of the document and by Envoy's node metadata. `proxy`
+/// has priority.
 pub struct Proxy<'a> {
     metadata: &'a dyn NodeMetadata,
     namespace: Option<String>,
@@ -43,20 +44,23 @@ pub struct Proxy<'a> {
 /// `proxy` of a document.
 pub struct ProxySettings;
 
-fields!(ProxySettings as "Proxy", "What this proxy is. Default: Envoy's node metadata.", {
-    "namespace": Kind::Text => "The namespace of the proxy's workload.";
-    "labels": Kind::TEXT_MAP => "The labels of the proxy's workload.";
-    "gateways": Kind::TEXTS => "The gateways that the proxy serves; mesh for a sidecar.";
+fields!(ProxySettings as "Proxy", "Properties of this proxy.", {
+    "namespace": Kind::Text =>
+        "Namespace of the proxy's workload; from Envoy's node metadata if absent.";
+    "labels": Kind::TEXT_MAP =>
+        "Labels of the proxy's workload; from Envoy's node metadata if absent.";
+    "gateways": Kind::TEXTS =>
+        "Gateways that the proxy serves, as NAME or NAMESPACE/NAME; mesh for a sidecar.";
 });
 
 impl<'a> Proxy<'a> {
-    /// A proxy of which only the node metadata is known.
+    /// Creates a proxy that only the node metadata describes.
     pub fn new(metadata: &'a dyn NodeMetadata) -> Self {
         Self { metadata, namespace: None, labels: None, gateways: None, serves_all: false }
     }
 
-    /// A proxy whose description has an error. It serves all gateways, so that no other error
-    /// follows from that one.
+    /// Creates a proxy for a document whose `proxy` has an error. It serves all gateways, so that
+    /// this error causes no other errors.
     pub fn unknown(metadata: &'a dyn NodeMetadata) -> Self {
         Self { serves_all: true, ..Self::new(metadata) }
     }
@@ -75,13 +79,13 @@ impl<'a> Proxy<'a> {
         })
     }
 
-    /// Whether the proxy's workload is in `namespace`; never without a namespace of its own.
+    /// Returns whether the proxy's workload is in `namespace`; false if its namespace is unknown.
     pub fn is_in_namespace(&self, namespace: &str) -> bool {
         let own = self.namespace.clone().or_else(|| self.metadata.namespace());
         own.as_deref() == Some(namespace)
     }
 
-    /// Whether the proxy's workload has all of `labels`.
+    /// Returns whether the proxy's workload has all of `labels`.
     pub fn has_labels(&self, labels: &[(String, String)]) -> bool {
         labels.iter().all(|(name, value)| match &self.labels {
             Some(own) => own.iter().any(|(n, v)| n == name && v == value),
@@ -89,8 +93,8 @@ impl<'a> Proxy<'a> {
         })
     }
 
-    /// Whether the proxy serves one of `gateways`; `None` when the document does not say which
-    /// gateways it serves.
+    /// Returns whether the proxy serves one of `gateways`; `None` if the document has no
+    /// `proxy.gateways`.
     pub fn serves(&self, gateways: &[String]) -> Option<bool> {
         if self.serves_all {
             return Some(true);
@@ -100,7 +104,7 @@ impl<'a> Proxy<'a> {
     }
 }
 
-/// Reads names of gateways. A name without a namespace belongs to `namespace`, if there is one.
+/// Reads names of gateways. A name without a namespace is completed with `namespace`, if present.
 pub fn read_gateways(node: &Node<'_>, namespace: Option<&str>) -> Result<Vec<String>, Reported> {
     node.each_with(|node| {
         let name = node.string()?;
@@ -120,7 +124,7 @@ pub fn read_gateways(node: &Node<'_>, namespace: Option<&str>) -> Result<Vec<Str
     })
 }
 
-/// Reads labels: Kubernetes' names and values.
+/// Reads labels, with the syntax of Kubernetes for names and values.
 pub fn read_labels(node: &Node<'_>) -> Result<Vec<(String, String)>, Reported> {
     let entries = node.entries()?;
     all(entries.into_iter().map(|(name, node)| {
@@ -148,8 +152,8 @@ pub fn read_namespace(node: &Node<'_>) -> Result<String, Reported> {
     Ok(namespace.to_owned())
 }
 
-/// Whether `text` has at most 63 letters, digits, `-`, `_` and `.`, the first and last a letter or
-/// digit.
+/// Returns whether `text` consists of at most 63 letters, digits, `-`, `_` and `.`, and starts and
+/// ends with a letter or digit.
 fn is_label_text(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     text.len() <= 63
@@ -180,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_wins_over_the_metadata() {
+    fn the_document_has_priority_over_the_metadata() {
         let plain = Proxy::new(&Istio);
         assert!(plain.is_in_namespace("prod") && !plain.is_in_namespace("test"));
         assert!(plain.has_labels(&labels(&[("app", "web")])) && plain.has_labels(&[]));
@@ -203,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_gateways_are_completed() {
+    fn gateway_names_are_completed_with_the_namespace() {
         let read = |text: &str| testing::read(text, |node| read_gateways(node, Some("ns")));
         assert_eq!(
             read(r#"["gw", "other/gw", "mesh", "gw.istio.svc"]"#).unwrap(),
@@ -219,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_kubernetes_labels() {
+    fn labels_have_kubernetes_syntax() {
         let text = r#"{"app.kubernetes.io/name": "x", "a": "", "-b": "x", "c": "x y", "": "x"}"#;
         assert_eq!(
             testing::read(text, read_labels).unwrap_err(),

@@ -1,5 +1,4 @@
-//! `HTTPRedirect`: an answer that sends the client elsewhere, put together as Envoy's
-//! `RedirectAction` does it.
+//! `HTTPRedirect`: a redirect response, with the same location as Envoy's `RedirectAction`.
 
 use crate::document::fields::fields;
 use crate::document::node::Node;
@@ -13,7 +12,7 @@ use crate::value::url::{read_authority, read_path};
 /// A redirect, compiled.
 #[derive(Clone, Debug)]
 pub struct Redirect {
-    /// The status: 301, 302, 303, 307 or 308
+    /// HTTP status: 301, 302, 303, 307 or 308
     pub status: u16,
     authority: Option<Box<[u8]>>,
     scheme: Option<Scheme>,
@@ -25,16 +24,17 @@ const SCHEMES: [&str; 2] = ["http", "https"];
 
 const DERIVED_PORTS: [&str; 2] = ["FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"];
 
-fields!(Redirect, "A redirect: at least one of the fields but redirectCode.", {
-    "uri": Kind::Text => "The new path.";
-    "prefixRewrite": Kind::Text => "Replaces the prefix that was matched.";
-    "authority": Kind::Text => "The new host.";
-    "scheme": Kind::OneOf(&SCHEMES) => "The new scheme; that of the request if absent.";
-    "port": Kind::PORT => "The new port.";
+fields!(Redirect, "A redirect; requires at least one field other than redirectCode.", {
+    "uri": Kind::Text => "New path; that of the request if absent.";
+    "prefixRewrite": Kind::Text => "Replacement for the prefix of the path that matched.";
+    "authority": Kind::Text => "New host; that of the request if absent.";
+    "scheme": Kind::OneOf(&SCHEMES) => "New scheme; that of the request if absent.";
+    "port": Kind::PORT => "New port, 1 to 65535.";
     "derivePort": Kind::OneOf(&DERIVED_PORTS) =>
-        "Where the new port comes from: the default of the scheme, or the port that was called.";
+        "Source of the new port: FROM_PROTOCOL_DEFAULT, the default port of the scheme, or \
+         FROM_REQUEST_PORT, the port that the client connected to.";
     "redirectCode": Kind::OneOfIntegers(&[0, 301, 302, 303, 307, 308]) =>
-        "The status; 301 if absent or 0.";
+        "HTTP status; 301 if absent or 0.";
 });
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +48,16 @@ enum Port {
     /// The port of the authority.
     Unchanged,
     Fixed(u16),
-    /// The port that the client called.
+    /// The port that the client connected to.
     FromRequest,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Path {
     Unchanged,
-    /// Takes the place of the whole path; the query stays, unless it has one of its own.
+    /// Replaces the whole path. Keeps the query, unless the value contains a query.
     Replaced(Box<[u8]>),
-    /// Takes the place of the prefix that was matched.
+    /// Replaces the prefix that matched.
     PrefixReplaced(Box<[u8]>),
 }
 
@@ -98,12 +98,12 @@ impl Redirect {
         Ok(Self { status: status?.unwrap_or(301), authority, scheme, port, path })
     }
 
-    /// Whether the matched prefix is replaced, which needs a match on a prefix.
+    /// Returns whether `prefixRewrite` is set, which requires a match on a prefix.
     pub fn replaces_prefix(&self) -> bool {
         matches!(self.path, Path::PrefixReplaced(_))
     }
 
-    /// The value of the `location` header.
+    /// Returns the value of the `location` header.
     pub fn location(&self, request: &Request<'_>, matched: MatchedPath) -> Vec<u8> {
         let scheme: &[u8] = match self.scheme {
             Some(Scheme::Http) => b"http",
@@ -115,7 +115,7 @@ impl Redirect {
             Port::Fixed(port) => Some(port),
             Port::FromRequest => request.destination_port(),
         };
-        // The port that the scheme has anyway is not written.
+        // The default port of the scheme is omitted.
         let port = port.filter(|port| !matches!((scheme, port), (b"http", 80) | (b"https", 443)));
         let authority = match &self.authority {
             Some(authority) => authority,
@@ -140,16 +140,16 @@ impl Redirect {
     }
 }
 
-/// The request's authority, without its port where a new one follows or where it was the usual one
-/// of a scheme that is left.
+/// Returns the request's authority. Omits its port if the redirect has a new port, or if the scheme
+/// changes and the port is the default port of the old scheme.
 fn kept_authority<'a>(request: &Request<'a>, scheme: &[u8], has_new_port: bool) -> &'a [u8] {
     let host = without_port(request.authority);
     let port = request.authority.get(host.len()..).unwrap_or_default();
     let forwarded = request.header("x-forwarded-proto");
-    let left = forwarded.as_deref().unwrap_or_default();
-    let was_usual =
-        scheme != left && matches!((left, port), (b"https", b":443") | (b"http", b":80"));
-    if has_new_port || was_usual { host } else { request.authority }
+    let old_scheme = forwarded.as_deref().unwrap_or_default();
+    let is_default_port = scheme != old_scheme
+        && matches!((old_scheme, port), (b"https", b":443") | (b"http", b":80"));
+    if has_new_port || is_default_port { host } else { request.authority }
 }
 
 fn read_scheme(node: &Node<'_>) -> Result<Scheme, Reported> {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_derived_as_istio_does() {
+    fn ports_are_derived_as_in_istio() {
         let of_request = |more: &str, host: &str, port| {
             let text = format!(r#"{{"derivePort": "FROM_REQUEST_PORT"{more}}}"#);
             location(&text, &get(host, "/foo"), port, MatchedPath::Prefix(1))
@@ -206,14 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_port_of_a_scheme_that_is_left_goes() {
+    fn the_default_port_of_the_old_scheme_is_omitted() {
         let headers = [&get("b:80", "/")[..], &[("x-forwarded-proto", "http")][..]].concat();
         let text = r#"{"scheme": "https"}"#;
         assert_eq!(location(text, &headers, 80, MatchedPath::Whole), "https://b/");
     }
 
     #[test]
-    fn paths_keep_the_query_unless_they_have_one() {
+    fn paths_keep_the_query_unless_the_new_path_has_one() {
         let to = |text: &str, matched| location(text, &get("h", "/foo/bar?k=v"), 80, matched);
         assert_eq!(to(r#"{"uri": "/new"}"#, MatchedPath::Whole), "http://h/new?k=v");
         assert_eq!(to(r#"{"uri": "/new?x"}"#, MatchedPath::Whole), "http://h/new?x");
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let refuse = |text: &str| testing::read(text, Redirect::read).unwrap_err();
         assert_eq!(
             refuse("{}"),

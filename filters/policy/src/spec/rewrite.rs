@@ -1,4 +1,5 @@
-//! `HTTPRewrite`: another path or authority for the upstream. The query is always kept.
+//! `HTTPRewrite`: changes the path or the authority of the request to the upstream. The query does
+//! not change.
 
 use regex::bytes::Regex;
 
@@ -13,16 +14,16 @@ use crate::value::url::{read_authority, read_path};
 /// A rewrite, compiled.
 #[derive(Clone, Debug, Default)]
 pub struct Rewrite {
-    /// The new authority
+    /// New authority; unchanged if absent
     pub authority: Option<Box<[u8]>>,
     path: Option<PathRewrite>,
 }
 
 #[derive(Clone, Debug)]
 enum PathRewrite {
-    /// Takes the place of what the match was about.
+    /// Replaces the part of the path that matched.
     Matched(Box<[u8]>),
-    /// Takes the place of every match of the pattern.
+    /// Replaces every match of the pattern.
     Regex { pattern: Regex, substitution: Vec<Substitute> },
 }
 
@@ -32,19 +33,19 @@ enum Substitute {
     Literal(Vec<u8>),
 }
 
-fields!(Rewrite, "Changes the path or the host of what is forwarded.", {
-    "uri": Kind::Text => "Replaces the part of the path that was matched.";
+fields!(Rewrite, "Changes the path or the host of forwarded requests.", {
+    "uri": Kind::Text => "Replacement for the part of the path that matched.";
     "uriRegexRewrite": Kind::Object(RegexRewrite::schema) =>
-        "Replaces parts of the path by a regular expression.";
-    "authority": Kind::Text => "Replaces the host.";
+        "Replaces the parts of the path that match a regular expression.";
+    "authority": Kind::Text => "New host; unchanged if absent.";
 });
 
 /// `RegexRewrite`
 struct RegexRewrite;
 
-fields!(RegexRewrite, "A rewrite by a regular expression.", {
-    "match" required: Kind::Text => "The regular expression (RE2) for what is replaced.";
-    "rewrite" required: Kind::Text => "The replacement, with \\1 for groups.";
+fields!(RegexRewrite, "Replaces the parts of the path that match a regular expression.", {
+    "match" required: Kind::Text => "Regular expression (RE2); all of its matches are replaced.";
+    "rewrite" required: Kind::Text => "Replacement; \\0 is the match, \\1 to \\9 are its groups.";
 });
 
 impl Rewrite {
@@ -67,7 +68,7 @@ impl Rewrite {
         Ok(Self { authority, path })
     }
 
-    /// The new request target, if it is to change.
+    /// Returns the new request target; `None` if it does not change.
     pub fn target(&self, target: &[u8], matched: MatchedPath) -> Option<Vec<u8>> {
         match self.path.as_ref()? {
             PathRewrite::Matched(replacement) => {
@@ -94,7 +95,7 @@ impl Rewrite {
     }
 }
 
-/// `target` with `replacement` in the place of what was matched.
+/// Returns `target`, with the part that matched replaced by `replacement`.
 pub fn replace_matched(target: &[u8], replacement: &[u8], matched: MatchedPath) -> Vec<u8> {
     let (path, query) = split_path(target);
     let rest = match matched {
@@ -123,7 +124,8 @@ fn read_regex_rewrite(node: &Node<'_>) -> Result<PathRewrite, Reported> {
     Ok(PathRewrite::Regex { pattern, substitution })
 }
 
-/// RE2's substitution: `\0` is the whole match, `\1` to `\9` its groups, `\\` a backslash.
+/// Parses a substitution of RE2: `\0` is the whole match, `\1` to `\9` are its groups, `\\` is a
+/// backslash.
 fn parse_substitution(text: &str, groups: usize) -> Result<Vec<Substitute>, &'static str> {
     let mut parts = Vec::new();
     let mut literal = Vec::new();
@@ -172,12 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn replaces_what_was_matched_and_keeps_the_query() {
+    fn replaces_the_matched_part_and_keeps_the_query() {
         let rewrite = read(r#"{"uri": "/api"}"#).unwrap();
         let target = |path: &[u8], matched| rewrite.target(path, matched).unwrap();
         assert_eq!(target(b"/foo/bar?k=/foo", MatchedPath::Prefix(4)), b"/api/bar?k=/foo");
         assert_eq!(target(b"/foo/bar?k=v", MatchedPath::Whole), b"/api?k=v");
-        // The well-known trap: a prefix with a slash against one without.
+        // A common mistake: the prefix has no final slash, the replacement has one.
         let root = read(r#"{"uri": "/"}"#).unwrap();
         assert_eq!(root.target(b"/p/x", MatchedPath::Prefix(2)).unwrap(), b"//x");
         assert_eq!(root.target(b"/p/x", MatchedPath::Prefix(3)).unwrap(), b"/x");
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let refuse = |text: &str| read(text).unwrap_err();
         assert_eq!(refuse("{}"), "configuration: must have one of uri, uriRegexRewrite, authority");
         assert_eq!(

@@ -1,21 +1,21 @@
-//! Conditions on the proxy, which are decided when the configuration is read.
+//! Conditions on the proxy, which are evaluated when the configuration is read.
 
 use crate::document::node::Object;
 use crate::document::report::Reported;
 use crate::spec::proxy::{Proxy, read_gateways, read_labels, read_namespace};
 
-/// What the matches of a virtual service are read with.
+/// Properties of the document, proxy and virtual service that the reading of matches requires.
 pub struct Scope<'a> {
-    /// The namespace of the document
+    /// Namespace of the document
     pub namespace: Option<&'a str>,
-    /// The proxy that runs the policy
+    /// Proxy that runs the policy
     pub proxy: &'a Proxy<'a>,
     /// Whether the virtual service is bound to gateways other than the mesh
     pub is_for_gateway: bool,
 }
 
-/// Reads `sourceLabels`, `sourceNamespace` and `gateways` of a match: whether the proxy fulfils
-/// them. As in Istio, `gateways` replaces the other two.
+/// Reads `sourceLabels`, `sourceNamespace` and `gateways` of a match. Returns whether the proxy
+/// satisfies them. As in Istio, `gateways` replaces the other two.
 pub fn is_for_proxy(object: &Object<'_>, scope: &Scope<'_>) -> Result<bool, Reported> {
     let labels = object.optional("sourceLabels", read_labels);
     let namespace = object.given("sourceNamespace").map(|node| read_namespace(&node)).transpose();

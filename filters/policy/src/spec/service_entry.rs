@@ -1,4 +1,7 @@
-//! `ServiceEntry`: a service outside of the mesh, or one that the mesh does not know otherwise.
+//! `ServiceEntry`: adds a service, often one outside of the mesh, to Istio's service registry.
+
+mod endpoint;
+mod port;
 
 use crate::document::fields::fields;
 use crate::document::filter::Filter;
@@ -8,128 +11,81 @@ use crate::spec::destination_rule::NOT_EXPORTED;
 use crate::spec::proxy::read_labels;
 use crate::value::address::AddressRange;
 use crate::value::host_name;
-use crate::value::number::read_count;
+use endpoint::{Endpoint, read_endpoint};
+use port::read_ports;
 
-/// What a client may speak to a port of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// HTTP: the service is named by the host.
-    Http,
-    /// Anything: the service is known by its address alone.
-    Tcp,
-    /// TLS: the service is named by the server name of the ClientHello.
-    Tls,
-}
+pub use port::{Protocol, ServicePort};
 
-/// A service entry, as far as it is about who may be called.
+/// A service entry: the fields that define which destinations clients may call.
 #[derive(Debug)]
 pub struct ServiceEntry {
-    /// The hosts, in lower case, `*.` in front for all names below a domain
+    /// Hosts in lower case; `*.SUFFIX` includes all names below a domain
     pub hosts: Vec<String>,
-    /// The addresses by which clients call it; none if it is known by name only
+    /// Addresses of the service; empty if clients call it only by name
     pub addresses: Vec<AddressRange>,
-    /// Its ports; none has another's number
+    /// Ports; their numbers are unique
     pub ports: Vec<ServicePort>,
-    /// Whether a caller gets to the address that it chose, whatever name it gives
+    /// Whether Envoy connects to the address that the client connected to, independent of the name
     /// (`resolution: NONE`)
     pub keeps_destination: bool,
 }
 
-/// A port of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServicePort {
-    /// The port that clients connect to
-    pub number: u16,
-    /// What they may speak there; at least one
-    pub protocols: &'static [Protocol],
-}
-
-/// Istio's names of protocols, in any case. Envoy does not route UDP.
-const PROTOCOLS: [(&str, &[Protocol]); 11] = [
-    ("HTTP", &[Protocol::Http]),
-    ("HTTPS", &[Protocol::Tls]),
-    ("TLS", &[Protocol::Tls]),
-    ("TCP", &[Protocol::Tcp]),
-    ("GRPC", &[Protocol::Http]),
-    ("GRPC-Web", &[Protocol::Http]),
-    ("HTTP2", &[Protocol::Http]),
-    ("HTTP_PROXY", &[Protocol::Http]),
-    ("Mongo", &[Protocol::Tcp]),
-    ("MySQL", &[Protocol::Tcp]),
-    ("Redis", &[Protocol::Tcp]),
-];
-
-/// Without a protocol, the first bytes of a connection decide.
-const SNIFFED: [Protocol; 3] = [Protocol::Http, Protocol::Tcp, Protocol::Tls];
-
-/// How many hosts an entry may have, by Istio's schema.
+/// Maximum number of hosts of an entry, from Istio's schema.
 const MAX_HOSTS: usize = 256;
 
-/// How Envoy finds the addresses of a service.
+/// How Envoy determines the addresses of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Resolution {
-    /// Envoy resolves the hosts, or the endpoints.
+    /// Envoy resolves the hosts, or the endpoints if present.
     Dns,
-    /// Envoy resolves one name whenever it connects.
+    /// Envoy resolves one name for each new connection.
     DnsRoundRobin,
-    /// Envoy resolves the name that the client asks for.
+    /// Envoy resolves the name in the client's request.
     DynamicDns,
-    /// Envoy connects to the address that the client called.
+    /// Envoy connects to the address that the client connected to.
     #[default]
     None,
     /// Envoy connects to the endpoints.
     Static,
 }
 
-/// Names of resolutions.
+/// Values of `resolution`.
 const RESOLUTIONS: [&str; 5] = ["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"];
 
 fields!(ServiceEntry, "The spec of a ServiceEntry.", {
-    "hosts" required: Kind::RequiredList(&Kind::Text) => "Names of the service, or *.SUFFIX.";
-    "addresses": Kind::TEXTS => "Addresses of the service, as ADDRESS or ADDRESS/BITS.";
-    "ports" required: Kind::RequiredList(&Kind::Object(ServicePort::schema)) => "Its ports.";
-    "location": Kind::OneOf(&["MESH_EXTERNAL", "MESH_INTERNAL"]) => "Whether it is in the mesh.";
+    "hosts" required: Kind::RequiredList(&Kind::Text) =>
+        "Host names of the service; *.SUFFIX for all names with this suffix.";
+    "addresses": Kind::TEXTS =>
+        "IP addresses of the service, as ADDRESS or ADDRESS/BITS; none if absent.";
+    "ports" required: Kind::RequiredList(&Kind::Object(ServicePort::schema)) =>
+        "Ports of the service.";
+    "location": Kind::OneOf(&["MESH_EXTERNAL", "MESH_INTERNAL"]) =>
+        "Whether the service is in the mesh; not used by the filters.";
     "resolution": Kind::OneOf(&RESOLUTIONS) =>
-        "How Envoy finds the endpoints; NONE, by the address that the client called, if absent.";
-    "endpoints": Kind::List(&Kind::Object(Endpoint::schema)) => "Where it runs.";
-    "workloadSelector": Kind::Object(WorkloadSelector::schema) => "Not used by the filters.";
-    "exportTo": Kind::TEXTS => "Not used: only attached documents apply.";
-    "subjectAltNames": Kind::TEXTS => "Left to Envoy, in the TLS settings of the cluster.";
-});
-
-fields!(ServicePort as "ServiceEntryPort", "A port of a service.", {
-    "number" required: Kind::PORT => "The number.";
-    "name" required: Kind::Text => "The name, unique in the service.";
-    "protocol": Kind::Text =>
-        "HTTP, HTTPS, HTTP2, GRPC, TCP, TLS and the like; what a client speaks decides if absent.";
-    "targetPort": Kind::Integer(0, 65535) => "The port of the endpoints; number if absent or 0.";
-});
-
-/// `WorkloadEntry` as an endpoint.
-struct Endpoint;
-
-fields!(Endpoint, "Where a service runs.", {
-    "address": Kind::Text => "The address.";
-    "ports": Kind::Map(&Kind::PORT) => "The ports, by the names of the service's ports.";
-    "labels": Kind::TEXT_MAP => "The labels.";
-    "network": Kind::Text => "The network.";
-    "locality": Kind::Text => "The locality.";
-    "weight": Kind::COUNT => "The share of the load.";
-    "serviceAccount": Kind::Text => "The service account.";
+        "How Envoy determines the endpoints; NONE if absent: Envoy connects to the address that \
+         the client connected to.";
+    "endpoints": Kind::List(&Kind::Object(Endpoint::schema)) =>
+        "Endpoints of the service; the filters only check them.";
+    "workloadSelector": Kind::Object(WorkloadSelector::schema) =>
+        "Selects workloads as endpoints; the filters only check it.";
+    "exportTo": Kind::TEXTS =>
+        "Has no effect: a filter applies only the documents that are attached to it.";
+    "subjectAltNames": Kind::TEXTS =>
+        "Not carried out by the filters; set it in the TLS settings of the Envoy cluster.";
 });
 
 /// `WorkloadSelector` of a ServiceEntry.
 struct WorkloadSelector;
 
-fields!(WorkloadSelector as "ServiceEntryWorkloadSelector", "Selects workloads.", {
-    "labels": Kind::TEXT_MAP => "The labels that the workloads have.";
+fields!(WorkloadSelector as "ServiceEntryWorkloadSelector", "Selects workloads by their labels.", {
+    "labels": Kind::TEXT_MAP => "Labels that a workload must have.";
 });
 
 impl ServiceEntry {
     /// Reads the `spec` of a ServiceEntry (Istio's `ValidateServiceEntry`).
     pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
-        // After an error nothing that depends on the resolution is checked.
+        // After an error in the resolution, the checks that depend on it are omitted.
         let resolution = object.optional("resolution", read_resolution);
         let known = resolution.map(Option::unwrap_or_default).ok();
         let is = |wanted: Resolution| known == Some(wanted);
@@ -207,8 +163,8 @@ fn read_resolution(node: &Node<'_>) -> Result<Resolution, Reported> {
     })
 }
 
-/// `needs_names`: whether Envoy must resolve the hosts; `needs_wildcards`: whether Envoy resolves
-/// the names that clients ask for.
+/// Reads the hosts. `needs_names`: whether Envoy must resolve the hosts; `needs_wildcards`: whether
+/// Envoy resolves the names in the clients' requests.
 #[inline(never)]
 fn read_hosts(
     object: &Object<'_>,
@@ -261,48 +217,7 @@ fn read_addresses(nodes: &[Node<'_>], may_be_ranges: bool) -> Result<Vec<Address
     }))
 }
 
-/// Reads the ports, and collects their names.
-#[inline(never)]
-fn read_ports<'a>(
-    nodes: &[Node<'a>],
-    names: &mut Vec<&'a str>,
-) -> Result<Vec<ServicePort>, Reported> {
-    let mut numbers = Vec::new();
-    all(nodes.iter().map(|node| {
-        let object = node.object::<ServicePort>()?;
-        let number = object.required("number").and_then(|node| {
-            let number = node.port()?;
-            if numbers.contains(&number) {
-                return Err(node.invalid("is the number of another port too"));
-            }
-            numbers.push(number);
-            Ok(number)
-        });
-        let name = object.required("name").and_then(|node| {
-            let name = node.string()?;
-            if !is_port_name(name) {
-                return Err(node.invalid("is not a port name: lower-case letters, digits and -"));
-            }
-            if names.contains(&name) {
-                return Err(node.invalid("is the name of another port too"));
-            }
-            names.push(name);
-            Ok(())
-        });
-        let protocols = object.given("protocol").map_or(Ok(&SNIFFED[..]), |node| {
-            let text = node.string()?;
-            let known = PROTOCOLS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
-            let known = known.map(|(_, protocols)| *protocols);
-            known.ok_or_else(|| node.invalid("is not a protocol that Istio routes"))
-        });
-        let target_port = object.port("targetPort");
-        name?;
-        target_port?;
-        Ok(ServicePort { number: number?, protocols: protocols? })
-    }))
-}
-
-/// What the rest of the entry says about its ports.
+/// Properties of the entry on which the checks of its ports depend.
 struct PortChecks {
     has_addresses: bool,
     has_several_hosts: bool,
@@ -310,8 +225,8 @@ struct PortChecks {
 }
 
 impl PortChecks {
-    /// Checks ports that are known by their address alone, because they are neither for HTTP nor
-    /// for TLS.
+    /// Checks plain TCP ports. Their traffic contains no host name, so only the address identifies
+    /// the service.
     fn check(&self, list: &Node<'_>, ports: &[ServicePort]) -> Result<(), Reported> {
         let is_plain = |port: &ServicePort| port.protocols.contains(&Protocol::Tcp);
         let nodes = list.elements()?;
@@ -343,75 +258,4 @@ fn check_endpoint_count(object: &Object<'_>, count: usize, resolution: Option<Re
     if let Some(node) = object.field("endpoints").filter(|_| count > allowed) {
         node.error(format_args!("has {count} endpoints; this resolution allows {allowed}"));
     }
-}
-
-/// Checks a `WorkloadEntry` as an endpoint. The filters do not use it, but Istio would refuse a
-/// wrong one. `port_names` is absent when a port has an error.
-#[inline(never)]
-fn read_endpoint(
-    node: &Node<'_>,
-    is_static: bool,
-    port_names: Option<&[&str]>,
-) -> Result<(), Reported> {
-    let object = node.object::<Endpoint>()?;
-    let network = object.string("network");
-    let address = match object.given("address") {
-        Some(node) => read_endpoint_address(&node, is_static),
-        None if is_static && network.is_ok_and(|network| network.is_some()) => Ok(false),
-        None => Err(object.absent("address", "is required")),
-    };
-    let is_socket = address == Ok(true);
-    let ports = object.optional_with("ports", |ports| {
-        if is_socket {
-            return Err(ports.error("cannot be combined with a socket"));
-        }
-        all(ports.entries()?.iter().map(|(name, node)| {
-            node.port()?;
-            if port_names.is_some_and(|names| !names.contains(name)) {
-                let reason = format_args!("the service entry has no port named {name:?}");
-                return Err(node.error(reason));
-            }
-            Ok(())
-        }))
-    });
-    let labels = object.optional("labels", read_labels);
-    let (locality, account) = (object.string("locality"), object.string("serviceAccount"));
-    let weight = object.optional("weight", read_count);
-    network?;
-    address?;
-    ports?;
-    labels?;
-    locality?;
-    account?;
-    weight?;
-    if is_socket && port_names.is_some_and(|names| names.len() != 1) {
-        let reason = "is a socket, for which the service entry must have exactly one port";
-        return Err(node.error(reason));
-    }
-    Ok(())
-}
-
-/// Whether the address of an endpoint is a Unix domain socket.
-fn read_endpoint_address(node: &Node<'_>, is_static: bool) -> Result<bool, Reported> {
-    let text = node.string()?;
-    let is_socket = is_static && text.starts_with("unix://");
-    if is_socket {
-        let is_absolute = text.starts_with("unix:///");
-        return if is_absolute { Ok(true) } else { Err(node.invalid("is not an absolute path")) };
-    }
-    if text.parse::<std::net::IpAddr>().is_ok() {
-        return Ok(false);
-    }
-    if is_static {
-        return Err(node.invalid("is not an IP address, which STATIC requires"));
-    }
-    if text.starts_with('*') || host_name::check(text).is_err() {
-        return Err(node.invalid("is neither an IP address nor a host name"));
-    }
-    Ok(false)
-}
-
-/// Istio's `ValidatePortName`: a DNS label (RFC 1123) in lower case.
-fn is_port_name(name: &str) -> bool {
-    host_name::is_label(name) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }

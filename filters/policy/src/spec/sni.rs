@@ -1,5 +1,5 @@
-//! `sni` of a document: how strictly server names are compared. All of it is beyond Istio. The
-//! defaults are the strict choices.
+//! `sni` of a document: settings of the checks on TLS server names. Istio has none of them. The
+//! defaults are the strictest settings.
 
 use std::time::Duration;
 
@@ -10,70 +10,70 @@ use crate::value::duration;
 use crate::value::number::read_in;
 use crate::value::server_name;
 
-/// The largest ClientHello that can be allowed, with the headers of its records; also the default, as
-/// in Envoy's TLS inspector.
+/// Upper bound and default of `maxClientHelloBytes`, as in Envoy's TLS inspector. Includes the
+/// headers of the TLS records.
 const MAX_CLIENT_HELLO: u32 = 1 << 16;
 
-/// The settings for all connections and requests.
+/// Settings for all connections and requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SniSettings {
     /// What happens to violations
     pub mode: Mode,
-    /// Connections without a server name
+    /// What happens to connections without a server name
     pub missing: Missing,
-    /// Encrypted ClientHellos, where their bytes are read
+    /// What happens to encrypted ClientHellos, if the filter reads the bytes of the connection
     pub ech: Ech,
-    /// What `:authority` must have in common with the SNI
+    /// How `:authority` is compared with the SNI
     pub authority: Authority,
-    /// Whether the bytes of a connection have to begin with a ClientHello for the connection's own
-    /// SNI; off by default
+    /// Whether the bytes of a connection must begin with a ClientHello whose server name equals the
+    /// SNI of the connection; false by default
     pub inner_must_match_outer: bool,
-    /// Whether `tls[]` decides where a connection goes; on by default
+    /// Whether `tls[]` selects the cluster of a connection; true by default
     pub routing: bool,
-    /// Whether the SNI is also the name that Envoy sends to the upstream, where it opens TLS itself; off
-    /// by default
+    /// Whether Envoy sends the SNI to the upstream too, if Envoy itself opens TLS to it; false by
+    /// default
     pub forward_sni: bool,
-    /// The allowed hosts, in lower case, perhaps with `*` at their start. Without them requests may be
-    /// for the hosts of the virtual services
+    /// Allowed hosts in lower case, which may start with `*`. If absent, the hosts of the virtual
+    /// services are allowed
     pub hosts: Option<Vec<String>>,
-    /// How large a ClientHello may be, with the headers of its records
+    /// Maximum size of a ClientHello in bytes, with the headers of its records; 65536 by default
     pub max_client_hello: usize,
-    /// How long a ClientHello may take to come, from when the connection opens
+    /// Maximum time from the start of the connection to the end of the ClientHello; 15 s by default
     pub hello_timeout: Duration,
 }
 
 /// What happens to violations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// They are refused.
+    /// Violations are refused.
     Enforce,
-    /// They are counted and logged, and pass.
+    /// Violations are counted and logged, and not refused.
     ReportOnly,
 }
 
 /// What happens to a connection without a server name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// It passes, where it has a route.
+    /// The connection is allowed if a route matches.
     Allow,
     /// It is refused.
     Refuse,
 }
 
-/// What the `:authority` of a request must have in common with the SNI of its connection.
+/// How the `:authority` of a request is compared with the SNI of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// The entry of the allowed hosts that is the most specific for it, as the hosts of one listener
-    /// in the Gateway API.
+    /// The most specific matching entry of the allowed hosts must be the same for both, as for the
+    /// listeners of the Gateway API.
     Entry,
-    /// The name.
+    /// Both names must be equal.
     Exact,
 }
 
-/// What happens to a ClientHello with an encrypted one inside.
+/// What happens to a ClientHello that contains an encrypted ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ech {
-    /// The outer name counts.
+    /// The outer server name is used.
     OuterName,
     /// It is refused.
     Refuse,
@@ -101,29 +101,34 @@ const MISSING: [&str; 2] = ["refuse", "allow"];
 const ECH: [&str; 2] = ["refuse", "outerName"];
 const AUTHORITY: [&str; 2] = ["entry", "exact"];
 
-fields!(SniSettings as "Sni", "How strictly server names are compared.", {
-    "mode": Kind::OneOf(&MODES) => "enforce (default), or reportOnly, which only counts and logs.";
+fields!(SniSettings as "Sni", "Checks of the sni filter on TLS server names.", {
+    "mode": Kind::OneOf(&MODES) =>
+        "enforce (default) refuses violations, reportOnly only counts and logs them.";
     "missing": Kind::OneOf(&MISSING) =>
-        "Connections without a server name: refuse (default) or allow.";
+        "What happens to connections without a server name: refuse (default) or allow.";
     "ech": Kind::OneOf(&ECH) =>
-        "Encrypted ClientHellos: refuse (default), or go by the outerName.";
+        "What happens to encrypted ClientHellos: refuse (default), or outerName, which uses the \
+         outer server name.";
     "authority": Kind::OneOf(&AUTHORITY) =>
-        "What the host of a request has in common with the server name: the entry of the allowed \
-         hosts (default), or exact, the name.";
+        "How the host of a request is compared with the server name: entry (default) requires \
+         that the same allowed host matches both best, exact requires equal names.";
     "innerMustMatchOuter": Kind::Boolean =>
-        "Whether a TLS connection inside must have the outer server name; false if absent.";
-    "routing": Kind::Boolean => "Whether tls routes choose the cluster; true if absent.";
+        "Whether the bytes of a connection must begin with a ClientHello with the same server \
+         name; false if absent.";
+    "routing": Kind::Boolean =>
+        "Whether the tls routes of virtual services select the cluster; true if absent.";
     "forwardSni": Kind::Boolean =>
-        "Whether Envoy sends the server name to the upstream; false if absent.";
-    "hosts": Kind::TEXTS => "The allowed server names; those of the virtual services if absent.";
+        "Whether Envoy sends the server name to the upstream too; false if absent.";
+    "hosts": Kind::TEXTS => "Allowed host names; the hosts of the virtual services if absent.";
     "maxClientHelloBytes": Kind::Integer(64, MAX_CLIENT_HELLO as i64) =>
-        "The longest ClientHello; 65536 if absent.";
-    "helloTimeout": Kind::Text => "How long a ClientHello may take; 15s if absent.";
+        "Maximum size of a ClientHello in bytes, with its record headers; 65536 if absent.";
+    "helloTimeout": Kind::Text =>
+        "Maximum time from the start of a connection to the end of its ClientHello; 15s if absent.";
 });
 
 impl SniSettings {
-    /// Reads `sni: { mode, missing, ech, authority, innerMustMatchOuter, routing, forwardSni, hosts,
-    /// maxClientHelloBytes, helloTimeout }`.
+    /// Reads `sni: { mode, missing, ech, authority, innerMustMatchOuter, routing, forwardSni,
+    /// hosts, maxClientHelloBytes, helloTimeout }`.
     pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
         let word = |name, words: [&'static str; 2]| {

@@ -9,19 +9,19 @@ use crate::document::report::Reported;
 use crate::lookup::rule_index::Need;
 use crate::value::pattern::{Pattern, read_pattern};
 
-/// A condition on one value, by bytes and with case.
+/// Condition on one value. Compares bytes, so case matters.
 #[derive(Clone, Debug)]
 pub enum StringMatch {
-    /// The value is this one.
+    /// The value equals these bytes.
     Exact(Box<[u8]>),
-    /// The value starts with this. A raw prefix: `/foo` is one of `/foobar`.
+    /// The value starts with these bytes. Ignores path segments: `/foo` is a prefix of `/foobar`.
     Prefix(Box<[u8]>),
-    /// The whole value matches.
+    /// The whole value matches the pattern.
     Regex(Pattern),
 }
 
 impl StringMatch {
-    /// Whether `value` satisfies the condition.
+    /// Returns whether `value` satisfies the condition.
     #[inline]
     pub fn is_match(&self, value: &[u8]) -> bool {
         match self {
@@ -31,8 +31,9 @@ impl StringMatch {
         }
     }
 
-    /// Whether every value that satisfies `other` satisfies this too. `false` also where that is
-    /// not plain: a regular expression only covers an exact value that it matches, and itself.
+    /// Returns whether every value that satisfies `other` satisfies this condition too. Returns
+    /// `false` for cases that are not computed: a regular expression covers only exact values that
+    /// it matches, and itself.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Exact(own), Self::Exact(other)) => own == other,
@@ -43,7 +44,7 @@ impl StringMatch {
         }
     }
 
-    /// What a value must have to satisfy the condition.
+    /// Returns what every value that satisfies the condition has in common, for an index.
     pub fn need(&self) -> Need<'_> {
         match self {
             Self::Exact(exact) => Need::Exact(exact),
@@ -63,28 +64,28 @@ impl fmt::Display for StringMatch {
     }
 }
 
-/// What Istio does with a prefix of no characters.
+/// How Istio handles an empty prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmptyPrefix {
-    /// Accepted, for paths: every path starts with it.
+    /// Accepted for paths: it matches every path.
     Allowed,
-    /// Refused, for everything else.
+    /// Rejected for all other values.
     Refused,
 }
 
-fields!(StringMatch, "A condition on a value: exactly one of the three.", {
-    "exact": Kind::Text => "The value equals this.";
-    "prefix": Kind::Text => "The value starts with this.";
+fields!(StringMatch, "A condition on a value: exactly one of the three fields.", {
+    "exact": Kind::Text => "The value equals this text.";
+    "prefix": Kind::Text => "The value starts with this text.";
     "regex": Kind::Text => "The whole value matches this regular expression (RE2).";
 });
 
-/// Reads a `StringMatch`, which has exactly one of its three fields.
+/// Reads a `StringMatch`. Requires exactly one of its three fields.
 pub fn read(node: &Node<'_>, empty_prefix: EmptyPrefix) -> Result<StringMatch, Reported> {
     read_optional(node, empty_prefix)?
         .ok_or_else(|| node.error("must have one of exact, prefix, regex"))
 }
 
-/// Reads a `StringMatch` that may be empty; `None` for `{}`.
+/// Reads a `StringMatch` that may be empty. Returns `None` for `{}`.
 fn read_optional(
     node: &Node<'_>,
     empty_prefix: EmptyPrefix,
@@ -106,17 +107,18 @@ fn read_optional(
     }))
 }
 
-/// A condition on something that may be absent: a header, a query parameter or a claim.
+/// Condition on a value that may be absent: a header, a query parameter or a claim.
 #[derive(Clone, Debug)]
 pub enum ValueMatch {
-    /// It is there, whatever its value, the empty one included (`{}`).
+    /// The value is present; it may be empty (`{}`).
     Present,
-    /// It is there and its value matches.
+    /// The value is present and matches.
     Value(StringMatch),
 }
 
 impl ValueMatch {
-    /// Whether `value` satisfies the condition; `None` is absent and never does.
+    /// Returns whether `value` satisfies the condition. `None` is an absent value, which never
+    /// satisfies it.
     #[inline]
     pub fn is_match(&self, value: Option<&[u8]>) -> bool {
         match (self, value) {
@@ -126,7 +128,7 @@ impl ValueMatch {
         }
     }
 
-    /// As [`StringMatch::covers`].
+    /// Like [`StringMatch::covers`].
     pub(crate) fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Present, _) => true,
@@ -135,7 +137,7 @@ impl ValueMatch {
         }
     }
 
-    /// What a value must have to satisfy the condition.
+    /// Returns what every value that satisfies the condition has in common, for an index.
     pub fn need(&self) -> Need<'_> {
         match self {
             Self::Present => Need::Present,
@@ -143,8 +145,8 @@ impl ValueMatch {
         }
     }
 
-    /// Whether `value` satisfies the opposite, as `withoutHeaders` requires. An absent header counts
-    /// as an empty one, unless the condition is on presence.
+    /// Returns whether `value` satisfies the inverted condition of `withoutHeaders`. An absent
+    /// header counts as an empty one, unless the condition requires only presence.
     #[inline]
     pub fn is_no_match(&self, value: Option<&[u8]>) -> bool {
         match self {
@@ -163,7 +165,7 @@ impl fmt::Display for ValueMatch {
     }
 }
 
-/// Reads a `StringMatch` whose `{}` requires presence alone.
+/// Reads a `StringMatch`, of which `{}` requires only presence.
 pub fn read_value_match(node: &Node<'_>) -> Result<ValueMatch, Reported> {
     let condition = read_optional(node, EmptyPrefix::Refused)?;
     Ok(condition.map_or(ValueMatch::Present, ValueMatch::Value))
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_value_never_matches_but_may_be_the_opposite() {
+    fn an_absent_value_never_matches_but_may_satisfy_the_inverse() {
         let present = read_value("{}").unwrap();
         assert!(present.is_match(Some(b"")) && !present.is_match(None));
         assert!(present.is_no_match(None) && !present.is_no_match(Some(b"")));
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_field_is_given() {
+    fn requires_exactly_one_field() {
         assert_eq!(
             read_value(r#"{"exact": "a", "prefix": "b"}"#).unwrap_err(),
             "configuration: cannot have both exact and prefix"

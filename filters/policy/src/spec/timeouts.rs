@@ -1,4 +1,4 @@
-//! `timeout` and `retries`, which Envoy's router carries out as request headers tell it.
+//! `timeout` and `retries`. Envoy's router carries them out; request headers configure it.
 
 use crate::document::fields::fields;
 use crate::document::filter::Filter;
@@ -14,16 +14,16 @@ const RETRY_ON: &str = "x-envoy-retry-on";
 const RETRY_GRPC_ON: &str = "x-envoy-retry-grpc-on";
 const RETRIABLE_CODES: &str = "x-envoy-retriable-status-codes";
 
-/// The headers by which Envoy's router is told about timeouts and retries. They are never taken
-/// from a client: whoever can set them can multiply the load on an upstream.
+/// Request headers that configure timeouts and retries in Envoy's router. Headers from a client are
+/// ignored, because a client could use them to multiply the load on an upstream.
 pub const ROUTER_HEADERS: [&str; 6] =
     [TIMEOUT, PER_TRY_TIMEOUT, MAX_RETRIES, RETRY_ON, RETRY_GRPC_ON, RETRIABLE_CODES];
 
-/// When Istio retries if the rule does not say.
+/// Istio's default of `retryOn`.
 const DEFAULT_RETRY_ON: &str =
     "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
 
-/// Conditions that go into [`RETRY_ON`].
+/// Retry conditions for the header [`RETRY_ON`].
 const HTTP_CONDITIONS: [&str; 11] = [
     "5xx",
     "connect-failure",
@@ -38,7 +38,7 @@ const HTTP_CONDITIONS: [&str; 11] = [
     "retriable-status-codes",
 ];
 
-/// Conditions that go into [`RETRY_GRPC_ON`].
+/// Retry conditions for the header [`RETRY_GRPC_ON`].
 const GRPC_CONDITIONS: [&str; 5] =
     ["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"];
 
@@ -54,14 +54,20 @@ pub fn read_timeout(node: &Node<'_>) -> Result<FixedEdit, Reported> {
 /// `HTTPRetry`
 pub struct Retries;
 
-fields!(Retries, "Retries.", {
+fields!(Retries, "Retries of failed requests.", {
     "attempts": Kind::Integer(0, i32::MAX as i64) =>
         "Maximum number of retries; 0 if absent, which turns retries off.";
     "perTryTimeout": Kind::Text => "Timeout of one attempt, such as 2s.";
-    "retryOn": Kind::Text => "Conditions of Envoy, and statuses, separated by commas.";
-    "retryRemoteLocalities": Kind::Boolean => "Left to Envoy.";
-    "retryIgnorePreviousHosts": Kind::Boolean => "Left to Envoy.";
-    "backoff": Kind::Text => "Left to Envoy.";
+    "retryOn": Kind::Text =>
+        "Retry conditions of Envoy and HTTP statuses, separated by commas. Default: \
+         connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes, as in \
+         Istio.";
+    "retryRemoteLocalities": Kind::Boolean =>
+        "Not carried out by the filters; set it in the retry policy of Envoy's route.";
+    "retryIgnorePreviousHosts": Kind::Boolean =>
+        "Not carried out by the filters; set it in the retry policy of Envoy's route.";
+    "backoff": Kind::Text =>
+        "Not carried out by the filters; set it in the retry policy of Envoy's route.";
 });
 
 /// Reads a route's `retries`. Without them the retry policy of Envoy's route applies; `attempts: 0`
@@ -91,11 +97,11 @@ pub fn read_retries(node: &Node<'_>) -> Result<Vec<FixedEdit>, Reported> {
     backoff?;
     let max_retries = set(MAX_RETRIES, attempts);
     if attempts == 0 {
-        let idle = ["perTryTimeout", "retryOn", "retryRemoteLocalities"];
-        let idle = idle.iter().filter_map(|name| object.given(name));
+        let unused = ["perTryTimeout", "retryOn", "retryRemoteLocalities"];
+        let unused = unused.iter().filter_map(|name| object.given(name));
         let reason = "has no effect because attempts is 0, which turns retries off";
-        let failure = idle.map(|node| node.error(reason)).reduce(|_, reported| reported);
-        // 0 is sent too: it turns off the retries of Envoy's route.
+        let failure = unused.map(|node| node.error(reason)).reduce(|_, reported| reported);
+        // The header is set to 0 too, because 0 turns off the retries of Envoy's route.
         return failure.map_or(Ok(vec![max_retries]), Err);
     }
     let default = || retry_on_edits(DEFAULT_RETRY_ON.split(',').collect(), Vec::new());
@@ -136,7 +142,8 @@ fn read_retry_on(node: &Node<'_>) -> Result<Vec<FixedEdit>, Reported> {
     failure.map_or_else(|| Ok(retry_on_edits(conditions, codes)), Err)
 }
 
-/// The conditions, split between the two headers that Envoy has for them.
+/// Returns the headers for the conditions and status codes. Envoy has one header for HTTP
+/// conditions and one for gRPC conditions.
 fn retry_on_edits(conditions: Vec<&str>, codes: Vec<&str>) -> Vec<FixedEdit> {
     let (grpc, mut http): (Vec<&str>, Vec<&str>) =
         conditions.into_iter().partition(|condition| GRPC_CONDITIONS.contains(condition));
@@ -148,7 +155,7 @@ fn retry_on_edits(conditions: Vec<&str>, codes: Vec<&str>) -> Vec<FixedEdit> {
     filled.map(|(name, list)| set(name, list.join(","))).collect()
 }
 
-/// Whether `status` is in the registry of HTTP status codes, as Istio wants it here.
+/// Returns whether `status` is in the registry of HTTP status codes, which Istio requires here.
 fn is_registered_status(status: u16) -> bool {
     matches!(status,
         100..=103 | 200..=208 | 226 | 300..=305 | 307 | 308 | 400..=418 | 421..=426 | 428 | 429
@@ -169,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_go_into_the_header_that_envoy_reads_them_from() {
+    fn each_condition_is_in_the_header_that_envoy_reads() {
         let text = r#"{"attempts": 3, "perTryTimeout": "2s", "retryOn": "5xx, unavailable,503"}"#;
         assert_eq!(
             retries(text).unwrap(),
@@ -194,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         assert_eq!(retries(r#"{"attempts": -1}"#).unwrap_err(), "attempts: -1 is negative");
         assert_eq!(
             retries(r#"{"attempts": 0, "perTryTimeout": "1s", "retryOn": "5xx"}"#).unwrap_err(),

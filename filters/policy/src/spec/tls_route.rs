@@ -1,4 +1,4 @@
-//! `TLSRoute`: where connections go whose TLS Envoy does not terminate, by their server name.
+//! `TLSRoute`: routes TLS connections that Envoy does not terminate, by their server name.
 
 use std::rc::Rc;
 
@@ -17,27 +17,27 @@ use crate::value::server_name::{self, ServerName};
 #[derive(Debug)]
 pub struct TlsRoute {
     matches: Vec<TlsMatch>,
-    /// The names of the clusters that it sends connections to
+    /// Names of the clusters that receive the connections
     pub split: Split<Box<str>>,
 }
 
-/// One entry of `match[]`. The lists of server names and subnets are enough with one that fits, and
-/// no subnets stand for all.
+/// One entry of `match[]`. One of the server names and one of the subnets must match; without
+/// subnets, all addresses match.
 #[derive(Debug)]
 struct TlsMatch {
-    /// Its place in the document, for logs
+    /// Place in the document, used in logs
     name: Box<str>,
     sni_hosts: Vec<Box<str>>,
     subnets: AddressSet,
-    /// 0 is any
+    /// Destination port; `None` is any port
     port: Option<u16>,
 }
 
 impl TlsRoute {
-    /// Reads the route at `path`. `hosts` are those of its virtual service, in lower case, unless
-    /// they have an error. `None` for a route that is not for this proxy.
+    /// Reads the route at `path`. `hosts` contains the hosts of the virtual service in lower case;
+    /// `None` if they have an error. Returns `None` for a route that does not apply to this proxy.
     ///
-    /// Istio refuses the same: a route without match or destination, a match without `sniHosts`, and
+    /// As in Istio, rejects a route without match or destination, a match without `sniHosts`, and
     /// server names that are not within the hosts.
     pub fn read(
         node: &Node<'_>,
@@ -63,31 +63,35 @@ impl TlsRoute {
 
 fields!(TlsRoute, "A route of TLS connections.", {
     "match" required: Kind::RequiredList(&Kind::Object(TlsMatch::schema)) =>
-        "Conditions; the route is taken when one of them is fulfilled.";
+        "Matches, of which a connection must satisfy one.";
     "route" required: Kind::RequiredList(&Kind::Object(TlsDestination::schema)) =>
-        "Where connections are sent, by weight.";
+        "Destinations of the connections, selected by weight.";
 });
 
-fields!(TlsMatch, "Conditions on a TLS connection that must all be fulfilled.", {
+fields!(TlsMatch, "Conditions on a TLS connection; all of them must hold.", {
     "sniHosts" required: Kind::RequiredList(&Kind::Text) =>
-        "Server names, *.SUFFIX or *; one of them must match.";
+        "Server names, *.SUFFIX, or * for any; one of them must match.";
     "destinationSubnets": Kind::TEXTS =>
-        "Ranges of addresses; the address that the client called must be in one of them.";
-    "port": Kind::Integer(0, 65535) => "The port that the client called; any if absent or 0.";
-    "sourceLabels": Kind::TEXT_MAP => "Labels of the proxy's workload.";
-    "sourceNamespace": Kind::Text => "The namespace of the proxy's workload.";
-    "gateways": Kind::TEXTS => "Gateways, in place of those of the virtual service.";
+        "Address ranges, of which one must contain the address that the client connected to; any \
+         address if absent.";
+    "port": Kind::Integer(0, 65535) =>
+        "Port that the client connected to; any port if absent or 0.";
+    "sourceLabels": Kind::TEXT_MAP => "Labels that the workload of this proxy must have.";
+    "sourceNamespace": Kind::Text => "Namespace that the workload of this proxy must be in.";
+    "gateways": Kind::TEXTS =>
+        "Gateways of which this proxy must serve one; replaces those of the virtual service.";
 });
 
 /// `RouteDestination` of a TLS route.
 struct TlsDestination;
 
 fields!(TlsDestination as "TlsRouteDestination", "A destination with its weight.", {
-    "destination" required: Kind::Object(Destination::schema) => "Where connections are sent.";
-    "weight": Kind::Integer(0, i32::MAX as i64) => "The share, out of the sum of all weights.";
+    "destination" required: Kind::Object(Destination::schema) => "Destination of the connections.";
+    "weight": Kind::Integer(0, i32::MAX as i64) =>
+        "Share of the connections, relative to the sum of all weights; 0 if absent.";
 });
 
-/// Reads a match; `None` for one that is not for this proxy.
+/// Reads a match. Returns `None` for a match that does not apply to this proxy.
 fn read_match(
     node: &Node<'_>,
     name: Box<str>,
@@ -140,16 +144,16 @@ impl TlsMatch {
     }
 }
 
-/// The routes of all virtual services, found by server name.
+/// TLS routes of all virtual services, indexed by server name.
 #[derive(Debug, Default)]
 pub struct TlsRoutes {
     matches: Vec<(TlsMatch, Rc<Split<Box<str>>>)>,
-    /// The matches with a pattern, by its key, in order
+    /// Indices of the matches with a server name pattern, by the key of the pattern, in order
     by_pattern: NameTable<Vec<usize>>,
 }
 
 impl TlsRoutes {
-    /// Enters the routes in their order.
+    /// Creates the index; `routes` is in the order of the document.
     pub fn new(routes: Vec<TlsRoute>) -> Self {
         let mut entered = Self::default();
         for TlsRoute { matches, split } in routes {
@@ -166,10 +170,11 @@ impl TlsRoutes {
         entered
     }
 
-    /// The matches that are never reached, each with an earlier one that is for all of its server names
-    /// and has no other condition; both by their places in the document.
+    /// Returns the places of the matches that are never reached. Earlier matches without other
+    /// conditions include all of their server names; the second place is that of one of these
+    /// earlier matches.
     ///
-    /// Istio's Envoy takes the most specific name whatever the order, so that there they are reached.
+    /// Istio's Envoy selects the most specific name independent of the order, so it reaches them.
     pub fn unreachable(&self) -> Vec<(&str, &str)> {
         let mut found = Vec::new();
         for (index, (one, _)) in self.matches.iter().enumerate() {
@@ -189,8 +194,8 @@ impl TlsRoutes {
         found
     }
 
-    /// The first match for a connection, in the order of the document: its name for logs, and the
-    /// clusters. Only the pattern `*` is for connections without a server name.
+    /// Returns the first match for a connection in the order of the document: its name in logs, and
+    /// its clusters. Only the pattern `*` matches connections without a server name.
     #[inline]
     pub fn find(
         &self,

@@ -1,4 +1,4 @@
-//! `VirtualService`: the routes of some hosts.
+//! `VirtualService`: the routes of one or more hosts.
 
 use std::rc::Rc;
 
@@ -18,33 +18,35 @@ use crate::value::host_name;
 /// A virtual service, compiled.
 #[derive(Debug)]
 pub struct VirtualService {
-    /// The hosts, in lower case
+    /// Hosts in lower case
     pub hosts: Vec<String>,
-    /// The rules of HTTP requests that are for this proxy, in order
+    /// Rules for HTTP requests that apply to this proxy, in order
     pub rules: Vec<Rc<Rule>>,
-    /// The routes of TLS connections that are for this proxy, in order
+    /// Routes of TLS connections that apply to this proxy, in order
     pub tls: Vec<TlsRoute>,
-    /// Whether it is bound to a gateway that this proxy serves
+    /// Whether this proxy serves one of the gateways of the virtual service
     pub is_for_this_proxy: bool,
-    /// The places of HTTP routes and matches that are not for this proxy, or of the virtual service
-    /// if none of its HTTP routes is
+    /// Places of the HTTP routes and matches that do not apply to this proxy, or of the virtual
+    /// service if none of its HTTP routes applies
     pub left_out: Vec<Place>,
 }
 
 fields!(VirtualService, "The spec of a VirtualService.", {
     "hosts" required: Kind::RequiredList(&Kind::Text) =>
-        "The hosts that it is for: names, *.SUFFIX, or * at a gateway.";
-    "gateways": Kind::TEXTS => "The gateways that it is bound to; mesh if absent.";
+        "Hosts that the routes apply to: names, *.SUFFIX, or, with gateways, * for all hosts.";
+    "gateways": Kind::TEXTS =>
+        "Gateways that apply the routes; mesh, which means all sidecars, if absent.";
     "http": Kind::List(&Kind::Object(HttpRoute::schema)) =>
-        "Routes of HTTP requests; the first that matches is taken.";
+        "Routes of HTTP requests; the first route that matches is used.";
     "tls": Kind::List(&Kind::Object(TlsRoute::schema)) =>
-        "Routes of TLS connections, by their server name.";
-    "tcp": Kind::List(&Kind::Any) => "Left to Envoy.";
-    "exportTo": Kind::TEXTS => "Not used: only attached documents apply.";
+        "Routes of TLS connections by server name; the first route that matches is used.";
+    "tcp": Kind::List(&Kind::Any) => "Not carried out by the filters; set it in Envoy's listeners.";
+    "exportTo": Kind::TEXTS =>
+        "Has no effect: a filter applies only the documents that are attached to it.";
 });
 
 impl VirtualService {
-    /// Reads the `spec` of the VirtualService with this index.
+    /// Reads the `spec` of the VirtualService with the index `index`.
     pub fn read(
         node: &Node<'_>,
         index: usize,
@@ -54,7 +56,7 @@ impl VirtualService {
         let object = node.object::<Self>()?;
         let namespace = naming.namespace.as_deref();
         let gateways = object.optional_with("gateways", |node| read_gateways(node, namespace));
-        // After an error in them, nothing that depends on the gateways is checked.
+        // After an error in the gateways, the checks that depend on them are omitted.
         let known = gateways.as_ref().ok().map(|gateways| gateways.as_deref().unwrap_or_default());
         let has_mesh = |gateways: &[String]| gateways.iter().any(|gateway| gateway == MESH);
         let is_for_mesh = known.is_some_and(|known| known.is_empty() || has_mesh(known));
@@ -98,7 +100,7 @@ impl VirtualService {
         let gateways = gateways?.unwrap_or_default();
         let mesh = [MESH.to_owned()];
         let bound_to = if gateways.is_empty() { &mesh[..] } else { &gateways };
-        // Without proxy.gateways whoever attached the document knows best.
+        // Without proxy.gateways the virtual service applies, because it is attached to this proxy.
         let is_for_this_proxy = proxy.serves(bound_to).unwrap_or(true);
         let http = http?;
         let rules: Vec<_> = http.iter().flat_map(|route| route.rules.iter().cloned()).collect();
@@ -129,7 +131,7 @@ fn read_hosts(object: &Object<'_>, is_for_mesh: bool) -> Result<Vec<String>, Rep
     }))
 }
 
-/// Checks a host: a name, `*SUFFIX`, `*`, an IP address or, as Envoy has it, `PREFIX*`.
+/// Checks a host: a name, `*SUFFIX`, `*`, an IP address or `PREFIX*`, which Envoy supports.
 fn check_host(host: &str) -> Result<(), host_name::InvalidHostName> {
     if host.parse::<std::net::IpAddr>().is_ok() {
         return Ok(());

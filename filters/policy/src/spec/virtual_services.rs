@@ -1,5 +1,5 @@
-//! All virtual services of a document. The authority of a request leads to a virtual host, and the
-//! first rule of the virtual host that matches decides.
+//! All virtual services of a document. The authority of a request selects a virtual host, and the
+//! first rule of this virtual host that matches is used.
 
 use std::rc::Rc;
 
@@ -11,36 +11,36 @@ use crate::spec::http_route::{HttpRoute, Rule};
 use crate::spec::virtual_service::VirtualService;
 use crate::value::host_name;
 
-/// The compiled virtual services that are for this proxy.
+/// The compiled virtual services that apply to this proxy.
 #[derive(Debug, Default)]
 pub struct VirtualServices {
     virtual_hosts: VirtualHosts,
-    /// The table of each virtual host
+    /// Table of each virtual host
     tables: Vec<Rc<Table>>,
 }
 
-/// The rules of a virtual host, or of several with the same virtual services.
+/// Rules of a virtual host. Virtual hosts with the same virtual services share a table.
 #[derive(Debug, Default)]
 struct Table {
-    /// The indices of the virtual services
+    /// Indices of the virtual services
     services: Vec<usize>,
-    /// Their rules, in order
+    /// Rules of these virtual services, in order
     rules: Vec<Rc<Rule>>,
     index: RuleIndex,
 }
 
-/// The rule that a request takes.
+/// The rule that applies to a request.
 #[derive(Debug)]
 pub struct Match<'a> {
-    /// The route
+    /// Route of the rule
     pub route: &'a Rc<HttpRoute>,
-    /// The name of the rule for logs: Istio's name of the route, or the JSON path
+    /// Name of the rule in logs: Istio's name of the route, or the JSON path
     pub name: &'a str,
-    /// The part of the path that matched
+    /// Part of the path that matched
     pub path: MatchedPath,
 }
 
-/// Why a request takes no rule.
+/// Reason why no rule applies to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoMatch {
     /// No rule of the virtual host matches.
@@ -50,12 +50,12 @@ pub enum NoMatch {
 }
 
 impl VirtualServices {
-    /// Enters the hosts of all services. Rules of several services for one host follow one another in
-    /// document order, as Istio merges them for a gateway.
+    /// Indexes the hosts of all services. If several services have the same host, their rules are
+    /// merged in document order, as Istio does for a gateway.
     pub fn new(services: &[VirtualService], namespace: Option<&str>) -> Self {
         let mut entered = Self::default();
         let mut aliases = Vec::new();
-        // For each virtual host its services, in order.
+        // The services of each virtual host, in order.
         let mut services_of: Vec<Vec<usize>> = Vec::new();
         for (number, service) in services.iter().enumerate() {
             for host in &service.hosts {
@@ -70,11 +70,11 @@ impl VirtualServices {
                 aliases.extend(others.into_iter().map(|alias| (alias, index)));
             }
         }
-        // Last, so that a host that is written out wins over the short name of another.
+        // Aliases come last, so that an explicit host has priority over the short name of another.
         for (alias, index) in aliases {
             entered.virtual_hosts.entry(&alias, index);
         }
-        // Hosts of one service are neighbours, and share its table.
+        // The hosts of one service are adjacent, so comparison with the last table is enough.
         let mut table = Rc::new(Table::default());
         for numbers in services_of {
             if table.services != numbers {
@@ -85,25 +85,26 @@ impl VirtualServices {
         entered
     }
 
-    /// Whether any route satisfies the predicate.
+    /// Returns whether any route satisfies the predicate.
     pub fn any_route(&self, predicate: impl Fn(&HttpRoute) -> bool) -> bool {
         self.lists().flatten().any(|rule| predicate(&rule.route))
     }
 
-    /// The rules of each virtual host, in the order in which they are tried.
+    /// Returns the rules of each virtual host, in the order in which they are evaluated.
     pub fn lists(&self) -> impl Iterator<Item = &[Rc<Rule>]> {
         self.tables.iter().map(|table| table.rules.as_slice())
     }
 
-    /// The rules that are tried for a request; `None` where no virtual service has its host.
+    /// Returns the rules that are evaluated for a request; `None` if no virtual service has its
+    /// host.
     pub fn candidates(&self, request: &Request<'_>) -> Option<&[Rc<Rule>]> {
         Some(&self.tables.get(self.virtual_hosts.find(request.authority)?)?.rules)
     }
 
-    /// The rule that a request takes.
+    /// Returns the rule that applies to a request.
     ///
     /// # Errors
-    /// [`NoMatch`] for a request that no rule is for.
+    /// [`NoMatch`] if no rule matches the request.
     #[inline]
     pub fn find(&self, request: &Request<'_>) -> Result<Match<'_>, NoMatch> {
         let index = self.virtual_hosts.find(request.authority);
@@ -117,7 +118,8 @@ impl VirtualServices {
     }
 }
 
-/// The domain of a virtual host that a host stands for.
+/// Returns the domain of the virtual host for a host: the full name, or an IPv6 address in
+/// brackets.
 pub fn domain(host: &str, namespace: Option<&str>) -> String {
     match host.parse::<std::net::Ipv6Addr>() {
         Ok(_) => format!("[{host}]"),

@@ -2,7 +2,7 @@ use crate::outlier::Outliers;
 use crate::spec::policy::Policy;
 use crate::spec::proxy::NoMetadata;
 
-/// Rules of a document for hosts called `HOST[-SUBSET][:PORT]`, and the notices.
+/// Compiles rules with the cluster names `HOST[-SUBSET][:PORT]`, and returns the notices too.
 fn read(rules: &str) -> Result<(Outliers, String), String> {
     read_with(r#""clusterName": "{host}[-{subset}][:{port}]""#, rules)
 }
@@ -15,8 +15,9 @@ fn read_with(more: &str, rules: &str) -> Result<(Outliers, String), String> {
     Ok((outliers, notices.join("\n")))
 }
 
-/// The base ejection time in seconds, by which tests tell policies apart; 0 where there is none.
-fn base(outliers: &Outliers, cluster: &str) -> u64 {
+/// Returns the base ejection time of a cluster in seconds, which identifies a policy in these
+/// tests; 0 if the cluster has no policy.
+fn base_seconds(outliers: &Outliers, cluster: &str) -> u64 {
     let target = outliers.target(cluster);
     target.map_or(0, |target| target.settings.base_ejection_time.as_secs())
 }
@@ -26,7 +27,7 @@ fn detection(seconds: u32) -> String {
 }
 
 #[test]
-fn a_subset_has_its_own_or_that_of_the_host() {
+fn a_subset_inherits_the_policy_of_the_host() {
     let rules = format!(
         r#"[{{"host": "a", "trafficPolicy": {{{}}}, "subsets": [
             {{"name": "v1", "labels": {{"version": "v1"}}, "trafficPolicy": {{{}}}}},
@@ -36,7 +37,7 @@ fn a_subset_has_its_own_or_that_of_the_host() {
     );
     let (outliers, notices) = read(&rules).unwrap();
     let bases = ["a", "a:80", "a-v1", "a-v1:80", "a-v2", "a-v3:80", "a-v4", "b"];
-    assert_eq!(bases.map(|cluster| base(&outliers, cluster)), [1, 1, 2, 2, 1, 1, 0, 0]);
+    assert_eq!(bases.map(|cluster| base_seconds(&outliers, cluster)), [1, 1, 2, 2, 1, 1, 0, 0]);
     assert_eq!(
         notices,
         "destinationRules[0].subsets[1].trafficPolicy.loadBalancer: is left to Envoy, \
@@ -45,7 +46,7 @@ fn a_subset_has_its_own_or_that_of_the_host() {
 }
 
 #[test]
-fn a_port_level_inherits_nothing() {
+fn a_port_policy_inherits_nothing() {
     let ports = format!(
         r#""portLevelSettings": [{{"port": {{"number": 80}}, {}}}, {{"port": {{"number": 81}}}}]"#,
         detection(3)
@@ -59,7 +60,7 @@ fn a_port_level_inherits_nothing() {
     );
     let (outliers, _) = read(&rules).unwrap();
     let bases = |name: &str| {
-        [":80", ":81", ":82", ""].map(|port| base(&outliers, &format!("{name}{port}")))
+        [":80", ":81", ":82", ""].map(|port| base_seconds(&outliers, &format!("{name}{port}")))
     };
     assert_eq!(bases("a"), [3, 0, 1, 1]);
     assert_eq!(bases("a-v1"), [3, 0, 1, 1]);
@@ -68,7 +69,7 @@ fn a_port_level_inherits_nothing() {
 }
 
 #[test]
-fn the_most_specific_host_counts() {
+fn the_most_specific_host_wins() {
     let rule = |host: &str, seconds| {
         format!(r#"{{"host": "{host}", "trafficPolicy": {{{}}}}}"#, detection(seconds))
     };
@@ -76,11 +77,11 @@ fn the_most_specific_host_counts() {
         [rule("*", 1), rule("*.b.com", 2), rule("*.a.b.com", 3), rule("X.a.b.com", 4)].join(",");
     let (outliers, _) = read(&format!("[{rules}]")).unwrap();
     let bases = ["x.a.b.com:80", "y.a.b.com", "z.b.com", "b.com"];
-    assert_eq!(bases.map(|cluster| base(&outliers, cluster)), [4, 3, 2, 1]);
+    assert_eq!(bases.map(|cluster| base_seconds(&outliers, cluster)), [4, 3, 2, 1]);
 }
 
 #[test]
-fn istios_names_are_read_by_default() {
+fn cluster_names_of_istio_are_the_default() {
     let rules = format!(
         r#"[{{"host": "reviews", "trafficPolicy": {{{}}}, "subsets": [{{"name": "v1"}}]}}]"#,
         detection(1)
@@ -93,19 +94,19 @@ fn istios_names_are_read_by_default() {
         ("outbound|9080||reviews.other.svc.cluster.local", 0),
         ("inbound|9080||", 0),
     ] {
-        assert_eq!(base(&outliers, cluster), seconds, "{cluster}");
+        assert_eq!(base_seconds(&outliers, cluster), seconds, "{cluster}");
     }
 }
 
 #[test]
-fn rules_of_a_host_are_taken_together() {
+fn rules_of_a_host_are_merged() {
     let rules = format!(
         r#"[{{"host": "a", "subsets": [{{"name": "v1"}}]}},
             {{"host": "a", "trafficPolicy": {{{}}}, "subsets": [{{"name": "v2"}}]}}]"#,
         detection(1)
     );
     let (outliers, _) = read(&rules).unwrap();
-    assert_eq!(["a", "a-v1", "a-v2"].map(|cluster| base(&outliers, cluster)), [1, 1, 1]);
+    assert_eq!(["a", "a-v1", "a-v2"].map(|cluster| base_seconds(&outliers, cluster)), [1, 1, 1]);
     let rules = r#"[{"host": "a", "trafficPolicy": {}, "subsets": [{"name": "v1"}]},
         {"host": "A", "trafficPolicy": {}, "subsets": [{"name": "v1"}]}]"#;
     assert_eq!(
@@ -116,7 +117,7 @@ fn rules_of_a_host_are_taken_together() {
 }
 
 #[test]
-fn a_rule_may_be_for_some_workloads() {
+fn a_workload_selector_limits_a_rule() {
     let rule = |labels: &str, seconds| {
         format!(r#"{{"host": "a", {labels} "trafficPolicy": {{{}}}}}"#, detection(seconds))
     };
@@ -125,15 +126,15 @@ fn a_rule_may_be_for_some_workloads() {
     let proxy = |app: &str| {
         format!(r#""clusterName": "{{host}}", "proxy": {{"labels": {{"app": "{app}"}}}}"#)
     };
-    assert_eq!(base(&read_with(&proxy("web"), &rules).unwrap().0, "a"), 2);
-    assert_eq!(base(&read_with(&proxy("db"), &rules).unwrap().0, "a"), 1);
+    assert_eq!(base_seconds(&read_with(&proxy("web"), &rules).unwrap().0, "a"), 2);
+    assert_eq!(base_seconds(&read_with(&proxy("db"), &rules).unwrap().0, "a"), 1);
     let twice = format!("[{}, {}]", rule(web, 1), rule(web, 2));
     assert!(read_with(&proxy("web"), &twice).is_err());
-    assert!(read_with(&proxy("db"), &twice).is_ok(), "it is for others");
+    assert!(read_with(&proxy("db"), &twice).is_ok(), "a rule for other workloads cannot conflict");
 }
 
 #[test]
-fn a_fallback_is_the_cluster_of_another_subset() {
+fn a_fallback_names_the_cluster_of_another_subset() {
     let rules = |own: &str, percent: u32| {
         format!(
             r#"[{{"host": "a", "subsets": [{{"name": "v1"}}, {{"name": "v2", "trafficPolicy":
@@ -172,7 +173,7 @@ fn a_fallback_is_the_cluster_of_another_subset() {
 }
 
 #[test]
-fn what_can_never_apply_is_remarked_upon() {
+fn settings_without_effect_are_reported() {
     let rules = format!(
         r#"[{{"host": "a", "exportTo": ["."], "trafficPolicy": {{"portLevelSettings":
             [{{"port": {{"number": 80}}, {}}}]}},
@@ -192,7 +193,7 @@ fn what_can_never_apply_is_remarked_upon() {
 }
 
 #[test]
-fn refusals() {
+fn rejects_invalid_fields() {
     let rules = r#"[{"host": "a*", "subset": []}, {"subsets": [{"name": "V"}, {"name": ""}, {}]},
         {"host": "a", "trafficPolicy": {"outlierDetection": {"intervall": "1s"}, "tls": {},
         "portLevelSettings": [{"port": {"number": 0}}, {}, {"port": {"number": 80}, "tunnel": 1},

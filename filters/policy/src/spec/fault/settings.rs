@@ -1,5 +1,5 @@
-//! `faults` of a document: what is the same for all routes. All of it is beyond Istio, and off
-//! unless it is given.
+//! `faults` of a document: settings that apply to the faults of all routes. Istio has none of them.
+//! Every limit is off if its field is absent.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,19 +12,20 @@ use crate::value::budget::Budget;
 use crate::value::number::read_count;
 use crate::value::percent::{Percent, read_fault_percent};
 
-/// What holds for the faults of all routes.
+/// Settings that apply to the faults of all routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultSettings {
-    /// How many requests of the whole Envoy may be in the hands of the filter at once; the others
-    /// pass. No limit when absent
+    /// Maximum number of faults at the same time in the whole Envoy; further requests get no fault.
+    /// No limit if absent
     pub max_active: Option<u32>,
-    /// How many faults a worker may inject in a while; no limit when absent
+    /// Maximum number of faults that a worker injects per window; no limit if absent
     pub budget: Option<Budget>,
-    /// When faults end; never when absent
+    /// Time at which fault injection ends; never if absent
     pub not_after: Option<SystemTime>,
-    /// Which faults requests may ask for
+    /// Faults that clients may request by headers
     pub headers: HeaderFaults,
-    /// Whether a faulted response says so in `x-sluice-fault`; it does by default
+    /// Whether the response to a request with a fault has the header `x-sluice-fault`; true if
+    /// absent
     pub marks_responses: bool,
 }
 
@@ -40,45 +41,51 @@ impl Default for FaultSettings {
     }
 }
 
-/// Which faults requests may ask for by headers, and how often they get them at the most.
+/// Faults that clients may request by headers, each with its maximum share of the requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeaderFaults {
     delay: Option<Percent>,
     abort: Option<Percent>,
 }
 
-/// The faults that the headers of a request ask for.
+/// Faults that the headers of one request specify.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeaderFault {
-    /// The delay
+    /// Requested delay
     pub delay: Option<Delay>,
-    /// The abort
+    /// Requested abort
     pub abort: Option<Abort>,
-    /// Number of fault headers that could not be read
+    /// Number of fault headers with an invalid value
     pub malformed: u32,
 }
 
 /// `faults.budget`
 struct FaultBudget;
 
-fields!(FaultBudget, "At most a number of faults per window.", {
-    "faults" required: Kind::COUNT => "Number of faults.";
+fields!(FaultBudget, "Limits the number of faults per time window.", {
+    "faults" required: Kind::COUNT => "Maximum number of faults per window.";
     "window" required: Kind::Text => "Length of the window, such as 1m.";
 });
 
-fields!(FaultSettings as "Faults", "Limits of the fault filter.", {
+fields!(FaultSettings as "Faults", "Settings and limits of the fault filter.", {
     "maxActive": Kind::COUNT =>
-        "Maximum number of requests that the filter holds at once, in the whole Envoy.";
-    "budget": Kind::Object(FaultBudget::schema) => "Maximum number of faults of a worker per window.";
-    "notAfter": Kind::Text => "When faults end, such as 2026-12-31T23:59:59Z.";
-    "headers": Kind::Object(HeaderFaults::schema) => "Faults that requests may ask for by headers.";
+        "Maximum number of faults at the same time in the whole Envoy; no limit if absent.";
+    "budget": Kind::Object(FaultBudget::schema) =>
+        "Maximum number of faults of a worker per time window; no limit if absent.";
+    "notAfter": Kind::Text =>
+        "Time at which faults end, such as 2026-12-31T23:59:59Z; never if absent.";
+    "headers": Kind::Object(HeaderFaults::schema) =>
+        "Faults that clients may request by headers; none if absent.";
     "markResponses": Kind::Boolean =>
-        "Whether a faulted response has the header x-sluice-fault; true if absent.";
+        "Whether the response to a request with a fault has the header x-sluice-fault; true if \
+         absent.";
 });
 
-fields!(HeaderFaults, "Faults that requests may ask for by headers, with their largest share.", {
-    "delay": Kind::Object(Percent::schema) => "Delays.";
-    "abort": Kind::Object(Percent::schema) => "Aborts.";
+fields!(HeaderFaults, "Faults that clients may request by headers, with their maximum shares.", {
+    "delay": Kind::Object(Percent::schema) =>
+        "Maximum share of requests with a requested delay; delays cannot be requested if absent.";
+    "abort": Kind::Object(Percent::schema) =>
+        "Maximum share of requests with a requested abort; aborts cannot be requested if absent.";
 });
 
 impl FaultSettings {
@@ -111,13 +118,13 @@ fn read_time(node: &Node<'_>) -> Result<SystemTime, Reported> {
 }
 
 impl HeaderFaults {
-    /// Whether requests may ask for any fault.
+    /// Returns whether clients may request any fault.
     pub fn are_allowed(&self) -> bool {
         self.delay.is_some() || self.abort.is_some()
     }
 
-    /// The faults that a request asks for and may have. The first value of a repeated header counts,
-    /// as in Envoy. A value that cannot be read counts as absent.
+    /// Returns the allowed faults that a request specifies. Reads the first value of a repeated
+    /// header, as Envoy does. An invalid value counts as absent.
     pub fn read(&self, request: &Request<'_>) -> HeaderFault {
         let mut found = HeaderFault::default();
         let mut number = |name: &str, range: std::ops::RangeInclusive<u64>| {
@@ -127,7 +134,7 @@ impl HeaderFaults {
             found.malformed += u32::from(number.is_none());
             number
         };
-        // A day is long enough, and keeps deadlines within every clock.
+        // At most one day, so that a deadline cannot overflow the clock.
         let delay = self.delay.and_then(|most| {
             let share = number("x-envoy-fault-delay-request-percentage", 0..=100);
             let milliseconds = number("x-envoy-fault-delay-request", 0..=86_400_000)?;
@@ -149,7 +156,7 @@ impl HeaderFaults {
     }
 }
 
-/// The share that a request asks for, in percent, but not more than `most`; without one it is that.
+/// Returns the requested share in percent, limited to `most`; `most` if no share is requested.
 fn at_most(share: Option<u64>, most: Percent) -> Percent {
     share.and_then(|share| Percent::new(share as f64)).map_or(most, |share| share.min(most))
 }
@@ -160,7 +167,7 @@ mod tests {
     use crate::testing;
 
     #[test]
-    fn everything_is_off_unless_it_is_given() {
+    fn all_limits_are_off_by_default() {
         assert_eq!(testing::read("{}", FaultSettings::read), Ok(FaultSettings::default()));
         let text = r#"{"maxActive": 0, "budget": {"faults": 10, "window": "1m"},
             "notAfter": "2026-12-31T23:59:59Z", "markResponses": false}"#;
@@ -173,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let text = r#"{"maxActive": -1, "budget": {"faults": 1.5}, "notAfter": "tomorrow",
             "headers": {"delay": {"value": 101}, "aborts": {}}, "markResponses": 1}"#;
         assert_eq!(

@@ -1,5 +1,5 @@
-//! `mirroring` of a document: what is the same for all mirrors. All of it is beyond Istio, and off
-//! unless it is given.
+//! `mirroring` of a document: settings that apply to all mirrors. Istio has none of them. Every
+//! setting is off if its field is absent.
 
 use super::compare::Compare;
 use crate::document::fields::fields;
@@ -11,35 +11,36 @@ use crate::spec::string_match::StringMatch;
 use crate::value::budget::Budget;
 use crate::value::method::read_methods;
 
-/// What holds for the mirrors of all routes.
+/// Settings that apply to the mirrors of all routes.
 #[derive(Clone, Debug, Default)]
 pub struct MirrorSettings {
-    /// Only requests with one of these methods are copied; all methods when empty, as in Istio
+    /// Methods of the requests that are copied; all methods if empty, as in Istio
     methods: Vec<Box<[u8]>>,
-    /// Only requests that fulfil these conditions are copied
+    /// Conditions that a request must satisfy to be copied
     headers: Vec<HeaderCondition>,
-    /// Maximum number of requests of a worker that are copied per window; no limit when absent
+    /// Maximum number of requests that a worker copies per window; no limit if absent
     pub budget: Option<Budget>,
-    /// How answers to copies are compared with the originals; not at all when absent
+    /// How responses to copies are compared with the original responses; not compared if absent
     pub compare: Option<Compare>,
 }
 
 /// `mirroring.budget`
 struct MirrorBudget;
 
-fields!(MirrorBudget, "At most a number of copied requests per window.", {
-    "requests" required: Kind::COUNT => "Number of requests.";
+fields!(MirrorBudget, "Limits the number of copied requests per time window.", {
+    "requests" required: Kind::COUNT => "Maximum number of copied requests per window.";
     "window" required: Kind::Text => "Length of the window, such as 1s.";
 });
 
-fields!(MirrorSettings as "Mirroring", "Conditions on copies, and how copies are compared.", {
-    "methods": Kind::TEXTS => "Only requests with these methods are copied; all if absent.";
+fields!(MirrorSettings as "Mirroring",
+    "Which requests may be copied, and how responses to copies are compared.", {
+    "methods": Kind::TEXTS => "Methods of the requests that are copied; all if absent.";
     "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
-        "Only requests with these headers are copied.";
+        "Conditions on headers that a request must satisfy to be copied; none if absent.";
     "budget": Kind::Object(MirrorBudget::schema) =>
-        "Maximum number of requests of a worker that are copied per window.";
+        "Maximum number of requests that a worker copies per time window; no limit if absent.";
     "compare": Kind::Object(Compare::schema) =>
-        "How the answers to copies are compared with the originals.";
+        "Compares responses to copies with the original responses; not compared if absent.";
 });
 
 impl MirrorSettings {
@@ -59,7 +60,7 @@ impl MirrorSettings {
         })
     }
 
-    /// Whether a request may be copied.
+    /// Returns whether a request has one of the methods and satisfies the header conditions.
     pub fn is_eligible(&self, request: &Request<'_>) -> bool {
         (self.methods.is_empty() || self.methods.iter().any(|method| **method == *request.method))
             && self.headers.iter().all(|condition| condition.holds(request))
@@ -72,7 +73,7 @@ mod tests {
     use crate::testing::{self, FixedAttributes, pairs};
 
     #[test]
-    fn conditions_have_to_hold_together() {
+    fn methods_and_headers_must_match() {
         let text =
             r#"{"methods": ["GET", "PUT"], "headers": {"x-tier": {"exact": "gold"}, "y": {}}}"#;
         let settings = testing::read(text, MirrorSettings::read).unwrap();
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let text = r#"{"methods": ["get", "a b", 1], "headers": {":status": {}, "x": {"exact": 1}},
             "budget": {"requests": -1}, "percentage": {}}"#;
         assert_eq!(

@@ -14,21 +14,24 @@ use crate::value::number::read_in;
 /// The responses that count as failures.
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
-    /// `outlierDetectionHttpErrorCodes`: if there are any, these and no other statuses
+    /// `outlierDetectionHttpErrorCodes`: if not empty, only these statuses are failures
     pub(crate) statuses: Vec<u16>,
-    /// `failure.grpcStatus` (beyond Istio): if there are any, these and no other gRPC statuses, in
+    /// `failure.grpcStatus` (not in Istio): if not empty, only these gRPC statuses are failures, in
     /// headers and in trailers
     pub(crate) grpc_statuses: Vec<u8>,
-    /// `failure.headers` (beyond Istio): a response with any of these is one
+    /// `failure.headers` (not in Istio): a response is a failure if one of these conditions holds
     pub(crate) headers: Vec<(String, ValueMatch)>,
-    /// `failure.slowerThan` (beyond Istio): a response whose headers take longer is one
+    /// `failure.slowerThan` (not in Istio): a response is a failure if its headers arrive later
     pub(crate) slower_than: Option<Duration>,
 }
 
-fields!(Failures as "Failure", "Failures beside those that the HTTP status tells; beyond Istio.", {
-    "grpcStatus": Kind::TEXTS => "Names of gRPC statuses, such as UNAVAILABLE.";
-    "headers": Kind::Map(&Kind::Object(StringMatch::schema)) => "Response headers.";
-    "slowerThan": Kind::Text => "Responses whose headers take longer, such as 2s.";
+fields!(Failures as "Failure", "Failures other than those by HTTP status; not in Istio.", {
+    "grpcStatus": Kind::TEXTS =>
+        "Names of the gRPC statuses that are failures, such as UNAVAILABLE.";
+    "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
+        "Conditions on response headers; a response that satisfies one of them is a failure.";
+    "slowerThan": Kind::Text =>
+        "Maximum time until the response headers arrive, such as 2s; later ones are failures.";
 });
 
 impl Failures {
@@ -62,7 +65,7 @@ impl Failures {
         })
     }
 
-    /// Whether latency matters, so that attempts have to be timed.
+    /// Returns whether slow responses are failures, so that the time must be measured.
     pub fn needs_latency(&self) -> bool {
         self.slower_than.is_some()
     }

@@ -10,7 +10,7 @@ fn accepted(text: &str) -> Settings {
 }
 
 #[test]
-fn defaults_are_those_that_istio_gives_to_envoy() {
+fn defaults_are_those_of_istio() {
     let settings = accepted("{}");
     assert_eq!(settings.consecutive_5xx, Consecutive { threshold: 5, enforcing: 100 });
     assert_eq!(settings.consecutive_gateway_failure, Consecutive { threshold: 5, enforcing: 0 });
@@ -25,7 +25,7 @@ fn defaults_are_those_that_istio_gives_to_envoy() {
 }
 
 #[test]
-fn detectors_are_enforced_where_they_are_given() {
+fn detectors_with_a_threshold_are_enforced() {
     let settings = accepted(
         r#"{"consecutive_5xx_errors": 0, "consecutiveGatewayErrors": 3,
             "splitExternalLocalOriginErrors": true, "consecutiveLocalOriginFailures": 10}"#,
@@ -38,13 +38,13 @@ fn detectors_are_enforced_where_they_are_given() {
         r#"{"splitExternalLocalOriginErrors": true, "consecutiveLocalOriginFailures": 0}"#,
     );
     let local = Consecutive { threshold: 5, enforcing: 100 };
-    assert_eq!(default.consecutive_local_origin_failure, local, "0 is absent");
+    assert_eq!(default.consecutive_local_origin_failure, local, "0 counts as absent");
     let shadow = accepted(r#"{"consecutive5xxErrors": 3, "enforcingConsecutive5xx": 0}"#);
     assert_eq!(shadow.consecutive_5xx, Consecutive { threshold: 3, enforcing: 0 });
 }
 
 #[test]
-fn the_legacy_name_is_taken_for_gateway_errors() {
+fn consecutive_errors_means_gateway_errors() {
     let (settings, notices) = read(r#"{"consecutiveErrors": 1}"#).unwrap();
     assert_eq!(settings.consecutive_gateway_failure, Consecutive { threshold: 1, enforcing: 100 });
     assert_eq!(settings.consecutive_5xx, Consecutive { threshold: 5, enforcing: 0 });
@@ -58,7 +58,7 @@ fn the_legacy_name_is_taken_for_gateway_errors() {
 }
 
 #[test]
-fn the_maximum_is_at_least_the_base() {
+fn the_maximum_time_is_at_least_the_base_time() {
     let settings = accepted(r#"{"baseEjectionTime": "10m"}"#);
     assert_eq!(settings.max_ejection_time, Duration::from_secs(600));
     assert_eq!(
@@ -68,14 +68,14 @@ fn the_maximum_is_at_least_the_base() {
 }
 
 #[test]
-fn ejections_take_a_multiple_of_the_base_up_to_the_maximum() {
+fn ejections_last_a_multiple_of_the_base_time_up_to_the_maximum() {
     let settings = accepted("{}");
     let seconds = |multiplier| settings.ejection_time(multiplier).as_secs();
     assert_eq!([0, 1, 2, 10, 11, u32::MAX].map(seconds), [0, 30, 60, 300, 300, 300]);
 }
 
 #[test]
-fn one_host_of_so_many_is_a_small_enough_share() {
+fn minimum_hosts_follow_the_maximum_share() {
     let hosts = |percent| {
         let text = format!(r#"{{"maxEjectionPercent": {percent}}}"#);
         accepted(&text).minimum_hosts()
@@ -85,7 +85,7 @@ fn one_host_of_so_many_is_a_small_enough_share() {
 }
 
 #[test]
-fn rates_and_recovery_have_defaults_of_their_own() {
+fn rates_and_half_open_have_defaults() {
     let settings = accepted(
         r#"{"successRate": {}, "failurePercentage": {"enforcing": 50}, "halfOpen": {"successes": 3}}"#,
     );
@@ -101,7 +101,7 @@ fn rates_and_recovery_have_defaults_of_their_own() {
 }
 
 #[test]
-fn what_ejects_nothing_is_remarked_upon() {
+fn settings_that_eject_nothing_are_reported() {
     let nothing = "configuration: ejects nothing, all of its detectors are off";
     let notices = |text: &str| read(text).unwrap().1;
     assert_eq!(notices(r#"{"consecutive5xxErrors": 0}"#), nothing);
@@ -114,24 +114,24 @@ fn what_ejects_nothing_is_remarked_upon() {
 }
 
 #[test]
-fn settings_that_differ_have_other_fingerprints() {
-    let print = |text: &str| accepted(text).fingerprint;
-    assert_eq!(print(r#"{"interval": "1s"}"#), print(r#"{ "interval" : "1s" }"#));
+fn different_settings_have_different_fingerprints() {
+    let fingerprint = |text: &str| accepted(text).fingerprint;
+    assert_eq!(fingerprint(r#"{"interval": "1s"}"#), fingerprint(r#"{ "interval" : "1s" }"#));
     assert_eq!(
-        print(r#"{"interval": "1s", "baseEjectionTime": "2s", "halfOpen": {}}"#),
-        print(r#"{"halfOpen": {}, "baseEjectionTime": "2s", "interval": "1s"}"#)
+        fingerprint(r#"{"interval": "1s", "baseEjectionTime": "2s", "halfOpen": {}}"#),
+        fingerprint(r#"{"halfOpen": {}, "baseEjectionTime": "2s", "interval": "1s"}"#)
     );
     let all = [
-        print("{}"),
-        print(r#"{"interval": "1s", "baseEjectionTime": "2s"}"#),
-        print(r#"{"interval": "2s", "baseEjectionTime": "1s"}"#),
-        print(r#"{"interval": "1s"}"#),
-        print(r#"{"baseEjectionTime": "1s"}"#),
-        print(r#"{"interval": "2s"}"#),
-        print(r#"{"interval": null}"#),
-        print(r#"{"outlierDetectionHttpErrorCodes": [500]}"#),
-        print(r#"{"alwaysEjectOneHost": true}"#),
-        print(r#"{"alwaysEjectOneHost": false}"#),
+        fingerprint("{}"),
+        fingerprint(r#"{"interval": "1s", "baseEjectionTime": "2s"}"#),
+        fingerprint(r#"{"interval": "2s", "baseEjectionTime": "1s"}"#),
+        fingerprint(r#"{"interval": "1s"}"#),
+        fingerprint(r#"{"baseEjectionTime": "1s"}"#),
+        fingerprint(r#"{"interval": "2s"}"#),
+        fingerprint(r#"{"interval": null}"#),
+        fingerprint(r#"{"outlierDetectionHttpErrorCodes": [500]}"#),
+        fingerprint(r#"{"alwaysEjectOneHost": true}"#),
+        fingerprint(r#"{"alwaysEjectOneHost": false}"#),
     ];
     for (index, one) in all.iter().enumerate() {
         assert!(!all[..index].contains(one), "{index}");
@@ -139,7 +139,7 @@ fn settings_that_differ_have_other_fingerprints() {
 }
 
 #[test]
-fn refusals() {
+fn rejects_invalid_fields() {
     let text = r#"{"consecutive5xxErrors": -1, "interval": "2.000000005s", "baseEjectionTime": "0s",
         "maxEjectionPercent": 105, "minHealthPercent": -1, "consecutiveLocalOriginFailures": 3,
         "outlierDetectionHttpErrorCodes": [99, 600], "successRate": {"stdevFactors": 1},

@@ -14,7 +14,7 @@ fn read(text: &str, hosts: &[&str]) -> Result<TlsRoute, String> {
         .map(Option::unwrap)
 }
 
-/// Routes, each of these conditions to a cluster of its own: `c0`, `c1`, ...
+/// Creates one route for each condition, to the clusters `c0`, `c1`, ...
 fn routes(matches: &[&str]) -> TlsRoutes {
     let route = |(index, text): (usize, &&str)| {
         let text = format!(
@@ -32,7 +32,7 @@ fn cluster(routes: &TlsRoutes, name: &str, connection: &FixedConnection) -> Opti
 }
 
 #[test]
-fn the_first_match_wins_whatever_its_pattern() {
+fn the_first_match_wins_even_if_a_later_one_is_more_specific() {
     let routes = routes(&[
         r#"{"sniHosts": ["a.com", "*.b.com"]}"#,
         r#"{"sniHosts": ["x.b.com", "*.C.com"]}"#,
@@ -57,14 +57,14 @@ fn the_first_match_wins_whatever_its_pattern() {
 }
 
 #[test]
-fn any_name_is_also_none() {
+fn a_star_also_matches_a_missing_name() {
     let routes = routes(&[r#"{"sniHosts": ["a.com"]}"#, r#"{"sniHosts": ["*"]}"#]);
     let find = |name: &str| cluster(&routes, name, &FixedConnection::default());
     assert_eq!(["a.com", "b.com", ""].map(|name| find(name).unwrap()), ["c0", "c1", "c1"]);
 }
 
 #[test]
-fn all_conditions_have_to_hold() {
+fn all_conditions_must_hold() {
     let routes = routes(&[
         r#"{"sniHosts": ["a.com"], "destinationSubnets": ["10.0.0.0/8", "2001:db8::1"], "port": 443}"#,
         r#"{"sniHosts": ["a.com"], "destinationSubnets": ["192.0.2.1"], "port": 0}"#,
@@ -79,13 +79,13 @@ fn all_conditions_have_to_hold() {
     assert_eq!(find("192.0.2.1", Some(1)).as_deref(), Some("c1"));
     assert_eq!(find("10.9.9.9", Some(8443)).as_deref(), Some("c2"));
     assert_eq!(find("10.9.9.9", Some(1)), None);
-    // What is not known is none that a condition is for.
+    // An unknown address or port satisfies no condition.
     assert_eq!(find("", Some(443)), None);
     assert_eq!(find("10.9.9.9", None), None);
 }
 
 #[test]
-fn destinations_are_chosen_by_weight() {
+fn destinations_are_selected_by_weight() {
     let text = r#"{"match": [{"sniHosts": ["a.com"]}], "route": [
         {"destination": {"host": "b", "port": {"number": 1}}, "weight": 1},
         {"destination": {"host": "c"}, "weight": 3}]}"#;
@@ -98,7 +98,7 @@ fn destinations_are_chosen_by_weight() {
 }
 
 #[test]
-fn refusals() {
+fn rejects_invalid_fields() {
     let text = r#"{"match": [
             {"sniHosts": ["10.0.0.1", "b.com", "*.com", "*-x.a.com", 7], "destinationSubnets": ["10.0.0.0/33"],
              "port": 70000, "sourceNamespace": "a b", "gateways": ["mesh"], "headers": {}},
