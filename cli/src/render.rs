@@ -10,6 +10,7 @@ mod templates;
 mod wasm;
 mod wasm_plugin;
 
+use std::collections::HashSet;
 use std::error::Error as _;
 use std::fmt;
 use std::net::SocketAddr;
@@ -152,6 +153,7 @@ pub fn render(
     let filters =
         if args.filters.is_empty() { filters::needed(document) } else { args.filters.clone() };
     check_module(args)?;
+    check_selector(&args.selector)?;
     let document = &complete(document, args.to, &filters);
     let module = |default: &str| args.module_file.clone().unwrap_or_else(|| default.to_owned());
     match args.to {
@@ -234,6 +236,14 @@ fn check_module(args: &RenderArgs) -> Result<(), String> {
         return Err("--module-sha256 needs --module-url".to_owned());
     }
     Ok(())
+}
+
+fn check_selector(selector: &[(String, String)]) -> Result<(), String> {
+    let mut names = HashSet::new();
+    match selector.iter().find(|(name, _)| !names.insert(name)) {
+        Some((name, _)) => Err(format!("--selector: the label {name:?} is given twice")),
+        None => Ok(()),
+    }
 }
 
 fn check_envoy_filter(filters: &[Filter], context: Context) -> Result<(), String> {
