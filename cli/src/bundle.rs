@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Place};
 use crate::tree::{self, Key, Tree, Value};
 use sluice_policy::document::field_name::is_field;
+use sluice_policy::document::report::Finding as PolicyFinding;
 
 /// A plugin document, combined from files.
 #[derive(Debug)]
@@ -36,13 +37,7 @@ impl Bundle {
     /// Adds a field that comes from `origin`.
     pub fn add(&mut self, key: Key, value: Tree, origin: Origin) {
         self.origins.insert(key.text.clone(), origin);
-        self.push(key, value);
-    }
-
-    fn push(&mut self, key: Key, value: Tree) {
-        if let Value::Object(fields) = &mut self.document.value {
-            fields.push((key, value));
-        }
+        self.document.push_field(key, value);
     }
 
     /// Returns whether the document has the field of `key`, in either spelling.
@@ -56,7 +51,7 @@ impl Bundle {
     /// Adds the field `name` unless the document has it.
     pub fn complete(&mut self, name: &str, value: Option<Tree>) {
         if let Some(value) = value.filter(|_| self.document.field(name).is_none()) {
-            self.push(Key { text: name.to_owned(), line: 0 }, value);
+            self.document.push_field(Key::new(name), value);
         }
     }
 
@@ -65,11 +60,10 @@ impl Bundle {
         let line = element.line;
         if self.document.field(list).is_none() {
             let key = Key { text: list.to_owned(), line };
-            self.push(key, Tree { value: Value::Array(Vec::new()), line });
+            self.document.push_field(key, Tree { value: Value::Array(Vec::new()), line });
         }
-        let Value::Object(fields) = &mut self.document.value else { return };
-        let field = fields.iter_mut().find(|(key, _)| is_field(&key.text, list));
-        if let Some((_, Tree { value: Value::Array(elements), .. })) = field {
+        let field = self.document.field_mut(list).map(|field| &mut field.value);
+        if let Some(Value::Array(elements)) = field {
             self.origins.insert(format!("{list}[{}]", elements.len()), origin);
             elements.push(element);
         }
@@ -82,20 +76,30 @@ impl Bundle {
     }
 
     /// A finding of the policy at its place in the files.
-    pub fn locate(&self, severity: Severity, path: &str, reason: &str) -> Finding {
-        let found = tree::find(&self.document, path);
-        let value = found.is_exact.then_some(found.tree).filter(|_| !path.is_empty());
-        let (origin, rest) = self.origin(path);
-        let (file, object) =
-            origin.map_or((String::new(), String::new()), |o| (o.file.clone(), o.object.clone()));
+    pub fn locate(&self, finding: &PolicyFinding) -> Finding {
+        let found = tree::find(&self.document, &finding.path);
+        let value = found.is_exact.then_some(found.tree).filter(|_| !finding.path.is_empty());
         Finding {
-            severity,
-            line: found.line,
-            path: origin.map_or_else(|| path.to_owned(), |origin| join(&origin.place, rest)),
+            kind: finding.kind,
+            place: self.place(&finding.path),
             value: value.map(Tree::to_json),
-            reason: self.translate(&object, reason),
-            file,
-            object,
+            reason: finding.reason.clone(),
+            other: finding.other.as_ref().map(|other| self.place(other)),
+        }
+    }
+
+    /// The place in the files of the value at `path`.
+    pub fn place(&self, path: &str) -> Place {
+        let line = tree::find(&self.document, path).line;
+        let (origin, rest) = self.origin(path);
+        match origin.cloned() {
+            Some(Origin { file, object, place }) => {
+                Place { file, line, object, path: join(&place, rest) }
+            }
+            None => {
+                let (file, object) = (String::new(), String::new());
+                Place { file, line, object, path: path.to_owned() }
+            }
         }
     }
 
@@ -112,26 +116,6 @@ impl Bundle {
                 Some((Some(origin), path.get(part.len()..).unwrap_or_default()))
             })
             .unwrap_or((None, path))
-    }
-
-    /// Replaces paths in a reason, such as `virtualServices[3].http[0]`, by the objects that they
-    /// lead to. `own` is the object that the reason is about, which is not repeated.
-    fn translate(&self, own: &str, reason: &str) -> String {
-        let mut text = String::new();
-        let mut rest = reason;
-        while let Some(start) = rest.find("virtualServices[") {
-            let (before, path) = rest.split_at(start);
-            let end = path.find(']').map_or(path.len(), |end| end + 1);
-            let (part, tail) = path.split_at(end);
-            text.push_str(before);
-            match self.origins.get(part).filter(|origin| !origin.object.is_empty()) {
-                Some(origin) if origin.object == own => text.push_str(&origin.place),
-                Some(origin) => text.push_str(&format!("{}: {}", origin.object, origin.place)),
-                None => text.push_str(part),
-            }
-            rest = tail;
-        }
-        text + rest
     }
 }
 

@@ -3,47 +3,60 @@
 use std::collections::HashSet;
 
 use sluice_policy::desk::lint;
-use sluice_policy::document::filter::Filters;
-use sluice_policy::document::parse::parse;
-use sluice_policy::document::report::Kind;
-use sluice_policy::document::report::{Finding as PolicyFinding, Rejection};
-use sluice_policy::egress::Egress;
-use sluice_policy::fault::Faults;
-use sluice_policy::mirror::Mirrors;
-use sluice_policy::outlier::Outliers;
-use sluice_policy::router::Router;
-use sluice_policy::sni::SniPolicy;
+use sluice_policy::document::filter::{Filter, Filters};
+use sluice_policy::document::json::Json;
+use sluice_policy::document::report::{Finding as PolicyFinding, Kind};
 use sluice_policy::spec::document::Document;
-use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use crate::bundle::Bundle;
 use crate::collect::{self, Defaults};
-use crate::filters::Filter;
-use crate::finding::{Finding, Severity};
+use crate::filters;
+use crate::finding::{Finding, Place};
 use crate::source;
-use crate::tree::{Tree, Value};
+use crate::tree::{Key, Tree, Value};
+use crate::yaml::MAX_DEPTH;
+
+/// A document without errors.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The document as the filters read it
+    pub json: Json,
+    /// The same, compiled
+    pub document: Document,
+    /// What the policy says about parts that have no effect
+    notices: Vec<PolicyFinding>,
+}
 
 /// Checks files.
 pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
     let (mut bundles, mut findings) = read(files, defaults);
+    let mut compiled = Vec::new();
+    let mut reported = HashSet::new();
     for bundle in &mut bundles {
         // ServiceEntries alone are correct. Only the egress filter requires a policy beside them.
-        if bundle.is_of_objects() && Filter::of(&bundle.document) == [Filter::Egress] {
+        if bundle.is_of_objects() && filters::needed(&bundle.document) == [Filter::Egress] {
             let mut policy = Tree::new(Value::Object(Vec::new()));
-            policy.push_field("mode", Tree::text("ALLOW_ANY"));
+            policy.push_field(Key::new("mode"), Tree::text("ALLOW_ANY"));
             bundle.complete("outboundTrafficPolicy", Some(policy));
         }
-        findings.extend(check_bundle(bundle));
+        let mut found: Vec<_> = match compile(bundle, None) {
+            Ok(document) => {
+                let warnings = warnings(&document);
+                compiled.push(document);
+                warnings.iter().map(|finding| bundle.locate(finding)).collect()
+            }
+            Err(errors) => errors,
+        };
+        // Settings are part of the document of each namespace, but reported once.
+        let places: Vec<_> = found.iter().map(Identity::of).collect();
+        found.retain(|finding| !reported.contains(&Identity::of(finding)));
+        reported.extend(places);
+        findings.extend(found);
     }
-    // Settings are part of the document of each namespace, but reported once.
-    let mut reported = HashSet::new();
-    findings.retain(|own| {
-        reported.insert((own.file.clone(), own.line, own.path.clone(), own.reason.clone()))
-    });
     sort(&mut findings, files);
     // The process ends soon and frees all objects at once, faster than one after the other.
-    std::mem::forget(bundles);
+    std::mem::forget((bundles, compiled));
     findings
 }
 
@@ -58,110 +71,61 @@ pub fn read(files: &[String], defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>
     }
     let (bundles, more) = collect::collect(sources, defaults);
     findings.extend(more);
+    // A file can be given twice, and its settings are part of several documents.
+    let mut reported = HashSet::new();
+    findings.retain(|finding| reported.insert(Identity::of(finding)));
     (bundles, findings)
+}
+
+/// Compiles a document for all filters that it needs, and for `other`.
+///
+/// # Errors
+/// Every error for which one of the filters rejects the document.
+pub fn compile(bundle: &Bundle, other: Option<Filter>) -> Result<Compiled, Vec<Finding>> {
+    let Some(json) = bundle.document.to_policy(MAX_DEPTH) else {
+        let reason = format!("is nested more than {MAX_DEPTH} levels deep");
+        let error = PolicyFinding::new(String::new(), Kind::Error, reason);
+        return Err(vec![bundle.locate(&error)]);
+    };
+    let filters: Filters = filters::needed(&bundle.document).into_iter().chain(other).collect();
+    match Document::compile(&json, filters, &NoMetadata) {
+        Ok((document, notices)) => Ok(Compiled { json, document, notices }),
+        Err(rejection) => Err(rejection.errors.iter().map(|error| bundle.locate(error)).collect()),
+    }
+}
+
+/// The notices and warnings about a document, those of the policy first.
+fn warnings(compiled: &Compiled) -> Vec<PolicyFinding> {
+    let Compiled { json, document, notices } = compiled;
+    // A field that another filter of the bundle carries out is in use.
+    let is_left_to_filter = |notice: &PolicyFinding| matches!(notice.kind, Kind::LeftToFilter(_));
+    let notices = notices.iter().filter(|notice| !is_left_to_filter(notice));
+    // Of a value without effect, one reason is enough.
+    let known: HashSet<_> =
+        notices.clone().map(|notice| (notice.path.clone(), notice.kind)).collect();
+    let mut found = lint::lint(document, json);
+    found.retain(|finding| !known.contains(&(finding.path.clone(), finding.kind)));
+    notices.cloned().chain(found).collect()
+}
+
+/// What two findings that say the same have in common.
+#[derive(PartialEq, Eq, Hash)]
+struct Identity {
+    kind: Kind,
+    place: Place,
+    value: Option<String>,
+    other: Option<Place>,
+}
+
+impl Identity {
+    fn of(finding: &Finding) -> Self {
+        let Finding { kind, place, value, reason: _, other } = finding.clone();
+        Self { kind, place, value, other }
+    }
 }
 
 /// Sorts findings by file, in the order of the arguments, and line.
 fn sort(findings: &mut [Finding], files: &[String]) {
     let place = |file: &str| files.iter().position(|known| known == file);
-    findings.sort_by_key(|finding| (place(&finding.file), finding.line));
-}
-
-/// The findings in a document, each once.
-#[derive(Default)]
-struct Found {
-    findings: Vec<(Severity, PolicyFinding)>,
-    /// Filters and lint may report the same
-    seen: HashSet<(String, Kind, String)>,
-}
-
-impl Found {
-    fn add(&mut self, severity: Severity, finding: PolicyFinding) {
-        // Of a rule that is never reached, one reason is enough.
-        let reason = if finding.kind == Kind::NeverReached { "" } else { &finding.reason };
-        if self.seen.insert((finding.path.clone(), finding.kind, reason.to_owned())) {
-            self.findings.push((severity, finding));
-        }
-    }
-}
-
-/// The findings of lint and of all filters that use a document.
-pub fn check_bundle(bundle: &Bundle) -> Vec<Finding> {
-    let text = bundle.document.to_json();
-    let text = text.as_bytes();
-    let mut found = Found::default();
-    let mut is_rejected = false;
-    // In parallel, as each takes long with thousands of rules.
-    let (compiled, warnings) = std::thread::scope(|scope| {
-        let lint = scope.spawn(|| {
-            let json = parse(text).ok()?;
-            let (document, _) = Document::compile(&json, Filters::NONE, &NoMetadata).ok()?;
-            Some(lint::lint(&document, &json))
-        });
-        let filters = Filter::of(&bundle.document).into_iter();
-        let compiled: Vec<_> = filters.map(|filter| compile(filter, text)).collect();
-        (compiled, lint.join().ok().flatten().unwrap_or_default())
-    });
-    for outcome in compiled {
-        match outcome {
-            Ok(notices) => {
-                for notice in notices.into_iter().filter(|notice| !is_left_to_others(notice)) {
-                    found.add(severity(&notice), notice);
-                }
-            }
-            Err(rejection) => {
-                is_rejected = true;
-                for error in rejection.errors {
-                    found.add(Severity::Error, error);
-                }
-            }
-        }
-    }
-    if !is_rejected {
-        for warning in warnings {
-            found.add(Severity::Warning, warning);
-        }
-    }
-    let located = found.findings.iter();
-    located.map(|(severity, found)| bundle.locate(*severity, &found.path, &said(found))).collect()
-}
-
-/// The severity of a notice: a note for fields that have no effect here, else a warning.
-fn severity(notice: &PolicyFinding) -> Severity {
-    match notice.kind {
-        Kind::Error => Severity::Error,
-        Kind::Deprecated | Kind::LeftToEnvoy | Kind::LeftToFilter(_) | Kind::NotApplicable => {
-            Severity::Note
-        }
-        Kind::Costly
-        | Kind::NeverMatches
-        | Kind::NeverReached
-        | Kind::NoEffect
-        | Kind::Overridden => Severity::Warning,
-    }
-}
-
-/// The notices of one filter, or the errors for which it rejects the document.
-fn compile(filter: Filter, text: &[u8]) -> Result<Vec<PolicyFinding>, Rejection> {
-    Ok(match filter {
-        Filter::Egress => Egress::compile(text, &NoMetadata)?.1,
-        Filter::Fault => Faults::compile(text, &NoMetadata)?.1,
-        Filter::Mirror => Mirrors::compile(text, &NoMetadata)?.1,
-        Filter::Outlier => Outliers::compile(text, &NoMetadata)?.1,
-        Filter::Router => Router::compile(text, &NoMetadata)?.1,
-        Filter::Sni => SniPolicy::compile(text, &NoMetadata)?.1,
-    })
-}
-
-/// Returns whether a notice is about a field that another filter of the bundle carries out.
-fn is_left_to_others(notice: &PolicyFinding) -> bool {
-    matches!(notice.kind, Kind::LeftToFilter(_))
-}
-
-/// The reason with the second place that it refers to.
-fn said(finding: &PolicyFinding) -> String {
-    match &finding.other {
-        Some(other) => format!("{}: {other}", finding.reason),
-        None => finding.reason.clone(),
-    }
+    findings.sort_by_key(|finding| (place(&finding.place.file), finding.place.line));
 }

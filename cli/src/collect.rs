@@ -11,10 +11,11 @@ mod embedded;
 use std::collections::HashSet;
 
 use crate::bundle::{Bundle, Origin};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Place};
 use crate::source::Source;
-use crate::tree::{self, Tree, Value};
+use crate::tree::{self, Key, Tree, Value};
 use sluice_policy::document::field_name::is_field;
+use sluice_policy::document::report::Kind;
 
 /// Settings of the user for fields that no file sets.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +32,7 @@ impl Defaults {
     fn proxy(&self) -> Option<Tree> {
         let gateways = self.gateways.iter().map(|name| Tree::text(name)).collect();
         let mut proxy = Tree::new(Value::Object(Vec::new()));
-        proxy.push_field("gateways", Tree::new(Value::Array(gateways)));
+        proxy.push_field(Key::new("gateways"), Tree::new(Value::Array(gateways)));
         Some(proxy).filter(|_| !self.gateways.is_empty())
     }
 }
@@ -97,31 +98,19 @@ pub fn collect(sources: Vec<Source>, defaults: &Defaults) -> (Vec<Bundle>, Vec<F
 }
 
 impl Collector {
-    fn report(
-        &mut self,
-        severity: Severity,
-        subject: Subject<'_>,
-        line: usize,
-        path: &str,
-        reason: &str,
-    ) {
-        self.findings.push(Finding {
-            severity,
-            file: subject.file.to_owned(),
-            line,
-            object: subject.title.to_owned(),
-            path: path.to_owned(),
-            value: None,
-            reason: reason.to_owned(),
-        });
+    fn report(&mut self, kind: Kind, subject: Subject<'_>, line: usize, path: &str, reason: &str) {
+        let (file, object) = (subject.file.to_owned(), subject.title.to_owned());
+        let place = Place { file, line, object, path: path.to_owned() };
+        let reason = reason.to_owned();
+        self.findings.push(Finding { kind, place, value: None, reason, other: None });
     }
 
     fn error(&mut self, subject: Subject<'_>, line: usize, path: &str, reason: &str) {
-        self.report(Severity::Error, subject, line, path, reason);
+        self.report(Kind::Error, subject, line, path, reason);
     }
 
     fn note(&mut self, subject: Subject<'_>, line: usize, reason: &str) {
-        self.report(Severity::Note, subject, line, "", reason);
+        self.report(Kind::NotApplicable, subject, line, "", reason);
     }
 
     /// Reports an error whose reason starts with the value.

@@ -21,14 +21,13 @@ use clap::{Args, Parser, Subcommand};
 
 use arguments::{Format, InputArgs};
 use bundle::Bundle;
+use check::Compiled;
 use collect::Defaults;
 use explain::{ExplainArgs, Explanation};
-use finding::{Finding, Severity, count};
+use finding::{Severity, count};
 use render::{RenderArgs, RenderError, To};
 use sluice_policy::desk::explain::Explainer;
 use sluice_policy::document::filter::Filter;
-use sluice_policy::spec::document::Document;
-use sluice_policy::spec::proxy::NoMetadata;
 
 /// Check, explain and render Istio traffic policy for Envoy, without a proxy.
 ///
@@ -106,22 +105,32 @@ fn run_check(args: &CheckArgs) -> std::io::Result<ExitCode> {
     Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The plugin document of files; none if they have errors, or not exactly one document.
-fn read_one(files: &[String], defaults: &Defaults) -> std::io::Result<Option<Bundle>> {
-    let (mut bundles, mut findings) = check::read(files, defaults);
-    for bundle in &bundles {
-        findings.extend(check::check_bundle(bundle));
+/// The plugin document of files, compiled for the filters that it needs and for `other`; none if
+/// they have errors, or not exactly one document.
+fn read_one(
+    files: &[String],
+    defaults: &Defaults,
+    other: Option<Filter>,
+) -> std::io::Result<Option<(Bundle, Compiled)>> {
+    let (bundles, mut findings) = check::read(files, defaults);
+    findings.retain(|finding| finding.severity() == Severity::Error);
+    let other = other.filter(|_| bundles.len() == 1);
+    let mut documents = Vec::new();
+    for bundle in bundles {
+        match check::compile(&bundle, other) {
+            Ok(compiled) => documents.push((bundle, compiled)),
+            Err(errors) => findings.extend(errors),
+        }
     }
-    findings.retain(|finding| finding.severity == Severity::Error);
     let mut err = anstream::stderr().lock();
     for finding in &findings {
         writeln!(err, "{finding}")?;
     }
-    let bundle = bundles.pop();
     if !findings.is_empty() {
         return Ok(None);
     }
-    if !bundles.is_empty() {
+    let document = documents.pop();
+    if !documents.is_empty() {
         writeln!(
             err,
             "sluice: the files make several plugin documents, because their objects have several \
@@ -129,13 +138,13 @@ fn read_one(files: &[String], defaults: &Defaults) -> std::io::Result<Option<Bun
         )?;
         return Ok(None);
     }
-    if bundle.is_none() {
+    if document.is_none() {
         writeln!(
             err,
             "sluice: no file has a plugin document, VirtualService, DestinationRule or ServiceEntry"
         )?;
     }
-    Ok(bundle)
+    Ok(document)
 }
 
 /// Reports arguments that are wrong.
@@ -145,26 +154,16 @@ fn refuse_usage(reason: &str) -> std::io::Result<ExitCode> {
 }
 
 fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
-    let Some(bundle) = read_one(&args.files, &args.input.defaults())? else {
+    let defaults = args.input.defaults();
+    // Explanations are about routes.
+    let Some((bundle, compiled)) = read_one(&args.files, &defaults, Some(Filter::Router))? else {
         return Ok(ExitCode::FAILURE);
     };
     let client = match args.client(&bundle.document) {
         Ok(client) => client,
         Err(reason) => return refuse_usage(&reason),
     };
-    let explainer =
-        match Document::parse(bundle.document.to_json().as_bytes(), Filter::Router, &NoMetadata) {
-            Ok((document, _)) => Explainer::new(&document),
-            Err(rejection) => {
-                let mut err = anstream::stderr().lock();
-                for error in &rejection.errors {
-                    let finding: Finding =
-                        bundle.locate(Severity::Error, &error.path, &error.reason);
-                    writeln!(err, "{finding}")?;
-                }
-                return Ok(ExitCode::FAILURE);
-            }
-        };
+    let explainer = Explainer::new(&compiled.document);
     // 32 bits are short enough to type, and exact in every JSON reader.
     let seed = args.seed.unwrap_or_else(|| fastrand::u32(..).into());
     let explanation = Explanation::new(&bundle, &explainer, &client, seed);
@@ -183,8 +182,10 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
     if args.to == To::Envoy && defaults.cluster_name.is_none() {
         defaults.cluster_name = Some(render::CLUSTER_NAME.to_owned());
     }
-    let Some(bundle) = read_one(&args.files, &defaults)? else { return Ok(ExitCode::FAILURE) };
-    match render::render(&bundle.document, args) {
+    let Some((bundle, compiled)) = read_one(&args.files, &defaults, None)? else {
+        return Ok(ExitCode::FAILURE);
+    };
+    match render::render(&bundle.document, &compiled, args) {
         Ok(text) => {
             let mut out = std::io::stdout().lock();
             out.write_all(text.as_bytes())?;

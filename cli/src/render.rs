@@ -10,15 +10,18 @@ mod templates;
 mod wasm;
 mod wasm_plugin;
 
+use std::collections::HashSet;
 use std::error::Error as _;
 use std::fmt;
 use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
+use sluice_policy::document::filter::Filter;
 
 use crate::arguments::InputArgs;
-use crate::filters::Filter;
-use crate::tree::Tree;
+use crate::check::Compiled;
+use crate::filters;
+use crate::tree::{Key, Tree};
 use destinations::GivenEndpoint;
 use istio::Context;
 
@@ -34,7 +37,7 @@ pub struct RenderArgs {
     #[arg(long, value_enum, default_value_t = To::PluginJson)]
     pub to: To,
     /// A filter; may be repeated [default: the filters that the rules need]
-    #[arg(long = "filter", value_enum, value_name = "FILTER")]
+    #[arg(long = "filter", value_name = "FILTER", value_parser = filters::parser())]
     filters: Vec<Filter>,
     /// The namespace of the workloads, such as that of a gateway [default: that of the objects]
     #[arg(long, value_name = "NAME")]
@@ -142,9 +145,15 @@ impl From<minijinja::Error> for RenderError {
 ///
 /// # Errors
 /// The arguments contradict each other or the document.
-pub fn render(document: &Tree, args: &RenderArgs) -> Result<String, RenderError> {
-    let filters = if args.filters.is_empty() { Filter::of(document) } else { args.filters.clone() };
+pub fn render(
+    document: &Tree,
+    compiled: &Compiled,
+    args: &RenderArgs,
+) -> Result<String, RenderError> {
+    let filters =
+        if args.filters.is_empty() { filters::needed(document) } else { args.filters.clone() };
     check_module(args)?;
+    check_selector(&args.selector)?;
     let document = &complete(document, args.to, &filters);
     let module = |default: &str| args.module_file.clone().unwrap_or_else(|| default.to_owned());
     match args.to {
@@ -152,7 +161,7 @@ pub fn render(document: &Tree, args: &RenderArgs) -> Result<String, RenderError>
         To::EnvoyFilter => {
             check_envoy_filter(&filters, args.context)?;
             let module = module("/var/lib/sluice/{filter}.wasm");
-            Ok(envoy_filter::render(&target(document, &filters, args, &module))?)
+            Ok(envoy_filter::render(&target(document, compiled, &filters, args, &module))?)
         }
         To::WasmPlugin => {
             check_wasm_plugin(&filters)?;
@@ -164,7 +173,7 @@ pub fn render(document: &Tree, args: &RenderArgs) -> Result<String, RenderError>
                     return Err(reason.to_owned().into());
                 }
             };
-            Ok(wasm_plugin::render(&target(document, &filters, args, &module))?)
+            Ok(wasm_plugin::render(&target(document, compiled, &filters, args, &module))?)
         }
         To::Envoy => {
             if !filters.iter().any(|filter| matches!(filter, Filter::Router | Filter::Sni)) {
@@ -174,9 +183,16 @@ pub fn render(document: &Tree, args: &RenderArgs) -> Result<String, RenderError>
             }
             let addresses =
                 envoy::Addresses { admin: args.admin, http: args.listen, tls: args.listen_tls };
-            envoy::check_egress(document, &filters, &addresses)?;
+            envoy::check_egress(&compiled.document.egress, &filters, &addresses)?;
             let module = module("dist/{filter}.wasm");
-            Ok(envoy::bootstrap(document, &filters, &module, &addresses, &args.endpoints)?)
+            Ok(envoy::bootstrap(
+                document,
+                compiled,
+                &filters,
+                &module,
+                &addresses,
+                &args.endpoints,
+            )?)
         }
     }
 }
@@ -188,19 +204,21 @@ fn complete(document: &Tree, to: To, filters: &[Filter]) -> Tree {
         && filters.iter().any(|filter| matches!(filter, Filter::Router | Filter::Mirror));
     if is_beside_istio && document.field("unmatchedHosts").is_none() {
         // Hosts without rules keep Istio's routes.
-        document.push_field("unmatchedHosts", Tree::text("pass"));
+        document.push_field(Key::new("unmatchedHosts"), Tree::text("pass"));
     }
     document
 }
 
 fn target<'a>(
     document: &'a Tree,
+    compiled: &'a Compiled,
     filters: &'a [Filter],
     args: &'a RenderArgs,
     module: &'a str,
 ) -> istio::Target<'a> {
     istio::Target {
         document,
+        compiled,
         filters,
         namespace: args.workload_namespace.as_deref(),
         selector: &args.selector,
@@ -220,6 +238,14 @@ fn check_module(args: &RenderArgs) -> Result<(), String> {
     Ok(())
 }
 
+fn check_selector(selector: &[(String, String)]) -> Result<(), String> {
+    let mut names = HashSet::new();
+    match selector.iter().find(|(name, _)| !names.insert(name)) {
+        Some((name, _)) => Err(format!("--selector: the label {name:?} is given twice")),
+        None => Ok(()),
+    }
+}
+
 fn check_envoy_filter(filters: &[Filter], context: Context) -> Result<(), String> {
     let has_upstreams =
         |filter: &&Filter| matches!(filter, Filter::Router | Filter::Mirror | Filter::Outlier);
@@ -227,7 +253,7 @@ fn check_envoy_filter(filters: &[Filter], context: Context) -> Result<(), String
         Some(filter) if context == Context::SidecarInbound => Err(format!(
             "the {} filter selects upstreams, so it needs --context SIDECAR_OUTBOUND or GATEWAY; \
              or choose other filters with --filter",
-            filter.name()
+            filters::name(*filter)
         )),
         _ => Ok(()),
     }
@@ -239,7 +265,7 @@ fn check_wasm_plugin(filters: &[Filter]) -> Result<(), String> {
         Some(filter) => Err(format!(
             "the {} filter needs --to envoyfilter, because a WasmPlugin cannot give it the routes, \
              clusters or place in the chain that it needs; or choose other filters with --filter",
-            filter.name()
+            filters::name(*filter)
         )),
         None => Ok(()),
     }

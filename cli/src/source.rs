@@ -2,7 +2,9 @@
 
 use std::io::Read as _;
 
-use crate::finding::{Finding, Severity};
+use sluice_policy::document::report::Kind;
+
+use crate::finding::{Finding, Place};
 use crate::tree::Tree;
 use crate::yaml;
 
@@ -27,15 +29,9 @@ pub type Unusable = Box<Finding>;
 /// The file cannot be read, is not UTF-8 text, is empty, or is neither YAML nor JSON.
 pub fn read(file: &str) -> Result<Source, Unusable> {
     let refuse = |line, reason| {
-        Box::new(Finding {
-            severity: Severity::Error,
-            file: file.to_owned(),
-            line,
-            object: String::new(),
-            path: String::new(),
-            value: None,
-            reason,
-        })
+        let (object, path) = (String::new(), String::new());
+        let place = Place { file: file.to_owned(), line, object, path };
+        Box::new(Finding { kind: Kind::Error, place, value: None, reason, other: None })
     };
     let bytes = read_bytes(file).map_err(|error| refuse(0, format!("cannot be read: {error}")))?;
     if bytes.len() as u64 > MAX_BYTES {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use sluice_policy::document::field_name::is_field;
+use sluice_policy::document::json::Json;
 
 /// A value with its line.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +42,13 @@ pub struct Key {
     pub line: usize,
 }
 
+impl Key {
+    /// A key that is not from a file.
+    pub fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), line: 0 }
+    }
+}
+
 impl Tree {
     /// A value that is not from a file.
     pub fn new(value: Value) -> Self {
@@ -68,35 +76,69 @@ impl Tree {
         }
     }
 
-    /// The first field with the name `name`, which is in `camelCase`.
-    pub fn field(&self, name: &str) -> Option<&Tree> {
-        self.entry(name).map(|(_, value)| value)
+    /// The index of the first field with the name `name`, which is in `camelCase`.
+    fn position(&self, name: &str) -> Option<usize> {
+        self.fields().iter().position(|(key, _)| is_field(&key.text, name))
     }
 
     /// The first field with the name `name`, and its key.
     pub fn entry(&self, name: &str) -> Option<&(Key, Tree)> {
-        self.fields().iter().find(|(key, _)| is_field(&key.text, name))
+        self.fields().get(self.position(name)?)
+    }
+
+    /// The first field with the name `name`.
+    pub fn field(&self, name: &str) -> Option<&Tree> {
+        self.entry(name).map(|(_, value)| value)
+    }
+
+    /// As [`Tree::field`], to change it.
+    pub fn field_mut(&mut self, name: &str) -> Option<&mut Tree> {
+        let index = self.position(name)?;
+        let Value::Object(fields) = &mut self.value else { return None };
+        fields.get_mut(index).map(|(_, value)| value)
     }
 
     /// As [`Tree::field`], without a copy.
     pub fn into_field(self, name: &str) -> Option<Tree> {
-        let Value::Object(fields) = self.value else { return None };
-        let field = fields.into_iter().find(|(key, _)| is_field(&key.text, name));
-        field.map(|(_, value)| value)
+        let index = self.position(name)?;
+        let Value::Object(mut fields) = self.value else { return None };
+        Some(fields.swap_remove(index).1)
     }
 
-    /// Returns whether the value has a field with the name `name`, at any depth.
-    pub fn contains_field(&self, name: &str) -> bool {
-        let mut fields = self.fields().iter();
-        fields.any(|(key, value)| is_field(&key.text, name) || value.contains_field(name))
-            || self.elements().iter().any(|element| element.contains_field(name))
+    /// The elements of the list field `name`; none if there is no such list.
+    pub fn list(&self, name: &str) -> &[Tree] {
+        self.field(name).map_or(&[], Tree::elements)
     }
 
     /// Adds a field to a mapping.
-    pub fn push_field(&mut self, name: &str, value: Self) {
+    pub fn push_field(&mut self, key: Key, value: Self) {
         if let Value::Object(fields) = &mut self.value {
-            fields.push((Key { text: name.to_owned(), line: 0 }, value));
+            fields.push((key, value));
         }
+    }
+
+    /// The value as the filters read it. `None` if more than `depth` values are inside each other,
+    /// which the filters refuse.
+    pub fn to_policy(&self, depth: usize) -> Option<Json> {
+        Some(match &self.value {
+            Value::Null => Json::Null,
+            Value::Bool(value) => Json::Bool(*value),
+            Value::Integer(value) => Json::Integer(*value),
+            Value::Float(value) => Json::Float(*value),
+            Value::String(value) => Json::String(value.clone()),
+            Value::Array(elements) => {
+                let depth = depth.checked_sub(1)?;
+                let elements = elements.iter().map(|element| element.to_policy(depth));
+                Json::Array(elements.collect::<Option<_>>()?)
+            }
+            Value::Object(fields) => {
+                let depth = depth.checked_sub(1)?;
+                let fields = fields.iter();
+                let fields =
+                    fields.map(|(key, value)| Some((key.text.clone(), value.to_policy(depth)?)));
+                Json::Object(fields.collect::<Option<_>>()?)
+            }
+        })
     }
 
     /// The text of a string.

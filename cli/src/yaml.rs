@@ -7,7 +7,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 use crate::tree::{Key, Tree, Value};
 
 /// The maximum depth of nested values. It is that of `serde_json`, with which the filters read.
-const MAX_DEPTH: usize = 127;
+pub const MAX_DEPTH: usize = 127;
 
 /// The maximum size of all values with anchors and aliases, in bytes, so that a short file cannot
 /// fill the memory. Sizes are estimates.

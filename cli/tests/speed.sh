@@ -39,7 +39,7 @@ END
 
 # fastest NAME ARGUMENT...
 fastest() {
-  local name=$1 start end least=999999
+  local name=$1 start end least=9999999999
   shift
   for _ in 1 2 3 4 5; do
     start=$(date +%s%N)

@@ -11,7 +11,7 @@ use sluice_policy::spec::fault::AbortStatus;
 
 use super::request::Client;
 use crate::bundle::Bundle;
-use crate::finding::{Finding, Severity};
+use crate::finding::Place;
 use crate::tree::Tree;
 
 /// A filter's generator of random numbers, which keeps what it has generated.
@@ -108,7 +108,7 @@ impl<'a> Explanation<'a> {
     }
 
     /// The place of a rule: in its object, or in its plugin document.
-    pub(super) fn place(&self, path: &str) -> Finding {
-        self.bundle.locate(Severity::Note, path, "")
+    pub(super) fn place(&self, path: &str) -> Place {
+        self.bundle.place(path)
     }
 }

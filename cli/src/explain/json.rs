@@ -39,13 +39,7 @@ impl Explanation<'_> {
     }
 
     fn json_place(&self, path: &str) -> Value {
-        let place = self.place(path);
-        json!({
-            "file": place.file,
-            "line": (place.line > 0).then_some(place.line),
-            "object": (!place.object.is_empty()).then_some(place.object),
-            "path": place.path,
-        })
+        self.place(path).to_json()
     }
 
     fn json_fault(&self) -> Value {

@@ -132,9 +132,8 @@ impl ExplainArgs {
 
 /// The first host of the virtual services that is not a wildcard.
 fn first_host(document: &Tree) -> Option<String> {
-    let services = document.field("virtualServices")?.elements().iter();
-    let mut hosts =
-        services.flat_map(|service| service.field("hosts").map_or(&[][..], Tree::elements));
+    let services = document.list("virtualServices").iter();
+    let mut hosts = services.flat_map(|service| service.list("hosts"));
     let host = hosts.find_map(|host| host.as_str().filter(|host| !host.contains('*')));
     host.map(str::to_owned)
 }

@@ -3,11 +3,9 @@
 
 use clap::Parser as _;
 use sluice_policy::desk::explain::Explainer;
-use sluice_policy::document::filter::Filter;
-use sluice_policy::spec::document::Document;
-use sluice_policy::spec::proxy::NoMetadata;
 
 use super::{ExplainArgs, Explanation};
+use crate::check::compile;
 use crate::collect::{Defaults, collect};
 use crate::source::Source;
 use crate::yaml;
@@ -38,9 +36,8 @@ fn choices(seeds: u64) -> Vec<[bool; 3]> {
     let (bundles, findings) = collect(vec![source], &Defaults::default());
     assert_eq!(findings, []);
     let bundle = &bundles[0];
-    let json = bundle.document.to_json();
-    let (document, _) = Document::parse(json.as_bytes(), Filter::Router, &NoMetadata).unwrap();
-    let explainer = Explainer::new(&document);
+    let compiled = compile(bundle, None).unwrap();
+    let explainer = Explainer::new(&compiled.document);
     let arguments = Arguments::parse_from(["sluice", "rules.yaml", "--request", "/"]);
     let client = arguments.explain.client(&bundle.document).unwrap();
     let choice = |seed| {

@@ -3,15 +3,17 @@
 use std::net::SocketAddr;
 
 use serde::Serialize;
+use sluice_policy::document::filter::Filter;
+use sluice_policy::spec::egress::{EgressFields, Port};
 
 use super::destinations::{
-    Cluster, Destinations, Endpoint, EndpointSource, GivenEndpoint, are_addresses, number,
+    Cluster, Destinations, Endpoint, EndpointSource, GivenEndpoint, are_addresses,
 };
 use super::mirrored::{self, MirroredRoute};
 use super::templates;
 use super::wasm::{Place, WasmFilter};
-use crate::filters::Filter;
-use crate::tree::{Tree, Value};
+use crate::check::Compiled;
+use crate::tree::Tree;
 
 /// The addresses on which the proxy listens.
 #[derive(Clone, Copy, Debug)]
@@ -30,27 +32,18 @@ pub struct Addresses {
 /// # Errors
 /// The listener with a port that no ServiceEntry has, and how to correct that.
 pub fn check_egress(
-    document: &Tree,
+    egress: &EgressFields,
     filters: &[Filter],
     addresses: &Addresses,
 ) -> Result<(), String> {
-    let setting = |object: &str, name: &str| document.field(object).and_then(|own| own.field(name));
-    let is = |object: &str, name: &str, value: &str| {
-        setting(object, name).and_then(Tree::as_str) == Some(value)
-    };
-    let allows_all =
-        is("outboundTrafficPolicy", "mode", "ALLOW_ANY") || is("egress", "mode", "reportOnly");
-    let has_number = matches!(
-        setting("egress", "port").map(|port| &port.value),
-        Some(Value::Integer(_) | Value::Float(_))
-    );
-    if !filters.contains(&Filter::Egress) || allows_all || has_number {
+    let EgressFields { entries, allows_any, settings } = egress;
+    let has_number = matches!(settings.port, Port::Fixed(_));
+    if !filters.contains(&Filter::Egress) || *allows_any || settings.only_reports || has_number {
         return Ok(());
     }
-    let entries = document.field("serviceEntries").map_or(&[][..], Tree::elements).iter();
-    let ports = entries.flat_map(|entry| entry.field("ports").map_or(&[][..], Tree::elements));
-    let ports: Vec<_> = ports.filter_map(|port| number(port.field("number"))).collect();
-    let by_host = is("egress", "port", "authority");
+    let ports = entries.iter().flat_map(|entry| &entry.ports);
+    let ports: Vec<_> = ports.map(|port| port.number).collect();
+    let by_host = settings.port == Port::Authority;
     for (flag, port, is_used) in [
         ("--listen", addresses.http.port(), filters.contains(&Filter::Router) && !by_host),
         ("--listen-tls", addresses.tls.port(), filters.contains(&Filter::Sni)),
@@ -120,12 +113,13 @@ enum Discovery {
 /// A template that does not fit its context.
 pub fn bootstrap(
     document: &Tree,
+    compiled: &Compiled,
     filters: &[Filter],
     module: &str,
     addresses: &Addresses,
     endpoints: &[GivenEndpoint],
 ) -> Result<String, minijinja::Error> {
-    let destinations = Destinations::new(document);
+    let destinations = Destinations::new(&compiled.json);
     let watched =
         if filters.contains(&Filter::Outlier) { destinations.watched_hosts() } else { Vec::new() };
     let cluster = |cluster| cluster_entry(cluster, &watched, module);

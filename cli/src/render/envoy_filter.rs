@@ -1,13 +1,14 @@
 //! `--to envoyfilter`: an EnvoyFilter for each filter, with the routes and clusters that it needs.
 
 use serde::Serialize;
+use sluice_policy::document::filter::Filter;
 
 use super::destinations::{Copy, Destinations};
 use super::istio::{Context, Label, Target};
 use super::mirrored::{self, MirroredRoute};
 use super::templates;
 use super::wasm::{Place, WasmFilter};
-use crate::filters::Filter;
+use crate::filters;
 
 /// The context of the template `envoyfilter.yaml`.
 #[derive(Serialize)]
@@ -62,7 +63,7 @@ enum Patch {
 /// # Errors
 /// A template that does not fit its context.
 pub fn render(target: &Target<'_>) -> Result<String, minijinja::Error> {
-    let builder = Builder { target, destinations: Destinations::new(target.document) };
+    let builder = Builder { target, destinations: Destinations::new(&target.compiled.json) };
     let objects = target.filters.iter().flat_map(|own| builder.objects(*own)).collect();
     let context = EnvoyFilters {
         document: templates::document(target.document),
@@ -103,7 +104,7 @@ impl Builder<'_> {
             Filter::Outlier => patches.extend(self.watched_clusters()),
             Filter::Egress | Filter::Fault | Filter::Mirror | Filter::Sni => {}
         }
-        let name = format!("sluice-{}", own.name());
+        let name = format!("sluice-{}", filters::name(own));
         let mut objects = vec![EnvoyFilter { name, priority, patches }];
         if own == Filter::Egress && is_outbound {
             let ports = self.target.tls_ports().into_iter();

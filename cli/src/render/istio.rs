@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use clap::ValueEnum;
 use serde::Serialize;
+use sluice_policy::document::filter::Filter;
+use sluice_policy::spec::service_entry::{Protocol, ServicePort};
 
-use super::destinations::number;
-use crate::filters::Filter;
+use crate::check::Compiled;
 use crate::tree::Tree;
 
 /// The listeners of Istio's proxies that get the filters.
@@ -27,6 +28,8 @@ pub enum Context {
 pub struct Target<'a> {
     /// The plugin document
     pub document: &'a Tree,
+    /// The same document as it was read, compiled
+    pub compiled: &'a Compiled,
     /// The filters
     pub filters: &'a [Filter],
     /// The namespace of the workloads; by default that of the document
@@ -61,12 +64,9 @@ impl Target<'_> {
 
     /// The ports of TLS connections, which have server names, by the ServiceEntries.
     pub fn tls_ports(&self) -> BTreeSet<u16> {
-        let entries = self.document.field("serviceEntries").map_or(&[][..], Tree::elements).iter();
-        let ports = entries.flat_map(|entry| entry.field("ports").map_or(&[][..], Tree::elements));
-        let is_tls = |port: &&Tree| {
-            let protocol = port.field("protocol").and_then(Tree::as_str).unwrap_or_default();
-            ["TLS", "HTTPS"].iter().any(|known| known.eq_ignore_ascii_case(protocol))
-        };
-        ports.filter(is_tls).filter_map(|port| number(port.field("number"))).collect()
+        let entries = self.compiled.document.egress.entries.iter();
+        let ports = entries.flat_map(|entry| &entry.ports);
+        let is_tls = |port: &&ServicePort| port.protocols == [Protocol::Tls];
+        ports.filter(is_tls).map(|port| port.number).collect()
     }
 }

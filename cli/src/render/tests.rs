@@ -42,10 +42,11 @@ fn rendered(file: &str, arguments: &[&str]) -> String {
     let args = Arguments::try_parse_from(words).unwrap().render;
     let (bundles, findings) = check::read(&args.files, &args.input.defaults());
     // An EnvoyFilter without a filter, such as that of the routes for copies, gives a note.
-    let is_note = |finding: &Finding| finding.severity == Severity::Note;
+    let is_note = |finding: &Finding| finding.severity() == Severity::Note;
     assert!(findings.iter().all(is_note), "{findings:?}");
     assert_eq!(bundles.len(), 1, "one document in {file}");
-    render(&bundles[0].document, &args).unwrap()
+    let compiled = check::compile(&bundles[0], None).unwrap();
+    render(&bundles[0].document, &compiled, &args).unwrap()
 }
 
 #[test]

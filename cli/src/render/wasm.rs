@@ -1,8 +1,9 @@
 //! One wasm filter in Envoy's configuration.
 
 use serde::Serialize;
+use sluice_policy::document::filter::Filter;
 
-use crate::filters::Filter;
+use crate::filters;
 
 /// The entry of a filter in a list of filters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,7 +44,7 @@ impl WasmFilter {
     /// A filter with its module at the path `module`, which has `{filter}` for the name.
     pub fn new(filter: Filter, place: Place, module: &str) -> Self {
         Self {
-            name: filter.name(),
+            name: filters::name(filter),
             place,
             module: module_of(filter, module),
             failure_policy: FailurePolicy::of(filter),
@@ -60,5 +61,5 @@ impl FailurePolicy {
 
 /// The path or URL of a filter's module: `pattern` with the name of the filter for `{filter}`.
 pub fn module_of(filter: Filter, pattern: &str) -> String {
-    pattern.replace("{filter}", filter.name())
+    pattern.replace("{filter}", filters::name(filter))
 }

@@ -1,11 +1,12 @@
 //! `--to wasmplugin`: a WasmPlugin for each filter that needs no routes.
 
 use serde::Serialize;
+use sluice_policy::document::filter::Filter;
 
 use super::istio::{Context, Label, Target};
 use super::templates;
 use super::wasm::{FailurePolicy, module_of};
-use crate::filters::Filter;
+use crate::filters;
 
 /// The context of the template `wasmplugin.yaml`.
 #[derive(Serialize)]
@@ -68,7 +69,7 @@ pub fn render(target: &Target<'_>) -> Result<String, minijinja::Error> {
 /// The WasmPlugins of one filter.
 fn plugins(target: &Target<'_>, own: Filter) -> Vec<WasmPlugin> {
     let plugin = |suffix: &str, r#type, ports| WasmPlugin {
-        name: format!("sluice-{}{suffix}", own.name()),
+        name: format!("sluice-{}{suffix}", filters::name(own)),
         r#type,
         ports,
         url: module_of(own, target.module),

@@ -29,7 +29,7 @@ pub fn lint(document: &Document, json: &Json) -> Vec<Finding> {
         }
         findings.extend(contradiction(&rule.conditions).map(|(field, reason)| {
             let path = format!("{}.{field}", rule.place);
-            finding(path, Kind::NeverMatches, reason.to_owned())
+            Finding::new(path, Kind::NeverMatches, reason)
         }));
         if seen_routes.insert(Rc::as_ptr(&rule.route)) {
             lint_shares(rule, &mut findings);
@@ -40,17 +40,13 @@ pub fn lint(document: &Document, json: &Json) -> Vec<Finding> {
     findings
 }
 
-fn finding(path: String, kind: Kind, reason: String) -> Finding {
-    Finding { path, kind, reason, other: None }
-}
-
 /// Reports faults and mirrors of the rule's route that never happen.
 fn lint_shares(rule: &Rule, findings: &mut Vec<Finding>) {
     let place: Place = rule.place.of_route();
     let mut never = |field: &str, percentage: Option<Percent>| {
         if percentage == Some(Percent::NONE) {
-            let reason = "never happens: its percentage is absent or 0".to_owned();
-            findings.push(finding(format!("{place}.fault.{field}"), Kind::NoEffect, reason));
+            let reason = "never happens: its percentage is absent or 0";
+            findings.push(Finding::new(format!("{place}.fault.{field}"), Kind::NoEffect, reason));
         }
     };
     if let Some(fault) = &rule.route.fault {
@@ -60,8 +56,8 @@ fn lint_shares(rule: &Rule, findings: &mut Vec<Finding>) {
         never("responseRateLimit", fault.rate_limit.map(|limit| limit.percentage));
     }
     for mirror in rule.route.mirrors.iter().filter(|mirror| mirror.percentage == Percent::NONE) {
-        let reason = format!("copies nothing to {}: the percentage is 0", mirror.cluster);
-        findings.push(finding(place.to_string(), Kind::NoEffect, reason));
+        let reason = format_args!("copies nothing to {}: the percentage is 0", mirror.cluster);
+        findings.push(Finding::new(place.to_string(), Kind::NoEffect, reason));
     }
 }
 

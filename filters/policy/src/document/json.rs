@@ -40,6 +40,14 @@ impl Json {
         }
     }
 
+    /// The fields of an object; none for anything else.
+    pub fn fields(&self) -> &[(String, Self)] {
+        match self {
+            Self::Object(fields) => fields,
+            _ => &[],
+        }
+    }
+
     /// The text of a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {

@@ -48,6 +48,18 @@ pub enum Kind {
     Overridden,
 }
 
+impl Finding {
+    /// A finding without a second place.
+    pub fn new(path: String, kind: Kind, reason: impl fmt::Display) -> Self {
+        Self { path, kind, reason: text(&reason), other: None }
+    }
+
+    /// The same finding, whose reason refers to a second place.
+    pub fn with_other(self, other: String) -> Self {
+        Self { other: Some(other), ..self }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path.is_empty() { "configuration" } else { &self.path };

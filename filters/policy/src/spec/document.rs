@@ -113,9 +113,8 @@ impl Document {
         filters: Filters,
         metadata: &dyn NodeMetadata,
     ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let kind = report::Kind::Error;
         let json = parse(document).map_err(|reason| Rejection {
-            errors: vec![Finding { path: String::new(), kind, reason, other: None }],
+            errors: vec![Finding::new(String::new(), report::Kind::Error, reason)],
         })?;
         Self::compile(&json, filters, metadata)
     }
@@ -136,11 +135,10 @@ impl Document {
         // `finish` returned no error, so `read` contains a document.
         let document = read.unwrap_or_default();
         if filters.contains(Filter::Sni) {
-            notices.extend(document.tls.unreachable().into_iter().map(|(path, earlier)| Finding {
-                path: path.to_owned(),
-                kind: report::Kind::NeverReached,
-                reason: "is never reached, an earlier match has its server names".to_owned(),
-                other: Some(earlier.to_owned()),
+            notices.extend(document.tls.unreachable().into_iter().map(|(path, earlier)| {
+                let reason = "is never reached, an earlier match has its server names";
+                Finding::new(path.to_owned(), report::Kind::NeverReached, reason)
+                    .with_other(earlier.to_owned())
             }));
         }
         Ok((document, notices))

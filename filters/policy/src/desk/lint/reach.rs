@@ -54,13 +54,9 @@ pub(super) fn lint(services: &VirtualServices) -> Vec<Finding> {
         let route = place.of_route();
         let place = if reached.contains(&route) { *place } else { route };
         if reported.insert(place) {
-            findings.push(Finding {
-                path: place.to_string(),
-                kind: Kind::NeverReached,
-                reason: "is never reached, because an earlier rule matches all of its requests"
-                    .to_owned(),
-                other: Some(by.to_string()),
-            });
+            let reason = "is never reached, because an earlier rule matches all of its requests";
+            let finding = Finding::new(place.to_string(), Kind::NeverReached, reason);
+            findings.push(finding.with_other(by.to_string()));
         }
     }
     findings
