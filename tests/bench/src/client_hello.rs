@@ -1,6 +1,8 @@
-//! ClientHellos as bytes: the first message of a TLS connection, of which Envoy reads the server name.
+//! ClientHellos as bytes: the first message of a TLS connection, of which Envoy reads the server
+//! name.
 
-/// A ClientHello of TLS 1.2 for `name` with `size` bytes, in one record (RFC 5246, section 7.4.1.2).
+/// A ClientHello of TLS 1.2 for `name` with `size` bytes, in one record (RFC 5246, section
+/// 7.4.1.2).
 ///
 /// # Panics
 /// When `size` is less than it takes, or more than a record holds.

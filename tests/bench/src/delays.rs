@@ -122,8 +122,9 @@ async fn turns(client: &Client, case: &Case, round: usize) -> Samples {
     samples
 }
 
-/// A pause before a request, up to 8 ms and evenly spread. Without one a request follows on the response before, hence on a
-/// tick of the clock that Envoy's timers go by, which is no request's case in production.
+/// A pause before a request, up to 8 ms and evenly spread. Without one a request follows on the
+/// response before, hence on a tick of the clock that Envoy's timers go by, which is no request's
+/// case in production.
 fn pause(number: usize) -> Duration {
     const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
     Duration::from_secs_f64(0.008 * (number as f64 * GOLDEN_RATIO).fract())

@@ -178,7 +178,9 @@ fn listener(kind: &str, size: usize) -> Value {
                 "route_config": { "virtual_hosts": [{
                     "name": "all",
                     "domains": ["*"],
-                    "routes": [{ "match": { "prefix": "/" }, "direct_response": { "status": 200 } }],
+                    "routes": [{
+                        "match": { "prefix": "/" }, "direct_response": { "status": 200 },
+                    }],
                 }] },
             },
         }]),
@@ -202,8 +204,8 @@ fn listener(kind: &str, size: usize) -> Value {
     })
 }
 
-/// Sends requests on these connections, on each one after the other. HTTP/1.1, since HTTP/2 has shorter words for hosts that
-/// it has seen, of which there are more where fewer are registered.
+/// Sends requests on these connections, on each one after the other. HTTP/1.1, since HTTP/2 has
+/// shorter words for hosts that it has seen, of which there are more where fewer are registered.
 async fn requests(
     connections: Vec<Connection>,
     client: &Client,
@@ -250,7 +252,8 @@ async fn connections(client: &Client, name: Name, size: usize, count: usize) {
     }
 }
 
-/// The decisions alone, as native code: no Envoy, no WebAssembly. In us, by rounds, with few hosts and with many.
+/// The decisions alone, as native code: no Envoy, no WebAssembly. In us, by rounds, with few hosts
+/// and with many.
 fn decisions(name: Name) -> [Vec<f64>; 2] {
     let policies = SIZES.map(|size| {
         let document = document(size).to_string();

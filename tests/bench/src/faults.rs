@@ -29,8 +29,8 @@ impl Filter {
         }
     }
 
-    /// A listener called `name` where this filter delays every request with the header [`DELAYED`], and Envoy's route then
-    /// answers all requests.
+    /// A listener called `name` where this filter delays every request with the header [`DELAYED`],
+    /// and Envoy's route then answers all requests.
     pub fn listener(self, name: &str, delay: Duration) -> Listener {
         let listener = Listener::new(name).direct_response();
         let seconds = format!("{}s", delay.as_secs_f64());

@@ -1,4 +1,5 @@
-//! The floor of wasm in Envoy: a module that does nothing but make the same callbacks and host calls as another one.
+//! The floor of wasm in Envoy: a module that does nothing but make the same callbacks and host
+//! calls as another one.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -54,7 +55,8 @@ struct HostFunction {
     call: &'static str,
 }
 
-/// Memory from 0 to 16 is for results. Names lie as `DATA` says; metric 0 was defined when the module was configured.
+/// Memory from 0 to 16 is for results. Names lie as `DATA` says; metric 0 was defined when the
+/// module was configured.
 const HOST_FUNCTIONS: &[HostFunction] = &[
     HostFunction {
         name: "proxy_get_header_map_pairs",

@@ -1,4 +1,5 @@
-//! Listeners of HTTP with nothing in them that takes time beside what is measured: no access log, no other filters.
+//! Listeners of HTTP with nothing in them that takes time beside what is measured: no access log,
+//! no other filters.
 
 use serde_json::{Value, json};
 

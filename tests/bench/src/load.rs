@@ -47,8 +47,8 @@ pub async fn costs(variants: &[Variant]) -> Vec<Costs> {
     costs
 }
 
-/// Gives the Envoys the first processor and this client the second one, where there is one: so they do not push each other
-/// out of the caches.
+/// Gives the Envoys the first processor and this client the second one, where there is one: so they
+/// do not push each other out of the caches.
 fn share_processors(variants: &[Variant]) {
     for variant in variants {
         variant.envoy.run_on(0);
@@ -129,7 +129,8 @@ pub fn more(own: &[f64], base: &[f64]) -> (f64, (f64, f64)) {
     (median(&mut more), quartiles(&mut more))
 }
 
-/// Prints a row for each variant: its cost, and what it is more than that of the variant `base`, by the rounds.
+/// Prints a row for each variant: its cost, and what it is more than that of the variant `base`, by
+/// the rounds.
 pub fn print(variants: &[Variant], costs: &[Costs], base: usize) {
     println!("{:<44} {:>12} {:>16} {:>16}", "", "us a request", "more than first", "its quartiles");
     for (variant, own) in variants.iter().zip(costs) {

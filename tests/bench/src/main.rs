@@ -1,6 +1,9 @@
 //! Benchmarks of the filters, as tables for people to read. Nothing here fails for a number.
 //!
-//!     cargo run --release -p sluice-bench -- requests|rules|start|delays|waiting|mirrors|outliers|sni|egress|keep
+//!     cargo run --release -p sluice-bench -- BENCHMARK
+//!
+//! where BENCHMARK is requests, rules, start, delays, waiting, mirrors, outliers, sni, egress or
+//! keep.
 
 mod client_hello;
 mod delays;

@@ -1,4 +1,5 @@
-//! What the mirror filter costs: beside the router where there is nothing to copy, and beside Envoy's own mirroring.
+//! What the mirror filter costs: beside the router where there is nothing to copy, and beside
+//! Envoy's own mirroring.
 
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Mirroring, Request, any_host};

@@ -1,5 +1,5 @@
-//! What the outlier filter costs while hosts are healthy, whether workers lose counts, and how many requests fail when one of
-//! five hosts does.
+//! What the outlier filter costs while hosts are healthy, whether workers lose counts, and how many
+//! requests fail when one of five hosts does.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

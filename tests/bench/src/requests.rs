@@ -1,5 +1,6 @@
-//! What each filter adds to a request that Envoy answers itself: beside no filter, beside the floor of wasm, beside a script that
-//! does the same, and beside Envoy's own way where there is one. And what a chain of them adds.
+//! What each filter adds to a request that Envoy answers itself: beside no filter, beside the floor
+//! of wasm, beside a script that does the same, and beside Envoy's own way where there is one. And
+//! what a chain of them adds.
 
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Envoy, Request, any_host, wasm};

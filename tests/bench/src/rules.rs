@@ -1,4 +1,5 @@
-//! What a request costs by the number of rules: the router beside Envoy's own routes. The last rule is the one that matches.
+//! What a request costs by the number of rules: the router beside Envoy's own routes. The last rule
+//! is the one that matches.
 
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Envoy, Request, any_host, wasm};
@@ -94,7 +95,8 @@ impl Kind {
     }
 }
 
-/// A value for each rule. The last rule always has the same number, so that the request is the same.
+/// A value for each rule. The last rule always has the same number, so that the request is the
+/// same.
 fn numbers(count: usize, value: impl Fn(usize) -> Value) -> Value {
     (1..count).chain([LAST]).map(value).collect()
 }

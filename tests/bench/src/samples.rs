@@ -47,7 +47,8 @@ impl Samples {
 }
 
 impl Summary {
-    /// The smallest of all rounds and the medians of their percentiles: what disturbs the machine once is in one round.
+    /// The smallest of all rounds and the medians of their percentiles: what disturbs the machine
+    /// once is in one round.
     pub fn of_rounds(rounds: &[Samples]) -> Self {
         let of = |value: fn(&Self) -> f64| {
             Samples(rounds.iter().map(|round| value(&round.summary())).collect()).summary()

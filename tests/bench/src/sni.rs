@@ -113,9 +113,10 @@ fn document(size: usize, settings: &Value) -> Value {
             "route": [{ "destination": { "host": "echo" } }],
         })
     };
+    let routes: Vec<_> = (0..size).map(route).collect();
     json!({
         "clusterName": "{host}",
-        "virtualServices": [{ "hosts": ["*.example.com"], "tls": (0..size).map(route).collect::<Vec<_>>() }],
+        "virtualServices": [{ "hosts": ["*.example.com"], "tls": routes }],
         "sni": settings,
     })
 }

@@ -1,4 +1,5 @@
-//! What the modules cost before the first request: the start of an Envoy, its memory, and how long it takes to accept rules.
+//! What the modules cost before the first request: the start of an Envoy, its memory, and how long
+//! it takes to accept rules.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use crate::samples::median;
 const ROUNDS: usize = 7;
 /// Filters of requests. The outlier filter stands in a chain like the others.
 const FILTERS: [&str; 6] = ["egress", "fault", "mirror", "outlier", "router", "sni"];
-/// One for each worker, one for the main thread and one to try the configuration out. Here there is one worker.
+/// One for each worker, one for the main thread and one to try the configuration out. Here there is
+/// one worker.
 const VMS: f64 = 3.0;
 
 /// A document that every filter accepts.

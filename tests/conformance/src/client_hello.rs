@@ -37,7 +37,8 @@ impl Client {
         message.chunks(self.record.unwrap_or(1 << 14)).flat_map(record).collect()
     }
 
-    /// RFC 8446 section 4.1.2, with the extensions that a client of today has and GREASE (RFC 8701).
+    /// RFC 8446 section 4.1.2, with the extensions that a client of today has and GREASE (RFC
+    /// 8701).
     fn message(&self) -> Vec<u8> {
         let extension = |kind: u16, body: &[u8]| [&kind.to_be_bytes()[..], &vector(body)].concat();
         let mut extensions = extension(0x0a0a, &[]);

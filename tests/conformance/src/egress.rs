@@ -42,7 +42,8 @@ pub struct EgressRequest {
     pub host: String,
     /// The address and port that the client connected to
     pub destination: Option<SocketAddr>,
-    /// The note for access logs: `serviceEntries[N]`, `address`, `passthrough` or the reason why not
+    /// The note for access logs: `serviceEntries[N]`, `address`, `passthrough` or the reason why
+    /// not
     pub expect: String,
 }
 

@@ -1,7 +1,8 @@
 //! What Sluice has to do, as tables: `cases/*.json` say what becomes of requests, `faults/*.json`
 //! which faults they get, `mirrors/*.json` where they are copied to, `sni/*.json` what becomes of
 //! connections and requests by their server names, `egress/*.json` whether they may go out,
-//! `outliers/*.json` which hosts are ejected, `rejections/*.json` what is wrong with configurations.
+//! `outliers/*.json` which hosts are ejected, `rejections/*.json` what is wrong with
+//! configurations.
 //!
 //! The rows run through the policy crate natively and as WebAssembly, and through the filter with a
 //! host that is not Envoy. [`cases`] is for whoever runs them through one more implementation. See

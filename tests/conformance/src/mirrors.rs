@@ -30,8 +30,8 @@ pub struct MirrorCase {
     /// Requests with their copies
     #[serde(default)]
     pub requests: Vec<MirrorRequest>,
-    /// How many of many requests are copied, in place of `requests`: shares by clusters, joined with
-    /// commas, or `none`
+    /// How many of many requests are copied, in place of `requests`: shares by clusters, joined
+    /// with commas, or `none`
     pub distribution: Option<Distribution>,
 }
 

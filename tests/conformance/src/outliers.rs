@@ -159,7 +159,8 @@ impl Step {
     }
 }
 
-/// A cluster in the hands of one worker. All that workers share is kept as the bytes that they share.
+/// A cluster in the hands of one worker. All that workers share is kept as the bytes that they
+/// share.
 struct Simulation<'a> {
     settings: &'a Settings,
     fallback: Option<&'a str>,

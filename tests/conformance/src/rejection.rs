@@ -133,8 +133,8 @@ impl Findings {
     }
 }
 
-/// The errors but for the field that the filters with routes ask for and the egress and the outlier filter do not,
-/// and the other way round.
+/// The errors but for the field that the filters with routes ask for and the egress and the outlier
+/// filter do not, and the other way round.
 fn shared_errors(findings: &Findings) -> Vec<&String> {
     const OWN: [&str; 3] = [
         "virtualServices: is required",

@@ -113,8 +113,8 @@ impl SniCase {
 }
 
 impl SniConnection {
-    /// The sizes of the pieces in which its first bytes come: all at once, byte by byte, and those of
-    /// Istio's test.
+    /// The sizes of the pieces in which its first bytes come: all at once, byte by byte, and those
+    /// of Istio's test.
     pub const PIECES: [usize; 5] = [usize::MAX, 1, 10, 50, 100];
 
     /// How a failure names it.

@@ -1,7 +1,8 @@
 //! One wrong value beside valid other fields gives exactly one error, with its path.
 //!
 //! The documents in `documents/` are valid and have every field of the schema. Each of their values
-//! is replaced by wrong ones, each required field is removed, and each object gets an unknown field.
+//! is replaced by wrong ones, each required field is removed, and each object gets an unknown
+//! field.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -71,7 +71,8 @@ impl Client {
         Self { destination_port: Some(port), ..self }
     }
 
-    /// Says in a PROXY protocol line that the connection came from `address`, with the same demand on the listener.
+    /// Says in a PROXY protocol line that the connection came from `address`, with the same demand
+    /// on the listener.
     pub fn source_address(self, address: Ipv4Addr) -> Self {
         Self { source_address: Some(address), ..self }
     }
@@ -267,8 +268,8 @@ impl Response {
         Some(values.join(","))
     }
 
-    /// Asserts how long it took, give or take. The lower bound is exact but for the few milliseconds by which Envoy's clock
-    /// may lag, the upper one is for a busy machine to keep.
+    /// Asserts how long it took, give or take. The lower bound is exact but for the few
+    /// milliseconds by which Envoy's clock may lag, the upper one is for a busy machine to keep.
     ///
     /// # Panics
     /// When it took longer or less.

@@ -28,7 +28,8 @@ impl Cluster {
             "name": self.name,
             "type": "STATIC",
             "connect_timeout": "1s",
-            // Envoy allows three retries at a time by default, which tests side by side would use up.
+            // Envoy allows three retries at a time by default, which tests side by side would use
+            // up.
             "circuit_breakers": { "thresholds": [{ "max_retries": 1000 }] },
             "load_assignment": {
                 "cluster_name": self.name,

@@ -9,7 +9,8 @@ use crate::cluster::{Cluster, socket};
 use crate::routes::{Mirroring, Routes};
 use crate::wasm::wasm;
 
-/// A whole Envoy: listeners, each with a plugin configuration of its own, and the clusters that they share.
+/// A whole Envoy: listeners, each with a plugin configuration of its own, and the clusters that
+/// they share.
 ///
 /// A listener costs little, so the cases of a table can have one each in the same Envoy.
 #[derive(Clone)]
@@ -24,9 +25,9 @@ pub struct Bootstrap {
 
 /// A listener with `router.wasm`, on a free port.
 ///
-/// Its route sends a request to the cluster that `x-sluice-cluster` names, without a timeout, takes that header off, and
-/// tells in the response header `x-test-cluster` which cluster it was. Its access log, one JSON object a line, goes to
-/// [`Envoy::access_log`](crate::Envoy::access_log).
+/// Its route sends a request to the cluster that `x-sluice-cluster` names, without a timeout, takes
+/// that header off, and tells in the response header `x-test-cluster` which cluster it was. Its
+/// access log, one JSON object a line, goes to [`Envoy::access_log`](crate::Envoy::access_log).
 #[derive(Clone)]
 pub struct Listener {
     name: String,
@@ -48,8 +49,8 @@ pub struct Listener {
 /// The file of Envoy's own outlier detection.
 pub(crate) const OUTLIER_EVENTS: &str = "outliers";
 
-/// The router's configuration with one VirtualService which has these rules (`http`) for every host. Clusters are called
-/// `HOST-SUBSET`, or `HOST` where the destination has no subset.
+/// The router's configuration with one VirtualService which has these rules (`http`) for every
+/// host. Clusters are called `HOST-SUBSET`, or `HOST` where the destination has no subset.
 pub fn any_host(http: Value) -> Value {
     json!({
         "clusterName": "{host}[-{subset}]",
@@ -84,7 +85,8 @@ impl Bootstrap {
         self
     }
 
-    /// Adds such a listener that can be reached at every address of this machine, so at all of 127.0.0.0/8.
+    /// Adds such a listener that can be reached at every address of this machine, so at all of
+    /// 127.0.0.0/8.
     pub fn wildcard_listener(mut self, mut listener: Value) -> Self {
         listener["address"] = socket(SocketAddr::from(([0, 0, 0, 0], 0)));
         self.raw_listeners.push(listener);
@@ -115,7 +117,8 @@ impl Bootstrap {
         self
     }
 
-    /// Has the load balancer of the last cluster take the hosts of `x-sluice-host`, else each in turn.
+    /// Has the load balancer of the last cluster take the hosts of `x-sluice-host`, else each in
+    /// turn.
     pub fn takes_hosts(mut self) -> Self {
         self.last_cluster().takes_hosts = true;
         self
@@ -137,7 +140,8 @@ impl Bootstrap {
         self.clusters.last_mut().expect("a cluster")
     }
 
-    /// Puts the listeners into a file that Envoy watches, for [`Envoy::update`](crate::Envoy::update).
+    /// Puts the listeners into a file that Envoy watches, for
+    /// [`Envoy::update`](crate::Envoy::update).
     pub fn dynamic_listeners(self) -> Self {
         Self { dynamic_listeners: true, ..self }
     }
@@ -268,7 +272,8 @@ impl Listener {
         Self { retry_policy: Some(retry_policy), ..self }
     }
 
-    /// Takes clients for internal ones, as in a mesh. From others Envoy itself drops most `x-envoy-*` headers.
+    /// Takes clients for internal ones, as in a mesh. From others Envoy itself drops most
+    /// `x-envoy-*` headers.
     pub fn internal_clients(self) -> Self {
         Self { internal_clients: true, ..self }
     }
@@ -342,7 +347,8 @@ impl Listener {
             "access_log": [access_log(&self.name)],
             "http_filters": http_filters,
             "http_protocol_options": { "accept_http_10": true },
-            // How long Envoy waits for the client to close first, which a client that reads to the end does not.
+            // How long Envoy waits for the client to close first, which a client that reads to the
+            // end does not.
             "delayed_close_timeout": "0.05s",
             // So that a CONNECT request, which has no path, gets as far as the module.
             "upgrade_configs": [{ "upgrade_type": "CONNECT" }],

@@ -50,8 +50,9 @@ impl Envoy {
         Self::run("envoy.json", directory, bootstrap.worker_count()).await
     }
 
-    /// Starts a configuration of the repository, such as `envoy/sandbox.yaml`, as it stands, only on a loopback address of
-    /// its own in place of 127.0.0.1: the ports in the file stay, and are free there. Of the access log there is the text.
+    /// Starts a configuration of the repository, such as `envoy/sandbox.yaml`, as it stands, only
+    /// on a loopback address of its own in place of 127.0.0.1: the ports in the file stay, and are
+    /// free there. Of the access log there is the text.
     ///
     /// # Panics
     /// When it does not start. The message has the end of its log.
@@ -59,8 +60,8 @@ impl Envoy {
         Scenario::new().envoy(file).await
     }
 
-    /// Starts a configuration in Envoy's own words and waits until it serves, with what a control plane gave it where there
-    /// is one.
+    /// Starts a configuration in Envoy's own words and waits until it serves, with what a control
+    /// plane gave it where there is one.
     ///
     /// # Panics
     /// When it does not start. The message has the end of its log.
@@ -116,8 +117,8 @@ impl Envoy {
         }
     }
 
-    /// Puts other listeners in the place of the [dynamic](Bootstrap::dynamic_listeners) ones and waits until Envoy has
-    /// taken or refused them. Says whether it took them.
+    /// Puts other listeners in the place of the [dynamic](Bootstrap::dynamic_listeners) ones and
+    /// waits until Envoy has taken or refused them. Says whether it took them.
     pub async fn update(&self, listeners: &[Listener]) -> bool {
         const TAKEN: &str = "listener_manager.lds.update_success";
         const REFUSED: &str = "listener_manager.lds.update_rejected";
@@ -221,8 +222,8 @@ struct Process {
 impl Process {
     fn spawn(file: &str, directory: TempDir, workers: u32) -> Self {
         let path = directory.path();
-        // setpriv: the kernel ends Envoy when the thread that started it is gone, however this process ends.
-        // setsid: signals for the process group of the tests are not for Envoy.
+        // setpriv: the kernel ends Envoy when the thread that started it is gone, however this
+        // process ends. setsid: signals for the process group of the tests are not for Envoy.
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "setsid"])
@@ -276,7 +277,8 @@ impl Process {
     }
 
     fn processor_time(&self) -> Duration {
-        // The first number is the time on a processor in nanoseconds; /proc/PID/stat has hundredths of seconds.
+        // The first number is the time on a processor in nanoseconds; /proc/PID/stat has hundredths
+        // of seconds.
         let nanoseconds = self.tasks().filter_map(|task| {
             let text = std::fs::read_to_string(task.join("schedstat")).ok()?;
             text.split(' ').next()?.parse::<u64>().ok()
@@ -302,8 +304,8 @@ impl Drop for Process {
     }
 }
 
-/// Starts a program from a thread that lives as long as this process, since the death of the starting thread is what the
-/// kernel takes for the death of the parent.
+/// Starts a program from a thread that lives as long as this process, since the death of the
+/// starting thread is what the kernel takes for the death of the parent.
 pub fn spawn(command: Command) -> Child {
     type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
     static STARTER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();

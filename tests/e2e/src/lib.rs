@@ -1,4 +1,5 @@
-//! The harness of the end-to-end tests: a real Envoy with the modules as they ship, real sockets on both sides.
+//! The harness of the end-to-end tests: a real Envoy with the modules as they ship, real sockets on
+//! both sides.
 //!
 //! - [`Bootstrap`] and [`Listener`] write Envoy's configuration,
 //! - [`Envoy`] runs it and knows its ports, its logs and its counters,
@@ -7,8 +8,8 @@
 //! - [`Upstream`] is a service that echoes and records what it receives,
 //! - [`Client`] sends requests, also those that no well-behaved client would send.
 //!
-//! Envoy is `$ENVOY` or `.tools/envoy`; the modules are those in `dist/`. All listeners are on the loopback device,
-//! on ports that the kernel chose, so tests run side by side.
+//! Envoy is `$ENVOY` or `.tools/envoy`; the modules are those in `dist/`. All listeners are on the
+//! loopback device, on ports that the kernel chose, so tests run side by side.
 
 mod client;
 mod cluster;

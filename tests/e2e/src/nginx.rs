@@ -22,7 +22,8 @@ impl Nginx {
         let directory = TempDir::new().unwrap();
         let path = directory.path();
         std::fs::write(path.join("nginx.conf"), configuration).unwrap();
-        // setpriv: the kernel ends NGINX when the thread that started it is gone, however this process ends.
+        // setpriv: the kernel ends NGINX when the thread that started it is gone, however this
+        // process ends.
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "TERM", "setsid"])

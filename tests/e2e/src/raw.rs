@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Sends `bytes` and returns everything that comes back until the server closes the connection. A request that Envoy
-/// accepts has to carry `connection: close`.
+/// Sends `bytes` and returns everything that comes back until the server closes the connection. A
+/// request that Envoy accepts has to carry `connection: close`.
 ///
 /// # Panics
 /// When the server does not close within ten seconds.

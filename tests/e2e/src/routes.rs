@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 /// How Envoy's routes make the copies that the mirror filter asks for.
 #[derive(Clone)]
 pub enum Mirroring {
-    /// One policy for each of so many mirrors, which takes the cluster from the filter's header. The upstream of the
-    /// original sees the headers.
+    /// One policy for each of so many mirrors, which takes the cluster from the filter's header.
+    /// The upstream of the original sees the headers.
     ByHeader(usize),
-    /// One route for each list of clusters, by the mirror's place, which are the copies that one request may have. First
-    /// those with more. Nobody sees the headers.
+    /// One route for each list of clusters, by the mirror's place, which are the copies that one
+    /// request may have. First those with more. Nobody sees the headers.
     ByRoute(Vec<Vec<(usize, &'static str)>>),
     /// As `ByRoute`, with the suffix `-shadow` at the copies' host.
     WithHostSuffix(Vec<Vec<(usize, &'static str)>>),

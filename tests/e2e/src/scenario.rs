@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use crate::files;
 use crate::{Envoy, Nginx};
 
-/// Runs configurations of the repository as they stand, only on a loopback address of its own in place of 127.0.0.1: the
-/// ports in the files stay, and are free there.
+/// Runs configurations of the repository as they stand, only on a loopback address of its own in
+/// place of 127.0.0.1: the ports in the files stay, and are free there.
 pub struct Scenario {
     address: String,
     folder: Option<(String, String)>,

@@ -15,10 +15,12 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A service by HTTP/1.1 and HTTP/2 on a free port of the loopback device. It answers until it is dropped.
+/// A service by HTTP/1.1 and HTTP/2 on a free port of the loopback device. It answers until it is
+/// dropped.
 ///
-/// Without other orders it answers 200 with the request as JSON: `{"upstream": NAME, "method": ..., "path": ...,
-/// "headers": [[name, value], ...], "body": ...}`, where bytes that are not UTF-8 are shown as U+FFFD.
+/// Without other orders it answers 200 with the request as JSON: `{"upstream": NAME, "method": ...,
+/// "path": ..., "headers": [[name, value], ...], "body": ...}`, where bytes that are not UTF-8 are
+/// shown as U+FFFD.
 pub struct Upstream {
     address: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 /// Asks `condition` again and again until it holds, and returns its value.
 ///
 /// # Panics
-/// When it does not hold within 20 seconds, which is a lot even on a busy machine. The message names `what`.
+/// When it does not hold within 20 seconds, which is a lot even on a busy machine. The message
+/// names `what`.
 pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {

@@ -1,4 +1,5 @@
-//! How the router takes its configuration: at start, by an update, and with what Envoy knows of its node.
+//! How the router takes its configuration: at start, by an update, and with what Envoy knows of its
+//! node.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,10 +28,12 @@ fn bad() -> (Value, &'static [&'static str]) {
     (document, errors)
 }
 
-/// Every error has a line of its own in the log, once for each time that Envoy tried the configuration.
+/// Every error has a line of its own in the log, once for each time that Envoy tried the
+/// configuration.
 fn assert_errors(log: &str, errors: &[&str]) {
     for error in errors {
-        // A line of Envoy's has the time, the level, the source file and the plugin before what the module says.
+        // A line of Envoy's has the time, the level, the source file and the plugin before what the
+        // module says.
         let found = log
             .lines()
             .any(|line| line.contains("[error]") && line.contains(&format!(": {error}")));

@@ -1,5 +1,6 @@
-//! Every row of `tests/conformance/cases` through `router.wasm` in a real Envoy: one listener for each row, one test with the
-//! row's name. What needs no Envoy is tested there; here is whether Envoy lets the router do what it decides.
+//! Every row of `tests/conformance/cases` through `router.wasm` in a real Envoy: one listener for
+//! each row, one test with the row's name. What needs no Envoy is tested there; here is whether
+//! Envoy lets the router do what it decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -220,8 +221,8 @@ fn received(response: &Response) -> sluice_conformance::Headers {
     lines(headers.chain([path]).map(|(name, value)| (name, value.into_bytes())))
 }
 
-/// The request with what can be seen of its expectation: Envoy's router takes the headers away by which it is told about
-/// timeouts and retries.
+/// The request with what can be seen of its expectation: Envoy's router takes the headers away by
+/// which it is told about timeouts and retries.
 fn visible(request: &Request) -> Request {
     let mut request = request.clone();
     if let Expectation::Forward { headers, .. } = &mut request.expect {

@@ -149,8 +149,9 @@ async fn headers_are_removed_then_set_then_added() {
     }
 }
 
-/// Where the route and the destination set the same header, the route has the last word. That is Istio with several
-/// destinations; with one it is the other way round there, which nobody could want to depend on the number.
+/// Where the route and the destination set the same header, the route has the last word. That is
+/// Istio with several destinations; with one it is the other way round there, which nobody could
+/// want to depend on the number.
 #[tokio::test]
 async fn a_destination_has_headers_of_its_own() {
     let destination = json!({
@@ -214,7 +215,10 @@ async fn the_path_and_the_host_are_rewritten() {
 
 #[tokio::test]
 async fn a_redirect_tells_the_client_where_to_go() {
-    let redirect = |prefix: &str, redirect: Value| json!({ "match": [{ "uri": { "prefix": prefix } }], "redirect": redirect });
+    let redirect = |prefix: &str, redirect: Value| {
+        let condition = json!({ "uri": { "prefix": prefix } });
+        json!({ "match": [condition], "redirect": redirect })
+    };
     let edge = Edge::start(json!([
         redirect("/uri", json!({ "uri": "/new" })),
         redirect("/host", json!({ "authority": "other.example", "redirectCode": 308 })),
@@ -331,8 +335,8 @@ async fn a_browser_is_told_which_origins_may_ask() {
     assert_eq!(edge.received("/unknown").len(), 1);
 }
 
-/// An Envoy with these rules and one cluster, `service`. Its upstream takes two seconds below `/slow`, and answers a path
-/// that ends in `/503` with that status.
+/// An Envoy with these rules and one cluster, `service`. Its upstream takes two seconds below
+/// `/slow`, and answers a path that ends in `/503` with that status.
 struct Edge {
     envoy: Envoy,
     upstream: Upstream,

@@ -1,4 +1,5 @@
-//! The harness itself: without a module a client's own `x-sluice-cluster` steers, which is enough to see every part work.
+//! The harness itself: without a module a client's own `x-sluice-cluster` steers, which is enough
+//! to see every part work.
 
 use std::time::Duration;
 

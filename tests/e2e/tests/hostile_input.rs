@@ -1,7 +1,8 @@
-//! What a client may send to break or to steer the router: odd bytes, odd sizes, odd requests, and the headers that only
-//! the router may set.
+//! What a client may send to break or to steer the router: odd bytes, odd sizes, odd requests, and
+//! the headers that only the router may set.
 //!
-//! A module that traps takes down every stream of its worker, so each test ends by asking whether it still serves.
+//! A module that traps takes down every stream of its worker, so each test ends by asking whether
+//! it still serves.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -84,7 +85,8 @@ async fn a_path_of_60_kilobytes_is_matched_like_any_other() {
     edge.still_serves().await;
 }
 
-/// Envoy joins repeated headers with commas before it matches, so a second value takes the first one's match away.
+/// Envoy joins repeated headers with commas before it matches, so a second value takes the first
+/// one's match away.
 #[tokio::test]
 async fn repeated_headers_are_matched_as_one() {
     let edge = edge().await;
@@ -148,7 +150,8 @@ async fn requests_without_an_ordinary_path_or_host_do_no_harm() {
         "\r\n\r\n\r\nGET\r\n\r\n",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nno frame, this is just text of some length\r\n\r\n",
     ] {
-        // A CONNECT that is let through stays open, so these are not waited for longer than a moment.
+        // A CONNECT that is let through stays open, so these are not waited for longer than a
+        // moment.
         let answer = exchange(edge.client().address(), request.as_bytes());
         let _ = tokio::time::timeout(Duration::from_millis(500), answer).await;
     }
@@ -311,11 +314,16 @@ fn rules() -> Value {
     let to = |subset: &str| json!([{ "destination": { "host": "service", "subset": subset } }]);
     json!({
         "clusterName": "{host}[-{subset}]",
-        "sampling": { "key": [{ "header": "end-user" }, { "cookie": "uid" }, { "sourceAddress": true }] },
+        "sampling": {
+            "key": [{ "header": "end-user" }, { "cookie": "uid" }, { "sourceAddress": true }],
+        },
         "virtualServices": [{
             "hosts": ["example.com", "*.example.com"],
             "http": [
-                { "match": [{ "headers": { "end-user": { "exact": "cheng" } } }], "route": to("v2") },
+                {
+                    "match": [{ "headers": { "end-user": { "exact": "cheng" } } }],
+                    "route": to("v2"),
+                },
                 {
                     "match": [
                         { "headers": { "x-regex": { "regex": "a+b" } } },
@@ -327,7 +335,9 @@ fn rules() -> Value {
                 },
                 {
                     "match": [{ "uri": { "prefix": "/rewrite" } }],
-                    "rewrite": { "uriRegexRewrite": { "match": "/rewrite/(.*)", "rewrite": "/\\1" } },
+                    "rewrite": {
+                        "uriRegexRewrite": { "match": "/rewrite/(.*)", "rewrite": "/\\1" },
+                    },
                     "route": to("v1"),
                 },
                 {

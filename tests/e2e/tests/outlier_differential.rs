@@ -1,9 +1,10 @@
-//! Envoy's own outlier detection beside the filter: the same answers from the same hosts at the same time have to make for
-//! the same ejections and returns.
+//! Envoy's own outlier detection beside the filter: the same answers from the same hosts at the
+//! same time have to make for the same ejections and returns.
 //!
-//! A script is settings and requests, each for one host of five, with the status that the host is to answer. A request is
-//! sent to two clusters of the same hosts at once. Since a host returns at a tick, and the two have theirs at times of
-//! their own, the scripts have a pause in which all hosts return, or none does while the next ones are sent.
+//! A script is settings and requests, each for one host of five, with the status that the host is
+//! to answer. A request is sent to two clusters of the same hosts at once. Since a host returns at
+//! a tick, and the two have theirs at times of their own, the scripts have a pause in which all
+//! hosts return, or none does while the next ones are sent.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -86,7 +87,9 @@ impl Script {
         });
         json!({
             "clusterName": "{host}",
-            "destinationRules": [{ "host": host, "trafficPolicy": { "outlierDetection": detection } }],
+            "destinationRules": [{
+                "host": host, "trafficPolicy": { "outlierDetection": detection },
+            }],
         })
     }
 

@@ -1,5 +1,5 @@
-//! What a README under `envoy/scenarios` cannot show, since no command is a client that speaks TLS inside of TLS. What the READMEs
-//! show is checked by `make scenarios`.
+//! What a README under `envoy/scenarios` cannot show, since no command is a client that speaks TLS
+//! inside of TLS. What the READMEs show is checked by `make scenarios`.
 
 use sluice_e2e::{Envoy, Scenario, tls};
 use tokio::net::TcpStream;

@@ -1,5 +1,5 @@
-//! The tasks that Istio's documents show for routing, with the results that they show: R3, R5 to R8, T1
-//! and T2. The others are in `splits.rs`.
+//! The tasks that Istio's documents show for routing, with the results that they show: R3, R5 to
+//! R8, T1 and T2. The others are in `splits.rs`.
 //!
 //! Where `envoy/sandbox.yaml` has the rules of a task, it is the sandbox itself that is asked.
 
@@ -97,8 +97,9 @@ async fn a_wildcard_takes_every_host() {
     }
 }
 
-/// R7: the rules that Istio makes of a Kubernetes Ingress. A path that ends in `/*` becomes the prefix before it and any
-/// other an exact match; the path type `Prefix` becomes a regular expression that ends at a slash.
+/// R7: the rules that Istio makes of a Kubernetes Ingress. A path that ends in `/*` becomes the
+/// prefix before it and any other an exact match; the path type `Prefix` becomes a regular
+/// expression that ends at a slash.
 #[tokio::test]
 async fn an_ingress_of_kubernetes() {
     let upstream = Upstream::echo("httpbin");
@@ -114,7 +115,10 @@ async fn an_ingress_of_kubernetes() {
                 "virtualServices": [
                     service("httpbin.example.com", json!([rule(json!({ "prefix": "/status" }))])),
                     service("exact.example.com", json!([rule(json!({ "exact": "/status" }))])),
-                    service("prefix.example.com", json!([rule(json!({ "regex": r"/status((\/).*)?" }))])),
+                    service(
+                        "prefix.example.com",
+                        json!([rule(json!({ "regex": r"/status((\/).*)?" }))]),
+                    ),
                 ],
             })))
             .cluster("httpbin", &[upstream.address()]),

@@ -41,7 +41,8 @@ async fn everything_goes_to_the_subset_that_the_rule_names() {
 #[tokio::test]
 async fn half_of_the_requests_go_to_each_version() {
     let mesh = Payment::start(halves()).await;
-    // A fair split is off by more than 3 sigma once in 370 samples, and twice running once in 137,000.
+    // A fair split is off by more than 3 sigma once in 370 samples, and twice running once in
+    // 137,000.
     let three_sigma = 3.0 * (1000.0_f64 * 0.5 * 0.5).sqrt();
     let mut samples = Vec::new();
     for _ in 0..2 {

@@ -1,4 +1,5 @@
-//! Configurations: whatever they are, each filter takes them or refuses them with at least one reason.
+//! Configurations: whatever they are, each filter takes them or refuses them with at least one
+//! reason.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

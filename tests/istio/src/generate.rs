@@ -1,4 +1,5 @@
-//! VirtualServices and requests for them, from a seed. The words are few, so that requests often match.
+//! VirtualServices and requests for them, from a seed. The words are few, so that requests often
+//! match.
 
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -234,8 +235,8 @@ fn direct_response(rng: &mut Rng) -> Value {
     response
 }
 
-/// Edits of headers. Those of routes and of destinations are about other names, since where both edit one, Istio does it in
-/// one order for one destination and in another for several.
+/// Edits of headers. Those of routes and of destinations are about other names, since where both
+/// edit one, Istio does it in one order for one destination and in another for several.
 fn operations(rng: &mut Rng, place: &str) -> Value {
     let mut of = |message: &str| {
         let mut operations = json!({});

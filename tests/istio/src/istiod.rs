@@ -1,4 +1,5 @@
-//! A real istiod with nothing in its Kubernetes: its configuration is a folder of files, its xDS is plaintext on the loopback device.
+//! A real istiod with nothing in its Kubernetes: its configuration is a folder of files, its xDS is
+//! plaintext on the loopback device.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -9,8 +10,8 @@ use serde_json::{Value, json};
 use sluice_e2e::{Client, until, workspace};
 use tempfile::TempDir;
 
-/// What a proxy that is Envoy as it is released does not have is switched off, and so is what needs Kubernetes or
-/// certificates. The README says which is for what.
+/// What a proxy that is Envoy as it is released does not have is switched off, and so is what needs
+/// Kubernetes or certificates. The README says which is for what.
 const ENVIRONMENT: [(&str, &str); 5] = [
     ("ENABLE_CA_SERVER", "false"),
     ("PILOT_CERT_PROVIDER", "none"),
@@ -19,7 +20,8 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     ("PILOT_ENABLE_METADATA_EXCHANGE", "false"),
 ];
 
-/// A running istiod. It ends when this is dropped, and at the latest with the thread that started it.
+/// A running istiod. It ends when this is dropped, and at the latest with the thread that started
+/// it.
 pub struct Istiod {
     child: Child,
     directory: TempDir,
@@ -32,8 +34,8 @@ pub fn program() -> PathBuf {
 }
 
 impl Istiod {
-    /// Starts an istiod with this configuration, each text one file with one or more YAML documents, and waits until it
-    /// serves.
+    /// Starts an istiod with this configuration, each text one file with one or more YAML
+    /// documents, and waits until it serves.
     ///
     /// # Panics
     /// When it does not start. The message has its log.

@@ -1,4 +1,5 @@
-//! The modules in a mesh: a real istiod and real Envoys that it configures. `make test-istio` runs it.
+//! The modules in a mesh: a real istiod and real Envoys that it configures. `make test-istio` runs
+//! it.
 
 mod generate;
 mod istiod;

@@ -1,5 +1,5 @@
-//! Each manifest of `envoy/istio`, as it stands but for the folder of the modules: istiod applies it, Envoy takes what comes
-//! of it, and requests show what it does.
+//! Each manifest of `envoy/istio`, as it stands but for the folder of the modules: istiod applies
+//! it, Envoy takes what comes of it, and requests show what it does.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -81,7 +81,8 @@ pub(crate) fn outbound(address: SocketAddr) -> String {
     mesh::networking("Sidecar", "kim-gateway-service", "default", &spec)
 }
 
-/// Who answers a request, or the status of the answer if it is not 200. No upstream gets headers of the filters.
+/// Who answers a request, or the status of the answer if it is not 200. No upstream gets headers of
+/// the filters.
 pub(crate) async fn gets(client: &Client, host: &str, path: &str, user: &str) -> String {
     answerer(client.get(path).host(host).header("end-user", user)).await
 }

@@ -31,8 +31,8 @@ pub fn listener_name(address: SocketAddr) -> String {
     format!("{}_{}", address.ip(), address.port())
 }
 
-/// A service `NAME.default.svc.cluster.local` on port 8080, whose workloads are these endpoints, each of a version, and a
-/// DestinationRule with a subset for each version.
+/// A service `NAME.default.svc.cluster.local` on port 8080, whose workloads are these endpoints,
+/// each of a version, and a DestinationRule with a subset for each version.
 pub fn service(name: &str, endpoints: &[(&str, SocketAddr)]) -> [String; 2] {
     service_on(name, (8080, "http", "HTTP"), endpoints)
 }
@@ -92,10 +92,13 @@ pub fn gateway(name: &str, address: SocketAddr) -> String {
 pub fn http_plugin(context: &str, port: u16, filter: &str, configuration: &Value) -> Value {
     json!({
         "applyTo": "HTTP_FILTER",
-        "match": { "context": context, "listener": { "portNumber": port, "filterChain": { "filter": {
-            "name": "envoy.filters.network.http_connection_manager",
-            "subFilter": { "name": "envoy.filters.http.router" },
-        } } } },
+        "match": {
+            "context": context,
+            "listener": { "portNumber": port, "filterChain": { "filter": {
+                "name": "envoy.filters.network.http_connection_manager",
+                "subFilter": { "name": "envoy.filters.http.router" },
+            } } },
+        },
         "patch": { "operation": "INSERT_BEFORE", "value": {
             "name": format!("sluice.{filter}"),
             "typed_config": {

@@ -1,5 +1,6 @@
-//! The same VirtualServices twice on one gateway: natively, as istiod translates them, and through the filters. The same
-//! requests have to have the same answers, and arrive as the same at the same upstreams.
+//! The same VirtualServices twice on one gateway: natively, as istiod translates them, and through
+//! the filters. The same requests have to have the same answers, and arrive as the same at the same
+//! upstreams.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

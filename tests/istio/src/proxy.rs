@@ -59,7 +59,8 @@ impl Proxy {
         &self.envoy
     }
 
-    /// All resources that it refused, by statistic, and all lines in which it says so. Nothing means that it took all.
+    /// All resources that it refused, by statistic, and all lines in which it says so. Nothing
+    /// means that it took all.
     pub async fn refusals(&self) -> Vec<String> {
         let stats = self.envoy.admin("/stats?format=json&filter=update_rejected").await.json();
         let stats = stats["stats"].as_array().expect("a list of stats").clone();
@@ -114,9 +115,9 @@ fn bootstrap(xds_port: u16, workload: Workload) -> Value {
                 },
                 "load_assignment": {
                     "cluster_name": "xds-grpc",
-                    "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": { "socket_address": {
-                        "address": "127.0.0.1", "port_value": xds_port,
-                    } } } }] }],
+                    "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": {
+                        "socket_address": { "address": "127.0.0.1", "port_value": xds_port },
+                    } } }] }],
                 },
             }],
         },

@@ -1,5 +1,5 @@
-//! The schemas that Istio publishes for its resources, the CustomResourceDefinitions, and what they say about a document.
-//! They are read from the module that istiod was built from.
+//! The schemas that Istio publishes for its resources, the CustomResourceDefinitions, and what they
+//! say about a document. They are read from the module that istiod was built from.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -66,7 +66,8 @@ fn istio() -> PathBuf {
     String::from_utf8(output.stdout).unwrap().trim().into()
 }
 
-/// Structural schemas, as far as these use them. What has no field in the schema, the API server would drop.
+/// Structural schemas, as far as these use them. What has no field in the schema, the API server
+/// would drop.
 fn check(schema: &Value, value: &Value, path: &str, errors: &mut Vec<String>) {
     if let Some(allowed) = schema["enum"].as_array()
         && !allowed.contains(value)
@@ -130,7 +131,10 @@ mod tests {
         Schemas(vec![json!({ "spec": {
             "group": "g.io",
             "names": { "kind": "K" },
-            "versions": [{ "name": "v1", "schema": { "openAPIV3Schema": { "properties": { "spec": spec } } } }],
+            "versions": [{
+                "name": "v1",
+                "schema": { "openAPIV3Schema": { "properties": { "spec": spec } } },
+            }],
         } })])
     }
 

@@ -1,5 +1,5 @@
-//! WasmPlugins. istiod translates them into TrafficExtensions only where they come from Kubernetes, so here that is done
-//! first; and all manifests are held against the schemas that Istio publishes.
+//! WasmPlugins. istiod translates them into TrafficExtensions only where they come from Kubernetes,
+//! so here that is done first; and all manifests are held against the schemas that Istio publishes.
 
 use serde_json::{Value, json};
 use sluice_e2e::{module, workspace};
@@ -46,7 +46,8 @@ pub fn keep_to_the_schemas() {
     println!("{count} documents: as the published schemas have them");
 }
 
-/// The TrafficExtensions that `WasmPlugin`s of a folder stand for, with the module that was built in place of the image.
+/// The TrafficExtensions that `WasmPlugin`s of a folder stand for, with the module that was built
+/// in place of the image.
 fn traffic_extensions(folder: &str) -> Vec<String> {
     assert!(PLUGINS.contains(&folder));
     let file = workspace().join("envoy/istio").join(folder).join("wasmplugin.yaml");

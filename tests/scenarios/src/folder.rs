@@ -46,7 +46,8 @@ struct File {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum Program {
-    /// An Envoy with a number of workers, 1 by default, so that what depends on the worker is always the same.
+    /// An Envoy with a number of workers, 1 by default, so that what depends on the worker is
+    /// always the same.
     Envoy {
         /// Its configuration.
         envoy: String,
@@ -74,7 +75,8 @@ pub enum Program {
     },
     /// A script that runs programs where no one else gets, such as in network namespaces.
     Script {
-        /// The script. It prints a line `ready` when they serve, and ends them when it gets a SIGTERM.
+        /// The script. It prints a line `ready` when they serve, and ends them when it gets a
+        /// SIGTERM.
         script: String,
     },
 }

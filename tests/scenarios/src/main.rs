@@ -1,4 +1,5 @@
-//! The scenarios under `envoy/scenarios`: runs one for people to try, or checks that what the READMEs show is what happens.
+//! The scenarios under `envoy/scenarios`: runs one for people to try, or checks that what the
+//! READMEs show is what happens.
 //!
 //!     sluice-scenarios list
 //!     sluice-scenarios run NAME

@@ -35,9 +35,9 @@ impl Drop for Server {
 }
 
 impl Programs {
-    /// Starts all of a scenario's programs, one after the other, and waits until they serve. What they write is in `written`:
-    /// NAME.log, and for Envoys NAME.out with what goes to standard output. With a filter named, it is taken out of all
-    /// Envoys' configurations.
+    /// Starts all of a scenario's programs, one after the other, and waits until they serve. What
+    /// they write is in `written`: NAME.log, and for Envoys NAME.out with what goes to standard
+    /// output. With a filter named, it is taken out of all Envoys' configurations.
     ///
     /// # Panics
     /// When one does not start, or is not installed. The message says why.

@@ -1,8 +1,9 @@
 //! The commands of a README, and what they print.
 //!
-//! They stand in fenced `console` blocks. A line that begins with `$ ` is a command; it goes on as long as lines end with a
-//! backslash. What follows, up to the next command or the end of the block, is what it prints, standard output and standard error
-//! together. There `[..]` stands for anything within a line and a line `...` for any number of lines.
+//! They stand in fenced `console` blocks. A line that begins with `$ ` is a command; it goes on as
+//! long as lines end with a backslash. What follows, up to the next command or the end of the
+//! block, is what it prints, standard output and standard error together. There `[..]` stands for
+//! anything within a line and a line `...` for any number of lines.
 
 use snapbox::Data;
 use snapbox::filter::NormalizeToExpected;

@@ -1,6 +1,8 @@
-//! The functions that modules import: those of proxy-wasm's ABI 0.2.1 and of WASI that Sluice calls.
+//! The functions that modules import: those of proxy-wasm's ABI 0.2.1 and of WASI that Sluice
+//! calls.
 //!
-//! What a script does not need is missing on purpose: a module that calls it fails, and the test with it.
+//! What a script does not need is missing on purpose: a module that calls it fails, and the test
+//! with it.
 
 use wasmi::{Caller, Error, Extern, Func, Memory, Val};
 
@@ -185,8 +187,8 @@ impl<'a, 'c> Call<'a, 'c> {
         Ok(OK)
     }
 
-    /// Gives the module bytes, in memory that is its own: the address and the size go where two arguments
-    /// say. Nothing is taken for no bytes, as in Envoy.
+    /// Gives the module bytes, in memory that is its own: the address and the size go where two
+    /// arguments say. Nothing is taken for no bytes, as in Envoy.
     fn give(&mut self, place: usize, bytes: &[u8]) -> Result<i32, Error> {
         let mut address = 0;
         if !bytes.is_empty() {
@@ -221,8 +223,8 @@ impl<'a, 'c> Call<'a, 'c> {
     }
 }
 
-/// Pairs as proxy-wasm passes them: the count, the lengths, then the texts, each with a zero byte at its
-/// end. Nothing for none.
+/// Pairs as proxy-wasm passes them: the count, the lengths, then the texts, each with a zero byte
+/// at its end. Nothing for none.
 fn encode(map: &Headers) -> Vec<u8> {
     if map.is_empty() {
         return Vec::new();

@@ -228,9 +228,10 @@ fn sni() -> Vec<Case> {
             "route": destination("echo"),
         })
     };
+    let routes: Vec<_> = (0..10).map(route).collect();
     let document = json!({
         "clusterName": "{host}",
-        "virtualServices": [{ "hosts": ["*.example.com"], "tls": (0..10).map(route).collect::<Vec<_>>() }],
+        "virtualServices": [{ "hosts": ["*.example.com"], "tls": routes }],
     });
     let client = Client { sni: Some(name.to_owned()), padding: Some(300), ..Client::default() };
     vec![Case {

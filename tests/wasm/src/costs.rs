@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::cases::{Case, Stream};
 use crate::instance::Instance;
 
-/// How many streams a case counts. What is not done for every stream, such as a tick, has its share.
+/// How many streams a case counts. What is not done for every stream, such as a tick, has its
+/// share.
 pub const STREAMS: u64 = 100;
 
 /// Before that, so that what the first streams set up does not count.
@@ -104,8 +105,8 @@ impl Table {
         std::fs::write(Self::path(), text).context("costs.json")
     }
 
-    /// Where these costs, of a build of now, are more than `committed` allows, or are not those of the same
-    /// cases.
+    /// Where these costs, of a build of now, are more than `committed` allows, or are not those of
+    /// the same cases.
     pub fn exceeding(&self, committed: &Self) -> Vec<String> {
         let mut found = Vec::new();
         for (case, costs) in &self.0 {

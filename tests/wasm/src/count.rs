@@ -1,7 +1,8 @@
 //! Has a module count the instructions that it executes.
 //!
-//! The interpreter's own fuel is no such count: it charges a function for its blocks as it enters it, and so
-//! also for what it then jumps over. Of the allocator's code a call executes a thirteenth.
+//! The interpreter's own fuel is no such count: it charges a function for its blocks as it enters
+//! it, and so also for what it then jumps over. Of the allocator's code a call executes a
+//! thirteenth.
 
 use anyhow::Result;
 use walrus::ir::{
@@ -13,8 +14,8 @@ use walrus::{ConstExpr, GlobalId, LocalId, Module, ValType};
 /// The exported global with the count, an `i64`.
 pub(crate) const COUNTER: &str = "instructions";
 
-/// For how many bytes an instruction that copies or fills memory counts once more, as a power of two:
-/// a machine word.
+/// For how many bytes an instruction that copies or fills memory counts once more, as a power of
+/// two: a machine word.
 const BYTES: i64 = 3;
 
 type Body = Vec<(Instr, InstrLocId)>;
@@ -90,8 +91,8 @@ impl Counting {
     }
 }
 
-/// Whether what follows is not always executed once if this is. After a call it is: what traps is an
-/// error anyway.
+/// Whether what follows is not always executed once if this is. After a call it is: what traps is
+/// an error anyway.
 fn may_jump(instruction: &Instr) -> bool {
     matches!(
         instruction,

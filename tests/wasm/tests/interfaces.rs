@@ -1,7 +1,7 @@
 //! What the modules that ship export and import, against a committed list.
 //!
-//! Envoy calls every callback that a module exports, on every stream; and what a module imports is what it can do. So
-//! a change of either is to be seen.
+//! Envoy calls every callback that a module exports, on every stream; and what a module imports is
+//! what it can do. So a change of either is to be seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

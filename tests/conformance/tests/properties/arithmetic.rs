@@ -70,13 +70,20 @@ proptest! {
     }
 
     #[test]
-    fn every_draw_picks_something_with_a_weight(weights in weights(i32::MAX as u32 / 3), random in any::<u64>()) {
+    fn every_draw_picks_something_with_a_weight(
+        weights in weights(i32::MAX as u32 / 3),
+        random in any::<u64>(),
+    ) {
         let picked = drawn(&split(&weights), random);
         prop_assert!(weights[picked] > 0);
     }
 
     #[test]
-    fn the_index_of_a_pick_leads_back_to_it(weights in weights(100), random in any::<u64>(), user in any::<Option<u64>>()) {
+    fn the_index_of_a_pick_leads_back_to_it(
+        weights in weights(100),
+        random in any::<u64>(),
+        user in any::<Option<u64>>(),
+    ) {
         let split = split(&weights);
         let (index, target) = split.pick(user, &mut Draw(random)).unwrap();
         prop_assert_eq!(split.target(index), Some(target));
@@ -122,7 +129,11 @@ proptest! {
     }
 
     #[test]
-    fn all_weights_times_a_number_move_nobody(weights in weights(1000), times in 2u32..1000, users in vec(any::<u64>(), 50)) {
+    fn all_weights_times_a_number_move_nobody(
+        weights in weights(1000),
+        times in 2u32..1000,
+        users in vec(any::<u64>(), 50),
+    ) {
         let larger: Vec<u32> = weights.iter().map(|weight| weight * times).collect();
         let (one, other) = (split(&weights), split(&larger));
         for user in users {
@@ -140,8 +151,13 @@ proptest! {
     }
 
     #[test]
-    fn larger_percentages_hit_wherever_smaller_ones_do(one in 0.0..=100.0f64, other in 0.0..=100.0f64, random in any::<u64>()) {
-        let (smaller, larger) = (Percent::new(one.min(other)).unwrap(), Percent::new(one.max(other)).unwrap());
+    fn larger_percentages_hit_wherever_smaller_ones_do(
+        one in 0.0..=100.0f64,
+        other in 0.0..=100.0f64,
+        random in any::<u64>(),
+    ) {
+        let smaller = Percent::new(one.min(other)).unwrap();
+        let larger = Percent::new(one.max(other)).unwrap();
         prop_assert!(smaller <= larger);
         prop_assert!(!smaller.hit(random) || larger.hit(random));
     }
@@ -171,7 +187,12 @@ proptest! {
     }
 
     #[test]
-    fn a_duration_of_round_parts_reads_the_same(hours in 0u64..1000, minutes in 0u64..100, seconds in 0u64..100, milliseconds in 0u64..2000) {
+    fn a_duration_of_round_parts_reads_the_same(
+        hours in 0u64..1000,
+        minutes in 0u64..100,
+        seconds in 0u64..100,
+        milliseconds in 0u64..2000,
+    ) {
         let text = format!("{hours}h{minutes}m{seconds}s{milliseconds}ms");
         let total = ((hours * 60 + minutes) * 60 + seconds) * 1000 + milliseconds;
         let duration = GoDuration(Duration::from_millis(total));
@@ -185,7 +206,9 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_a_duration_or_is_not(text in "[-+]?([0-9]{0,25}\\.?[0-9]{0,25}(ns|us|\u{b5}s|ms|s|m|h|d)?){0,3}") {
+    fn any_text_is_a_duration_or_is_not(
+        text in "[-+]?([0-9]{0,25}\\.?[0-9]{0,25}(ns|us|\u{b5}s|ms|s|m|h|d)?){0,3}",
+    ) {
         if let Ok(duration) = text.parse::<GoDuration>() {
             prop_assert!(duration.0.as_nanos() <= i64::MAX as u128);
         }

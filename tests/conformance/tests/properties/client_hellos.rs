@@ -120,7 +120,8 @@ proptest! {
     #[test]
     fn names_have_no_bytes_that_are_not_for_a_log(bytes in vec(any::<u8>(), 0..30)) {
         if let Some(name) = ServerName::new(&bytes) {
-            let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+            let is_plain =
+                |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
             prop_assert!(name.as_str().bytes().all(is_plain));
             prop_assert_eq!(ServerName::new(name.as_str().as_bytes()), Some(name));
         }

@@ -126,7 +126,8 @@ proptest! {
             let expected = walk(&entries, &name, "HTTP", (address, port));
             prop_assert_eq!(egress.request(name.as_bytes(), false, to), expected);
 
-            let is_opaque = entries.iter().any(|entry| entry.serves("TCP", port) && entry.has(address));
+            let is_opaque =
+                entries.iter().any(|entry| entry.serves("TCP", port) && entry.has(address));
             let expected = match is_opaque {
                 true => Decision::Known { entry: None },
                 false => walk(&entries, &name, "TLS", (address, port)),
@@ -162,7 +163,8 @@ proptest! {
         anywhere in any::<u32>(),
     ) {
         let mask = |bits: u32| !u32::MAX.checked_shr(bits).unwrap_or(0);
-        let texts = ranges.iter().map(|(network, bits)| format!("{}/{bits}", Ipv4Addr::from(*network)));
+        let text = |(network, bits): &(u32, u32)| format!("{}/{bits}", Ipv4Addr::from(*network));
+        let texts = ranges.iter().map(text);
         let set = AddressSet::new(texts.map(|text| AddressRange::parse(&text).unwrap()).collect());
         // Beside the ends of the ranges, where mistakes are.
         let beside = near.iter().filter_map(|(index, offset, at_end)| {
@@ -171,7 +173,8 @@ proptest! {
             u32::try_from(i64::from(edge) + offset).ok()
         });
         for address in beside.chain([anywhere]) {
-            let is_in = |(network, bits): &(u32, u32)| network & mask(*bits) == address & mask(*bits);
+            let is_in =
+                |(network, bits): &(u32, u32)| network & mask(*bits) == address & mask(*bits);
             let expected = ranges.iter().any(is_in);
             prop_assert_eq!(set.contains(Ipv4Addr::from(address).into()), expected);
         }

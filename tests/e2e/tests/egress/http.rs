@@ -6,8 +6,8 @@ use sluice_e2e::{Bootstrap, Client, Envoy, Upstream, exchange};
 
 use crate::{assert_counts, connection_manager, filter, listener_filter, registry_only, web};
 
-/// An Envoy whose listener has the HTTP filter and forwards to an upstream that echoes. Clients may say
-/// by the PROXY protocol where they connected to.
+/// An Envoy whose listener has the HTTP filter and forwards to an upstream that echoes. Clients may
+/// say by the PROXY protocol where they connected to.
 async fn start(document: &Value) -> (Envoy, Client, Upstream) {
     let upstream = Upstream::echo("service");
     let route = json!({ "route": { "cluster": "service" } });

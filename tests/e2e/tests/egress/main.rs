@@ -1,4 +1,5 @@
-//! The egress filter in a real Envoy, as HTTP filter and as network filter, with TLS that curl speaks.
+//! The egress filter in a real Envoy, as HTTP filter and as network filter, with TLS that curl
+//! speaks.
 
 mod curl;
 mod http;
@@ -26,8 +27,8 @@ fn web(hosts: &[&str]) -> Value {
     ] })
 }
 
-/// The module as a network filter, or as an HTTP filter, which have the same name: with the same document
-/// they are one plugin to Envoy.
+/// The module as a network filter, or as an HTTP filter, which have the same name: with the same
+/// document they are one plugin to Envoy.
 fn filter(kind: &str, document: &Value) -> Value {
     json!({
         "name": "sluice.egress",
@@ -79,7 +80,9 @@ fn connection_manager(filters: Vec<Value>, route: Value) -> Value {
                 "details": "%RESPONSE_CODE_DETAILS%",
                 "egress": "%FILTER_STATE(wasm.sluice.egress:PLAIN)%",
             }))],
-            "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] },
+            "route_config": {
+                "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }],
+            },
         },
     })
 }

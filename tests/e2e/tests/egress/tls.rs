@@ -22,8 +22,8 @@ struct Tls {
 }
 
 impl Tls {
-    /// `document` is for both listeners: at one of them TLS passes, for port 443. At the other it ends,
-    /// and the HTTP filter comes after the network filter.
+    /// `document` is for both listeners: at one of them TLS passes, for port 443. At the other it
+    /// ends, and the HTTP filter comes after the network filter.
     async fn start(document: &Value) -> Self {
         let certificate = Certificate::new(&NAMES).await;
         let hello =
@@ -198,8 +198,8 @@ async fn a_name_is_known_at_its_addresses_only() {
     assert_counts(&tls.envoy, &expected).await;
 }
 
-/// Domain fronting: the server name is registered, the host of the request is not, and the other way
-/// round. Where Envoy ends the TLS, both filters see their part.
+/// Domain fronting: the server name is registered, the host of the request is not, and the other
+/// way round. Where Envoy ends the TLS, both filters see their part.
 #[tokio::test]
 async fn a_forged_host_behind_a_registered_name_is_refused() {
     let document = registry_only(json!([web(&["a.test"])]), json!({ "port": 443 }));

@@ -147,7 +147,8 @@ async fn what_cannot_be_read_is_ignored_and_counted() {
     assert_eq!(upstream.received("/").len() as u64, malformed);
     assert_counts(&envoy, Counts { malformed, ..NONE }).await;
 
-    // The rule holds for a request that asks for nothing readable, and the configured share for one whose share is not.
+    // The rule holds for a request that asks for nothing readable, and the configured share for one
+    // whose share is not.
     let response = edge.get("/").header("case", "faulty").header(ABORT, "x").send().await;
     assert_eq!(response.status, 500);
     let response = edge.get("/").header(ABORT, "429").header(ABORT_SHARE, "x").send().await;

@@ -117,7 +117,8 @@ async fn a_user_is_always_in_or_always_out() {
         assert_eq!(turn(&envoy, &mut connection, USERS).await, first);
     }
     let count = |mark: Option<&str>| first.iter().filter(|known| known.as_deref() == mark).count();
-    // A half of the half that is not aborted waits: each of the three has its share, by hashes that do not change.
+    // A half of the half that is not aborted waits: each of the three has its share, by hashes that
+    // do not change.
     let shares = [count(None), count(Some("delay")), count(Some("abort"))];
     assert!(shares[0] >= 5 && shares[1] >= 5 && shares[2] >= 15, "{shares:?}");
     let aborts = (TURNS * shares[2]) as u64;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Envoy, Listener, Upstream, any_host, until};
 
-/// A share of everything.
-/// How early a delay may end: Envoy's timers go by a clock that moves in steps of some milliseconds.
+/// A share of everything. How early a delay may end: Envoy's timers go by a clock that moves in
+/// steps of some milliseconds.
 const LAG: Duration = Duration::from_millis(10);
 
 fn all() -> Value {
@@ -35,8 +35,8 @@ fn route() -> Value {
     json!([{ "destination": { "host": "service" } }])
 }
 
-/// Rules for every host: one for each name, with its fault, for requests whose header `case` is that name, and the route
-/// for both filters. Other requests have no fault.
+/// Rules for every host: one for each name, with its fault, for requests whose header `case` is
+/// that name, and the route for both filters. Other requests have no fault.
 fn cases(cases: impl IntoIterator<Item = (String, Value)>) -> Value {
     let rule = |(name, fault)| {
         let only = json!([{ "headers": { "case": { "exact": name } } }]);
@@ -121,7 +121,8 @@ async fn until_active(envoy: &Envoy, active: u64) {
     .await;
 }
 
-/// All counters at the end of a test, once the last stream is gone, which may be after its response.
+/// All counters at the end of a test, once the last stream is gone, which may be after its
+/// response.
 async fn assert_counts(envoy: &Envoy, expected: Counts) {
     until_active(envoy, expected.active).await;
     assert_eq!(counts(envoy).await, expected);

@@ -134,8 +134,8 @@ async fn a_thousand_wait_at_once_and_nobody_else() {
     assert_counts(&envoy, Counts { delays: 1000, ..NONE }).await;
 }
 
-/// Envoy answers an abort inside of the tick that ends the delay, each answer inside of the one before if there is more
-/// than one: too many at once would overflow the module's stack.
+/// Envoy answers an abort inside of the tick that ends the delay, each answer inside of the one
+/// before if there is more than one: too many at once would overflow the module's stack.
 #[tokio::test]
 async fn two_thousand_are_aborted_at_once() {
     const STREAMS: u64 = 2000;

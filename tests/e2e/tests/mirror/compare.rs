@@ -207,7 +207,8 @@ async fn what_the_upstream_did_not_answer_is_not_compared() {
     assert_eq!(edge.copy.received("/").len(), 0);
 }
 
-/// The cluster of the copies runs the same module in the same VM, so that Envoy calls the module while it sends.
+/// The cluster of the copies runs the same module in the same VM, so that Envoy calls the module
+/// while it sends.
 #[tokio::test]
 async fn the_module_may_be_called_while_it_sends() {
     let document = comparing(json!({}));
@@ -223,7 +224,8 @@ async fn the_module_may_be_called_while_it_sends() {
         assert_eq!(edge.client().get(&format!("/same/{number}")).send().await.status, 200);
     }
     until("20 answers match", async || {
-        // Envoy 1.36 counts a plugin's statistics under the cluster, when that had the VM's first plugin.
+        // Envoy 1.36 counts a plugin's statistics under the cluster, when that had the VM's first
+        // plugin.
         let names =
             ["", "cluster.copy."].map(|of| format!("{of}wasmcustom.sluice.mirror.compare_match"));
         let counts = (edge.envoy.stat(&names[0]).await, edge.envoy.stat(&names[1]).await);

@@ -173,8 +173,8 @@ async fn several_mirrors_each_get_a_copy() {
     assert_copied(&original, &third_copy, &[]);
     assert_eq!(edge.envoy.access_log("/several").await["route"], "mirrored to copy,third");
 
-    // With policies that read the headers there is no route per target. The original keeps the headers, for Envoy reads
-    // them after it was sent.
+    // With policies that read the headers there is no route per target. The original keeps the
+    // headers, for Envoy reads them after it was sent.
     let by_header = edge.envoy.listener("by-header");
     assert_eq!(by_header.get("/by-header").send().await.upstream(), "primary");
     let (original, copy) = edge.pair("/by-header").await;

@@ -1,4 +1,5 @@
-//! The mirror filter in a real Envoy: what arrives at both upstreams, and what a mirror cannot do to the original.
+//! The mirror filter in a real Envoy: what arrives at both upstreams, and what a mirror cannot do
+//! to the original.
 
 mod compare;
 mod copies;
@@ -12,7 +13,8 @@ use sluice_e2e::{
     Bootstrap, Client, Envoy, Listener, Mirroring, Received, Upstream, any_host, until,
 };
 
-/// An Envoy whose one listener, `edge`, sends everything to `primary` and copies it to `copy`, if the rules say so.
+/// An Envoy whose one listener, `edge`, sends everything to `primary` and copies it to `copy`, if
+/// the rules say so.
 struct Edge {
     envoy: Envoy,
     primary: Upstream,
@@ -89,7 +91,8 @@ fn headers(received: &Received) -> Vec<(String, Vec<u8>)> {
 /// What Envoy adds to requests that it sends itself.
 const ADDED: [&str; 2] = ["x-envoy-internal", "x-forwarded-for"];
 
-/// Asserts that a copy is its original, byte for byte, but for these headers and those that Envoy adds.
+/// Asserts that a copy is its original, byte for byte, but for these headers and those that Envoy
+/// adds.
 fn assert_copied(original: &Received, copy: &Received, but: &[&str]) {
     assert_eq!((&original.method, &original.path), (&copy.method, &copy.path));
     let kept = |received| {

@@ -38,8 +38,8 @@ async fn copied_users(document: &serde_json::Value, users: usize) -> Vec<usize> 
     copied
 }
 
-/// 500 requests at 20 %: as the conformance test of the Gateway API, within three standard deviations. The draws are
-/// hashes of the users, so they are the same ones in each run.
+/// 500 requests at 20 %: as the conformance test of the Gateway API, within three standard
+/// deviations. The draws are hashes of the users, so they are the same ones in each run.
 #[tokio::test]
 async fn a_share_of_users_is_copied_and_a_larger_share_has_them_too() {
     let sampling = json!({ "sampling": { "key": [{ "header": "user" }], "salt": "2026" } });
@@ -52,7 +52,8 @@ async fn a_share_of_users_is_copied_and_a_larger_share_has_them_too() {
     }
 }
 
-/// Without users the draws are random, so the bounds are wide: what is off by five standard deviations is wrong.
+/// Without users the draws are random, so the bounds are wide: what is off by five standard
+/// deviations is wrong.
 #[tokio::test]
 async fn a_share_of_requests_is_copied() {
     let copied = copied_users(&share(50.0, json!({})), 400).await.len() as f64;

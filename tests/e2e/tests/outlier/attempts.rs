@@ -51,7 +51,9 @@ async fn a_retry_goes_to_another_host() {
 #[tokio::test]
 async fn a_host_that_is_too_slow_fails() {
     let limits = [
-        json!({ "retries": { "attempts": 1, "perTryTimeout": "100ms", "retryOn": "connect-failure" } }),
+        json!({ "retries": {
+            "attempts": 1, "perTryTimeout": "100ms", "retryOn": "connect-failure",
+        } }),
         json!({ "timeout": "100ms" }),
     ];
     for limit in limits {

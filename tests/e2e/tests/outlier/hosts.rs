@@ -239,8 +239,8 @@ async fn a_host_that_dies_under_load_costs_few_requests_and_with_retries_none() 
         is_over.store(true, Ordering::Relaxed);
         let (plain, retried) = (plain.await.unwrap(), retried.await.unwrap());
         assert_eq!(retried.1, 0, "{workers} workers, with retries: {retried:?}");
-        // Three that count, if it is not the retried ones that do, and those that are on their way then, one for
-        // each connection.
+        // Three that count, if it is not the retried ones that do, and those that are on their way
+        // then, one for each connection.
         assert!((0..=11).contains(&plain.1), "{workers} workers, without: {plain:?}");
         assert_eq!(stat(&envoy, "ejections_enforced_total").await, 1);
         assert_eq!(envoy.traps(), [""; 0]);

@@ -11,7 +11,9 @@ use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Response, Upstream};
 fn document(detection: &Value) -> Value {
     json!({
         "clusterName": "{host}[-{subset}]",
-        "destinationRules": [{ "host": "pool", "trafficPolicy": { "outlierDetection": detection } }],
+        "destinationRules": [{
+            "host": "pool", "trafficPolicy": { "outlierDetection": detection },
+        }],
     })
 }
 

@@ -1,5 +1,6 @@
-//! TLS in TLS, as at an egress gateway: the inner name has to be the outer one. A client with a certificate of the mesh
-//! need not go through a sidecar, so it can say what it likes on both layers.
+//! TLS in TLS, as at an egress gateway: the inner name has to be the outer one. A client with a
+//! certificate of the mesh need not go through a sidecar, so it can say what it likes on both
+//! layers.
 
 use std::time::{Duration, Instant};
 

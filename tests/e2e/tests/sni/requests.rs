@@ -1,4 +1,5 @@
-//! The HTTP filter where Envoy ends the TLS: the server name of the connection and the authority of each request.
+//! The HTTP filter where Envoy ends the TLS: the server name of the connection and the authority of
+//! each request.
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
@@ -12,7 +13,10 @@ use crate::{assert_counts, listener, plugin, tls_socket};
 /// An Envoy with the filter before a route that answers everything, with TLS and without.
 async fn start(settings: Value) -> Envoy {
     let document = json!({
-        "virtualServices": [{ "hosts": ["www.example.com"], "http": [{ "directResponse": { "status": 200 } }] }],
+        "virtualServices": [{
+            "hosts": ["www.example.com"],
+            "http": [{ "directResponse": { "status": 200 } }],
+        }],
         "sni": settings,
     });
     let manager = |name: &str| {
@@ -41,7 +45,9 @@ async fn start(settings: Value) -> Envoy {
                 ],
                 "route_config": { "virtual_hosts": [{
                     "name": "all", "domains": ["*"],
-                    "routes": [{ "match": { "prefix": "/" }, "direct_response": { "status": 200 } }],
+                    "routes": [{
+                        "match": { "prefix": "/" }, "direct_response": { "status": 200 },
+                    }],
                 }] },
             },
         }])
