@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, OnceLock, mpsc};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,11 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::config::{OUTLIER_EVENTS, write_listeners};
+use crate::client::{Client, Response};
+use crate::config::{Bootstrap, Listener, OUTLIER_EVENTS, write_listeners};
 use crate::files;
-use crate::{Bootstrap, Client, Listener, Response, Scenario, until};
+use crate::spawn::spawn;
+use crate::wait::until;
 
 /// A running Envoy. It ends when this is dropped, and at the latest with the test process.
 pub struct Envoy {
@@ -48,16 +50,6 @@ impl Envoy {
         let directory = TempDir::new().unwrap();
         bootstrap.write(directory.path());
         Self::run("envoy.json", directory, bootstrap.worker_count()).await
-    }
-
-    /// Starts a configuration of the repository, such as `envoy/sandbox.yaml`, as it stands, only
-    /// on a loopback address of its own in place of 127.0.0.1: the ports in the file stay, and are
-    /// free there. Of the access log there is the text.
-    ///
-    /// # Panics
-    /// When it does not start. The message has the end of its log.
-    pub async fn of_file(file: &str) -> Self {
-        Scenario::new().envoy(file).await
     }
 
     /// Starts a configuration in Envoy's own words and waits until it serves, with what a control
@@ -302,25 +294,6 @@ impl Drop for Process {
             thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-/// Starts a program from a thread that lives as long as this process, since the death of the
-/// starting thread is what the kernel takes for the death of the parent.
-pub fn spawn(command: Command) -> Child {
-    type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
-    static STARTER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
-    let starter = STARTER.get_or_init(|| {
-        let (orders, incoming) = mpsc::channel::<Order>();
-        thread::spawn(move || {
-            for (mut command, reply) in incoming {
-                let _ = reply.send(command.spawn());
-            }
-        });
-        Mutex::new(orders)
-    });
-    let (reply, child) = mpsc::channel();
-    starter.lock().unwrap().send((command, reply)).unwrap();
-    child.recv().unwrap().expect("setpriv, of util-linux, can be run")
 }
 
 async fn get(admin: SocketAddr, target: &str) -> Result<Response, String> {

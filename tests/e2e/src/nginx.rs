@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::envoy::spawn;
-use crate::until;
+use crate::spawn::spawn;
+use crate::wait::until;
 
 /// A running NGINX. It ends when this is dropped, and at the latest with the test process.
 pub struct Nginx {

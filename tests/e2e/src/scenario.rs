@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tempfile::TempDir;
 
+use crate::envoy::Envoy;
 use crate::files;
-use crate::{Envoy, Nginx};
+use crate::nginx::Nginx;
 
 /// Runs configurations of the repository as they stand, only on a loopback address of its own in
 /// place of 127.0.0.1: the ports in the files stay, and are free there.
@@ -99,6 +100,18 @@ impl Scenario {
             Some((name, folder)) => text.replace(folder, name),
             None => text,
         }
+    }
+}
+
+impl Envoy {
+    /// Starts a configuration of the repository, such as `envoy/sandbox.yaml`, as it stands, only
+    /// on a loopback address of its own in place of 127.0.0.1: the ports in the file stay, and are
+    /// free there. Of the access log there is the text.
+    ///
+    /// # Panics
+    /// When it does not start. The message has the end of its log.
+    pub async fn of_file(file: &str) -> Self {
+        Scenario::new().envoy(file).await
     }
 }
 
