@@ -4,8 +4,8 @@ use std::process::{Child, Command};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread;
 
-/// Starts a program from a thread that lives as long as this process, since the death of the
-/// starting thread is what the kernel takes for the death of the parent.
+/// Starts a program from a thread that never ends, because `setpriv --pdeathsig` sends the signal
+/// when the starting thread ends, not the process.
 pub fn spawn(command: Command) -> Child {
     type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
     static STARTER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
@@ -20,5 +20,5 @@ pub fn spawn(command: Command) -> Child {
     });
     let (reply, child) = mpsc::channel();
     starter.lock().unwrap().send((command, reply)).unwrap();
-    child.recv().unwrap().expect("setpriv, of util-linux, can be run")
+    child.recv().unwrap().expect("cannot run setpriv of util-linux")
 }

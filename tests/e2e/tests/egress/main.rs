@@ -1,5 +1,5 @@
-//! The egress filter in a real Envoy, as HTTP filter and as network filter, with TLS that curl
-//! speaks.
+//! The egress filter in a real Envoy, as HTTP filter and as network filter, with curl as TLS
+//! client.
 
 mod curl;
 mod http;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sluice_e2e::{Envoy, module};
 
-/// A configuration that allows what the entries say.
+/// A configuration with these entries.
 fn registry_only(entries: Value, settings: Value) -> Value {
     json!({
         "outboundTrafficPolicy": { "mode": "REGISTRY_ONLY" },
@@ -72,7 +72,7 @@ fn connection_manager(filters: Vec<Value>, route: Value) -> Value {
             "stat_prefix": "egress",
             "http_filters": http_filters,
             "http_protocol_options": { "accept_http_10": true },
-            // How long Envoy waits for the client to close first.
+            // Time that Envoy waits for the client to close first.
             "delayed_close_timeout": "0.05s",
             "upgrade_configs": [{ "upgrade_type": "CONNECT" }],
             "access_log": [access_log(json!({
