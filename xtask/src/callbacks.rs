@@ -1,7 +1,7 @@
 //! Checks that the exports of a module are the callbacks that its sources implement.
 //!
-//! A callback that is implemented and not listed would never be called, without any error. One that
-//! is listed and not implemented would cost a call into the VM on each stream.
+//! A callback that is implemented but not listed would silently never be called. One that is listed
+//! but not implemented would cost a call of the VM on each stream.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::workspace::WasmModule;
 /// The SDK's traits whose methods `on_...` are callbacks.
 const TRAITS: [&str; 4] = ["Context", "RootContext", "StreamContext", "HttpContext"];
 
-/// Exports that the SDK needs whatever a filter implements: it makes and drops contexts in them.
+/// Exports that the SDK always requires: it creates and drops contexts in them.
 const OF_THE_SDK: [&str; 3] = ["proxy_on_vm_start", "proxy_on_context_create", "proxy_on_delete"];
 
 /// Fails unless the exports of a module are the callbacks that its sources implement.
@@ -32,7 +32,7 @@ fn compare(exports: &[String], implemented: &Implemented) -> Result<()> {
         let is_listed = exports.contains(export) || exports.contains(&own);
         ensure!(is_listed, "implements the callback of {export}, which exports does not list");
     }
-    // An own callback stands for itself: it need not go on to the filter.
+    // An own callback replaces the SDK's: it does not have to call the filter.
     for export in exports.iter().filter(|export| export.starts_with("proxy_on_")) {
         let of_the_sdk = OF_THE_SDK.contains(&export.as_str());
         let is_implemented = of_the_sdk || implemented.0.contains(export);
@@ -70,7 +70,7 @@ impl Implemented {
 
 impl<'ast> Visit<'ast> for Implemented {
     fn visit_item_impl(&mut self, block: &'ast ItemImpl) {
-        // The last segment, as the trait may be written with its path.
+        // Compares the last segment, because the trait may be written with its path.
         let name = block.trait_.as_ref().and_then(|(path, _)| path.segments.last());
         if name.is_some_and(|name| TRAITS.iter().any(|known| name.ident == known)) {
             for item in &block.items {
@@ -85,7 +85,7 @@ impl<'ast> Visit<'ast> for Implemented {
     }
 }
 
-/// The export that calls a method of the SDK's traits.
+/// Returns the export that calls a method of the SDK's traits.
 fn export(method: &str) -> String {
     match method {
         "on_http_call_response" => "proxy_on_http_call_response".to_owned(),

@@ -1,4 +1,4 @@
-//! Lists what the tests of the architecture look at: `cargo run --package sluice-architecture`.
+//! Lists the imports that the architecture tests check: `cargo run --package sluice-architecture`.
 //!
 //! For each crate it prints its files by level, the circles of imports, and the imports that point
 //! to a higher layer. The level of a file is one more than the highest one that it imports.

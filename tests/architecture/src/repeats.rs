@@ -33,7 +33,7 @@ pub fn repeats<'a>(left: &'a str, right: &str, least: usize) -> Vec<Repeat<'a>> 
     repeats
 }
 
-/// The lines that count, with their numbers.
+/// Returns the compared lines with their numbers.
 fn significant_lines(text: &str) -> Vec<(usize, &str)> {
     let mut lines = Vec::new();
     let mut is_use = false;

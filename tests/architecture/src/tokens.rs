@@ -1,6 +1,7 @@
 //! Paths in the tokens of macro calls, macro definitions and attributes.
 //!
-//! Only the macro knows what its tokens mean, so what looks like a path is taken for one.
+//! The meaning of tokens depends on the macro, so everything that has the form of a path is treated
+//! as one.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use syn::ItemUse;
@@ -40,7 +41,7 @@ impl Paths {
                     self.paths.push(path);
                     after
                 }
-                // What comes after these is not the first segment of a path.
+                // The token after these is not the first segment of a path.
                 _ => match colons_and_name(rest) {
                     Some((name, after)) => path(name, after).1,
                     None => after,
@@ -49,7 +50,7 @@ impl Paths {
         }
     }
 
-    /// Takes a `use` item, with which the tokens begin, and returns those after it.
+    /// Parses the `use` item at the beginning of the tokens and returns the tokens after it.
     fn collect_use<'t>(&mut self, tokens: &'t [TokenTree]) -> Option<&'t [TokenTree]> {
         let is_end = |token: &TokenTree| is_punctuation(token, ';');
         let length = tokens.iter().position(is_end)? + 1;
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_path_is_no_path() {
+    fn the_rest_of_a_path_is_not_a_path() {
         assert_eq!(paths("::a::b; <T as c::D>::e::f; g::<h>::i::j"), ["c::D"]);
     }
 

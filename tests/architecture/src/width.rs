@@ -14,7 +14,7 @@ use proc_macro2::{TokenStream, TokenTree};
 /// The number of characters that a line may have.
 pub const WIDTH: usize = 100;
 
-/// What a line may be broken by.
+/// Languages with their own rules for line breaks.
 #[derive(Clone, Copy, PartialEq)]
 enum Language {
     Rust,

@@ -104,7 +104,7 @@ impl Workspace {
     }
 }
 
-/// Directories without sources.
+/// Directories without sources, which are skipped.
 const LEFT_OUT: [&str; 4] = [".git", ".tools", "dist", "target"];
 
 fn is_library(kind: &str) -> bool {

@@ -94,7 +94,7 @@ fn public_imports_count_and_declarations_do_not() {
 }
 
 #[test]
-fn paths_inside_of_code_are_imports() {
+fn paths_in_code_are_imports() {
     for text in [
         "fn f() { crate::a::inner::function(); }",
         "fn f(x: crate::a::inner::Item) {}",
@@ -127,9 +127,9 @@ fn names_of_modules_are_followed() {
     );
     assert_eq!(all("use super::*;\nfn f() { b::below::g(); }"), "1 lib.rs, 2 b/below.rs");
     assert_eq!(all("fn f() { use crate::a;\n a::inner::g(); }"), "1 a.rs, 2 a/inner.rs");
-    // The name is only known in the block.
+    // The name is only visible in the block.
     assert_eq!(all("fn f() { use crate::a; }\nfn g() { a::inner::g(); }"), "1 a.rs");
-    // The names of two imports that need each other are none.
+    // Two imports that depend on each other resolve to nothing.
     assert_eq!(all("use p::q; use q::p; fn f() { p::r(); }"), "");
 }
 
@@ -144,7 +144,7 @@ fn a_module_that_another_one_reexports_imports_both() {
 }
 
 #[test]
-fn code_of_tests_is_exempt_and_no_other() {
+fn only_code_of_tests_is_exempt() {
     assert_eq!(imported("#[cfg(test)] use crate::a::Item;"), [""; 0]);
     assert_eq!(imported("#[cfg(test)] mod tests { use crate::a::Item; }"), [""; 0]);
     assert_eq!(imported("#[cfg(test)] mod no_such_file;"), [""; 0]);
@@ -194,7 +194,7 @@ fn modules_are_found_where_the_compiler_finds_them() {
 }
 
 #[test]
-fn what_cannot_be_read_is_an_error() {
+fn unreadable_sources_are_errors() {
     let error = |sources: Sources<'_>| read(sources).err().unwrap().to_string();
     assert_eq!(error(&[("lib.rs", "\nmod a;")]), "lib.rs:2: module a has no file");
     let twice = "#[cfg(unix)] mod a {}\n#[cfg(not(unix))] mod a {}";

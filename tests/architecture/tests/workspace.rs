@@ -1,4 +1,4 @@
-//! What holds for the sources of the whole workspace.
+//! Rules for the sources of the whole workspace.
 
 use std::path::Path;
 
@@ -67,7 +67,7 @@ fn unsafe_code_is_in_one_file() {
     assert!(is_allowed, "unsafe may be in one file of {UNSAFE}, but is in {files:#?}");
 }
 
-/// The number of lines that two filters may have in common one after another.
+/// Maximum number of consecutive lines that two filters may have in common.
 const EQUAL_LINES: usize = 5;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Valid documents with every field of the schema, and what can be wrong in them.
+//! Valid documents with every field of the schema, and invalid variants of them.
 
 use serde_json::{Value, json};
 use sluice_policy::document::fields::{FieldSchema, Fields, Kind, ObjectSchema};
@@ -10,13 +10,13 @@ const DOCUMENTS: [(&str, &str); 3] = [
     ("routes", include_str!("../documents/routes.json")),
 ];
 
-/// A name that no field has, and a word that no field takes.
+/// A string that is neither the name of a field nor a valid value of any field.
 pub const UNKNOWN: &str = "unheardOfByAnyone";
 
 /// The documents with their names.
 ///
 /// # Panics
-/// When one of them is not JSON.
+/// If one of them is not JSON.
 pub fn documents() -> impl Iterator<Item = (&'static str, Value)> {
     DOCUMENTS.iter().map(|(name, text)| {
         let document = serde_json::from_str(text);
@@ -29,13 +29,13 @@ pub fn documents() -> impl Iterator<Item = (&'static str, Value)> {
 pub struct Place {
     /// The JSON pointer
     pub pointer: String,
-    /// The JSON path, as errors have it
+    /// The JSON path, in the form that errors use
     pub path: String,
-    /// The object that has the field
+    /// The object that contains the field
     pub object: &'static ObjectSchema,
-    /// The field that the value is, or that it is a part of
+    /// The field with this value, or with a value that contains it
     pub field: &'static FieldSchema,
-    /// What values are valid here
+    /// The valid values
     pub kind: &'static Kind,
     /// Whether the value is the whole field
     pub is_field: bool,
@@ -103,7 +103,7 @@ fn visit(value: &Value, place: Place, found: &mut Vec<Place>) {
     found.push(place);
 }
 
-/// Values that are wrong whatever the field means.
+/// Values that are invalid for every field with this schema.
 pub fn wrong_values(kind: &Kind) -> Vec<Value> {
     match kind {
         Kind::Any | Kind::Unsupported => Vec::new(),
@@ -127,20 +127,20 @@ pub fn wrong_values(kind: &Kind) -> Vec<Value> {
 }
 
 impl Place {
-    /// The document with another value here.
+    /// Returns the document with a different value at this place.
     ///
     /// # Panics
-    /// For a place of another document.
+    /// If the place belongs to another document.
     pub fn replaced(&self, document: &Value, value: Value) -> Value {
         let mut document = document.clone();
         *document.pointer_mut(&self.pointer).expect("a place of the document") = value;
         document
     }
 
-    /// The document without this field.
+    /// Returns the document without this field.
     ///
     /// # Panics
-    /// For a place of another document.
+    /// If the place belongs to another document.
     pub fn removed(&self, document: &Value) -> Value {
         let mut document = document.clone();
         let parent =
@@ -150,10 +150,10 @@ impl Place {
         document
     }
 
-    /// The document with an unknown field in the object here.
+    /// Returns the document with an unknown field in the object at this place.
     ///
     /// # Panics
-    /// For a place of another document, or one that is not an object.
+    /// If the place belongs to another document or is not an object.
     pub fn with_unknown_field(&self, document: &Value) -> Value {
         let mut document = document.clone();
         let object = document.pointer_mut(&self.pointer).and_then(Value::as_object_mut);

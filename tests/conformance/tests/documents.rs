@@ -1,7 +1,8 @@
 //! One wrong value beside valid other fields gives exactly one error, with its path.
 //!
 //! The documents in `documents/` are valid and have every field of the schema. Each of their values
-//! is replaced by wrong ones, each required field is removed, and each object gets an unknown field.
+//! is replaced by wrong ones, each required field is removed, and each object gets an unknown
+//! field.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -14,7 +15,7 @@ use sluice_policy::document::filter::{Filter, Filters};
 use sluice_policy::spec::document::Document;
 use sluice_policy::spec::proxy::NoMetadata;
 
-/// The errors of a document that is read for all filters.
+/// Returns the errors of a document, from all filters.
 fn errors(document: &Value) -> Vec<String> {
     let filters: Filters = [
         Filter::Egress,
@@ -31,7 +32,7 @@ fn errors(document: &Value) -> Vec<String> {
     errors.iter().map(ToString::to_string).collect()
 }
 
-/// What differs from exactly one error at `path`.
+/// Returns a message unless the document has exactly one error, at `path`.
 fn difference(name: &str, path: &str, document: &Value) -> Option<String> {
     let found = errors(document);
     let is_one = matches!(found.as_slice(), [error]

@@ -1,4 +1,4 @@
-//! Every row about egress through the filter, in a host that stands in for Envoy.
+//! Every row about egress through the filter, in a mock of Envoy's host.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::net::SocketAddr;
@@ -58,7 +58,7 @@ fn host(destination: Option<SocketAddr>) -> FakeHost {
     FakeHost::default().with_property(&["destination", "address"], address)
 }
 
-/// One note, one counter, and no refusal of what is known.
+/// Checks that a decision writes one note and one counter, and that known hosts are not refused.
 fn assert_noted(host: &FakeHost, expected: &str, passes: bool, title: &str) {
     let notes: Vec<_> = host.notes().into_iter().map(|(_, text)| text).collect();
     assert_eq!(notes, [expected], "{title}");

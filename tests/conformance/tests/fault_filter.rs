@@ -1,4 +1,4 @@
-//! Every row about faults through the filter, in a host that stands in for Envoy.
+//! Every row about faults through the filter, in a mock of Envoy's host.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::rc::Rc;
@@ -36,14 +36,16 @@ fn check(topic: &str, id: &str) {
     let (faults, _) = Faults::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
     let shared = Rc::new(Shared::new(faults, Counters::new(counter, |_| ACTIVE)));
-    // The filter draws for itself, so what depends on draws is for the policy alone.
+    // The filter draws its own random numbers, so only the policy can run rows that depend on a
+    // draw.
     for request in case.requests.iter().filter(|request| request.draws.is_none()) {
         let found = observe(&shared, request);
         assert_eq!(found, request.expect, "{}", request.title());
     }
 }
 
-/// Sends the request and lets it wait for as long as it has to, give or take what a tick does.
+/// Sends the request and advances the clock until its delay is over, within the tolerance of a
+/// tick.
 fn observe(shared: &Rc<Shared>, request: &FaultRequest) -> FaultExpectation {
     const ID: u32 = 7;
     let mut host = FakeHost::default();
@@ -68,7 +70,7 @@ fn observe(shared: &Rc<Shared>, request: &FaultRequest) -> FaultExpectation {
         assert_eq!(id, ID);
         waiting.on_time_over(shared, host);
     }
-    // As a tick does at its end.
+    // The tick does this at its end.
     assert_eq!(shared.queue.borrow_mut().arm(host.now()), Timer::Off, "nothing else waits");
 
     let replies = host.replies();

@@ -1,4 +1,4 @@
-//! Every row about requests through the filter, in a host that stands in for Envoy.
+//! Every row about requests through the filter, in a mock of Envoy's host.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::rc::Rc;
@@ -21,7 +21,8 @@ include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 fn check(topic: &str, id: &str) {
     let case = case(topic, id);
     let shared = Rc::new(shared(&case));
-    // The filter draws for itself, so what depends on a certain draw is for the policy alone.
+    // The filter draws its own random numbers, so only the policy can run rows that depend on a
+    // draw.
     for request in case.requests.iter().filter(|request| request.draw.is_none()) {
         let observed = observe(&shared, request);
         let differences = request.differences(&observed, Strictness::Filter);
@@ -91,7 +92,7 @@ fn observe(shared: &Rc<Shared>, request: &Request) -> Observed {
     Observed { outcome, response: lines(host.response_headers()), route }
 }
 
-/// A host with a request and what is known of it.
+/// A mock host with a request and its attributes.
 fn host(request: &Request) -> FakeHost {
     let mut host = FakeHost::default();
     for (name, value) in request.pairs() {

@@ -1,4 +1,4 @@
-//! Every row about mirrors through the filter, in a host that stands in for Envoy.
+//! Every row about mirrors through the filter, in a mock of Envoy's host.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::rc::Rc;
@@ -27,7 +27,8 @@ fn check(topic: &str, id: &str) {
     let (mirrors, _) = Mirrors::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
     let shared = Rc::new(Shared::new(1, mirrors, Counters::new(counter)));
-    // The filter draws for itself, so what depends on draws is for the policy alone.
+    // The filter draws its own random numbers, so only the policy can run rows that depend on a
+    // draw.
     for request in case.requests.iter().filter(|request| request.draws.is_none()) {
         let found = observe(&shared, request);
         assert_eq!(found, request.expect, "{}", request.title());

@@ -1,4 +1,4 @@
-//! Every row about server names through the filter, in a host that stands in for Envoy.
+//! Every row about server names through the filter, in a mock of Envoy's host.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::rc::Rc;
@@ -24,7 +24,7 @@ fn counter(name: &str) -> Counter {
     Counter(u32::try_from(all.position(|other| *other == name).unwrap()).unwrap())
 }
 
-/// The outcomes that were counted, which are also what was noted.
+/// Returns the counted outcomes, after a check that the notes contain the same ones.
 fn outcomes(host: &FakeHost) -> Vec<String> {
     let notes: Vec<_> = host.notes().into_iter().map(|(_, text)| text).collect();
     for outcome in Outcome::ALL {
@@ -39,7 +39,8 @@ fn check(topic: &str, id: &str) {
     let (policy, _) = SniPolicy::compile(case.config.get().as_bytes(), &case.node)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
     let shared = Rc::new(Shared::new(policy, Counters::new(counter)));
-    // The filter draws for itself, so what depends on draws is for the policy alone.
+    // The filter draws its own random numbers, so only the policy can run rows that depend on a
+    // draw.
     for row in case.connections.iter().filter(|row| row.draw.is_none()) {
         for size in SniConnection::PIECES {
             let found = observe(&shared, row, size);
@@ -109,7 +110,7 @@ fn observe(shared: &Rc<Shared>, row: &SniConnection, size: usize) -> ConnectionE
             next = connection.on_downstream_data(sent, true);
         }
     }
-    // What is decided is not waited for, and what is closed is closed once.
+    // A decided connection is not queued any more, and a connection is closed only once.
     assert!(shared.queue.borrow().is_empty() || row.client.is_none(), "{}", row.title());
     let closed = next == Next::Close;
     assert_eq!(host.closures(), usize::from(closed));

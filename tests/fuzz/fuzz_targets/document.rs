@@ -1,4 +1,4 @@
-//! Configurations: whatever they are, each filter takes them or refuses them with at least one reason.
+//! Configurations: every filter accepts any document or refuses it with at least one error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

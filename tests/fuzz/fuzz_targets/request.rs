@@ -1,4 +1,4 @@
-//! Requests: whatever bytes their headers have, every filter decides.
+//! Requests: every filter decides about any header bytes.
 #![no_main]
 
 use std::time::SystemTime;
@@ -36,7 +36,7 @@ impl Policies {
     }
 }
 
-/// What Envoy would tell, and a draw.
+/// Attributes and a draw, in place of Envoy.
 struct World<'a>(&'a [u8], u64);
 
 impl Attributes for World<'_> {
