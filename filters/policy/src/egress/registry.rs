@@ -4,7 +4,6 @@
 //! not depend on the number of service entries.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -20,8 +19,8 @@ const MAX_NAME: usize = 253;
 pub struct Registry {
     /// Names in lower case. A wildcard is stored without its `*`, so it starts with a dot
     names: Names,
-    /// The addresses that are allowed without a name
-    addresses: HashMap<Key, AddressSet>,
+    /// The addresses that are allowed without a name, sorted by their keys
+    addresses: Vec<(Key, AddressSet)>,
 }
 
 /// The protocol of the client, and the port.
@@ -49,10 +48,13 @@ struct Draft {
     addresses: Option<Vec<AddressRange>>,
 }
 
-impl Binding {
-    fn new((key, draft): (Key, Draft)) -> Self {
-        Self { key, entry: draft.entry, addresses: draft.addresses.map(AddressSet::new) }
+/// Returns the value of a key in a list that is sorted by keys. A new key gets the value of `make`.
+fn entry<T>(list: &mut Vec<(Key, T)>, key: Key, make: impl FnOnce() -> T) -> Option<&mut T> {
+    let index = list.partition_point(|(known, _)| *known < key);
+    if list.get(index).is_none_or(|(known, _)| *known != key) {
+        list.insert(index, (key, make()));
     }
+    list.get_mut(index).map(|(_, value)| value)
 }
 
 /// Why no service entry matches a name.
@@ -70,16 +72,19 @@ impl Registry {
     /// Compiles service entries. Entries with the same name, protocol and port are merged: an address
     /// is allowed if one of them allows it.
     pub fn new(entries: &[ServiceEntry]) -> Self {
-        let mut names: HashMap<&str, HashMap<Key, Draft>> = HashMap::new();
-        let mut addresses: HashMap<Key, Vec<AddressRange>> = HashMap::new();
+        let mut names: NameTable<Vec<(Key, Draft)>> = NameTable::default();
+        let mut addresses: Vec<(Key, Vec<AddressRange>)> = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
             let is_bound = entry.keeps_destination && !entry.addresses.is_empty();
             for key in entry.ports.iter().flat_map(keys) {
-                addresses.entry(key).or_default().extend(&entry.addresses);
+                if let Some(known) = self::entry(&mut addresses, key, Vec::new) {
+                    known.extend(&entry.addresses);
+                }
                 for host in &entry.hosts {
-                    let name = host.strip_prefix('*').unwrap_or(host);
+                    let name = host.strip_prefix('*').unwrap_or(host).as_bytes();
                     let new = || Draft { entry: index, addresses: Some(Vec::new()) };
-                    let draft = names.entry(name).or_default().entry(key).or_insert_with(new);
+                    let drafts = names.entry(name, Vec::new);
+                    let Some(draft) = self::entry(drafts, key, new) else { continue };
                     match &mut draft.addresses {
                         Some(ranges) if is_bound => ranges.extend(&entry.addresses),
                         allowed => *allowed = None,
@@ -127,8 +132,9 @@ impl Registry {
 
     /// Returns whether an address is allowed without a name.
     pub fn has_address(&self, address: IpAddr, protocol: Protocol, port: u16) -> bool {
-        let known = self.addresses.get(&(protocol, port));
-        known.is_some_and(|known| known.contains(address))
+        let found = self.addresses.binary_search_by_key(&(protocol, port), |(key, _)| *key);
+        let known = found.ok().and_then(|index| self.addresses.get(index));
+        known.is_some_and(|(_, known)| known.contains(address))
     }
 }
 
@@ -139,24 +145,37 @@ struct Names {
     ranges: NameTable<Range<usize>>,
     /// The bindings of all names. Those of one name are sorted by their keys
     bindings: Box<[Binding]>,
+    /// A bit for each length that a name has. Most parents of a name have another length, so that
+    /// they need no lookup
+    lengths: [u64; MAX_NAME / 64 + 1],
 }
 
 impl Names {
-    fn new(drafts: HashMap<&str, HashMap<Key, Draft>>) -> Self {
-        let mut ranges = NameTable::default();
-        let mut bindings = Vec::with_capacity(drafts.values().map(HashMap::len).sum());
-        for (name, drafts) in drafts {
-            let start = bindings.len();
-            let mut own: Vec<Binding> = drafts.into_iter().map(Binding::new).collect();
-            own.sort_unstable_by_key(|binding| binding.key);
-            bindings.append(&mut own);
-            ranges.entry(name.as_bytes(), || start..bindings.len());
+    fn new(drafts: NameTable<Vec<(Key, Draft)>>) -> Self {
+        let mut lengths = [0; MAX_NAME / 64 + 1];
+        for (name, _) in drafts.iter() {
+            if let Some(bits) = lengths.get_mut(name.len() / 64) {
+                *bits |= 1 << (name.len() % 64);
+            }
         }
-        Self { ranges, bindings: bindings.into_boxed_slice() }
+        let mut bindings = Vec::with_capacity(drafts.iter().map(|(_, own)| own.len()).sum());
+        let ranges = drafts.map(|own| {
+            let start = bindings.len();
+            bindings.extend(own.into_iter().map(|(key, Draft { entry, addresses })| Binding {
+                key,
+                entry,
+                addresses: addresses.map(AddressSet::new),
+            }));
+            start..bindings.len()
+        });
+        Self { ranges, bindings: bindings.into_boxed_slice(), lengths }
     }
 
     #[inline]
     fn get(&self, name: &[u8]) -> Option<&[Binding]> {
+        if self.lengths.get(name.len() / 64)? >> (name.len() % 64) & 1 == 0 {
+            return None;
+        }
         self.bindings.get(self.ranges.get(name)?.clone())
     }
 }

@@ -64,6 +64,11 @@ impl<T> NameTable<T> {
         self.names.iter().filter_map(|(name, index)| Some((name, self.values.get(index)?)))
     }
 
+    /// Replaces each value with what `make` makes of it.
+    pub fn map<U>(self, make: impl FnMut(T) -> U) -> NameTable<U> {
+        NameTable { names: self.names, values: self.values.into_iter().map(make).collect() }
+    }
+
     /// The number of names.
     pub fn len(&self) -> usize {
         self.values.len()

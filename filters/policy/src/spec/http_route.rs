@@ -74,11 +74,12 @@ pub struct Target {
     pub response: Box<[FixedEdit]>,
 }
 
-/// Rules of a route that apply to this proxy.
+/// Rules of routes that apply to this proxy.
+#[derive(Default)]
 pub struct RouteRules {
     /// The rules, in order
     pub rules: Vec<Rc<Rule>>,
-    /// Places of the matches that do not apply to this proxy, or of the route if none applies
+    /// Places of the matches that do not apply to this proxy, or of a route if none of its applies
     pub left_out: Vec<Place>,
 }
 
@@ -127,13 +128,14 @@ impl HttpRoute {
         }
     }
 
-    /// Reads the route at `place`.
+    /// Reads the route at `place`, and adds its rules to `found`.
     pub fn read(
         node: &Node<'_>,
         place: Place,
         naming: &Naming,
         scope: &Scope<'_>,
-    ) -> Result<RouteRules, Reported> {
+        found: &mut RouteRules,
+    ) -> Result<(), Reported> {
         let object = node.object::<Self>()?;
         let name = object.string("name");
         let matches = object
@@ -191,43 +193,46 @@ impl HttpRoute {
         let is_forwarded = matches!(action, Action::Forward(_));
         let mirrors = if is_forwarded { mirrors.into() } else { Box::default() };
         let route = Rc::new(Self { action, rewrite, cors, fault, mirrors });
-        Ok(rules(place, name, matches, &route))
+        found.add(place, name, matches, &route);
+        Ok(())
     }
 }
 
-/// Returns the rules of a route, one for each match.
-fn rules(
-    place: Place,
-    name: Option<&str>,
-    matches: Vec<HttpMatch>,
-    route: &Rc<HttpRoute>,
-) -> RouteRules {
-    let rule = |place: Place, name: Option<String>, conditions| {
-        let name = name.unwrap_or_else(|| place.to_string()).into();
-        Rc::new(Rule { name, place, conditions, route: Rc::clone(route) })
-    };
-    if matches.is_empty() {
-        let rules = vec![rule(place, name.map(str::to_owned), HttpMatch::any())];
-        return RouteRules { rules, left_out: Vec::new() };
-    }
-    let mut found = RouteRules { rules: Vec::with_capacity(matches.len()), left_out: Vec::new() };
-    for (index, conditions) in matches.into_iter().enumerate() {
-        let place = place.matched(index);
-        if !conditions.is_for_this_proxy {
-            found.left_out.push(place);
-            continue;
+impl RouteRules {
+    /// Adds the rules of a route, one for each match.
+    fn add(
+        &mut self,
+        place: Place,
+        name: Option<&str>,
+        matches: Vec<HttpMatch>,
+        route: &Rc<HttpRoute>,
+    ) {
+        let rule = |place: Place, name: Option<String>, conditions| {
+            let name = name.unwrap_or_else(|| place.to_string()).into();
+            Rc::new(Rule { name, place, conditions, route: Rc::clone(route) })
+        };
+        if matches.is_empty() {
+            self.rules.push(rule(place, name.map(str::to_owned), HttpMatch::any()));
+            return;
         }
-        // Istio names the route in the same way.
-        let name = name.map(|name| match &conditions.name {
-            Some(own) => format!("{name}.{own}"),
-            None => name.to_owned(),
-        });
-        found.rules.push(rule(place, name, conditions));
+        if matches.iter().all(|conditions| !conditions.is_for_this_proxy) {
+            self.left_out.push(place);
+            return;
+        }
+        for (index, conditions) in matches.into_iter().enumerate() {
+            let place = place.matched(index);
+            if !conditions.is_for_this_proxy {
+                self.left_out.push(place);
+                continue;
+            }
+            // Istio names the route in the same way.
+            let name = name.map(|name| match &conditions.name {
+                Some(own) => format!("{name}.{own}"),
+                None => name.to_owned(),
+            });
+            self.rules.push(rule(place, name, conditions));
+        }
     }
-    if found.rules.is_empty() {
-        found.left_out = vec![place];
-    }
-    found
 }
 
 fn read_mirrors(object: &Object<'_>, naming: &Naming) -> Result<Vec<Mirror>, Reported> {

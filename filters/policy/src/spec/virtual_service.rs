@@ -103,12 +103,10 @@ impl VirtualService {
         // Without proxy.gateways the virtual service applies, because it is attached to this proxy.
         let is_for_this_proxy = proxy.serves(bound_to).unwrap_or(true);
         let http = http?;
-        let rules: Vec<_> = http.iter().flat_map(|route| route.rules.iter().cloned()).collect();
-        let left_out = if rules.is_empty() || !is_for_this_proxy {
-            http.first().map(|_| place).into_iter().collect()
-        } else {
-            http.into_iter().flat_map(|route| route.left_out).collect()
-        };
+        let RouteRules { rules, left_out } = http;
+        let has_http = !rules.is_empty() || !left_out.is_empty();
+        let is_left_out = has_http && (rules.is_empty() || !is_for_this_proxy);
+        let left_out = if is_left_out { vec![place] } else { left_out };
         let tls = tls?.into_iter().flatten().collect();
         Ok(Self { hosts: hosts?, rules, tls, is_for_this_proxy, left_out })
     }
@@ -149,19 +147,24 @@ fn read_routes(
     service: Place,
     naming: &Naming,
     scope: &Scope<'_>,
-) -> Result<Vec<RouteRules>, Reported> {
+) -> Result<RouteRules, Reported> {
+    let mut found = RouteRules::default();
     let mut catch_all: Option<Place> = None;
-    let nodes = object.elements("http")?;
-    all(nodes.iter().enumerate().map(|(index, node)| {
+    let mut failure = None;
+    for (index, node) in object.elements("http")?.iter().enumerate() {
         let place = service.route(index);
         if let Some(earlier) = catch_all {
             let reason = "is never reached, because an earlier route matches every request";
             node.notice_with(report::Kind::NeverReached, reason, earlier.to_string());
         }
-        let route = HttpRoute::read(node, place, naming, scope)?;
-        if catch_all.is_none() && route.rules.iter().any(|rule| rule.conditions.is_catch_all()) {
+        let before = found.rules.len();
+        if let Err(reported) = HttpRoute::read(node, place, naming, scope, &mut found) {
+            failure = Some(reported);
+        }
+        let own = found.rules.get(before..).unwrap_or_default();
+        if catch_all.is_none() && own.iter().any(|rule| rule.conditions.is_catch_all()) {
             catch_all = Some(place);
         }
-        Ok(route)
-    }))
+    }
+    failure.map_or(Ok(found), Err)
 }
