@@ -1,4 +1,35 @@
-//! Istio traffic policy, compiled once and asked on every request.
+//! Istio traffic policy: documents are compiled once, then each request is decided by them.
+//!
+//! This crate makes no calls to Envoy, reads no clock and draws no random numbers: callers pass in
+//! what a decision needs. Its modules are layers in reading order. A module imports only from
+//! those above it:
+//!
+//! | layer | purpose |
+//! |---|---|
+//! | [`bytes`] | compares bytes, eight at a time |
+//! | [`document`] | parses a document and reports every error with its path; contains nothing of Istio |
+//! | [`value`] | small types with their syntax and errors: durations, percentages, host names |
+//! | [`request`] | what a decision can read: headers, connection, random numbers, ClientHello |
+//! | [`lookup`] | finds one host, rule or name among ten thousand |
+//! | [`spec`] | Istio's resources and Sluice's settings, one file each: fields, reading, compiled form |
+//! | [`router`], [`fault`], [`mirror`], [`sni`], [`egress`], [`outlier`] | the policies, one for each filter |
+//! | [`desk`] | explanations and warnings, for the command only |
+//!
+//! # From a document to a policy
+//!
+//! [`document::parse`](mod@document::parse) turns the bytes, JSON or a protobuf `Struct`, into a
+//! tree. [`Document`](spec::document::Document) reads the tree object by object: each object
+//! declares its [fields](document::fields), and a reader returns a value or the proof that it
+//! reported an error. A document with an error is rejected as a whole, with all errors. Each
+//! [`Policy`] is built from the compiled document. The declarations of the fields are also the
+//! source of the JSON Schema.
+//!
+//! # From a request to a decision
+//!
+//! A filter builds a [`Request`](request::Request) over the headers that Envoy passed, without
+//! copying them. The policy finds the virtual host by authority, then the first rule that matches
+//! (through an index if there are many), and returns a decision: edits of headers, a reply, a
+//! delay, copies. The filter carries it out.
 
 pub mod bytes;
 pub mod document;
@@ -15,3 +46,11 @@ pub mod outlier;
 pub mod desk;
 #[cfg(test)]
 mod testing;
+
+pub use egress::Egress;
+pub use fault::Faults;
+pub use mirror::Mirrors;
+pub use outlier::Outliers;
+pub use router::Router;
+pub use sni::SniPolicy;
+pub use spec::policy::Policy;

@@ -6,8 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, socket};
-use crate::routes::{Mirroring, Routes};
-use crate::wasm::wasm;
+use crate::listener::{Listener, loopback};
 
 /// The configuration of an Envoy: listeners, each with its own plugin configuration, and shared
 /// clusters.
@@ -21,29 +20,6 @@ pub struct Bootstrap {
     raw_listeners: Vec<Value>,
     node_metadata: Value,
     workers: u32,
-}
-
-/// A listener with `router.wasm`, on a free port.
-///
-/// Its route sends a request to the cluster in `x-sluice-cluster`, without a timeout. It removes
-/// that header and adds the response header `x-test-cluster` with the name of the cluster. For its
-/// access log, one JSON object per line, see [`Envoy::access_log`](crate::Envoy::access_log).
-#[derive(Clone)]
-pub struct Listener {
-    name: String,
-    fault: Option<String>,
-    mirror: Option<String>,
-    outlier: Option<String>,
-    mirroring: Option<Mirroring>,
-    envoy_fault: Option<Value>,
-    plugin: Option<String>,
-    direct_response: bool,
-    concurrent_streams: Option<u32>,
-    proxy_protocol: bool,
-    max_headers: Option<(u32, u32)>,
-    retry_policy: Option<Value>,
-    internal_clients: bool,
-    claims: Option<Value>,
 }
 
 /// The event log of Envoy's own outlier detection.
@@ -191,186 +167,6 @@ impl Default for Bootstrap {
     }
 }
 
-impl Listener {
-    /// Creates a listener without a plugin.
-    pub fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            fault: None,
-            mirror: None,
-            outlier: None,
-            mirroring: None,
-            envoy_fault: None,
-            plugin: None,
-            direct_response: false,
-            concurrent_streams: None,
-            proxy_protocol: false,
-            max_headers: None,
-            retry_policy: None,
-            internal_clients: false,
-            claims: None,
-        }
-    }
-
-    /// Adds the fault filter before the router, with this configuration.
-    pub fn fault(self, configuration: &Value) -> Self {
-        Self { fault: Some(configuration.to_string()), ..self }
-    }
-
-    /// Adds the mirror filter before the router, with this configuration.
-    /// [`mirroring`](Self::mirroring) sets how Envoy makes the copies.
-    pub fn mirror(self, configuration: &Value) -> Self {
-        Self { mirror: Some(configuration.to_string()), ..self }
-    }
-
-    /// Adds the outlier filter after the router, with this configuration.
-    pub fn outlier(self, configuration: &Value) -> Self {
-        Self { outlier: Some(configuration.to_string()), ..self }
-    }
-
-    /// Sets how Envoy makes copies of requests.
-    pub fn mirroring(self, mirroring: Mirroring) -> Self {
-        Self { mirroring: Some(mirroring), ..self }
-    }
-
-    /// Adds Envoy's own fault filter before the router, with this configuration (`HTTPFault`).
-    pub fn envoy_fault(self, configuration: Value) -> Self {
-        Self { envoy_fault: Some(configuration), ..self }
-    }
-
-    /// Makes Envoy's route answer every request with 200, so that no cluster is required.
-    pub fn direct_response(self) -> Self {
-        Self { direct_response: true, ..self }
-    }
-
-    /// Sets the maximum number of concurrent streams on an HTTP/2 connection.
-    pub fn concurrent_streams(self, concurrent_streams: u32) -> Self {
-        Self { concurrent_streams: Some(concurrent_streams), ..self }
-    }
-
-    /// Adds the router with this configuration.
-    pub fn plugin(self, configuration: &Value) -> Self {
-        self.plugin_text(&configuration.to_string())
-    }
-
-    /// Adds the router with this text as its configuration, which need not be JSON.
-    pub fn plugin_text(self, configuration: &str) -> Self {
-        Self { plugin: Some(configuration.to_owned()), ..self }
-    }
-
-    /// Accepts an optional PROXY protocol line from clients, with addresses and ports.
-    pub fn proxy_protocol(self) -> Self {
-        Self { proxy_protocol: true, ..self }
-    }
-
-    /// Raises Envoy's limits of the size and number of request headers.
-    pub fn max_headers(self, kilobytes: u32, count: u32) -> Self {
-        Self { max_headers: Some((kilobytes, count)), ..self }
-    }
-
-    /// Sets a retry policy for Envoy's route, as Istio does.
-    pub fn retry_policy(self, retry_policy: Value) -> Self {
-        Self { retry_policy: Some(retry_policy), ..self }
-    }
-
-    /// Treats clients as internal ones, as in a mesh. Envoy removes most `x-envoy-*` headers of
-    /// external clients.
-    pub fn internal_clients(self) -> Self {
-        Self { internal_clients: true, ..self }
-    }
-
-    /// Sets the claims of a token in the metadata where Envoy's JWT filter stores verified claims.
-    pub fn claims(self, claims: Value) -> Self {
-        Self { claims: Some(claims), ..self }
-    }
-
-    fn to_json(&self) -> Value {
-        let mut listener = json!({
-            "name": self.name,
-            "address": loopback(),
-            "filter_chains": [{ "filters": [self.connection_manager()] }],
-        });
-        if self.proxy_protocol {
-            listener["listener_filters"] = json!([{
-                "name": "envoy.filters.listener.proxy_protocol",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
-                    "allow_requests_without_proxy_protocol": true,
-                },
-            }]);
-        }
-        listener
-    }
-
-    fn connection_manager(&self) -> Value {
-        let mut http_filters = Vec::new();
-        http_filters.extend(self.claims.as_ref().map(|claims| {
-            json!({
-                "name": "envoy.filters.http.set_metadata",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config",
-                    "metadata": [{
-                        "metadata_namespace": "envoy.filters.http.jwt_authn",
-                        "value": { "payload": claims },
-                    }],
-                },
-            })
-        }));
-        http_filters.extend(self.envoy_fault.as_ref().map(|configuration| {
-            let mut configuration = configuration.clone();
-            configuration["@type"] =
-                "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault".into();
-            json!({ "name": "envoy.filters.http.fault", "typed_config": configuration })
-        }));
-        let plugins = [
-            ("fault", &self.fault),
-            ("mirror", &self.mirror),
-            ("router", &self.plugin),
-            ("outlier", &self.outlier),
-        ];
-        for (filter, plugin) in plugins {
-            http_filters.extend(plugin.as_deref().map(|plugin| wasm(filter, &self.name, plugin)));
-        }
-        http_filters.push(json!({
-            "name": "envoy.filters.http.router",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-            },
-        }));
-        let routes = Routes {
-            mirroring: self.mirroring.as_ref(),
-            retry_policy: self.retry_policy.as_ref(),
-            direct_response: self.direct_response,
-        };
-        let mut manager = json!({
-            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            "stat_prefix": self.name,
-            "access_log": [access_log(&self.name)],
-            "http_filters": http_filters,
-            "http_protocol_options": { "accept_http_10": true },
-            // Time that Envoy waits for the client to close first. A client that reads to the end
-            // never does.
-            "delayed_close_timeout": "0.05s",
-            // Lets CONNECT requests, which have no path, reach the module.
-            "upgrade_configs": [{ "upgrade_type": "CONNECT" }],
-            "route_config": { "virtual_hosts": [routes.to_json()] },
-        });
-        if let Some(streams) = self.concurrent_streams {
-            manager["http2_protocol_options"] = json!({ "max_concurrent_streams": streams });
-        }
-        if self.internal_clients {
-            manager["use_remote_address"] = true.into();
-            let loopback = json!({ "address_prefix": "127.0.0.0", "prefix_len": 8 });
-            manager["internal_address_config"] = json!({ "cidr_ranges": [loopback] });
-        }
-        if let Some((kilobytes, count)) = self.max_headers {
-            manager["max_request_headers_kb"] = kilobytes.into();
-            manager["common_http_protocol_options"] = json!({ "max_headers_count": count });
-        }
-        json!({ "name": "envoy.filters.network.http_connection_manager", "typed_config": manager })
-    }
-}
-
 /// Writes `lds.json`. Envoy reads it when a file is moved there, so it never reads a partial file.
 pub(crate) fn write_listeners(directory: &Path, listeners: &[Listener]) -> std::path::PathBuf {
     let resources: Vec<_> = listeners
@@ -385,29 +181,4 @@ pub(crate) fn write_listeners(directory: &Path, listeners: &[Listener]) -> std::
     std::fs::write(&new, json!({ "resources": resources }).to_string()).unwrap();
     std::fs::rename(&new, &file).unwrap();
     file
-}
-
-fn access_log(listener: &str) -> Value {
-    json!({
-        "name": "envoy.access_loggers.stdout",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
-            "log_format": { "json_format": {
-                "listener": listener,
-                "path": "%REQ(:PATH)%",
-                "status": "%RESPONSE_CODE%",
-                "flags": "%RESPONSE_FLAGS%",
-                "cluster": "%UPSTREAM_CLUSTER%",
-                "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-                "details": "%RESPONSE_CODE_DETAILS%",
-                "decision": "%FILTER_STATE(wasm.sluice.route:PLAIN)%",
-                "fault": "%FILTER_STATE(wasm.sluice.fault:PLAIN)%",
-                "route": "%ROUTE_NAME%",
-            } },
-        },
-    })
-}
-
-fn loopback() -> Value {
-    socket(SocketAddr::from(([127, 0, 0, 1], 0)))
 }

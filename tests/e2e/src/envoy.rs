@@ -15,8 +15,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::{Client, Response};
-use crate::config::{Bootstrap, Listener, OUTLIER_EVENTS, write_listeners};
+use crate::config::{Bootstrap, OUTLIER_EVENTS, write_listeners};
 use crate::files;
+use crate::listener::Listener;
 use crate::spawn::spawn;
 use crate::wait::until;
 

@@ -14,6 +14,7 @@
 mod client;
 mod cluster;
 mod config;
+mod listener;
 mod envoy;
 mod files;
 mod nginx;
@@ -27,9 +28,10 @@ mod wait;
 mod wasm;
 
 pub use client::{Client, Connection, Request, Response};
-pub use config::{Bootstrap, Listener, any_host};
+pub use config::{Bootstrap, any_host};
 pub use envoy::{Envoy, StartFailure};
 pub use files::{module, workspace};
+pub use listener::Listener;
 pub use nginx::{Nginx, server};
 pub use raw::exchange;
 pub use routes::Mirroring;

@@ -320,13 +320,9 @@ async fn cors_headers_name_the_allowed_origin() {
     }
     assert_eq!(edge.received("/preflight").len(), 0);
 
-    let request = edge.get("/actual").header("origin", "https://shop.example");
-    let actual = request.send().await;
-    assert_eq!(actual.status, 200);
-    assert_eq!(
-        actual.header("access-control-allow-origin").as_deref(),
-        Some("https://shop.example")
-    );
+    let actual = edge.get("/actual").header("origin", "https://shop.example").send().await;
+    let origin = actual.header("access-control-allow-origin");
+    assert_eq!((actual.status, origin.as_deref()), (200, Some("https://shop.example")));
     assert_eq!(actual.header("access-control-expose-headers").as_deref(), Some("x-kept"));
 
     // Like Istio, forwards the preflight of an unknown origin without CORS headers.

@@ -32,6 +32,17 @@ fn is_in_snake_case(key: &[u8], name: &[u8]) -> bool {
     key.next().is_none()
 }
 
+/// Returns the reason for which `key` is rejected in an object that has the fields `names`.
+#[inline(never)]
+pub fn unknown(key: &str, names: &[&'static str]) -> String {
+    let distances = names.iter().map(|name| (strsim::osa_distance(key, name), *name));
+    let nearest = distances.min().filter(|(distance, name)| *distance * 2 < name.len());
+    match nearest {
+        Some((_, name)) => format!("unknown field, did you mean {name:?}?"),
+        None => format!("unknown field, the fields here are {}", names.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

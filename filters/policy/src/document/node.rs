@@ -12,7 +12,7 @@
 
 use std::fmt;
 
-use crate::document::field_name::is_field;
+use crate::document::field_name::{is_field, unknown};
 use crate::document::fields::Fields;
 use crate::document::filter::{Filter, Filters};
 use crate::document::json::Json;
@@ -90,7 +90,7 @@ impl<'a> Node<'a> {
         for (key, json) in given {
             let node = self.child(json);
             match names.iter().position(|name| is_field(key, name)) {
-                None => report_unknown(&node, key, names),
+                None => _ = node.error(unknown(key, names)),
                 Some(index) if seen >> index & 1 == 1 => _ = node.error("occurs twice"),
                 Some(index) => seen |= 1 << index,
             }
@@ -384,19 +384,6 @@ impl<'a> Object<'a> {
         self.at_most_one(names)?
             .ok_or_else(|| self.node.error(format_args!("must have one of {}", names.join(", "))))
     }
-}
-
-#[inline(never)]
-fn report_unknown(node: &Node<'_>, key: &str, names: &[&'static str]) {
-    let distances = names.iter().map(|name| (strsim::osa_distance(key, name), *name));
-    let nearest = distances.min().filter(|(distance, name)| *distance * 2 < name.len());
-    match nearest {
-        Some((_, name)) => node.error(format_args!("unknown field, did you mean {name:?}?")),
-        None => {
-            let names = names.join(", ");
-            node.error(format_args!("unknown field, the fields here are {names}"))
-        }
-    };
 }
 
 #[cfg(test)]

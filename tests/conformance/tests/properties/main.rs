@@ -5,6 +5,7 @@ mod arithmetic;
 mod client_hellos;
 mod documents;
 mod envoy_model;
+mod outlier_config;
 mod outliers;
 mod registry;
 mod requests;
