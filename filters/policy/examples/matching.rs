@@ -1,12 +1,12 @@
-//! What a decision costs by the number of rules, as native code, and how long a document takes to compile.
+//! Measures decisions and the compilation of documents, by number of rules, as native code.
 //!
 //!     cargo run --release -p sluice-policy --example matching
 //!     valgrind --tool=callgrind target/release/examples/matching header 10000 1000
 //!
-//! Without arguments: a table. With a kind of rules, their number and a number of decisions: only these
-//! decisions, to be counted from outside. Of the rules, the last one matches.
+//! Without arguments, prints a table. With a kind of rules, their number and a number of decisions,
+//! runs only these decisions, for a profiler. The last rule matches.
 
-// The document is known, and there is nobody to tell an error to.
+// The document is known to be valid.
 #![allow(clippy::expect_used)]
 
 use std::hint::black_box;
@@ -113,7 +113,7 @@ fn main() {
     println!("{:<8} {:>8} {:>12} {:>14}", "rules", "", "compile, ms", "decision, ns");
     for kind in KINDS {
         for count in COUNTS {
-            // Each pattern takes about 10 KB.
+            // Each pattern needs about 10 KB.
             if kind == "regex" && count > 10_000 {
                 continue;
             }
@@ -122,7 +122,7 @@ fn main() {
             let router = compile(&document);
             let compiling = start.elapsed().as_secs_f64() * 1e3;
             let headers = headers(count);
-            // The shortest of some: what else the machine does only adds to it.
+            // The shortest of several runs: other load on the machine only adds time.
             let batches = (0..7).map(|_| {
                 let start = Instant::now();
                 decide(&router, &headers, BATCH);

@@ -4,16 +4,17 @@
 //! what a decision needs. Its modules are layers in reading order. A module imports only from
 //! those above it:
 //!
-//! | layer | purpose |
-//! |---|---|
-//! | [`bytes`] | compares bytes, eight at a time |
-//! | [`document`] | parses a document and reports every error with its path; contains nothing of Istio |
-//! | [`value`] | small types with their syntax and errors: durations, percentages, host names |
-//! | [`request`] | what a decision can read: headers, connection, random numbers, ClientHello |
-//! | [`lookup`] | finds one host, rule or name among ten thousand |
-//! | [`spec`] | Istio's resources and Sluice's settings, one file each: fields, reading, compiled form |
-//! | [`router`], [`fault`], [`mirror`], [`sni`], [`egress`], [`outlier`] | the policies, one for each filter |
-//! | [`desk`] | explanations and warnings, for the command only |
+//! - [`bytes`] compares bytes, eight at a time.
+//! - [`document`] parses a document and reports every error with its path. It contains nothing of
+//!   Istio.
+//! - [`value`] contains small types with their syntax and errors: durations, percentages, hosts.
+//! - [`request`] is what a decision can read: headers, connection, random numbers, ClientHello.
+//! - [`lookup`] finds one host, rule or name among ten thousand.
+//! - [`spec`] contains Istio's resources and Sluice's settings, one file each: the fields, the
+//!   reader, the compiled form.
+//! - [`router`], [`fault`], [`mirror`], [`sni`], [`egress`] and [`outlier`] are the policies, one
+//!   for each filter.
+//! - [`desk`] explains and warns, for the command only.
 //!
 //! # From a document to a policy
 //!

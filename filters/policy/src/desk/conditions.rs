@@ -1,4 +1,4 @@
-//! The conditions of a match one by one.
+//! Evaluates the conditions of a match one by one.
 
 use crate::request::Request;
 use crate::spec::http_match::HttpMatch;
@@ -16,7 +16,7 @@ pub struct Condition {
     pub holds: bool,
 }
 
-/// The conditions of a match, held against a request. The match fits when all of them hold.
+/// Evaluates the conditions of a match for a request. The match applies if all of them hold.
 pub fn conditions(own: &HttpMatch, request: &Request<'_>) -> Vec<Condition> {
     let mut conditions = Vec::new();
     let mut add = |field: &str, wanted: String, found: Option<&[u8]>, holds: bool| {

@@ -1,7 +1,7 @@
-//! Explains why a request is treated as it is: rule by rule, what is required and what was found.
+//! Explains a decision rule by rule: what each condition requires, and what the request has.
 //!
-//! The conditions are those by which the filters decide. Only the way is different: all of them are
-//! evaluated, in order.
+//! The conditions are those of the filters. In contrast to the filters, this module evaluates all
+//! of them, in order.
 
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -31,14 +31,14 @@ pub struct Explainer {
     left_out: Vec<LeftOut>,
 }
 
-/// The rules that were tried for a request, up to the one that the request takes.
+/// The rules that were tried for a request, up to the first one that matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
     /// Whether any virtual service has the request's host
     pub has_virtual_host: bool,
     /// Each rule that was tried
     pub tried: Vec<Tried>,
-    /// The clusters of the route that is taken, with their weights out of the sum of all
+    /// The clusters of the route that applies, with their weights
     pub shares: Vec<(u32, String)>,
 }
 
@@ -49,7 +49,7 @@ pub struct Tried {
     pub place: Place,
     /// Its conditions
     pub conditions: Vec<Condition>,
-    /// Whether the request takes this rule
+    /// Whether the rule matches the request
     pub fits: bool,
 }
 
@@ -65,8 +65,8 @@ impl Explainer {
         }
     }
 
-    /// The places of the rules for the host of a request that are not for this proxy, by its
-    /// gateways, labels or namespace. The filters do not have these rules at all.
+    /// Returns the places of rules that have the host of a request but do not apply to this proxy,
+    /// because of its gateways, labels or namespace. The filters ignore these rules.
     pub fn left_out(&self, request: &Request<'_>, namespace: Option<&str>) -> Vec<Place> {
         let is_for = |left_out: &&LeftOut| {
             let mut hosts = VirtualHosts::default();
@@ -109,7 +109,7 @@ impl Explainer {
         self.router.route(request, draws)
     }
 
-    /// What the fault filter does, before its limits.
+    /// Returns the plan of the fault filter, before its limits apply.
     pub fn fault(
         &self,
         request: &Request<'_>,
@@ -119,7 +119,7 @@ impl Explainer {
         self.faults.plan(request, || now, draws)
     }
 
-    /// What the mirror filter does, before its budget.
+    /// Returns the plan of the mirror filter, before its budget applies.
     pub fn mirror<'a>(&'a self, request: &Request<'_>, draws: &mut dyn Draws) -> mirror::Plan<'a> {
         self.mirrors.plan(request, draws)
     }
@@ -133,12 +133,12 @@ fn cluster(target: &Target) -> String {
 }
 
 impl Trace {
-    /// The place of the rule that decided.
+    /// Returns the place of the rule that matched.
     pub fn taken(&self) -> Option<Place> {
         self.tried.last().filter(|tried| tried.fits).map(|tried| tried.place)
     }
 
-    /// The place of the route that is taken.
+    /// Returns the place of the route that applies.
     pub fn route(&self) -> Option<Place> {
         self.taken().map(Place::of_route)
     }

@@ -1,5 +1,5 @@
-//! Finds rules that are valid and have no effect: routes that are never reached, matches that no
-//! request fits, shares of 0 %, outlier detection that ejects nothing.
+//! Finds valid rules that have no effect: routes that are never reached, matches that no request
+//! can satisfy, shares of 0 %, outlier detection that never ejects a host.
 
 mod coverage;
 mod ejection;
@@ -17,7 +17,7 @@ use crate::spec::place::Place;
 use crate::spec::string_match::{StringMatch, ValueMatch};
 use crate::value::percent::Percent;
 
-/// What has no effect in a document, beside what the filters themselves report. `json` is the
+/// Returns the rules without effect, in addition to the notices of the filters. `json` is the
 /// document as a tree.
 pub fn lint(document: &Document, json: &Json) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -61,7 +61,7 @@ fn lint_shares(rule: &Rule, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The field for which no request can fit a match, and why.
+/// Returns the field because of which no request can satisfy a match, and the reason.
 fn contradiction(own: &HttpMatch) -> Option<(&'static str, &'static str)> {
     if let Some(StringMatch::Exact(path) | StringMatch::Prefix(path)) = &own.uri {
         if path.iter().any(|byte| matches!(byte, b'?' | b'#')) {

@@ -1,4 +1,4 @@
-//! A JSON tree that keeps what `serde_json::Value` loses: keys that are given twice.
+//! A JSON tree that keeps repeated keys of an object, which `serde_json::Value` loses.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub enum Json {
     String(String),
     /// An array
     Array(Vec<Json>),
-    /// An object, in document order, with every key as often as it was given
+    /// An object, in document order, including repeated keys
     Object(Vec<(String, Json)>),
 }
 
@@ -61,7 +61,7 @@ impl Json {
 const SHOWN: usize = 80;
 
 impl fmt::Display for Json {
-    /// The value as JSON, shortened: it goes into error messages.
+    /// Writes the value as JSON, shortened for error messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("null"),
@@ -87,14 +87,14 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-/// Writes a number without an exponent, as the standard library does with several times the code.
+/// Writes a number without an exponent. The standard library does the same with more code.
 fn write_float(value: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut buffer = ryu::Buffer::new();
     let text = buffer.format(value);
     let Some((digits, exponent)) = text.split_once('e') else {
         return f.write_str(text.strip_suffix(".0").unwrap_or(text));
     };
-    // One digit, others perhaps after a point, and how far the point is to be moved.
+    // Exponent format: one digit, perhaps a point and more digits, and an exponent.
     let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
     let digits = digits.replacen('.', "", 1);
     let moved = exponent.parse::<i32>().unwrap_or_default();
@@ -108,7 +108,7 @@ fn write_float(value: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// Adds a value to the list of them. Most have one or two, and a vector takes room for four at first.
+/// Adds a value to a list. Most lists have one or two values, and a vector allocates four at first.
 fn push<T>(values: &mut Vec<T>, value: T) {
     if values.len() == values.capacity() {
         values.reserve_exact(values.len().max(1));

@@ -342,7 +342,8 @@ impl<'a> Object<'a> {
         node.elements()
     }
 
-    /// The entries of the field `name`, an object whose keys the user chooses; none when it is absent.
+    /// The entries of the field `name`, an object whose keys the user chooses; none when it is
+    /// absent.
     #[inline(never)]
     pub fn entries(&self, name: &'static str) -> Result<Vec<(&'a str, Node<'a>)>, Reported> {
         self.field(name).map_or(Ok(Vec::new()), |node| node.entries())

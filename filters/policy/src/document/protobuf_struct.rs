@@ -1,7 +1,7 @@
 //! Documents in the binary encoding of `google.protobuf.Struct`.
 //!
-//! Envoy hands a plugin configuration of that type to the module as it is encoded, not as JSON. With
-//! it, the YAML of a VirtualService can stand in Envoy's YAML unchanged.
+//! Envoy passes a plugin configuration of this type to the module in its encoded form, not as JSON.
+//! It allows the YAML of a VirtualService to be part of Envoy's YAML without changes.
 //!
 //! Encoding: <https://protobuf.dev/programming-guides/encoding/>; messages: `Struct` has entries
 //! (1) with key (1) and value (2); `Value` has null (1), number (2), string (3), bool (4), struct
@@ -9,7 +9,7 @@
 
 use crate::document::json::Json;
 
-/// Messages inside of messages, as deep as JSON may be nested for `serde_json`.
+/// Maximum depth of nested messages, the same as that of `serde_json`.
 const MAX_DEPTH: u32 = 128;
 
 /// Decodes a `Struct`; `None` for bytes that are not one.
@@ -63,7 +63,7 @@ fn decode_list(bytes: &[u8], depth: u32) -> Option<Json> {
     Some(Json::Array(values))
 }
 
-/// All numbers of a `Struct` are doubles; whole ones were integers in the YAML.
+/// All numbers of a `Struct` are doubles. Whole numbers become integers again.
 fn number(value: f64) -> Json {
     if value.fract() == 0.0 && value.abs() < 9e15 {
         Json::Integer(value as i64)

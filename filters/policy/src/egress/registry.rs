@@ -69,8 +69,8 @@ pub enum Unknown {
 }
 
 impl Registry {
-    /// Compiles service entries. Entries with the same name, protocol and port are merged: an address
-    /// is allowed if one of them allows it.
+    /// Compiles service entries. Entries with the same name, protocol and port are merged: an
+    /// address is allowed if one of them allows it.
     pub fn new(entries: &[ServiceEntry]) -> Self {
         let mut names: NameTable<Vec<(Key, Draft)>> = NameTable::default();
         let mut addresses: Vec<(Key, Vec<AddressRange>)> = Vec::new();

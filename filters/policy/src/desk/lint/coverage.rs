@@ -1,4 +1,4 @@
-//! Compares matches: which requests of a later match an earlier one takes.
+//! Compares matches: whether an earlier match covers a later one.
 
 use crate::spec::http_match::HttpMatch;
 use crate::spec::string_match::{StringMatch, ValueMatch};
@@ -6,7 +6,8 @@ use crate::spec::string_match::{StringMatch, ValueMatch};
 /// A header, and the condition on its value if there is one.
 pub(super) type HeaderKey<'a> = (&'a str, Option<&'a StringMatch>);
 
-/// Whether every request that fits `later` fits `earlier` too; `false` also where that is not plain.
+/// Returns whether every request that satisfies `later` also satisfies `earlier`; `false` if this is
+/// not certain.
 pub(super) fn covers(earlier: &HttpMatch, later: &HttpMatch) -> bool {
     let covers = |earlier: &Option<StringMatch>, later: &Option<StringMatch>| {
         let Some(earlier) = earlier else { return true };

@@ -1,4 +1,4 @@
-//! Outlier detection that ejects nothing, or to no effect.
+//! Finds outlier detection that never ejects a host, or whose ejections have no effect.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,8 @@ use crate::document::report::{Finding, Kind, Report};
 use crate::spec::outlier_detection::{Consecutive, Settings};
 use crate::value::host_name::qualify;
 
-/// What is to be said of the outlier detection of a document without errors, beside what the outlier filter says.
+/// Returns warnings about the outlier detection of a valid document, in addition to the notices of
+/// the outlier filter.
 pub(super) fn lint(document: &Json) -> Vec<Finding> {
     let report = Report::new(Filter::Outlier);
     let namespace = document.field("namespace").and_then(Json::as_str);
@@ -57,7 +58,7 @@ fn no_effect(detection: &Json, endpoints: Option<usize>) -> Option<String> {
     {
         return Some("ejects nothing, its rates are enforced in 0 % of all cases".to_owned());
     }
-    // With a fallback it is that which gets the requests.
+    // A fallback receives the requests instead.
     if settings.min_health_percent == 100 && fallback.is_none() {
         return Some(
             "ejects without effect: with minHealthPercent 100, all hosts get requests once one of them is ejected"
@@ -74,11 +75,11 @@ fn no_effect(detection: &Json, endpoints: Option<usize>) -> Option<String> {
     })
 }
 
-/// How many endpoints hosts have by their service entries; `None` where that is not fixed.
+/// Returns the numbers of endpoints of hosts by their service entries; `None` if not fixed.
 fn endpoints(document: &Json, namespace: Option<&str>) -> HashMap<String, Option<usize>> {
     let mut known = HashMap::new();
     for entry in document.elements("serviceEntries") {
-        // Names have as many hosts as addresses, and workloads come and go.
+        // A DNS name can have any number of addresses, and the number of workloads changes.
         let is_fixed = entry.field("resolution").and_then(Json::as_str) == Some("STATIC");
         let number = entry.elements("endpoints").len();
         let number = Some(number).filter(|number| is_fixed && *number > 0);

@@ -1,4 +1,4 @@
-//! Finds rules that no request gets to, because earlier rules take all of theirs.
+//! Finds rules that are never reached, because earlier rules match all of their requests.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use crate::spec::place::Place;
 use crate::spec::string_match::StringMatch;
 use crate::spec::virtual_services::VirtualServices;
 
-/// In how many virtual hosts a rule is, and in how many of them it is covered.
+/// The number of virtual hosts that contain a rule, and the number in which it is covered.
 #[derive(Default)]
 struct Reach {
     lists: usize,
@@ -18,7 +18,7 @@ struct Reach {
     by: Option<Place>,
 }
 
-/// Reports routes and matches that get no request.
+/// Reports routes and matches that are never reached.
 pub(super) fn lint(services: &VirtualServices) -> Vec<Finding> {
     let mut order: Vec<Place> = Vec::new();
     let mut reaches: HashMap<Place, Reach> = HashMap::new();
@@ -50,7 +50,7 @@ pub(super) fn lint(services: &VirtualServices) -> Vec<Finding> {
     let mut findings = Vec::new();
     for place in &order {
         let Some(by) = covering(place) else { continue };
-        // One finding for a route of which no match is reached.
+        // One finding for the route if none of its matches is reached.
         let route = place.of_route();
         let place = if reached.contains(&route) { *place } else { route };
         if reported.insert(place) {
@@ -64,11 +64,11 @@ pub(super) fn lint(services: &VirtualServices) -> Vec<Finding> {
 
 /// Number of comparisons after which a match is compared with the first [`FEW`] candidates only, so
 /// that the time does not grow with the square of the rules. Rules that differ in their paths or
-/// headers never get there.
+/// headers never reach this number.
 const MANY: usize = 3_000_000;
 const FEW: usize = 50;
 
-/// Earlier rules by what the rules that they cover have too: a part of the path, and a header.
+/// Earlier rules, indexed by a part of the path and a header that the rules they cover also have.
 #[derive(Default)]
 struct Earlier<'a> {
     entries: HashMap<Key, Vec<&'a Rule>>,
