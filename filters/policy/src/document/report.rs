@@ -1,8 +1,9 @@
 //! Everything that is wrong with a configuration document, and everything remarkable about it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
+
+use hashbrown::HashTable;
 
 use crate::document::filter::{Filter, Filters};
 use crate::document::json::Json;
@@ -190,23 +191,30 @@ fn locate(entries: Vec<Entry>, root: &Json) -> Vec<Finding> {
     if entries.is_empty() {
         return Vec::new();
     }
-    let mut waiting: HashMap<usize, Vec<Entry>> = HashMap::new();
+    let mut waiting = Waiting::new();
     for entry in entries {
-        waiting.entry(entry.value).or_default().push(entry);
+        let value = entry.value;
+        let group = waiting.entry(hash(value), |group| group.0 == value, |group| hash(group.0));
+        group.or_insert_with(|| (value, Vec::new())).into_mut().1.push(entry);
     }
     let mut findings = Vec::new();
     walk(root, &mut String::new(), &mut waiting, &mut findings);
     findings
 }
 
-fn walk(
-    value: &Json,
-    path: &mut String,
-    waiting: &mut HashMap<usize, Vec<Entry>>,
-    findings: &mut Vec<Finding>,
-) {
+/// The entries by the address of their value. The map of the standard library would add its hash
+/// function to every module.
+type Waiting = HashTable<(usize, Vec<Entry>)>;
+
+fn hash(address: usize) -> u64 {
+    (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
+}
+
+fn walk(value: &Json, path: &mut String, waiting: &mut Waiting, findings: &mut Vec<Finding>) {
     let length = path.len();
-    for entry in waiting.remove(&address(value)).unwrap_or_default() {
+    let own = address(value);
+    let found = waiting.find_entry(hash(own), |group| group.0 == own).ok();
+    for entry in found.map_or(Vec::new(), |group| group.remove().0.1) {
         if let Some(member) = entry.member {
             push_member(path, member);
         }
