@@ -15,9 +15,10 @@ use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 use smallvec::SmallVec;
 
 use crate::calls;
+use crate::foreign;
 use crate::host::{Counter, Gauge, Host};
 use crate::http::{Call, Headers, HttpHost, LocalReply};
-use crate::network::{NetworkHost, filter_state_arguments};
+use crate::network::NetworkHost;
 
 /// The Envoy that the module runs in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -173,8 +174,8 @@ impl NetworkHost for Envoy {
     }
 
     fn set_filter_state(&self, key: &str, value: &[u8]) -> bool {
-        let arguments = filter_state_arguments(key, value);
-        hostcalls::call_foreign_function("set_envoy_filter_state", Some(&arguments)).is_ok()
+        let arguments = foreign::set_filter_state(key, value);
+        hostcalls::call_foreign_function(foreign::SET_FILTER_STATE, Some(&arguments)).is_ok()
     }
 }
 
@@ -292,18 +293,9 @@ fn follow_log_level() {
 /// Declares a note as a text, so that access logs show it as it is and not in base64. Called when
 /// the plugin is configured.
 pub fn declare_note(name: &str) {
-    /// `declare_property`'s type of a string.
-    const STRING: u8 = 1;
-    /// `declare_property`'s life span of a request.
-    const DOWNSTREAM_REQUEST: u8 = 1;
-    // envoy.source.extensions.common.wasm.DeclarePropertyArguments, in protobuf's encoding: the name
-    // is field 1, the type field 3, the life span field 5.
-    let Ok(length) = u8::try_from(name.len()).map(|length| length & 0x7f) else { return };
-    let mut arguments = vec![0x0a, length];
-    arguments.extend_from_slice(name.as_bytes());
-    arguments.extend_from_slice(&[0x18, STRING, 0x28, DOWNSTREAM_REQUEST]);
+    let arguments = foreign::declare_text(name);
     // A second declaration, by a new configuration in the same VM, is refused and not needed.
-    let _ = hostcalls::call_foreign_function("declare_property", Some(&arguments));
+    let _ = hostcalls::call_foreign_function(foreign::DECLARE_PROPERTY, Some(&arguments));
 }
 
 /// A counter of this name, `wasmcustom.NAME` in Envoy's statistics.

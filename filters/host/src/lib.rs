@@ -7,6 +7,7 @@ pub mod delay;
 #[cfg(target_family = "wasm")]
 pub mod envoy;
 pub mod fake;
+pub mod foreign;
 pub mod host;
 pub mod http;
 pub mod log_rate;

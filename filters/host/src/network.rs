@@ -31,38 +31,3 @@ pub trait NetworkHost: Host {
     /// Envoy 1.36 takes it only in a callback of the connection itself, not in `on_tick`.
     fn set_filter_state(&self, key: &str, value: &[u8]) -> bool;
 }
-
-/// `envoy.source.extensions.common.wasm.SetEnvoyFilterStateArguments` in protobuf's encoding, for as
-/// long as the connection: the path is field 1, the value field 2, the life span field 3.
-#[cfg(any(target_family = "wasm", test))]
-pub(crate) fn filter_state_arguments(key: &str, value: &[u8]) -> Vec<u8> {
-    /// `LifeSpan`'s downstream connection.
-    const DOWNSTREAM_CONNECTION: u8 = 2;
-    let mut arguments = Vec::with_capacity(key.len() + value.len() + 8);
-    for (tag, bytes) in [(0x0a, key.as_bytes()), (0x12, value)] {
-        arguments.push(tag);
-        let mut length = bytes.len();
-        while length >= 0x80 {
-            // The low seven bits, and a sign that more follow.
-            arguments.push((length & 0x7f) as u8 | 0x80);
-            length >>= 7;
-        }
-        arguments.push(length as u8);
-        arguments.extend_from_slice(bytes);
-    }
-    arguments.extend_from_slice(&[0x18, DOWNSTREAM_CONNECTION]);
-    arguments
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arguments_are_encoded_with_lengths_of_any_size() {
-        assert_eq!(filter_state_arguments("k", b"v"), b"\x0a\x01k\x12\x01v\x18\x02");
-        let long = filter_state_arguments("k", &[b'v'; 300]);
-        assert_eq!(long.get(..6), Some(&b"\x0a\x01k\x12\xac\x02"[..]));
-        assert_eq!(long.len(), 6 + 300 + 2);
-    }
-}
