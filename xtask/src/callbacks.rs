@@ -1,7 +1,7 @@
-//! Holds what a filter implements against what stays exported of it.
+//! Checks that the exports of a module are the callbacks that its filter implements.
 //!
-//! A callback that is implemented and not listed would silently never run. One that is listed and not
-//! implemented would enter the VM on each stream for nothing.
+//! A callback that is implemented and not listed would never be called, without any error. One that
+//! is listed and not implemented would cost a call into the VM on each stream.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,8 +11,13 @@ use anyhow::{Context, Result, ensure};
 
 use crate::workspace::WasmModule;
 
-/// Exports that the SDK needs whatever a filter implements: it makes and drops contexts in them.
-const OF_THE_SDK: [&str; 3] = ["proxy_on_vm_start", "proxy_on_context_create", "proxy_on_delete"];
+/// The traits of sluice-host whose methods `on_...` are callbacks.
+const TRAITS: [&str; 3] = ["Filter", "HttpStream", "NetworkStream"];
+
+/// Exports of every module: the plugin shell implements them, and the SDK makes and drops contexts in
+/// them.
+const OF_ALL: [&str; 4] =
+    ["proxy_on_vm_start", "proxy_on_configure", "proxy_on_context_create", "proxy_on_delete"];
 
 /// Fails unless the exports of a module are the callbacks that its sources implement.
 pub fn check(module: &WasmModule) -> Result<()> {
@@ -29,7 +34,7 @@ fn compare(exports: &[String], implemented: &BTreeSet<String>) -> Result<()> {
     }
     // An own callback stands for itself: it need not go on to the filter.
     for export in exports.iter().filter(|export| export.starts_with("proxy_on_")) {
-        let is_implemented = implemented.contains(export) || OF_THE_SDK.contains(&export.as_str());
+        let is_implemented = implemented.contains(export) || OF_ALL.contains(&export.as_str());
         ensure!(is_implemented, "exports lists {export}, whose callback is not implemented");
     }
     Ok(())
@@ -48,13 +53,13 @@ fn read_folder(folder: &Path, implemented: &mut BTreeSet<String>) -> Result<()> 
     Ok(())
 }
 
-/// The exports of the callbacks in `source`, which rustfmt has formatted: methods `on_...` in blocks that
-/// implement one of the SDK's traits.
+/// The exports of the callbacks in `source`, which rustfmt has formatted: methods `on_...` in blocks
+/// that implement one of [`TRAITS`].
 fn callbacks(source: &str) -> impl Iterator<Item = String> + '_ {
     let mut is_inside = false;
     source.lines().filter_map(move |line| {
         if line.starts_with("impl") {
-            is_inside = line.contains("Context for ");
+            is_inside = implemented_trait(line).is_some_and(|name| TRAITS.contains(&name));
         } else if line == "}" {
             is_inside = false;
         }
@@ -64,18 +69,18 @@ fn callbacks(source: &str) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-/// The export that calls a method of the SDK's traits.
+/// The name of the trait that a block implements: the last word before ` for `, without its path and
+/// parameters.
+fn implemented_trait(line: &str) -> Option<&str> {
+    let (before, _) = line.split_once(" for ")?;
+    let path = before.rsplit(' ').next()?;
+    path.split('<').next()?.rsplit("::").next()
+}
+
+/// The export that calls a method.
 fn export(method: &str) -> String {
-    match method {
-        "on_http_call_response" => "proxy_on_http_call_response".to_owned(),
-        "on_downstream_close" => "proxy_on_downstream_connection_close".to_owned(),
-        "on_upstream_close" => "proxy_on_upstream_connection_close".to_owned(),
-        "on_grpc_call_response" | "on_grpc_stream_message" => "proxy_on_grpc_receive".to_owned(),
-        "on_grpc_stream_initial_metadata" => "proxy_on_grpc_receive_initial_metadata".to_owned(),
-        "on_grpc_stream_trailing_metadata" => "proxy_on_grpc_receive_trailing_metadata".to_owned(),
-        "on_grpc_stream_close" => "proxy_on_grpc_close".to_owned(),
-        _ => format!("proxy_{}", method.replacen("on_http_", "on_", 1)),
-    }
+    // Both kinds of streams, and plugins, end when Envoy deletes their context.
+    if method == "on_end" { "proxy_on_delete".to_owned() } else { format!("proxy_{method}") }
 }
 
 #[cfg(test)]
@@ -83,29 +88,33 @@ mod tests {
     use super::*;
 
     const SOURCE: &str = "\
-impl Context for Plugin {}
-
-impl RootContext for Plugin {
-    fn on_configure(&mut self, _: usize) -> bool {
-        fn on_tick() {}
-        true
+impl<H: HttpHost + PluginHost> Filter<H> for Worker {
+    fn request(self: &Rc<Self>, _: u32, host: H) -> Stream<H> {
+        fn on_log() {}
+        Stream::new(host, Rc::clone(self))
     }
+
+    fn on_tick(&self, plugin: u32, host: &H) {}
 }
 
 impl Stream {
     fn on_request_trailers(&self) {}
 }
 
-impl<H> proxy_wasm::traits::HttpContext for PluginStream<H> {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+impl<H> sluice_host::filter::HttpStream for Stream<H> {
+    fn on_request_headers(&self) -> Action {
         Action::Continue
     }
 
-    fn on_downstream_close(
-        &mut self,
+    fn on_response_trailers(
+        &self,
     ) {}
 
-    fn on_http_call_response(&mut self) {}
+    fn on_end(&self) {}
+}
+
+impl NetworkStream for Stream<Fake> {
+    fn on_new_connection(&self) {}
 }
 
 fn on_log() {}
@@ -117,29 +126,31 @@ fn on_log() {}
     }
 
     #[test]
-    fn methods_of_the_sdks_traits_are_found() {
+    fn methods_of_the_traits_are_found() {
         let found: Vec<String> = callbacks(SOURCE).collect();
         assert_eq!(
             found,
             [
-                "proxy_on_configure",
+                "proxy_on_tick",
                 "proxy_on_request_headers",
-                "proxy_on_downstream_connection_close",
-                "proxy_on_http_call_response",
+                "proxy_on_response_trailers",
+                "proxy_on_delete",
+                "proxy_on_new_connection",
             ]
         );
     }
 
     #[test]
-    fn exports_are_the_callbacks_and_what_the_sdk_needs() {
+    fn exports_are_the_callbacks_and_those_of_the_shell() {
         let exports = [
             "proxy_on_vm_start",
             "proxy_on_context_create",
             "proxy_on_configure",
             "proxy_on_request_headers",
-            "proxy_on_downstream_connection_close",
+            "sluice_on_response_trailers",
+            "proxy_on_new_connection",
+            "proxy_on_tick",
             "sluice_on_http_call_response",
-            "sluice_on_tick",
             "proxy_on_delete",
         ];
         compared(&exports).unwrap();
@@ -160,11 +171,10 @@ fn on_log() {}
 
     #[test]
     fn a_callback_that_would_be_stripped_is_named() {
-        let error = compared(&["proxy_on_configure"]).unwrap_err();
+        let error = compared(&["proxy_on_configure", "proxy_on_delete"]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "implements the callback of proxy_on_downstream_connection_close, which exports does \
-             not list"
+            "implements the callback of proxy_on_new_connection, which exports does not list"
         );
     }
 }
