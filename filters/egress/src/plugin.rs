@@ -14,6 +14,7 @@ use crate::stream::Stream;
 use crate::worker::{NOTE, Worker};
 
 impl<H: HttpHost + NetworkHost + PluginHost> Filter<H> for Worker {
+    const NAME: &'static str = "egress";
     const NOTE: Option<&'static str> = Some(NOTE);
     const UNCONFIGURED: Action = Action::Pause;
 

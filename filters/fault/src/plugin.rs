@@ -12,6 +12,7 @@ use crate::stream::Stream;
 use crate::worker::{NOTE, Worker};
 
 impl<H: HttpHost + PluginHost> Filter<H> for Worker {
+    const NAME: &'static str = "fault";
     const NOTE: Option<&'static str> = Some(NOTE);
 
     type Policy = Faults;

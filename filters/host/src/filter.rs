@@ -25,6 +25,9 @@ pub type Compiled<P> = Result<(P, Vec<Finding>), Rejection>;
 
 /// A configured filter on one worker: what its streams share.
 pub trait Filter<H: PluginHost>: Sized + 'static {
+    /// The name of the module.
+    const NAME: &'static str;
+
     /// The note that the streams leave for access logs.
     const NOTE: Option<&'static str> = None;
 

@@ -1,5 +1,6 @@
 //! The plugin shell: what all filters do in the same way, whatever the kind of host.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::attributes::EnvoyNode;
@@ -18,6 +19,17 @@ impl<H: PluginHost, F: Filter<H>> Plugin<F, H> {
     /// A plugin that is not configured yet. `id` is its context.
     pub fn new(id: u32, host: H) -> Self {
         Self { id, host, filter: None }
+    }
+
+    /// The VM starts. Logs the version once for each VM.
+    pub fn on_vm_start(&self) {
+        thread_local! {
+            static IS_STARTED: Cell<bool> = const { Cell::new(false) };
+        }
+        if !IS_STARTED.replace(true) {
+            log::set_max_level(self.host.log_level());
+            log::info!("{}", version(F::NAME));
+        }
     }
 
     /// Configures the filter anew, and logs what is wrong with the document. Returns false if the
@@ -64,6 +76,15 @@ impl<H: PluginHost, F: Filter<H>> Plugin<F, H> {
             filter.on_end(self.id, &self.host);
         }
     }
+}
+
+/// The name of a module, its version, and the commit that it was built from.
+fn version(module: &str) -> String {
+    const COMMIT: &str = match option_env!("SLUICE_COMMIT") {
+        Some(commit) => commit,
+        None => "unknown",
+    };
+    format!("sluice {module} {} ({COMMIT})", env!("CARGO_PKG_VERSION"))
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use crate::stream::Stream;
 use crate::worker::Worker;
 
 impl<H: HttpHost + PluginHost> Filter<H> for Worker {
+    const NAME: &'static str = "mirror";
+
     type Policy = Mirrors;
     type Request = Stream<H>;
     type Connection = NoConnections;

@@ -13,6 +13,8 @@ use crate::stream::Stream;
 use crate::worker::Worker;
 
 impl<H: HttpHost + SharedData + PluginHost> Filter<H> for Worker {
+    const NAME: &'static str = "outlier";
+
     type Policy = Outliers;
     type Request = Stream<H>;
     type Connection = NoConnections;

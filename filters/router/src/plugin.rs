@@ -14,6 +14,7 @@ use crate::stream::Stream;
 use crate::worker::{NOTE, Worker};
 
 impl<H: HttpHost + PluginHost> Filter<H> for Worker {
+    const NAME: &'static str = "router";
     const NOTE: Option<&'static str> = Some(NOTE);
 
     type Policy = Router;

@@ -43,6 +43,7 @@ struct Echo {
 }
 
 impl Filter<FakeHost> for Echo {
+    const NAME: &'static str = "echo";
     const NOTE: Option<&'static str> = Some("sluice.echo");
 
     type Policy = String;
@@ -141,6 +142,17 @@ fn a_document_with_errors_changes_nothing() {
     assert!(!plugin.on_configure(b"no"));
     plugin.on_tick();
     assert_eq!(texts(&host), ["tick: ok default"]);
+}
+
+#[test]
+fn the_version_is_logged_once_for_each_vm() {
+    let (first, _) = plugin();
+    let (second, _) = plugin();
+    first.on_vm_start();
+    second.on_vm_start();
+    let [line] = lines().try_into().unwrap();
+    let start = concat!("INFO sluice echo ", env!("CARGO_PKG_VERSION"), " (");
+    assert!(line.starts_with(start) && line.ends_with(')'), "{line}");
 }
 
 #[test]

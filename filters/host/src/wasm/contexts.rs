@@ -33,6 +33,11 @@ struct Root<F: Filter<Envoy>>(Plugin<F, Envoy>, Uniform);
 impl<F: Filter<Envoy>> Context for Root<F> {}
 
 impl<F: Filter<Envoy>> RootContext for Root<F> {
+    fn on_vm_start(&mut self, _: usize) -> bool {
+        self.0.on_vm_start();
+        true
+    }
+
     fn on_configure(&mut self, _: usize) -> bool {
         self.0.on_configure(&abi::buffer(BufferType::PluginConfiguration, 0, usize::MAX))
     }
