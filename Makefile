@@ -1,18 +1,18 @@
-# Everything that people and CI run. The parts that need no Envoy or Node.js do not ask for them.
+# All targets for people and CI. A target installs only what it needs, such as Envoy or Node.js.
 #
-# ENVOY=/path/to/envoy uses that Envoy in place of the one that set-up installs.
+# ENVOY=/path/to/envoy uses your own Envoy instead of the one that `make setup` installs.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-# The set-up comes before what uses it; cargo is parallel itself.
+# Targets depend on setup targets, which have to run first. cargo is parallel itself.
 .NOTPARALLEL:
 
-# The whole path: cargo runs each test in the folder of its package.
+# Absolute paths, because cargo runs each test in the folder of its package.
 envoy := $(abspath $(or $(ENVOY),.tools/envoy))
 wasm_test_runner := $(abspath .tools/bin/wasm-bindgen-test-runner)
 
-# Each folder under filters/ is a package sluice-FOLDER.
+# Each folder in filters/ is a package sluice-FOLDER.
 filters := $(patsubst filters/%/Cargo.toml,--package sluice-%,$(wildcard filters/*/Cargo.toml))
 
 .PHONY: help
@@ -20,7 +20,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
-setup: ## install the toolchain, Envoy, httpbin and the runner of the wasm tests
+setup: ## install the toolchain, Envoy, httpbin and the test runner for wasm
 	@tools/setup.sh
 
 .PHONY: setup-rust
@@ -49,7 +49,7 @@ install: setup-rust ## install the command sluice into ~/.cargo/bin
 
 .PHONY: certificates certs
 certs: certificates
-certificates: ## make the certificates of the scenarios and tests, in dist/certificates
+certificates: ## create the certificates for scenarios and tests in dist/certificates
 	@tools/certificates.sh
 
 .PHONY: test
@@ -59,30 +59,32 @@ test: setup-tests build certificates ## run all tests: native, real Envoy, wasm 
 	  cargo test --package sluice-conformance --target wasm32-unknown-unknown --locked
 
 .PHONY: costs
-costs: build ## write anew what streams cost in the modules, and what modules export: tests/wasm/*.json
-	SLUICE_REWRITE_COSTS=1 cargo test --package sluice-wasm-tests --test costs --test interfaces --locked
+costs: build ## rewrite the tables of module costs and interfaces: tests/wasm/*.json
+	SLUICE_REWRITE_COSTS=1 \
+	  cargo test --package sluice-wasm-tests --test costs --test interfaces --locked
 
 .PHONY: memory
-memory: build ## test that the memory of the modules stays the same over a million streams; takes minutes
+memory: build ## test that module memory does not grow over a million streams; takes minutes
 	cargo test --package sluice-wasm-tests --test memory --locked -- --ignored
 
 .PHONY: test-istio
-test-istio: setup-envoy ## test the manifests and compare with Istio, on a real istiod; asks for Go, 77 without it
+test-istio: setup-envoy ## test the manifests with a real istiod and compare with Istio; requires Go
 	@tools/setup.sh istio
 	@$(MAKE) build
 	ENVOY='$(envoy)' cargo run --package sluice-istio --locked
 
 .PHONY: bench
-bench: setup-envoy build ## measure the filters, beside Envoy's own where it has them
+bench: setup-envoy build ## measure the filters, compared with Envoy's own features
 	cargo build --release --package sluice-bench --locked
 	@for benchmark in requests rules start delays waiting mirrors sni egress outliers; do \
-	  echo; echo "== $$benchmark"; ENVOY='$(envoy)' target/release/sluice-bench $$benchmark || exit 1; \
+	  echo; echo "== $$benchmark"; \
+	  ENVOY='$(envoy)' target/release/sluice-bench $$benchmark || exit 1; \
 	done
 
 fuzz_seconds ?= 60
 
 .PHONY: fuzz
-fuzz: setup-rust ## fuzz each target for fuzz_seconds=60; asks for a nightly compiler and cargo-fuzz
+fuzz: setup-rust ## fuzz each target for fuzz_seconds=60; requires a nightly compiler and cargo-fuzz
 	@for target in client_hello document request; do \
 	  mkdir -p "tests/fuzz/corpus/$$target"; \
 	  cargo +nightly fuzz run --fuzz-dir tests/fuzz "$$target" -- \
@@ -94,33 +96,38 @@ sandbox: setup-envoy build ## run Envoy with the modules on port 10000 until Ctr
 	@ENVOY='$(envoy)' tools/sandbox.sh
 
 .PHONY: compose-test
-compose-test: setup-envoy build ## run docker-compose.yaml in Docker and check it; skipped without Docker
+compose-test: setup-envoy build ## test docker-compose.yaml in Docker; skipped without Docker
 	@ENVOY='$(envoy)' tests/compose/run.sh
 
 .PHONY: scenario
-scenario: setup-scenarios build certificates ## run one scenario until Ctrl-C: make scenario NAME=fault-delay
+scenario: setup-scenarios build certificates ## run one until Ctrl-C: make scenario NAME=fault-delay
 	@ENVOY='$(envoy)' cargo run --quiet --package sluice-scenarios --locked -- run '$(NAME)'
 
 .PHONY: scenarios
-scenarios: setup-scenarios build certificates ## check what the READMEs of all scenarios show, also without each filter
+scenarios: setup-scenarios build certificates ## check the output of all scenarios; NAME=... for one
 	@ENVOY='$(envoy)' cargo run --quiet --package sluice-scenarios --locked -- check $(NAME)
 
 .PHONY: fmt
-fmt: setup-rust ## format the sources
+fmt: setup-rust ## format the source code
 	cargo fmt --all
 
 .PHONY: lint
-lint: setup-rust ## check format and lints, natively and as wasm
+lint: setup-rust ## check format and lints, for native and wasm targets
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy $(filters) --target wasm32-wasip1 --locked -- -D warnings
 
+.PHONY: deny
+deny: setup-rust ## check licences, duplicates and advisories of dependencies; builds cargo-deny
+	@tools/setup.sh deny
+	@tools/deny.sh
+
 .PHONY: validate
-validate: setup-envoy build certificates ## let Envoy check every configuration under envoy/
+validate: setup-envoy build certificates ## validate every configuration in envoy/ with Envoy
 	@ENVOY='$(envoy)' tools/validate.sh
 
 .PHONY: size
-size: build ## print the size of each module, also compressed
+size: build ## print the size of each module, plain and compressed
 	@for module in dist/*.wasm; do \
 	  echo "$$module  $$(wc -c <"$$module") bytes, $$(gzip -9c "$$module" | wc -c) with gzip"; \
 	done
@@ -128,14 +135,15 @@ size: build ## print the size of each module, also compressed
 .PHONY: image
 registry ?= localhost/sluice
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
-image: build ## make an image of each module, registry=localhost/sluice; docker=podman is another program
+image: build ## build an image of each module; registry=localhost/sluice, docker=podman
 	@for module in dist/*.wasm; do \
 	  name=$$(basename "$$module" .wasm); \
-	  $(or $(docker),docker) build --quiet --file Containerfile --build-arg MODULE="$$name" --build-arg VERSION='$(version)' \
+	  $(or $(docker),docker) build --quiet --file Containerfile \
+	    --build-arg MODULE="$$name" --build-arg VERSION='$(version)' \
 	    --tag "$(registry)/$$name:$(version)" . || exit 1; \
 	done
 
 .PHONY: clean
-clean: ## remove what was built; the tools in .tools stay
+clean: ## remove build output, but keep the tools in .tools
 	cargo clean
 	rm -rf dist

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes the certificates of the scenarios and tests, in dist/certificates: CAs, and for each name below a
-# key and a certificate of one of them. They are valid for 30 days and made anew in the last two of them.
+# Creates the certificates for scenarios and tests in dist/certificates: CAs, and a key and a
+# certificate for each name below. They are valid for 30 days. The script replaces all of them when
+# any is missing or expires within two days.
 #
 #   tools/certificates.sh
 set -euo pipefail
@@ -16,14 +17,15 @@ fail() {
 
 command -v openssl >/dev/null || fail "openssl is missing; install it (Debian: openssl)"
 
-# The CAs: that of the tests and of the mesh, and those of Istio's tutorials, where the second takes the first one's place.
+# The CAs: `ca` for the tests and the mesh. The other two are for Istio's tutorials, where
+# new-example.com replaces example.com.
 declare -A authorities=(
   [ca]="/CN=Sluice test CA"
   [example.com]="/O=example Inc./CN=example.com"
   [new-example.com]="/O=example Inc./CN=example.com"
 )
 
-# The names, and for whom they are.
+# The subject alternative names of each certificate.
 declare -A names=(
   [nginx]="DNS:nginx.example.com"
   [server]="DNS:www.example.com,DNS:wiki.example.org,DNS:*.wiki.example.org"
@@ -42,7 +44,7 @@ declare -A names=(
   [new-client.example.com]="DNS:client.example.com"
 )
 
-# Whose certificate is not of the first CA.
+# The CA of each certificate that the first CA does not sign.
 declare -A issuers=(
   [httpbin.example.com]=example.com
   [new-httpbin.example.com]=new-example.com
@@ -63,11 +65,11 @@ for name in "${!authorities[@]}" "${!names[@]}"; do
 done
 ! $current || exit 0
 
-# Complete or not at all: what runs meanwhile must not see half of it.
+# Build in a temporary folder and move it at the end: other programs must not see a partial set.
 new=$(mktemp -d)
 trap 'rm -rf "$new"' EXIT
 
-# run COMMAND...: what it says is only of interest when it fails.
+# run COMMAND...: prints the output of a command only if it fails.
 run() {
   "$@" >"$new/log" 2>&1 || { cat "$new/log" >&2; fail "$* failed"; }
 }

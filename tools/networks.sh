@@ -1,5 +1,5 @@
-# For the network.sh of scenarios, which source it in the root of the repository: network namespaces, and programs in them. All of it
-# is taken away when the script ends.
+# Functions for the network.sh of scenarios, which sources this file in the root of the repository.
+# They create network namespaces and run programs in them. When the script ends, both are removed.
 set -euo pipefail
 PATH=$PATH:/usr/sbin
 envoy=${ENVOY:-.tools/envoy}
@@ -8,7 +8,7 @@ for program in ip:iproute2 iptables:iptables nginx:nginx-light curl:curl; do
   command -v "${program%:*}" >/dev/null ||
     { echo "${program%:*} is missing; install it (Debian: ${program#*:})" >&2; exit 1; }
 done
-[ "$(id -u)" = 0 ] || { echo "network namespaces ask for root" >&2; exit 1; }
+[ "$(id -u)" = 0 ] || { echo "network namespaces require root" >&2; exit 1; }
 
 programs=() namespaces=()
 clean_up() {
@@ -22,32 +22,33 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 0' INT TERM
 
-# namespace NAME
+# namespace NAME: creates a network namespace.
 namespace() {
   ip netns add "$1"
   namespaces+=("$1")
   ip -n "$1" link set lo up
 }
 
-# cable NAMESPACE DEVICE NAMESPACE DEVICE
+# cable NAMESPACE DEVICE NAMESPACE DEVICE: connects two namespaces.
 cable() {
   ip -n "$1" link add "$2" type veth peer name "$4" netns "$3"
   ip -n "$1" link set "$2" up
   ip -n "$3" link set "$4" up
 }
 
-# run NAMESPACE COMMAND...
+# run NAMESPACE COMMAND...: starts a program.
 run() {
   ip netns exec "$@" &
   programs+=($!)
 }
 
-# run_envoy NAMESPACE CONFIGURATION
+# run_envoy NAMESPACE CONFIGURATION: starts an Envoy.
 run_envoy() {
-  run "$1" "$envoy" -c "$2" --disable-hot-restart --concurrency 1 --log-level error --file-flush-interval-msec 20
+  run "$1" "$envoy" -c "$2" --disable-hot-restart --concurrency 1 --log-level error \
+    --file-flush-interval-msec 20
 }
 
-# answers NAMESPACE URL: waits until it does.
+# answers NAMESPACE URL: waits until the URL answers.
 answers() {
   for _ in $(seq 300); do
     ! ip netns exec "$1" curl -sk --max-time 1 -o /dev/null "$2" || return 0
@@ -57,7 +58,7 @@ answers() {
   exit 1
 }
 
-# serve: says that all is there, and waits until a program or the script ends.
+# serve: prints `ready`, and waits until a program or the script ends.
 serve() {
   echo ready
   wait -n "${programs[@]}" || true

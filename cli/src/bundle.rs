@@ -1,11 +1,13 @@
-//! A plugin document that knows which files its parts come from.
+//! A plugin document with the files that its parts come from.
 
 use std::collections::HashMap;
 
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Place};
 use crate::tree::{self, Key, Tree, Value};
+use sluice_policy::document::field_name::is_field;
+use sluice_policy::document::report::Finding as PolicyFinding;
 
-/// A plugin document, put together from files.
+/// A plugin document, combined from files.
 #[derive(Debug)]
 pub struct Bundle {
     /// The document
@@ -19,14 +21,14 @@ pub struct Bundle {
 pub struct Origin {
     /// The file
     pub file: String,
-    /// What the Kubernetes object is called; empty for others
+    /// Kind, namespace and name of the Kubernetes object; empty for plugin configuration
     pub object: String,
     /// The path of the part in the file's document
     pub place: String,
 }
 
 impl Bundle {
-    /// The document whose root comes from `origin`.
+    /// A document whose root comes from `origin`.
     pub fn new(document: Tree, origin: Option<Origin>) -> Self {
         let origins = origin.map(|origin| (String::new(), origin)).into_iter().collect();
         Self { document, origins }
@@ -35,19 +37,21 @@ impl Bundle {
     /// Adds a field that comes from `origin`.
     pub fn add(&mut self, key: Key, value: Tree, origin: Origin) {
         self.origins.insert(key.text.clone(), origin);
-        self.push(key, value);
+        self.document.push_field(key, value);
     }
 
-    fn push(&mut self, key: Key, value: Tree) {
-        if let Value::Object(fields) = &mut self.document.value {
-            fields.push((key, value));
-        }
+    /// Returns whether the document has the field of `key`, in either spelling.
+    pub fn has_field(&self, key: &str) -> bool {
+        self.document
+            .fields()
+            .iter()
+            .any(|(known, _)| is_field(&known.text, key) || is_field(key, &known.text))
     }
 
-    /// Gives the document the field `name` if it has none.
+    /// Adds the field `name` unless the document has it.
     pub fn complete(&mut self, name: &str, value: Option<Tree>) {
         if let Some(value) = value.filter(|_| self.document.field(name).is_none()) {
-            self.push(Key { text: name.to_owned(), line: 0 }, value);
+            self.document.push_field(Key::new(name), value);
         }
     }
 
@@ -56,41 +60,51 @@ impl Bundle {
         let line = element.line;
         if self.document.field(list).is_none() {
             let key = Key { text: list.to_owned(), line };
-            self.push(key, Tree { value: Value::Array(Vec::new()), line });
+            self.document.push_field(key, Tree { value: Value::Array(Vec::new()), line });
         }
-        let Value::Object(fields) = &mut self.document.value else { return };
-        let field = fields.iter_mut().find(|(key, _)| key.text == list);
-        if let Some((_, Tree { value: Value::Array(elements), .. })) = field {
+        let field = self.document.field_mut(list).map(|field| &mut field.value);
+        if let Some(Value::Array(elements)) = field {
             self.origins.insert(format!("{list}[{}]", elements.len()), origin);
             elements.push(element);
         }
     }
 
-    /// Whether it is of Kubernetes objects, which are not to know of the filters, and has no settings.
+    /// Returns whether all parts come from Kubernetes objects, none from plugin configuration.
     pub fn is_of_objects(&self) -> bool {
         let mut parts = self.origins.iter().filter(|(part, _)| !part.is_empty());
         self.origins.len() > 1 && parts.all(|(_, origin)| !origin.object.is_empty())
     }
 
-    /// A finding of the policy, told in terms of the files.
-    pub fn locate(&self, severity: Severity, path: &str, reason: &str) -> Finding {
-        let found = tree::find(&self.document, path);
-        let value = found.is_exact.then_some(found.tree).filter(|_| !path.is_empty());
-        let (origin, rest) = self.origin(path);
-        let (file, object) =
-            origin.map_or((String::new(), String::new()), |o| (o.file.clone(), o.object.clone()));
+    /// A finding of the policy at its place in the files.
+    pub fn locate(&self, finding: &PolicyFinding) -> Finding {
+        let found = tree::find(&self.document, &finding.path);
+        let value = found.is_exact.then_some(found.tree).filter(|_| !finding.path.is_empty());
         Finding {
-            severity,
-            line: found.line,
-            path: origin.map_or_else(|| path.to_owned(), |origin| join(&origin.place, rest)),
+            kind: finding.kind,
+            place: self.place(&finding.path),
             value: value.map(Tree::to_json),
-            reason: self.translate(&object, reason),
-            file,
-            object,
+            reason: finding.reason.clone(),
+            other: finding.other.as_ref().map(|other| self.place(other)),
         }
     }
 
-    /// The most special origin of what stands at `path`, and the rest of the path.
+    /// The place in the files of the value at `path`.
+    pub fn place(&self, path: &str) -> Place {
+        let line = tree::find(&self.document, path).line;
+        let (origin, rest) = self.origin(path);
+        match origin.cloned() {
+            Some(Origin { file, object, place }) => {
+                Place { file, line, object, path: join(&place, rest) }
+            }
+            None => {
+                let (file, object) = (String::new(), String::new());
+                Place { file, line, object, path: path.to_owned() }
+            }
+        }
+    }
+
+    /// The origin of the value at `path`: that of the list element if it has one, else that of the
+    /// field, else that of the document. With the rest of the path.
     fn origin<'p>(&self, path: &'p str) -> (Option<&Origin>, &'p str) {
         let element = path.find(']').and_then(|end| path.get(..=end));
         let parts = [element, path.split(['.', '[']).next(), Some("")];
@@ -102,26 +116,6 @@ impl Bundle {
                 Some((Some(origin), path.get(part.len()..).unwrap_or_default()))
             })
             .unwrap_or((None, path))
-    }
-
-    /// `virtualServices[3].http[0]` in a reason, as the object that it is. `own` is the object that the
-    /// reason is about.
-    fn translate(&self, own: &str, reason: &str) -> String {
-        let mut text = String::new();
-        let mut rest = reason;
-        while let Some(start) = rest.find("virtualServices[") {
-            let (before, path) = rest.split_at(start);
-            let end = path.find(']').map_or(path.len(), |end| end + 1);
-            let (part, tail) = path.split_at(end);
-            text.push_str(before);
-            match self.origins.get(part).filter(|origin| !origin.object.is_empty()) {
-                Some(origin) if origin.object == own => text.push_str(&origin.place),
-                Some(origin) => text.push_str(&format!("{}: {}", origin.object, origin.place)),
-                None => text.push_str(part),
-            }
-            rest = tail;
-        }
-        text + rest
     }
 }
 

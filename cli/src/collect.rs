@@ -1,25 +1,30 @@
-//! From files to the plugin documents that the filters read.
+//! Collects the plugin documents of the filters from files.
 //!
-//! What counts as input: plugin documents as they are; Kubernetes objects, of which the `spec` of
-//! VirtualServices, DestinationRules and ServiceEntries go into a plugin document; lists of such; and
-//! whatever has wasm filters with a plugin document inside: EnvoyFilters, WasmPlugins and Envoy's own
-//! configuration.
+//! A file can have:
+//! - plugin documents;
+//! - Kubernetes objects, and lists of them: the `spec` of each VirtualService, DestinationRule and
+//!   ServiceEntry becomes part of a plugin document;
+//! - configuration that contains plugin documents: EnvoyFilters, WasmPlugins and Envoy's own.
 
 mod embedded;
 
-use crate::bundle::{Bundle, Origin};
-use crate::finding::{Finding, Severity};
-use crate::source::Source;
-use crate::tree::{self, Key, Tree, Value, camel_case};
+use std::collections::HashSet;
 
-/// What the user says beside the files.
+use crate::bundle::{Bundle, Origin};
+use crate::finding::{Finding, Place};
+use crate::source::Source;
+use crate::tree::{self, Key, Tree, Value};
+use sluice_policy::document::field_name::is_field;
+use sluice_policy::document::report::Kind;
+
+/// Settings of the user for fields that no file sets.
 #[derive(Clone, Debug, Default)]
 pub struct Defaults {
-    /// The namespace of objects that do not name theirs
+    /// The namespace of objects without one
     pub namespace: Option<String>,
-    /// `clusterName` where no document has one
+    /// `clusterName`, if no document has it
     pub cluster_name: Option<String>,
-    /// `proxy.gateways` where no document has `proxy`; none is not to have it
+    /// `proxy.gateways`, if no document has `proxy`; an empty list is not added
     pub gateways: Vec<String>,
 }
 
@@ -27,45 +32,61 @@ impl Defaults {
     fn proxy(&self) -> Option<Tree> {
         let gateways = self.gateways.iter().map(|name| Tree::text(name)).collect();
         let mut proxy = Tree::new(Value::Object(Vec::new()));
-        proxy.push_field("gateways", Tree::new(Value::Array(gateways)));
+        proxy.push_field(Key::new("gateways"), Tree::new(Value::Array(gateways)));
         Some(proxy).filter(|_| !self.gateways.is_empty())
     }
 }
 
-/// The lists of a plugin document, with the kind whose specs are in them.
+/// Kinds of objects, with the lists of a plugin document that have their specs.
 const LISTS: [(&str, &str); 3] = [
     ("VirtualService", "virtualServices"),
     ("DestinationRule", "destinationRules"),
     ("ServiceEntry", "serviceEntries"),
 ];
 
-/// What Envoy's configuration has one of, and plugin documents have not.
+/// Fields by which configuration of Envoy is recognized. Plugin documents do not have them.
 const ENVOY: [&str; 3] = ["staticResources", "dynamicResources", "resources"];
 
-/// The versions of Istio's API in which these have been the same.
+/// The versions of Istio's API that the filters know. The objects are the same in all of them.
 const VERSIONS: [&str; 3] =
     ["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"];
 
 /// A Kubernetes object whose spec is for the filters.
 struct Object {
     file: String,
-    name: String,
+    /// Its kind, namespace and name
+    title: String,
     namespace: Option<String>,
     list: &'static str,
     spec: Tree,
 }
 
+/// A plugin document.
+struct Plugin {
+    file: String,
+    /// Its path in the file's document; empty for all of it
+    path: String,
+    document: Tree,
+}
+
+/// What a finding is about: a file, and an object in it unless the title is empty.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    file: &'a str,
+    title: &'a str,
+}
+
 #[derive(Default)]
 struct Collector {
     objects: Vec<Object>,
-    plugins: Vec<(String, String, Tree)>,
+    plugins: Vec<Plugin>,
     findings: Vec<Finding>,
-    names: std::collections::HashSet<(String, String, String)>,
+    /// Kinds, namespaces and names of the objects
+    names: HashSet<(String, String, String)>,
 }
 
-/// The plugin documents of files: one of each namespace, as a document has only one. Along with them
-/// comes what is to be said about objects that are not the filters' work, or that are wrong outside
-/// of their `spec`.
+/// The plugin documents of files, one for each namespace of the objects in them, and findings
+/// about objects that the filters do not use or that are wrong outside of their `spec`.
 pub fn collect(sources: Vec<Source>, defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>) {
     let mut collector = Collector::default();
     for source in sources {
@@ -77,98 +98,99 @@ pub fn collect(sources: Vec<Source>, defaults: &Defaults) -> (Vec<Bundle>, Vec<F
 }
 
 impl Collector {
-    fn say(
-        &mut self,
-        severity: Severity,
-        file: &str,
-        line: usize,
-        object: &str,
-        path: &str,
-        reason: impl Into<String>,
-    ) {
-        self.findings.push(Finding {
-            severity,
-            file: file.to_owned(),
-            line,
-            object: object.to_owned(),
-            path: path.to_owned(),
-            value: None,
-            reason: reason.into(),
-        });
+    fn report(&mut self, kind: Kind, subject: Subject<'_>, line: usize, path: &str, reason: &str) {
+        let (file, object) = (subject.file.to_owned(), subject.title.to_owned());
+        let place = Place { file, line, object, path: path.to_owned() };
+        let reason = reason.to_owned();
+        self.findings.push(Finding { kind, place, value: None, reason, other: None });
     }
 
-    /// Tells an error about a value that starts with it.
-    fn invalid(&mut self, file: &str, object: &str, path: &str, value: &Tree, reason: &str) {
-        self.say(
-            Severity::Error,
-            file,
-            value.line,
-            object,
-            path,
-            format!("{} {reason}", value.shown()),
-        );
+    fn error(&mut self, subject: Subject<'_>, line: usize, path: &str, reason: &str) {
+        self.report(Kind::Error, subject, line, path, reason);
+    }
+
+    fn note(&mut self, subject: Subject<'_>, line: usize, reason: &str) {
+        self.report(Kind::NotApplicable, subject, line, "", reason);
+    }
+
+    /// Reports an error whose reason starts with the value.
+    fn value_error(&mut self, subject: Subject<'_>, path: &str, value: &Tree, reason: &str) {
+        self.error(subject, value.line, path, &format!("{} {reason}", value.shown()));
         if let Some(finding) = self.findings.last_mut() {
             finding.value = Some(value.to_json());
         }
     }
 
+    /// Adds a document of a file, or an item of a list.
     fn add(&mut self, file: &str, document: Tree, defaults: &Defaults) {
+        let subject = Subject { file, title: "" };
         let embedded = embedded::find(&document);
         if !embedded.is_empty() {
-            for (place, plugin) in embedded {
-                // Filters of one Envoy usually share a document.
-                if !self
-                    .plugins
-                    .iter()
-                    .any(|(other, _, known)| other == file && known.is_same(&plugin))
-                {
-                    self.plugins.push((file.to_owned(), place, plugin));
-                }
+            for (path, plugin) in embedded {
+                self.add_embedded(file, path, plugin);
             }
             return;
         }
         let Some(kind) = document.field("kind") else {
-            let api_version = document.fields().iter().find(|(key, _)| key.text == "apiVersion");
-            if let Some((key, _)) = api_version {
-                self.say(Severity::Error, file, key.line, "", "kind", "is required");
-            } else if !matches!(document.value, Value::Object(_)) {
-                let reason = "is neither a plugin document nor a Kubernetes object";
-                self.invalid(file, "", "", &document, reason);
-            } else if ENVOY.iter().any(|name| document.field(name).is_some()) {
-                let reason = "is a configuration of Envoy without Sluice's filters, left out";
-                self.say(Severity::Note, file, document.line, "", "", reason);
-            } else {
-                self.plugins.push((file.to_owned(), String::new(), document));
-            }
+            self.add_without_kind(file, document);
             return;
         };
         let Some(kind) = kind.as_str().map(str::to_owned) else {
-            self.invalid(file, "", "kind", kind, "is not a string");
+            self.value_error(subject, "kind", kind, "is not a string");
             return;
         };
         if let Some(version) = document.field("apiVersion").filter(|own| own.as_str().is_none()) {
-            self.invalid(file, &kind, "apiVersion", version, "is not a string");
+            let subject = Subject { file, title: &kind };
+            self.value_error(subject, "apiVersion", version, "is not a string");
             return;
         }
-        let version = document.field("apiVersion").and_then(Tree::as_str).unwrap_or_default();
-        let is_list =
-            kind == "List" || LISTS.iter().any(|(known, _)| kind == format!("{known}List"));
-        if is_list {
-            let Value::Object(fields) = document.value else { return };
-            let items = fields.into_iter().find(|(key, _)| key.text == "items");
-            match items.map(|(_, items)| items) {
-                Some(Tree { value: Value::Array(items), .. }) => {
-                    for item in items {
-                        self.add(file, item, defaults);
-                    }
-                }
-                Some(items) => self.invalid(file, &kind, "items", &items, "is not a list"),
-                None => {
-                    self.say(Severity::Error, file, document.line, &kind, "items", "is required")
+        if kind == "List" || LISTS.iter().any(|(known, _)| kind == format!("{known}List")) {
+            self.add_list(file, &kind, document, defaults);
+        } else {
+            self.add_object(file, kind, document, defaults);
+        }
+    }
+
+    /// Adds a plugin document from inside other configuration. The filters of one Envoy usually
+    /// share a document, which is added once.
+    fn add_embedded(&mut self, file: &str, path: String, document: Tree) {
+        let is_known = |known: &Plugin| known.file == file && known.document.is_same(&document);
+        if !self.plugins.iter().any(is_known) {
+            self.plugins.push(Plugin { file: file.to_owned(), path, document });
+        }
+    }
+
+    fn add_without_kind(&mut self, file: &str, document: Tree) {
+        let subject = Subject { file, title: "" };
+        if let Some((key, _)) = document.entry("apiVersion") {
+            self.error(subject, key.line, "kind", "is required");
+        } else if !matches!(document.value, Value::Object(_)) {
+            let reason = "is not an object; write a plugin document or a Kubernetes object";
+            self.value_error(subject, "", &document, reason);
+        } else if ENVOY.iter().any(|name| document.field(name).is_some()) {
+            let reason = "is ignored: it is a configuration of Envoy without Sluice's filters";
+            self.note(subject, document.line, reason);
+        } else {
+            self.plugins.push(Plugin { file: file.to_owned(), path: String::new(), document });
+        }
+    }
+
+    fn add_list(&mut self, file: &str, kind: &str, document: Tree, defaults: &Defaults) {
+        let subject = Subject { file, title: kind };
+        let line = document.line;
+        match document.into_field("items") {
+            Some(Tree { value: Value::Array(items), .. }) => {
+                for item in items {
+                    self.add(file, item, defaults);
                 }
             }
-            return;
+            Some(items) => self.value_error(subject, "items", &items, "is not a list"),
+            None => self.error(subject, line, "items", "is required"),
         }
+    }
+
+    fn add_object(&mut self, file: &str, kind: String, document: Tree, defaults: &Defaults) {
+        let version = document.field("apiVersion").and_then(Tree::as_str).unwrap_or_default();
         let metadata = |name| document.field("metadata").and_then(|m| m.field(name)?.as_str());
         let name = metadata("name").unwrap_or_default().to_owned();
         let namespace = metadata("namespace").filter(|namespace| !namespace.is_empty());
@@ -177,81 +199,78 @@ impl Collector {
             Some(namespace) => format!("{kind} {namespace}/{name}"),
             None => format!("{kind} {name}").trim_end().to_owned(),
         };
+        let subject = Subject { file, title: &title };
         let known = LISTS.iter().find(|(known, _)| *known == kind);
         let Some((_, list)) = known.filter(|_| version.starts_with("networking.istio.io/")) else {
-            self.refuse_kind(file, &document, &kind, version, &title);
+            self.report_unused(subject, &document, &kind, version);
             return;
         };
         if !VERSIONS.contains(&version) {
             let own = tree::find(&document, "apiVersion").tree;
             let reason = format!("is not one of {}", VERSIONS.join(", "));
-            self.invalid(file, &title, "apiVersion", own, &reason);
+            self.value_error(subject, "apiVersion", own, &reason);
         }
-        self.check_envelope(file, &document, &title, &name);
+        self.check_envelope(subject, &document, &name);
         let key = (kind, namespace.clone().unwrap_or_default(), name);
         if !key.2.is_empty() && !self.names.insert(key) {
             let line = tree::find(&document, "metadata.name").line;
-            let reason =
-                "is given twice: of two objects with a name the later replaces the earlier";
-            self.say(Severity::Error, file, line, &title, "metadata.name", reason);
+            let reason = "is the name of an earlier object too; rename or remove one of them";
+            self.error(subject, line, "metadata.name", reason);
             return;
         }
-        let Value::Object(fields) = document.value else { return };
-        match fields.into_iter().find(|(key, _)| key.text == "spec") {
-            Some((_, spec)) => {
-                let file = file.to_owned();
-                self.objects.push(Object { file, name: title, namespace, list, spec });
-            }
-            None => self.say(Severity::Error, file, document.line, &title, "spec", "is required"),
-        }
+        let line = document.line;
+        let Some(spec) = document.into_field("spec") else {
+            self.error(subject, line, "spec", "is required");
+            return;
+        };
+        self.objects.push(Object { file: file.to_owned(), title, namespace, list, spec });
     }
 
-    fn refuse_kind(&mut self, file: &str, document: &Tree, kind: &str, version: &str, title: &str) {
+    /// Reports an object of a kind that the filters do not use. In Istio's networking API, a kind
+    /// that Istio does not have is an error, as it is probably misspelled.
+    fn report_unused(&mut self, subject: Subject<'_>, document: &Tree, kind: &str, version: &str) {
         let line = document.line;
-        // Close to a known kind, and in its group: rather a slip than another's work.
-        let is_networking = version.starts_with("networking.istio.io/") || version.is_empty();
         let others =
             ["Gateway", "Sidecar", "EnvoyFilter", "ProxyConfig", "WorkloadEntry", "WorkloadGroup"];
         if version.is_empty() {
-            self.say(Severity::Error, file, line, title, "apiVersion", "is required");
-        } else if is_networking && !others.contains(&kind) {
+            self.error(subject, line, "apiVersion", "is required");
+        } else if version.starts_with("networking.istio.io/") && !others.contains(&kind) {
             let kinds: Vec<_> = LISTS.iter().map(|(kind, _)| *kind).chain(others).collect();
             let own = tree::find(document, "kind").tree;
-            let reason = format!("is not one of {}", kinds.join(", "));
-            self.invalid(file, title, "kind", own, &reason);
+            self.value_error(subject, "kind", own, &format!("is not one of {}", kinds.join(", ")));
         } else {
-            self.say(Severity::Note, file, line, title, "", "is not the filters' work, left out");
+            self.note(subject, line, "is ignored: the filters do not use objects of this kind");
         }
     }
 
-    /// What is wrong with an object outside of its `spec`.
-    fn check_envelope(&mut self, file: &str, document: &Tree, title: &str, name: &str) {
+    /// Reports what is wrong with an object outside of its `spec`.
+    fn check_envelope(&mut self, subject: Subject<'_>, document: &Tree, name: &str) {
         let mut seen: Vec<&str> = Vec::new();
         for (key, _) in document.fields() {
             if seen.contains(&&*key.text) {
-                self.say(Severity::Error, file, key.line, title, &key.text, "is given twice");
+                self.error(subject, key.line, &key.text, "is given twice");
             }
             seen.push(&key.text);
             if !["apiVersion", "kind", "metadata", "spec", "status"].contains(&&*key.text) {
                 let reason = "unknown field, known are apiVersion, kind, metadata, spec, status";
-                self.say(Severity::Error, file, key.line, title, &key.text, reason);
+                self.error(subject, key.line, &key.text, reason);
             }
         }
         let metadata = document.field("metadata");
         if let Some(metadata) = metadata.filter(|own| !matches!(own.value, Value::Object(_))) {
-            self.invalid(file, title, "metadata", metadata, "is not an object");
+            self.value_error(subject, "metadata", metadata, "is not an object");
             return;
         }
         let is_text = |own: &&Tree| own.as_str().is_some();
         let field = |field| metadata.and_then(|metadata| metadata.field(field));
         if let Some(namespace) = field("namespace").filter(|own| !is_text(own)) {
-            self.invalid(file, title, "metadata.namespace", namespace, "is not a string");
+            self.value_error(subject, "metadata.namespace", namespace, "is not a string");
         }
         if let Some(name) = field("name").filter(|own| !is_text(own)) {
-            self.invalid(file, title, "metadata.name", name, "is not a string");
+            self.value_error(subject, "metadata.name", name, "is not a string");
         } else if name.is_empty() {
             let line = tree::find(document, "metadata").line;
-            self.say(Severity::Error, file, line, title, "metadata.name", "is required");
+            self.error(subject, line, "metadata.name", "is required");
         }
     }
 
@@ -262,7 +281,7 @@ impl Collector {
                 namespaces.push(object.namespace.clone());
             }
         }
-        // What has no namespace goes to the current one, as in kubectl.
+        // Objects without a namespace belong to the current one, as in kubectl.
         if namespaces.len() == 2 && namespaces.contains(&None) {
             namespaces.retain(Option::is_some);
             let only = namespaces.first().cloned().flatten();
@@ -270,11 +289,11 @@ impl Collector {
                 object.namespace = object.namespace.take().or_else(|| only.clone());
             }
         }
-        // A plugin document beside Istio's objects is their settings.
+        // Plugin documents beside Istio's objects are the settings of each namespace.
         let mut bundles = Vec::new();
         if namespaces.is_empty() {
-            for (file, place, document) in std::mem::take(&mut self.plugins) {
-                let origin = Origin { file, object: String::new(), place };
+            for Plugin { file, path, document } in std::mem::take(&mut self.plugins) {
+                let origin = Origin { file, object: String::new(), place: path };
                 bundles.push(Bundle::new(document, Some(origin)));
             }
         }
@@ -289,14 +308,9 @@ impl Collector {
         (bundles, self.findings)
     }
 
-    /// The document of the objects of a namespace, and of the plugin documents beside them: their settings are for
-    /// all namespaces, their rules for the first.
-    fn assemble(
-        &mut self,
-        namespace: Option<&str>,
-        plugins: &[(String, String, Tree)],
-        is_first: bool,
-    ) -> Bundle {
+    /// Combines the objects of a namespace and the plugin documents into one document. The rules
+    /// of the plugin documents belong to the first namespace only.
+    fn assemble(&mut self, namespace: Option<&str>, plugins: &[Plugin], is_first: bool) -> Bundle {
         let line = self.objects.first().map_or(0, |object| object.spec.line);
         let root = Tree { value: Value::Object(Vec::new()), line };
         let origin = self.objects.first().map(|first| Origin {
@@ -305,34 +319,25 @@ impl Collector {
             place: String::new(),
         });
         let mut bundle = Bundle::new(root, origin);
-        for (file, place, plugin) in plugins {
-            for (key, value) in plugin.fields() {
-                let name = camel_case(&key.text);
-                let place = if place.is_empty() {
-                    key.text.clone()
-                } else {
-                    format!("{place}.{}", key.text)
-                };
-                if LISTS.iter().any(|(_, list)| *list == name) {
+        for Plugin { file, path, document } in plugins {
+            for (key, value) in document.fields() {
+                let list = LISTS.iter().find(|(_, list)| is_field(&key.text, list));
+                let place =
+                    if path.is_empty() { key.text.clone() } else { format!("{path}.{}", key.text) };
+                if let Some((_, list)) = list {
                     let elements = value.elements().iter().filter(|_| is_first);
                     for (index, element) in elements.enumerate() {
                         let place = format!("{place}[{index}]");
                         let (file, object) = (file.clone(), String::new());
-                        bundle.append(&name, element.clone(), Origin { file, object, place });
+                        bundle.append(list, element.clone(), Origin { file, object, place });
                     }
-                } else if bundle.document.field(&name).is_some() {
-                    self.say(
-                        Severity::Error,
-                        file,
-                        key.line,
-                        "",
-                        &place,
-                        "is given in another document too",
-                    );
+                } else if bundle.has_field(&key.text) {
+                    let subject = Subject { file, title: "" };
+                    let reason = "is already set, in this or another document; set it once";
+                    self.error(subject, key.line, &place, reason);
                 } else {
                     let (file, object) = (file.clone(), String::new());
-                    let own = Key { text: name, line: key.line };
-                    bundle.add(own, value.clone(), Origin { file, object, place });
+                    bundle.add(key.clone(), value.clone(), Origin { file, object, place });
                 }
             }
         }
@@ -344,7 +349,7 @@ impl Collector {
         own.sort_by_key(|object| LISTS.iter().position(|(_, list)| *list == object.list));
         for object in own {
             let (file, place) = (object.file, "spec".to_owned());
-            let origin = Origin { file, object: object.name, place };
+            let origin = Origin { file, object: object.title, place };
             bundle.append(object.list, object.spec, origin);
         }
         bundle

@@ -1,60 +1,59 @@
-//! The filters of the bundle, and which of them a document is for.
+//! The filters of the bundle on the command line, and which of them a document needs.
 
-use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use sluice_policy::document::filter::Filter;
 
 use crate::tree::Tree;
 
-/// A filter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Filter {
-    /// `fault.wasm`
-    Fault,
-    /// `egress.wasm`
-    Egress,
-    /// `mirror.wasm`
-    Mirror,
-    /// `router.wasm`
-    Router,
-    /// `outlier.wasm`
-    Outlier,
-    /// `sni.wasm`
-    Sni,
+/// The filters with their descriptions, in the order of the help.
+const FILTERS: [(Filter, &str); 6] = [
+    (Filter::Fault, "Injects delays and aborts"),
+    (Filter::Egress, "Rejects calls of unknown services"),
+    (Filter::Mirror, "Copies requests"),
+    (Filter::Router, "Routes HTTP requests"),
+    (Filter::Outlier, "Ejects failing hosts"),
+    (Filter::Sni, "Routes TLS connections"),
+];
+
+/// The name of a filter and of its module.
+pub fn name(filter: Filter) -> &'static str {
+    match filter {
+        Filter::Egress => "egress",
+        Filter::Fault => "fault",
+        Filter::Mirror => "mirror",
+        Filter::Outlier => "outlier",
+        Filter::Router => "router",
+        Filter::Sni => "sni",
+    }
 }
 
-impl Filter {
-    /// The name of the filter and of its module.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Egress => "egress",
-            Self::Fault => "fault",
-            Self::Mirror => "mirror",
-            Self::Outlier => "outlier",
-            Self::Router => "router",
-            Self::Sni => "sni",
-        }
-    }
+/// Parses the name of a filter in an argument.
+pub fn parser() -> impl TypedValueParser<Value = Filter> {
+    let values = FILTERS.map(|(filter, help)| PossibleValue::new(name(filter)).help(help));
+    PossibleValuesParser::new(values).try_map(|text| {
+        let named = FILTERS.into_iter().find(|(filter, _)| name(*filter) == text);
+        named.map(|(filter, _)| filter).ok_or("is not a filter")
+    })
+}
 
-    /// The filters that have something to do with a document, in the order in which requests pass them;
-    /// the router alone where nothing is to be done.
-    pub fn of(document: &Tree) -> Vec<Self> {
-        let services = document.field("virtualServices").map_or(&[][..], Tree::elements);
-        let routes =
-            || services.iter().flat_map(|s| s.field("http").map_or(&[][..], Tree::elements));
-        let route_has = |name: &str| routes().any(|route| route.field(name).is_some());
-        let has = |name: &str| document.field(name).is_some();
-        let is_given = |list: Option<&Tree>| list.is_some_and(|list| !list.elements().is_empty());
-        let mut filters = Vec::new();
-        let mut add = |filter, is_needed| filters.extend(Some(filter).filter(|_| is_needed));
-        add(Self::Egress, has("outboundTrafficPolicy") || has("egress"));
-        add(Self::Fault, route_has("fault") || (has("faults") && routes().next().is_some()));
-        add(Self::Mirror, route_has("mirror") || route_has("mirrors"));
-        add(Self::Router, routes().next().is_some());
-        add(Self::Outlier, has("destinationRules"));
-        add(Self::Sni, services.iter().any(|service| is_given(service.field("tls"))));
-        // A document of ServiceEntries alone is complete once there is a policy for it.
-        if filters.is_empty() {
-            filters.push(if has("serviceEntries") { Self::Egress } else { Self::Router });
-        }
-        filters
+/// The filters that a document needs, in the order in which requests pass them. If it needs none,
+/// the router.
+pub fn needed(document: &Tree) -> Vec<Filter> {
+    let services = document.list("virtualServices");
+    let routes = || services.iter().flat_map(|service| service.list("http"));
+    let route_has = |name: &str| routes().any(|route| route.field(name).is_some());
+    let has = |name: &str| document.field(name).is_some();
+    let mut filters = Vec::new();
+    let mut add = |filter, is_needed| filters.extend(Some(filter).filter(|_| is_needed));
+    add(Filter::Egress, has("outboundTrafficPolicy") || has("egress"));
+    add(Filter::Fault, route_has("fault") || (has("faults") && routes().next().is_some()));
+    add(Filter::Mirror, route_has("mirror") || route_has("mirrors"));
+    add(Filter::Router, routes().next().is_some());
+    add(Filter::Outlier, has("destinationRules"));
+    add(Filter::Sni, services.iter().any(|service| !service.list("tls").is_empty()));
+    // ServiceEntries alone are for the egress filter, although they lack its policy.
+    if filters.is_empty() {
+        filters.push(if has("serviceEntries") { Filter::Egress } else { Filter::Router });
     }
+    filters
 }

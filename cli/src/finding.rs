@@ -1,40 +1,89 @@
-//! What is said about files, as text and as JSON.
+//! Findings about files, as text and as JSON.
 
 use std::fmt;
 
 use clap::builder::styling::{AnsiColor, Style};
+use serde_json::json;
+use sluice_policy::document::report::Kind;
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The filters refuse it.
+    /// The filters reject the document.
     Error,
-    /// The filters take it, but it has not the effect that it seems to have.
+    /// The filters accept the document, but a part of it has no effect.
     Warning,
-    /// It is not the filters' work, or remarkable.
+    /// The filters do not use a part of it.
     Note,
 }
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How much it matters
-    pub severity: Severity,
+    /// What it means
+    pub kind: Kind,
+    /// The place that it is about
+    pub place: Place,
+    /// The value as JSON, if the place is that of one
+    pub value: Option<String>,
+    /// The reason, in lower case and without a full stop
+    pub reason: String,
+    /// A second place that the reason refers to
+    pub other: Option<Place>,
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
     /// The file as it was named, `-` for standard input
     pub file: String,
-    /// The line from 1 on, 0 where it is not known
+    /// The line, counted from 1; 0 if it is not known
     pub line: usize,
     /// Kind, namespace and name of the Kubernetes object; empty for plugin configuration
     pub object: String,
-    /// The JSON path in that object or configuration; empty for all of it
+    /// The JSON path in that object or configuration; empty for the whole
     pub path: String,
-    /// The value that it is about, as JSON, where there is one
-    pub value: Option<String>,
-    /// What it is, in lower case and without a full stop
-    pub reason: String,
+}
+
+impl Place {
+    /// The place as JSON, for programs.
+    pub fn to_json(&self) -> serde_json::Value {
+        json!({
+            "file": self.file,
+            "line": (self.line > 0).then_some(self.line),
+            "object": (!self.object.is_empty()).then_some(&self.object),
+            "path": self.path,
+        })
+    }
+
+    /// The place as text, for a finding at `from`: without an object or a file that is the same.
+    fn shown_from(&self, from: &Self) -> String {
+        if self.object != from.object && !self.object.is_empty() {
+            format!("{}: {}", self.object, self.path)
+        } else if self.object.is_empty() && self.file != from.file {
+            format!("{}: {}", self.file, self.path)
+        } else {
+            self.path.clone()
+        }
+    }
 }
 
 impl Severity {
+    /// The severity of findings of a kind.
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Error => Self::Error,
+            Kind::Deprecated | Kind::LeftToEnvoy | Kind::LeftToFilter(_) | Kind::NotApplicable => {
+                Self::Note
+            }
+            Kind::Costly
+            | Kind::NeverMatches
+            | Kind::NeverReached
+            | Kind::NoEffect
+            | Kind::Overridden => Self::Warning,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -53,41 +102,73 @@ impl Severity {
     }
 }
 
-impl fmt::Display for Finding {
-    /// `FILE:LINE: error: OBJECT: PATH: REASON`, with colours that a pipe is to be spared.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.file)?;
-        if self.line > 0 {
-            write!(f, "{}:", self.line)?;
+impl Finding {
+    /// The severity.
+    pub fn severity(&self) -> Severity {
+        Severity::of(self.kind)
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let value = self.value.as_deref().and_then(|json| serde_json::from_str(json).ok());
+        let value: serde_json::Value = value.unwrap_or_default();
+        let mut json = json!({
+            "severity": self.severity().name(),
+            "kind": kind_name(self.kind),
+            "value": value,
+            "reason": self.reason,
+            "other": self.other.as_ref().map(Place::to_json),
+        });
+        if let (Some(own), serde_json::Value::Object(place)) =
+            (json.as_object_mut(), self.place.to_json())
+        {
+            own.extend(place);
         }
-        let style = self.severity.style();
-        write!(f, " {style}{}{style:#}:", self.severity.name())?;
-        for part in [&self.object, &self.path] {
+        json
+    }
+}
+
+/// The name of a kind in JSON.
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Costly => "costly",
+        Kind::Deprecated => "deprecated",
+        Kind::Error => "error",
+        Kind::LeftToEnvoy => "leftToEnvoy",
+        Kind::LeftToFilter(_) => "leftToFilter",
+        Kind::NeverMatches => "neverMatches",
+        Kind::NeverReached => "neverReached",
+        Kind::NoEffect => "noEffect",
+        Kind::NotApplicable => "notApplicable",
+        Kind::Overridden => "overridden",
+    }
+}
+
+impl fmt::Display for Finding {
+    /// `FILE:LINE: error: OBJECT: PATH: REASON`, with colours that the caller removes for pipes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place { file, line, object, path } = &self.place;
+        write!(f, "{file}:")?;
+        if *line > 0 {
+            write!(f, "{line}:")?;
+        }
+        let severity = self.severity();
+        let style = severity.style();
+        write!(f, " {style}{}{style:#}:", severity.name())?;
+        for part in [object, path] {
             if !part.is_empty() {
                 write!(f, " {part}:")?;
             }
         }
-        write!(f, " {}", self.reason)
+        write!(f, " {}", self.reason)?;
+        let other = self.other.as_ref().map(|other| other.shown_from(&self.place));
+        other.map_or(Ok(()), |other| write!(f, ": {other}"))
     }
 }
 
 /// Findings as one JSON document: `{"findings": [...], "errors": 1, "warnings": 0, "notes": 0}`.
 pub fn to_json(findings: &[Finding]) -> String {
-    let shown = |finding: &Finding| {
-        let value = finding.value.as_deref().and_then(|json| serde_json::from_str(json).ok());
-        let value: serde_json::Value = value.unwrap_or_default();
-        serde_json::json!({
-            "severity": finding.severity.name(),
-            "file": finding.file,
-            "line": (finding.line > 0).then_some(finding.line),
-            "object": (!finding.object.is_empty()).then_some(&finding.object),
-            "path": finding.path,
-            "value": value,
-            "reason": finding.reason,
-        })
-    };
-    let document = serde_json::json!({
-        "findings": findings.iter().map(shown).collect::<Vec<_>>(),
+    let document = json!({
+        "findings": findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
         "errors": count(findings, Severity::Error),
         "warnings": count(findings, Severity::Warning),
         "notes": count(findings, Severity::Note),
@@ -95,7 +176,7 @@ pub fn to_json(findings: &[Finding]) -> String {
     format!("{document:#}\n")
 }
 
-/// How many findings there are of a severity.
+/// The number of findings of a severity.
 pub fn count(findings: &[Finding], severity: Severity) -> usize {
-    findings.iter().filter(|finding| finding.severity == severity).count()
+    findings.iter().filter(|finding| finding.severity() == severity).count()
 }

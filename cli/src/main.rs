@@ -1,6 +1,7 @@
-//! `sluice`: what the filters do, at a desk: checks configuration, explains decisions, renders what Envoy and
-//! Istio take, and prints the schema. It runs the same policy code as the filters.
+//! `sluice`: checks, explains and renders Istio traffic policy, with the policy code of the filters
+//! but without a proxy. It also prints the JSON Schema of the policy.
 
+mod arguments;
 mod bundle;
 mod check;
 mod collect;
@@ -13,25 +14,26 @@ mod source;
 mod tree;
 mod yaml;
 
-use std::hash::{BuildHasher, RandomState};
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
+use arguments::{Format, InputArgs};
 use bundle::Bundle;
+use check::Compiled;
 use collect::Defaults;
 use explain::{ExplainArgs, Explanation};
-use finding::{Finding, Severity, count};
-use render::{RenderArgs, To};
+use finding::{Severity, count};
+use render::{RenderArgs, RenderError, To};
 use sluice_policy::desk::explain::Explainer;
-use sluice_policy::spec::proxy::NoMetadata;
+use sluice_policy::document::filter::Filter;
 
-/// Istio's traffic management for any Envoy, at a desk.
+/// Check, explain and render Istio traffic policy for Envoy, without a proxy.
 ///
-/// Files are plugin documents, Istio objects, or configuration of Envoy or Istio with Sluice's filters in
-/// it, in YAML or JSON; - is standard input. The exit status is 0, 1 when there is an error in a file, or 2 when
-/// the command is not understood.
+/// Files are YAML or JSON: plugin documents, Istio objects, or Envoy or Istio configuration that
+/// contains Sluice's filters. A file named - is standard input. The exit status is 0 on success,
+/// 1 if a file has an error, and 2 if the arguments are wrong.
 #[derive(Parser)]
 #[command(name = "sluice", version, max_term_width = 100)]
 struct Cli {
@@ -41,59 +43,26 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Find errors, and rules that have no effect
+    /// Report errors, and rules without effect
     Check(CheckArgs),
-    /// Tell what becomes of a request and why, rule by rule
+    /// Show what the filters do with a request, and which rules decide it
     Explain(ExplainArgs),
-    /// Put files together into one document, as Envoy or Istio takes it
+    /// Combine files and write them in a format for Envoy or Istio
     Render(RenderArgs),
     /// Print the JSON Schema of plugin documents
     Schema,
 }
 
-/// What holds for objects that do not say it.
-#[derive(Args)]
-struct InputArgs {
-    /// The namespace of objects without one; it completes short host names
-    #[arg(short, long, value_name = "NAME")]
-    namespace: Option<String>,
-    /// How clusters are called where no document has clusterName, such as '{host}[-{subset}]'
-    #[arg(long, value_name = "PATTERN")]
-    cluster_name: Option<String>,
-    /// A gateway that the proxy serves, mesh for a sidecar, as often as needed; for rules about gateways where no
-    /// document has proxy
-    #[arg(long = "gateway", value_name = "NAME")]
-    gateways: Vec<String>,
-}
-
-impl InputArgs {
-    fn defaults(&self) -> Defaults {
-        Defaults {
-            namespace: self.namespace.clone(),
-            cluster_name: self.cluster_name.clone(),
-            gateways: self.gateways.clone(),
-        }
-    }
-}
-
 #[derive(Args)]
 struct CheckArgs {
-    /// Files to check, - for standard input
+    /// Files to check; - for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
     #[command(flatten)]
     input: InputArgs,
-    /// How findings are written: FILE:LINE: SEVERITY: OBJECT: PATH: REASON and a sum, or JSON
+    /// The format of findings
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people, with colours on a terminal
-    Text,
-    /// One JSON document
-    Json,
 }
 
 fn main() -> ExitCode {
@@ -106,7 +75,7 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => code,
-        // Whoever reads the output has seen enough.
+        // The reader of the output has closed it, such as `head`.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sluice: cannot write: {error}");
@@ -136,63 +105,67 @@ fn run_check(args: &CheckArgs) -> std::io::Result<ExitCode> {
     Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The one plugin document of files without errors.
-fn read_one(files: &[String], defaults: &Defaults) -> std::io::Result<Option<Bundle>> {
-    let (mut bundles, mut findings) = check::read(files, defaults);
-    for bundle in &bundles {
-        findings.extend(check::check_bundle(bundle));
+/// The plugin document of files, compiled for the filters that it needs and for `other`; none if
+/// they have errors, or not exactly one document.
+fn read_one(
+    files: &[String],
+    defaults: &Defaults,
+    other: Option<Filter>,
+) -> std::io::Result<Option<(Bundle, Compiled)>> {
+    let (bundles, mut findings) = check::read(files, defaults);
+    findings.retain(|finding| finding.severity() == Severity::Error);
+    let other = other.filter(|_| bundles.len() == 1);
+    let mut documents = Vec::new();
+    for bundle in bundles {
+        match check::compile(&bundle, other) {
+            Ok(compiled) => documents.push((bundle, compiled)),
+            Err(errors) => findings.extend(errors),
+        }
     }
-    findings.retain(|finding| finding.severity == Severity::Error);
     let mut err = anstream::stderr().lock();
     for finding in &findings {
         writeln!(err, "{finding}")?;
     }
-    let bundle = bundles.pop();
     if !findings.is_empty() {
         return Ok(None);
     }
-    if !bundles.is_empty() {
+    let document = documents.pop();
+    if !documents.is_empty() {
         writeln!(
             err,
-            "sluice: the files make more than one plugin document, as they have several namespaces or \
-             settings: give those that belong together"
+            "sluice: the files make several plugin documents, because their objects have several \
+             namespaces, or several files are plugin documents; give the files of one document"
         )?;
         return Ok(None);
     }
-    if bundle.is_none() {
-        writeln!(err, "sluice: the files have nothing for the filters")?;
+    if document.is_none() {
+        writeln!(
+            err,
+            "sluice: no file has a plugin document, VirtualService, DestinationRule or ServiceEntry"
+        )?;
     }
-    Ok(bundle)
+    Ok(document)
 }
 
-/// Tells that the command is not understood.
+/// Reports arguments that are wrong.
 fn refuse_usage(reason: &str) -> std::io::Result<ExitCode> {
     writeln!(anstream::stderr().lock(), "sluice: {reason}")?;
     Ok(ExitCode::from(2))
 }
 
 fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
-    let Some(bundle) = read_one(&args.files, &args.input.defaults())? else {
+    let defaults = args.input.defaults();
+    // Explanations are about routes.
+    let Some((bundle, compiled)) = read_one(&args.files, &defaults, Some(Filter::Router))? else {
         return Ok(ExitCode::FAILURE);
     };
     let client = match args.client(&bundle.document) {
         Ok(client) => client,
         Err(reason) => return refuse_usage(&reason),
     };
-    let explainer = match Explainer::from_json(bundle.document.to_json().as_bytes(), &NoMetadata) {
-        Ok(explainer) => explainer,
-        Err(rejection) => {
-            let mut err = anstream::stderr().lock();
-            for error in &rejection.errors {
-                let finding: Finding = bundle.locate(Severity::Error, &error.path, &error.reason);
-                writeln!(err, "{finding}")?;
-            }
-            return Ok(ExitCode::FAILURE);
-        }
-    };
-    // Short enough to be typed, and for every JSON reader.
-    let random = || RandomState::new().hash_one("sluice") >> 32;
-    let seed = args.seed.unwrap_or_else(random);
+    let explainer = Explainer::new(&compiled.document);
+    // 32 bits are short enough to type, and exact in every JSON reader.
+    let seed = args.seed.unwrap_or_else(|| fastrand::u32(..).into());
     let explanation = Explanation::new(&bundle, &explainer, &client, seed);
     let text = match args.format {
         Format::Json => explanation.to_json(),
@@ -209,15 +182,21 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
     if args.to == To::Envoy && defaults.cluster_name.is_none() {
         defaults.cluster_name = Some(render::CLUSTER_NAME.to_owned());
     }
-    let Some(bundle) = read_one(&args.files, &defaults)? else { return Ok(ExitCode::FAILURE) };
-    match render::render(&bundle.document, args) {
+    let Some((bundle, compiled)) = read_one(&args.files, &defaults, None)? else {
+        return Ok(ExitCode::FAILURE);
+    };
+    match render::render(&bundle.document, &compiled, args) {
         Ok(text) => {
             let mut out = std::io::stdout().lock();
             out.write_all(text.as_bytes())?;
             out.flush()?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(reason) => refuse_usage(&reason),
+        Err(error @ RenderError::Usage(_)) => refuse_usage(&error.to_string()),
+        Err(error @ RenderError::Template(_)) => {
+            writeln!(anstream::stderr().lock(), "sluice: {error}")?;
+            Ok(ExitCode::FAILURE)
+        }
     }
 }
 

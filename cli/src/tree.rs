@@ -1,17 +1,20 @@
-//! A document as a tree that knows the line of every value.
+//! A YAML or JSON document as a tree, with the line of every value.
 
 use std::fmt::Write as _;
 
-/// A value and where it stands.
+use sluice_policy::document::field_name::is_field;
+use sluice_policy::document::json::Json;
+
+/// A value with its line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tree {
     /// The value
     pub value: Value,
-    /// The line where it starts, from 1 on; 0 where that is not known
+    /// The line where it starts, counted from 1; 0 if it is not from a file
     pub line: usize,
 }
 
-/// A value of YAML's core schema, which is that of JSON.
+/// A value of YAML's core schema, which has the types of JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// `null`
@@ -26,7 +29,7 @@ pub enum Value {
     String(String),
     /// A sequence
     Array(Vec<Tree>),
-    /// A mapping in its order, with every key as often as it was given
+    /// A mapping in the order of the file, with duplicate keys
     Object(Vec<(Key, Tree)>),
 }
 
@@ -39,13 +42,20 @@ pub struct Key {
     pub line: usize,
 }
 
+impl Key {
+    /// A key that is not from a file.
+    pub fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), line: 0 }
+    }
+}
+
 impl Tree {
-    /// A value that does not stand in a file.
+    /// A value that is not from a file.
     pub fn new(value: Value) -> Self {
         Self { value, line: 0 }
     }
 
-    /// A string that does not stand in a file.
+    /// A string that is not from a file.
     pub fn text(text: &str) -> Self {
         Self::new(Value::String(text.to_owned()))
     }
@@ -66,17 +76,69 @@ impl Tree {
         }
     }
 
-    /// The first field called `name`, in `camelCase` or, as protobuf allows, in `snake_case`.
+    /// The index of the first field with the name `name`, which is in `camelCase`.
+    fn position(&self, name: &str) -> Option<usize> {
+        self.fields().iter().position(|(key, _)| is_field(&key.text, name))
+    }
+
+    /// The first field with the name `name`, and its key.
+    pub fn entry(&self, name: &str) -> Option<&(Key, Tree)> {
+        self.fields().get(self.position(name)?)
+    }
+
+    /// The first field with the name `name`.
     pub fn field(&self, name: &str) -> Option<&Tree> {
-        let field = self.fields().iter().find(|(key, _)| camel_case(&key.text) == name);
-        field.map(|(_, value)| value)
+        self.entry(name).map(|(_, value)| value)
+    }
+
+    /// As [`Tree::field`], to change it.
+    pub fn field_mut(&mut self, name: &str) -> Option<&mut Tree> {
+        let index = self.position(name)?;
+        let Value::Object(fields) = &mut self.value else { return None };
+        fields.get_mut(index).map(|(_, value)| value)
+    }
+
+    /// As [`Tree::field`], without a copy.
+    pub fn into_field(self, name: &str) -> Option<Tree> {
+        let index = self.position(name)?;
+        let Value::Object(mut fields) = self.value else { return None };
+        Some(fields.swap_remove(index).1)
+    }
+
+    /// The elements of the list field `name`; none if there is no such list.
+    pub fn list(&self, name: &str) -> &[Tree] {
+        self.field(name).map_or(&[], Tree::elements)
     }
 
     /// Adds a field to a mapping.
-    pub fn push_field(&mut self, name: &str, value: Self) {
+    pub fn push_field(&mut self, key: Key, value: Self) {
         if let Value::Object(fields) = &mut self.value {
-            fields.push((Key { text: name.to_owned(), line: 0 }, value));
+            fields.push((key, value));
         }
+    }
+
+    /// The value as the filters read it. `None` if more than `depth` values are inside each other,
+    /// which the filters refuse.
+    pub fn to_policy(&self, depth: usize) -> Option<Json> {
+        Some(match &self.value {
+            Value::Null => Json::Null,
+            Value::Bool(value) => Json::Bool(*value),
+            Value::Integer(value) => Json::Integer(*value),
+            Value::Float(value) => Json::Float(*value),
+            Value::String(value) => Json::String(value.clone()),
+            Value::Array(elements) => {
+                let depth = depth.checked_sub(1)?;
+                let elements = elements.iter().map(|element| element.to_policy(depth));
+                Json::Array(elements.collect::<Option<_>>()?)
+            }
+            Value::Object(fields) => {
+                let depth = depth.checked_sub(1)?;
+                let fields = fields.iter();
+                let fields =
+                    fields.map(|(key, value)| Some((key.text.clone(), value.to_policy(depth)?)));
+                Json::Object(fields.collect::<Option<_>>()?)
+            }
+        })
     }
 
     /// The text of a string.
@@ -87,7 +149,7 @@ impl Tree {
         }
     }
 
-    /// Whether two values are the same, wherever they stand.
+    /// Returns whether two values are equal, apart from their lines.
     pub fn is_same(&self, other: &Self) -> bool {
         self.to_json() == other.to_json()
     }
@@ -99,7 +161,7 @@ impl Tree {
         text
     }
 
-    /// The value in short, as the filters show it in errors: without what is in it.
+    /// The value as the filters show it in errors: without the content of lists and objects.
     pub fn shown(&self) -> String {
         match &self.value {
             Value::Array(values) if !values.is_empty() => "[...]".to_owned(),
@@ -108,14 +170,14 @@ impl Tree {
         }
     }
 
-    /// The value as JSON over several lines.
+    /// The value as JSON, with indented lines.
     pub fn to_pretty_json(&self) -> String {
         let mut text = String::new();
         self.write_json(&mut text, Some(0));
         text
     }
 
-    /// Writes JSON, on lines of their own from `indent` on.
+    /// Writes JSON: on one line, or on several that are indented from the depth `indent` on.
     fn write_json(&self, text: &mut String, indent: Option<usize>) {
         match &self.value {
             Value::Null => text.push_str("null"),
@@ -174,21 +236,9 @@ fn push_string(text: &mut String, value: &str) {
     text.push_str(&serde_json::Value::from(value).to_string());
 }
 
-/// `snake_case` as `camelCase`.
-pub fn camel_case(name: &str) -> String {
-    let mut parts = name.split('_');
-    let mut camel = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let mut characters = part.chars();
-        camel.extend(characters.next().map(|first| first.to_ascii_uppercase()));
-        camel.push_str(characters.as_str());
-    }
-    camel
-}
-
-/// The value at a JSON path as the policy writes it, such as `virtualServices[0].http[1].match[0]`
-/// or `headers["a.b"]`, and its line. The path may end in a member that is missing: then it is the
-/// object that should have it.
+/// The value at a JSON path of the policy, such as `virtualServices[0].http[1].match[0]` or
+/// `headers["a.b"]`, and its line. If the end of the path does not exist, this is the innermost
+/// value that does.
 pub fn find<'a>(root: &'a Tree, path: &str) -> Found<'a> {
     let mut found = Found { tree: root, line: root.line, is_exact: true };
     let mut rest = path;
@@ -196,21 +246,21 @@ pub fn find<'a>(root: &'a Tree, path: &str) -> Found<'a> {
         let Some((key_line, tree, tail)) = step(found.tree, rest) else {
             return Found { is_exact: false, ..found };
         };
-        // The line of a key is where an editor shows the field.
+        // An editor shows a field at the line of its key.
         found = Found { tree, line: key_line.unwrap_or(tree.line), is_exact: true };
         rest = tail;
     }
     found
 }
 
-/// What a path leads to.
+/// The value at a path.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
     /// The value
     pub tree: &'a Tree,
-    /// Its line, or its key's
+    /// The line of its key, or else of the value
     pub line: usize,
-    /// Whether the whole path is there
+    /// Whether the whole path exists
     pub is_exact: bool,
 }
 
@@ -221,7 +271,7 @@ fn step<'a, 'p>(tree: &'a Tree, path: &'p str) -> Option<(Option<usize>, &'a Tre
             Some((None, elements.get(index.parse::<usize>().ok()?)?, tail))
         }
         Value::Object(fields) => {
-            // The last of those that are given twice, which is the one that is refused.
+            // The last of duplicate keys, which is the one that the filters reject.
             fields
                 .iter()
                 .rev()
@@ -231,7 +281,7 @@ fn step<'a, 'p>(tree: &'a Tree, path: &'p str) -> Option<(Option<usize>, &'a Tre
     }
 }
 
-/// What is left of `path` when it starts with the key `key`.
+/// The rest of `path` if it starts with the key `key`.
 fn strip_key<'p>(path: &'p str, key: &str) -> Option<&'p str> {
     if let Some(tail) = path.strip_prefix(&format!("[{key:?}]")) {
         return Some(tail);
@@ -241,28 +291,4 @@ fn strip_key<'p>(path: &'p str, key: &str) -> Option<&'p str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::yaml::parse;
-
-    #[test]
-    fn paths_lead_to_lines() {
-        let text = "a:\n- b-c: 1\n  d.e: 2\n- x\n\"\": 3\nf:\n  g: {}\n";
-        let root = parse(text).unwrap().remove(0);
-        let line = |path: &str| (find(&root, path).line, find(&root, path).is_exact);
-        assert_eq!(line(""), (1, true));
-        assert_eq!(line("a[0].b-c"), (2, true));
-        assert_eq!(line("a[0][\"d.e\"]"), (3, true));
-        assert_eq!(line("a[1]"), (4, true));
-        assert_eq!(line("[\"\"]"), (5, true));
-        assert_eq!(line("f.g.missing"), (7, false));
-    }
-
-    #[test]
-    fn json_is_written_compact_and_pretty() {
-        let root = parse("{a: [1, 1.5, \"x\\n\"], b: {}, c: null, a: true}").unwrap().remove(0);
-        assert_eq!(root.to_json(), r#"{"a":[1,1.5,"x\n"],"b":{},"c":null,"a":true}"#);
-        let pretty = parse("{a: [1], b: {}}").unwrap().remove(0).to_pretty_json();
-        assert_eq!(pretty, "{\n  \"a\": [\n    1\n  ],\n  \"b\": {}\n}");
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! YAML 1.2 and JSON text as trees.
+//! Parses YAML 1.2 and JSON.
 
 use std::collections::HashMap;
 
@@ -6,27 +6,28 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use crate::tree::{Key, Tree, Value};
 
-/// How deep values may be nested, as in `serde_json`, with which the filters read.
-const MAX_DEPTH: usize = 127;
+/// The maximum depth of nested values. It is that of `serde_json`, with which the filters read.
+pub const MAX_DEPTH: usize = 127;
 
-/// How much memory anchors and aliases may take, in bytes and roughly, so that a short file cannot fill it.
+/// The maximum size of all values with anchors and aliases, in bytes, so that a short file cannot
+/// fill the memory. Sizes are estimates.
 const MAX_ALIASED: usize = 64 << 20;
 
-/// What a value takes beside its text.
+/// The estimated size of a value without its text, in bytes.
 const VALUE_SIZE: usize = 64;
 
-/// Why a text is neither YAML nor JSON.
+/// The error for which a text cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
-    /// The line, from 1 on
+    /// The line, counted from 1
     pub line: usize,
     /// The reason
     pub reason: String,
-    /// Whether it is not YAML at all, rather than YAML that is not for the filters
+    /// Whether the text is not YAML; otherwise it is YAML with values that JSON does not have
     is_syntax: bool,
 }
 
-/// The documents of a YAML stream, empty ones left out. JSON is YAML.
+/// Parses the documents of a YAML stream, without empty ones. JSON is YAML.
 ///
 /// # Errors
 /// The first error of the text.
@@ -36,7 +37,7 @@ pub fn parse(text: &str) -> Result<Vec<Tree>, SyntaxError> {
         if !starts_as_json || !error.is_syntax {
             return Err(error);
         }
-        // JSON may be indented with tabs and has escapes that YAML does not have.
+        // Unlike YAML, JSON may be indented with tabs, and escapes some characters by two `\u`.
         match serde_json::from_str::<serde_json::Value>(text) {
             Ok(_) => parse_yaml(&to_yaml(text)),
             Err(error) => Err(SyntaxError {
@@ -48,8 +49,8 @@ pub fn parse(text: &str) -> Result<Vec<Tree>, SyntaxError> {
     })
 }
 
-/// The same JSON as YAML has it too, with the same lines: indented with spaces, and each character that was escaped
-/// by one or two numbers of four digits escaped by one of eight.
+/// Rewrites JSON as YAML with the same lines: tabs become spaces; `\uXXXX`, alone or in surrogate
+/// pairs, becomes `\UXXXXXXXX`.
 fn to_yaml(json: &str) -> String {
     let mut yaml = String::with_capacity(json.len());
     let mut rest = json;
@@ -83,7 +84,7 @@ fn to_yaml(json: &str) -> String {
     yaml
 }
 
-/// A value that is not complete yet.
+/// A list or object whose end has not been read.
 struct Open {
     line: usize,
     anchor: usize,
@@ -132,7 +133,7 @@ impl Loader {
                     ScalarStyle::Plain if !is_text => read_plain(&text),
                     _ => Value::String(text.clone().into_owned()),
                 };
-                // A key is its text, whatever it would be as a value.
+                // A key is its text, even if it looks like a number.
                 let is_plain_merge = style == ScalarStyle::Plain && text == "<<";
                 self.push(Tree { value, line }, anchor, Some((&text, is_plain_merge)))
             }
@@ -144,13 +145,13 @@ impl Loader {
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(anchor) => {
                 let Some(tree) = self.anchors.get(&anchor).cloned() else {
-                    return Err("is an alias of what is not complete".to_owned());
+                    return Err("an alias must not be inside the value of its anchor".to_owned());
                 };
                 self.add_size(&tree)?;
                 let text = tree.as_str().map(str::to_owned);
                 self.push(tree, 0, text.as_deref().map(|text| (text, false)))
             }
-            // Anchors are those of their document.
+            // Anchors end with their document.
             Event::DocumentStart(_) => {
                 self.anchors.clear();
                 Ok(())
@@ -159,7 +160,7 @@ impl Loader {
         }
     }
 
-    /// Takes account of a copy of a value, to be put where the parser is.
+    /// Adds the size of a copy of a value at the current place to the total.
     fn add_size(&mut self, tree: &Tree) -> Result<(), String> {
         let (depth, size) = measure(tree);
         self.aliased += size;
@@ -167,7 +168,9 @@ impl Loader {
             return Err(too_deep());
         }
         if self.aliased > MAX_ALIASED {
-            return Err(format!("has anchors and aliases of more than {MAX_ALIASED} bytes"));
+            return Err(format!(
+                "has anchors and aliases of more than {MAX_ALIASED} bytes in total"
+            ));
         }
         Ok(())
     }
@@ -175,7 +178,7 @@ impl Loader {
     fn start(&mut self, line: usize, anchor: usize, content: Content) -> Result<(), String> {
         if matches!(self.open.last(), Some(Open { content: Content::Object { key: None, .. }, .. }))
         {
-            return Err("is a key that is not a string".to_owned());
+            return Err("a key must be a string, not a list or an object".to_owned());
         }
         if self.open.len() >= MAX_DEPTH {
             return Err(too_deep());
@@ -200,7 +203,7 @@ impl Loader {
         self.push(Tree { value, line }, anchor, None)
     }
 
-    /// Takes a complete value. `text` is what it is as a key and whether that is YAML's merge.
+    /// Adds a complete value. `text` is its text as a key, and whether this is the merge key `<<`.
     fn push(
         &mut self,
         tree: Tree,
@@ -221,7 +224,9 @@ impl Loader {
                         _ => vec![tree],
                     };
                     if more.iter().any(|tree| !matches!(tree.value, Value::Object(_))) {
-                        return Err("is merged and not an object".to_owned());
+                        return Err(
+                            "the value of << must be an object or a list of objects".to_owned()
+                        );
                     }
                     merged.extend(more);
                 }
@@ -230,7 +235,9 @@ impl Loader {
                     let text = if is_merge { "\0<<" } else { text };
                     *key = Some(Key { text: text.to_owned(), line: tree.line });
                 }
-                (None, None) => return Err("is a key that is not a string".to_owned()),
+                (None, None) => {
+                    return Err("a key must be a string, not a list or an object".to_owned());
+                }
             },
         }
         Ok(())
@@ -241,7 +248,7 @@ fn too_deep() -> String {
     format!("is nested more than {MAX_DEPTH} levels deep")
 }
 
-/// How deep a value is nested, and what it takes.
+/// The depth of a value and its estimated size.
 fn measure(tree: &Tree) -> (usize, usize) {
     let own = tree.as_str().map_or(0, str::len);
     let keys = tree.fields().iter().map(|(key, _)| VALUE_SIZE + key.text.len()).sum::<usize>();
@@ -253,8 +260,8 @@ fn measure(tree: &Tree) -> (usize, usize) {
     (depth + usize::from(is_nested), VALUE_SIZE + own + keys + size)
 }
 
-/// A plain scalar by YAML's core schema (YAML 1.2.2, section 10.3.2). Numbers that JSON does not have
-/// stay text.
+/// Reads a plain scalar by YAML's core schema (YAML 1.2.2, section 10.3.2). Numbers that JSON
+/// does not have are strings.
 pub fn read_plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,

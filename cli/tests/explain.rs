@@ -1,5 +1,5 @@
-//! An explanation and a decision are the same: the match that the trace ends with is the one by which the
-//! router decides, on every row of the conformance tables and on random requests.
+//! Explanations agree with decisions: the last match of a trace is the match by which the router
+//! decides, on every row of the conformance tables and on requests of other rows.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -12,13 +12,16 @@ use sluice_conformance::{
     cases,
 };
 use sluice_policy::desk::explain::{Explainer, Trace, Tried};
+use sluice_policy::document::filter::Filter;
 use sluice_policy::request::{Draws, Request};
 use sluice_policy::router::Router;
 use sluice_policy::router::decision::Outcome;
+use sluice_policy::spec::document::Document;
 use sluice_policy::spec::mirror::HEADER_PREFIX;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::value::header::CLUSTER;
 
-/// The configuration without the names of routes and matches, so that notes are paths.
+/// The configuration without the names of routes and matches, so that the router reports paths.
 fn without_names(config: &str) -> String {
     fn strip(value: &mut Value, key: &str) {
         let list = value.get_mut(key).and_then(Value::as_array_mut);
@@ -35,16 +38,17 @@ fn without_names(config: &str) -> String {
     config.to_string()
 }
 
-/// Holds the explanation of a request against the decision.
+/// Asserts that the explanation of a request agrees with the decision.
 fn check(explainer: &Explainer, unnamed: &Router, request: &Request<'_>) -> Trace {
     let trace = explainer.trace(request);
-    let is_left_out = |tried: &Tried| explainer.left_out().contains(&tried.path);
+    let left_out = explainer.left_out(request, None);
+    let is_left_out = |tried: &Tried| left_out.contains(&tried.place);
     assert!(!trace.tried.iter().any(is_left_out));
     let decision = unnamed.route(request, &mut Seeded::default());
     match decision.outcome {
         Outcome::NoVirtualHost => assert!(!trace.has_virtual_host),
         Outcome::NoRoute => assert_eq!((trace.has_virtual_host, trace.taken()), (true, None)),
-        _ => assert_eq!(trace.taken(), Some(decision.note)),
+        _ => assert_eq!(trace.taken().unwrap().to_string(), decision.note),
     }
     if decision.outcome == Outcome::Forwarded {
         let cluster = decision.edits().filter(|edit| edit.name == CLUSTER).last().unwrap();
@@ -54,7 +58,7 @@ fn check(explainer: &Explainer, unnamed: &Router, request: &Request<'_>) -> Trac
     let explained = explainer.route(request, &mut Seeded::default());
     assert_eq!(explained.outcome, decision.outcome);
     assert!(explained.edits().eq(decision.edits()));
-    // The conditions one by one are the match as a whole.
+    // A match fits if all of its conditions hold.
     for tried in &trace.tried {
         let all = tried.conditions.iter().all(|condition| condition.holds);
         assert_eq!(all, tried.fits, "{tried:?}");
@@ -62,18 +66,23 @@ fn check(explainer: &Explainer, unnamed: &Router, request: &Request<'_>) -> Trac
     trace
 }
 
+fn explainer(config: &str, node: &Node) -> Explainer {
+    let document = Document::parse(config.as_bytes(), Filter::Router, node).unwrap().0;
+    Explainer::new(&document)
+}
+
 fn compile(case: &Case) -> (Explainer, Router) {
     let config = case.config.get();
     let unnamed = without_names(config);
     let compile = |node: &Node| {
-        let explainer = Explainer::from_json(config.as_bytes(), node).unwrap();
-        (explainer, Router::from_json(unnamed.as_bytes(), node).unwrap().0)
+        let explainer = explainer(config, node);
+        (explainer, Router::compile(unnamed.as_bytes(), node).unwrap().0)
     };
     compile(&case.node)
 }
 
 #[test]
-fn explanations_are_the_decisions_of_all_rows() {
+fn explanations_agree_with_decisions_of_all_rows() {
     let (mut requests, mut taken) = (0, 0);
     for case in cases().iter().flat_map(|table| &table.rows) {
         let (explainer, unnamed) = compile(case);
@@ -87,17 +96,18 @@ fn explanations_are_the_decisions_of_all_rows() {
     assert!(requests > 500 && taken > 250, "{requests} requests, {taken} with a route");
 }
 
-/// Each row's rules with the requests of all rows: most of them have nothing to do with each other, which is what
-/// the rows by themselves do not have.
+/// The rules of each row with requests of other rows. Most of these match no rule, or another rule
+/// than the requests of the row itself.
 #[test]
-fn explanations_are_the_decisions_of_requests_of_other_rows() {
+fn explanations_agree_with_decisions_of_requests_of_other_rows() {
     let tables = cases();
     let rows: Vec<&Case> = tables.iter().flat_map(|table| &table.rows).collect();
     let requests: Vec<_> = rows.iter().flat_map(|case| &case.requests).collect();
     for (index, case) in rows.iter().enumerate() {
         let (explainer, unnamed) = compile(case);
         let host = case.requests.first().map(|row| row.host.clone());
-        // Every seventh, starting elsewhere for each row, with this row's host so that rules are tried.
+        // Every seventh request, from another start for each row, with the host of the row so that
+        // its rules are tried.
         for row in requests.iter().skip(index % 7).step_by(7) {
             let (mut pairs, attributes) = (row.pairs(), Attributes(row));
             if let (Some(host), Some(own)) =
@@ -125,12 +135,11 @@ fn rows(folder: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn explained_faults_are_those_of_all_rows() {
+fn explanations_agree_with_faults_of_all_rows() {
     let mut requests = 0;
     for (topic, id) in rows("faults") {
         let case = sluice_conformance::fault(&topic, &id);
-        let explainer =
-            Explainer::from_json(case.config.get().as_bytes(), &Node::default()).unwrap();
+        let explainer = explainer(case.config.get(), &Node::default());
         for row in &case.requests {
             let (pairs, time) = (row.pairs(), SystemTime::UNIX_EPOCH + row.time());
             let mut listed = row.draws.as_deref().map(Listed);
@@ -150,12 +159,11 @@ fn explained_faults_are_those_of_all_rows() {
 }
 
 #[test]
-fn explained_copies_are_those_of_all_rows() {
+fn explanations_agree_with_copies_of_all_rows() {
     let mut requests = 0;
     for (topic, id) in rows("mirrors") {
         let case = sluice_conformance::mirror(&topic, &id);
-        let explainer =
-            Explainer::from_json(case.config.get().as_bytes(), &Node::default()).unwrap();
+        let explainer = explainer(case.config.get(), &Node::default());
         for row in &case.requests {
             let pairs = row.pairs();
             let mut listed = row.draws.as_deref().map(Listed);

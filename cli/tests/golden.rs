@@ -1,63 +1,27 @@
-//! Runs the command on the folders of `tests/golden`: `command` is the arguments, `stdin` what it is given,
-//! and `expected` the exit status with what it prints. `UPDATE_GOLDEN=1` writes `expected` anew, to be read before
-//! it is committed.
+//! Runs the command in each folder of `tests/golden`. The file `expected` has the exit status and
+//! the output. `UPDATE_GOLDEN=1` rewrites `expected`; read the changes before you commit them.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod common;
+
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
-fn folders() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let entries = fs::read_dir(&root).unwrap();
-    let mut folders: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    folders.sort();
-    folders
-}
+use common::{Outcome, arguments, folders};
 
-/// What the command of a folder prints, after its exit status.
+/// The exit status and the output of the command of a folder.
 fn run(folder: &Path) -> String {
-    let arguments = fs::read_to_string(folder.join("command")).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
-        .args(split(&arguments))
-        .current_dir(folder)
-        .env_remove("CLICOLOR_FORCE")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let input = fs::read(folder.join("stdin")).unwrap_or_default();
-    // A command that does not read its input closes it.
-    let _ = child.stdin.take().unwrap().write_all(&input);
-    let output = child.wait_with_output().unwrap();
-    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    let program = Path::new(env!("CARGO_BIN_EXE_sluice"));
+    let Outcome { status, out, err } = common::run(program, &arguments(folder), folder);
     let err = if err.is_empty() { err } else { format!("--- standard error\n{err}") };
-    format!("exit {}\n{out}{err}", output.status.code().unwrap())
-}
-
-/// Arguments as a shell splits them: at spaces, but not inside of single quotes.
-fn split(arguments: &str) -> Vec<String> {
-    let parts = arguments.trim().split('\'').enumerate();
-    let mut words = vec![String::new()];
-    for (index, part) in parts {
-        let mut pieces =
-            if index % 2 == 1 { vec![part] } else { part.split(' ').collect() }.into_iter();
-        words.last_mut().unwrap().push_str(pieces.next().unwrap());
-        words.extend(pieces.map(str::to_owned));
-    }
-    words.retain(|word| !word.is_empty());
-    words
+    format!("exit {status}\n{out}{err}")
 }
 
 #[test]
-fn the_command_prints_what_is_expected() {
+fn the_command_prints_the_expected_output() {
     let mut differences = Vec::new();
-    let folders = folders();
-    assert!(!folders.is_empty());
-    for folder in folders {
+    for folder in folders() {
         let (printed, path) = (run(&folder), folder.join("expected"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&path, &printed).unwrap();

@@ -1,4 +1,4 @@
-//! What `sluice render` writes is what it was given, and a real Envoy runs it.
+//! The output of `sluice render` contains the plugin document of its input. A real Envoy runs it.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test")]
 
@@ -16,7 +16,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// What the command prints for `input` on its standard input.
+/// The output of the command for `input` on its standard input.
 fn sluice(arguments: &[&str], input: &str) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
         .args(arguments)
@@ -55,9 +55,9 @@ fn every_form_holds_the_same_document() {
         ] {
             let arguments = [&["render", "-"][..], &name, form].concat();
             let rendered = sluice(&arguments, &input);
-            assert_eq!(rendered, sluice(&arguments, &input), "twice the same");
+            assert_eq!(rendered, sluice(&arguments, &input), "the output is reproducible");
             sluice(&["check", "-"], &rendered);
-            // In a mesh, hosts without rules are left to Istio.
+            // In a mesh, Istio routes hosts without rules.
             let found = sluice(&["render", "-"], &rendered);
             let found = found.replace(",\n  \"unmatchedHosts\": \"pass\"", "");
             assert_eq!(found, document, "{folder} {form:?}");
@@ -65,23 +65,23 @@ fn every_form_holds_the_same_document() {
     }
 }
 
-/// Where upstreams tell the names by which they were called.
-type Called = mpsc::Sender<&'static str>;
+/// The channel on which upstreams report each request by their name.
+type Calls = mpsc::Sender<&'static str>;
 
 /// An upstream that answers every request with a status and its name.
-fn upstream(name: &'static str, status: u16, called: Called) -> SocketAddr {
+fn upstream(name: &'static str, status: u16, calls: Calls) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let called = called.clone();
-            std::thread::spawn(move || serve(stream, name, status, &called));
+            let calls = calls.clone();
+            std::thread::spawn(move || serve(stream, name, status, &calls));
         }
     });
     address
 }
 
-fn serve(stream: TcpStream, name: &'static str, status: u16, called: &Called) -> Option<()> {
+fn serve(stream: TcpStream, name: &'static str, status: u16, calls: &Calls) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut stream = stream;
     loop {
@@ -92,13 +92,13 @@ fn serve(stream: TcpStream, name: &'static str, status: u16, called: &Called) ->
                 return None;
             }
         }
-        let _ = called.send(name);
+        let _ = calls.send(name);
         let length = name.len();
         write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{name}").ok()?;
     }
 }
 
-/// An upstream that answers what comes first on a connection with its name.
+/// An upstream that answers the first bytes of a connection with its name.
 fn raw_upstream(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -111,7 +111,7 @@ fn raw_upstream(name: &'static str) -> SocketAddr {
     address
 }
 
-/// The response to a request, once the proxy answers at all.
+/// The response to a request, as soon as the proxy accepts connections.
 fn get(address: SocketAddr, target: &str, headers: &str) -> String {
     let end = Instant::now() + Duration::from_secs(60);
     let mut stream = loop {
@@ -127,7 +127,7 @@ fn get(address: SocketAddr, target: &str, headers: &str) -> String {
     response
 }
 
-/// An Envoy that ends with the test, and its file.
+/// An Envoy that ends with the test, and its configuration file.
 struct Envoy(Child, PathBuf);
 
 impl Drop for Envoy {
@@ -138,12 +138,13 @@ impl Drop for Envoy {
     }
 }
 
-/// A port that nobody listens on.
+/// A port that is not in use.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// What is rendered for `input`, in an Envoy that has found it valid, with where it listens for HTTP and for TLS.
+/// Runs Envoy with the rendered configuration for `input`, after it has validated it. Returns the
+/// addresses for HTTP and for TLS.
 fn run(name: &str, input: &str, endpoints: &[(&str, SocketAddr)]) -> (Envoy, [SocketAddr; 2]) {
     let envoy = std::env::var("ENVOY")
         .unwrap_or_else(|_| root().join("../.tools/envoy").to_string_lossy().into_owned());
@@ -183,29 +184,29 @@ fn body(address: SocketAddr, host: &str, target: &str, headers: &str) -> String 
 }
 
 #[test]
-fn envoy_runs_what_is_rendered() {
+fn envoy_runs_rendered_configuration() {
     let folder = root().join("tests/golden/explain-taken");
     let input = fs::read_to_string(folder.join("input.yaml")).unwrap();
-    let (called, _) = mpsc::channel();
+    let (calls, _) = mpsc::channel();
     let places = [
         ("kim-payment-service/v1", "v1"),
         ("kim-payment-service/v2", "v2"),
         ("kim-payment-service/v3", "v3"),
     ];
-    let endpoints = places.map(|(place, name)| (place, upstream(name, 200, called.clone())));
+    let endpoints = places.map(|(place, name)| (place, upstream(name, 200, calls.clone())));
     let (_envoy, [http, _]) = run("taken", &input, &endpoints);
     let host = "kim-payment-service";
     assert_eq!(body(http, host, "/api/x", ""), "v1");
     let start = Instant::now();
     assert_eq!(body(http, host, "/", "end-user: cheng\r\n"), "v2");
-    // Envoy's timers go by a clock that moves in steps, so some milliseconds less are right too.
+    // Envoy's timers have a coarse clock and may fire some milliseconds early.
     assert!(start.elapsed() >= Duration::from_millis(1900), "the delay of two seconds");
     let host = format!("host: {host}\r\n");
     assert!(get(http, "/old", &host).contains("location: http://kim-payment-service/new\r\n"));
     assert!(get(http, "/other", &host).starts_with("HTTP/1.1 404"));
 }
 
-/// Rules with something to do for each filter.
+/// Rules that use every filter.
 const FOR_ALL_FILTERS: &str = "\
 clusterName: '{host}[-{subset}]'
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
@@ -230,16 +231,17 @@ virtualServices:
 destinationRules:
 - host: shop.example.com
   subsets: [{name: v1, labels: {version: v1}}]
-  trafficPolicy: {outlierDetection: {consecutive5xxErrors: 1, baseEjectionTime: 1h, maxEjectionPercent: 100}}
+  trafficPolicy:
+    outlierDetection: {consecutive5xxErrors: 1, baseEjectionTime: 1h, maxEjectionPercent: 100}
 ";
 
 #[test]
 fn envoy_runs_all_filters() {
-    let (called, calls) = mpsc::channel();
+    let (calls, received) = mpsc::channel();
     let endpoints = [
-        ("shop.example.com/v1", upstream("good", 200, called.clone())),
-        ("shop.example.com/v1", upstream("bad", 500, called.clone())),
-        ("copies.example.com", upstream("copy", 200, called)),
+        ("shop.example.com/v1", upstream("good", 200, calls.clone())),
+        ("shop.example.com/v1", upstream("bad", 500, calls.clone())),
+        ("copies.example.com", upstream("copy", 200, calls)),
         ("passthrough.example.com", raw_upstream("passed")),
     ];
     let (_envoy, [http, tls]) = run("all", FOR_ALL_FILTERS, &endpoints);
@@ -250,11 +252,11 @@ fn envoy_runs_all_filters() {
     };
     assert_eq!(status("/broken", host), "418", "the fault filter");
     assert_eq!(status("/", "hidden.example.com"), "502", "the egress filter");
-    // The router filter forwards to both, until the outlier filter has seen one fail.
+    // The router filter sends requests to both hosts until the outlier filter ejects one.
     let answers: Vec<_> = (0..20).map(|_| body(http, host, "/", "")).collect();
     assert!(answers.iter().filter(|answer| *answer == "bad").count() == 1, "{answers:?}");
     assert!(answers.iter().filter(|answer| *answer == "good").count() == 19, "{answers:?}");
-    let copies = std::iter::from_fn(|| calls.recv_timeout(Duration::from_secs(10)).ok());
+    let copies = std::iter::from_fn(|| received.recv_timeout(Duration::from_secs(10)).ok());
     assert_eq!(copies.filter(|name| *name == "copy").take(20).count(), 20, "the mirror filter");
 
     let connect = |name: &str| {
@@ -262,7 +264,7 @@ fn envoy_runs_all_filters() {
         let mut stream = TcpStream::connect(tls).unwrap();
         stream.write_all(&hello.bytes()).unwrap();
         let mut answer = String::new();
-        // A connection that is refused is reset.
+        // Reading fails if the connection is reset, as for names that are refused.
         let _ = stream.read_to_string(&mut answer);
         answer
     };

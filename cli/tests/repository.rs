@@ -1,5 +1,5 @@
-//! What the repository shows of Istio's and Envoy's configuration is right: every file of the sandbox, the
-//! scenarios and the manifests.
+//! All configuration of Envoy and Istio in this repository is correct: the sandbox, the scenarios
+//! and the manifests.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is neither Istio's nor Envoy's.
+/// Files and folders without configuration of Envoy or Istio.
 const OTHERS: [&str; 3] = ["grafana", "mount.yaml", "scenario.yaml"];
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -26,7 +26,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn every_configuration_is_right() {
+fn every_configuration_is_correct() {
     let mut files = Vec::new();
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy"), &mut files);
     assert!(files.len() > 80, "{}", files.len());
@@ -37,7 +37,7 @@ fn every_configuration_is_right() {
             .output()
             .unwrap();
         let printed = String::from_utf8_lossy(&output.stdout);
-        let is_right = printed.ends_with("1 file, 0 errors, 0 warnings\n");
-        assert!(output.status.success() && is_right, "{printed}");
+        let is_correct = printed.ends_with("1 file, 0 errors, 0 warnings\n");
+        assert!(output.status.success() && is_correct, "{printed}");
     }
 }

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Runs docker-compose.yaml in a real Docker engine, asks it through the published ports, and takes it down.
+# Tests docker-compose.yaml in a real Docker engine, through the published ports.
 #
 #   ENVOY                     the Envoy for the stand-in image, .tools/envoy by default
-#   COMPOSE                   how compose is called; by default `docker compose`, or else docker-compose
-#   COMPOSE_TEST_REQUIRED     if not empty, what is missing is an error and no reason to skip
+#   COMPOSE                   the command; by default `docker compose`, or else docker-compose
+#   COMPOSE_TEST_REQUIRED     if not empty, fails instead of skipping if a requirement is missing
 #
-# Images are pulled. Where that is not possible it makes stand-ins of the same names, from Envoy and Debian's Prometheus, and
-# removes them afterwards. Without an engine it starts one for itself, as root. README.md has more.
+# Images are pulled. If that is not possible, the test builds stand-ins with the same names, from
+# Envoy and Debian's Prometheus, and removes them afterwards. If no engine is running, it starts its
+# own engine, as root. README.md has more details.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-# Debian keeps dockerd where only root looks.
+# Debian installs dockerd in a folder that only root has in its PATH.
 PATH=$PATH:/usr/sbin:/sbin
 envoy=${ENVOY:-.tools/envoy}
 project=sluice-compose-test-$$
@@ -25,7 +26,7 @@ fail() {
   exit 1
 }
 
-# skip WHAT WHY
+# skip WHAT WHY: skips a part of the test, or fails if COMPOSE_TEST_REQUIRED is set.
 skip() {
   [ -z "${COMPOSE_TEST_REQUIRED:-}" ] || fail "$2"
   echo "compose-test: skipped $1; $2"
@@ -53,23 +54,23 @@ clean_up() {
   exit $code
 }
 
-# until_true SECONDS WHAT COMMAND...
+# until_true SECONDS WHAT COMMAND...: waits until the command succeeds.
 until_true() {
   local deadline=$((SECONDS + $1)) what=$2
   shift 2
   until "$@"; do
-    [ $SECONDS -lt $deadline ] || fail "$what: not so in time"
+    [ $SECONDS -lt $deadline ] || fail "$what: timed out"
     sleep 0.3
   done
 }
 
-# Everything of the test and nothing of the user's: the settings, and files that the test may change.
+# Runs compose with the test's own project name and files, and not with the user's.
 compose() {
   "${compose[@]}" --project-name "$project" --project-directory "$work/project" \
     --file "$work/project/docker-compose.yaml" --profile observability "$@"
 }
 
-# What COMMAND says is only of interest when it fails.
+# quietly COMMAND...: prints the output of a command only if it fails.
 quietly() {
   "$@" >"$work/said" 2>&1 || { cat "$work/said" >&2; fail "$* failed (see above)"; }
 }
@@ -82,7 +83,7 @@ engine_answers() {
 
 find_engine() {
   local install="install Docker (Debian: docker.io docker-compose iptables) and run this as root, or start an engine"
-  command -v docker >/dev/null || { skip "everything" "there is no docker; $install"; return 1; }
+  command -v docker >/dev/null || { skip "everything" "docker is missing; $install"; return 1; }
   if [ -n "${COMPOSE:-}" ]; then
     read -ra compose <<<"$COMPOSE"
   elif docker compose version >/dev/null 2>&1; then
@@ -96,14 +97,15 @@ find_engine() {
   fi
   engine_answers && return
   if [ "$(id -u)" != 0 ] || ! command -v dockerd >/dev/null; then
-    skip "everything" "no Docker engine answers; $install"
+    skip "everything" "no Docker engine is running; $install"
     return 1
   fi
   start_engine
 }
 
-# An engine of its own, in a session of its own: Ctrl-C is for this script, which then stops it. It does not turn on routing, as it
-# would make a firewall that forwards nothing for it; all that is left of it are some chains of iptables without use.
+# Starts an engine in its own session, so that only this script gets Ctrl-C and then stops it. The
+# engine does not turn on IP forwarding, because it would then set the firewall to drop forwarded
+# traffic. All that remains afterwards are some unused iptables chains.
 start_engine() {
   export DOCKER_HOST=unix://$work/engine/docker.sock
   mkdir "$work/engine"
@@ -120,7 +122,8 @@ start_engine() {
   fail "dockerd did not start (see above)"
 }
 
-# stand_in IMAGE ENTRYPOINT PROGRAM=PATH...: an image of these programs and the libraries that they name, and nothing else.
+# stand_in IMAGE ENTRYPOINT PROGRAM=PATH...: builds an image with these programs and their shared
+# libraries, and nothing else.
 stand_in() {
   local image=$1 entrypoint=$2 root entry library
   shift 2
@@ -128,26 +131,27 @@ stand_in() {
   chmod 755 "$root"
   for entry in "$@"; do
     install -D -m 755 "${entry%%=*}" "$root${entry##*=}"
-    # Lines are `NAME => PATH (ADDRESS)` and `PATH (ADDRESS)`.
+    # Lines of ldd are `NAME => PATH (ADDRESS)` or `PATH (ADDRESS)`.
     while read -r library; do
       [ -e "$root$library" ] || install -D -m 755 "$library" "$root$library"
     done < <(ldd "${entry%%=*}" 2>/dev/null | sed -n 's/^\(.* => \|[[:space:]]*\)\(\/[^ ]*\) (0x.*/\2/p')
   done
   tar -C "$root" --owner=0 --group=0 -c . |
-    docker import --change 'ENV PATH=/usr/local/bin:/usr/bin:/bin' --change "ENTRYPOINT $entrypoint" - "$image" >/dev/null
+    docker import --change 'ENV PATH=/usr/local/bin:/usr/bin:/bin' \
+      --change "ENTRYPOINT $entrypoint" - "$image" >/dev/null
   stand_ins+=("$image")
   rm -rf "$root"
-  echo "    $image is a stand-in: it could not be pulled"
+  echo "    $image is a stand-in, because it could not be pulled"
 }
 
-# What cannot be pulled fails at once where there is no network, and is given up otherwise.
+# pulled IMAGE: pulls an image. Fails at once without a network, and after a timeout otherwise.
 pulled() {
   docker image inspect "$1" >/dev/null 2>&1 || timeout 300 docker pull --quiet "$1" >/dev/null 2>&1
 }
 
-# --- Asking.
+# --- Requests.
 
-# ask PATH CURL_OPTION...: prints the body, a space and the status.
+# ask PATH CURL_OPTION...: sends a request; prints the body, a space and the status.
 ask() {
   local path=$1
   shift
@@ -160,13 +164,13 @@ admin() {
   curl --silent --show-error --max-time 10 --globoff "$@" "http://127.0.0.1:$SANDBOX_ADMIN_PORT$path"
 }
 
-# expect WHAT EXPECTED ACTUAL
+# expect WHAT EXPECTED ACTUAL: fails if the two values differ.
 expect() {
   [ "$2" = "$3" ] || fail "$1: expected $(printf %q "$2"), got $(printf %q "$3")"
   pass "$1"
 }
 
-# stat NAME: a counter or a gauge of Envoy.
+# stat NAME: prints the value of a counter or gauge of Envoy.
 stat() {
   admin "/stats?filter=^$1\$" | sed 's/.*: //'
 }
@@ -191,13 +195,14 @@ free_port() {
   echo $port
 }
 
-# --- What is tested.
+# --- Tests.
 
 test_files() {
   local version default image
   version=$(sed -n 's/^envoy_version=//p' tools/setup.sh)
   default=$(env -u ENVOY_VERSION "${compose[@]}" --file docker-compose.yaml config | sed -n 's/.*image: \(envoyproxy.*\)/\1/p')
-  expect "docker-compose.yaml names the Envoy of make setup" "envoyproxy/envoy:v$version" "$default"
+  expect "docker-compose.yaml has the same Envoy version as make setup" \
+    "envoyproxy/envoy:v$version" "$default"
   compose config --quiet
   while read -r image; do
     [[ $image =~ :v?[0-9]+\.[0-9]+\.[0-9]+$ ]] || fail "$image is not pinned to a release"
@@ -205,76 +210,79 @@ test_files() {
   pass "every image is pinned to a release"
 }
 
-# What envoy/sandbox.yaml promises.
+# The routes and faults of envoy/sandbox.yaml.
 test_requests() {
-  local path=/payment/balance/query v1='{"code":200,"data":"Hello v1, jim!, id: 1","message":null}' start slow
+  local path=/payment/balance/query start slow
+  local v1='{"code":200,"data":"Hello v1, jim!, id: 1","message":null}'
   expect "a user is routed to v2" \
     '{"code":200,"data":"Hello v2, cheng!, id: 1 email: cheng@163.com","message":null} 200' \
     "$(ask $path -H 'end-user: cheng' | tr -d '\n')"
-  expect "another user to v1" "$v1 200" "$(ask $path -H 'end-user: jim' | tr -d '\n')"
-  expect "a path without a route is not found" " 404" "$(ask /headers -H 'Host: httpbin.example.com')"
-  expect "a fault aborts a user's request" "fault filter abort 500" \
+  expect "another user is routed to v1" "$v1 200" "$(ask $path -H 'end-user: jim' | tr -d '\n')"
+  expect "a path without a route gets 404" " 404" "$(ask /headers -H 'Host: httpbin.example.com')"
+  expect "a fault aborts the request of one user" "fault filter abort 500" \
     "$(ask $path -H 'Host: abort.example.com' -H 'end-user: cheng')"
-  expect "and not another's" "$v1 200" "$(ask $path -H 'Host: abort.example.com' -H 'end-user: jim' | tr -d '\n')"
+  expect "a fault does not abort the request of another user" "$v1 200" "$(ask $path -H 'Host: abort.example.com' -H 'end-user: jim' | tr -d '\n')"
 
   start=$SECONDS
   ask $path -H 'Host: delay.example.com' -H 'end-user: cheng' >"$work/delayed" &
   slow=$!
-  until_true 5 "a delay is under way" has_stat wasmcustom.sluice.fault.active_faults 1
+  until_true 5 "a delay is active" has_stat wasmcustom.sluice.fault.active_faults 1
   wait $slow
   [ $((SECONDS - start)) -ge 6 ] || fail "the delay of 7 s took $((SECONDS - start)) s"
-  [[ "$(cat "$work/delayed")" == *'Hello v1, cheng!'* ]] || fail "after the delay came $(cat "$work/delayed")"
-  pass "a fault delays a user's request"
+  [[ "$(cat "$work/delayed")" == *'Hello v1, cheng!'* ]] || fail "unexpected response after the delay: $(cat "$work/delayed")"
+  pass "a fault delays the request of one user"
 
   local before
   before=$(stat cluster.kim-payment-service-v2.upstream_rq_total)
-  expect "a request that is mirrored is answered by v1" "$v1 200" \
+  expect "v1 answers a mirrored request" "$v1 200" \
     "$(ask $path -H 'Host: mirror.example.com' -H 'end-user: jim' | tr -d '\n')"
-  until_true 5 "v2 gets the copy" has_stat cluster.kim-payment-service-v2.upstream_rq_total $((before + 1))
-  expect "the mirror filter counted it" 1 "$(stat wasmcustom.sluice.mirror.mirrored)"
+  until_true 5 "v2 gets the copy" \
+    has_stat cluster.kim-payment-service-v2.upstream_rq_total $((before + 1))
+  expect "the mirror filter counts the copy" 1 "$(stat wasmcustom.sluice.mirror.mirrored)"
 }
 
 test_admin() {
-  expect "the admin interface can be read" "LIVE" "$(admin /ready | tr -d '\n')"
-  expect "and not be told to quit" "only GET 403" \
+  expect "the admin interface answers GET" "LIVE" "$(admin /ready | tr -d '\n')"
+  expect "the admin interface refuses POST /quitquitquit" "only GET 403" \
     "$(admin /quitquitquit -X POST --write-out '%{http_code}' | tr '\n' ' ')"
-  expect "nor by GET" 405 "$(admin /quitquitquit --write-out '%{http_code}' --output /dev/null)"
+  expect "the admin interface refuses GET /quitquitquit" 405 "$(admin /quitquitquit --write-out '%{http_code}' --output /dev/null)"
 }
 
-# test_hardening SERVICE USER
+# test_hardening SERVICE USER: checks the restrictions of a service.
 test_hardening() {
-  local id status said
+  local id status said format
   id=$(container "$1")
-  said=$(docker inspect --format \
-    '{{.Config.User}} {{with .HostConfig}}{{.ReadonlyRootfs}} {{.CapDrop}} {{.SecurityOpt}}{{end}}' "$id")
-  expect "$1 is confined" "$2 true [ALL] [no-new-privileges:true]" "$said"
-  said=$(docker inspect --format '{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}}' "$id")
-  [[ $said =~ ^[1-9][0-9]*\ [1-9][0-9]*\ [1-9][0-9]*$ ]] || fail "$1 is not limited: $said"
+  format='{{.Config.User}} {{with .HostConfig}}{{.ReadonlyRootfs}} {{.CapDrop}} {{.SecurityOpt}}{{end}}'
+  said=$(docker inspect --format "$format" "$id")
+  expect "$1 has the security options" "$2 true [ALL] [no-new-privileges:true]" "$said"
+  format='{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}}'
+  said=$(docker inspect --format "$format" "$id")
+  [[ $said =~ ^[1-9][0-9]*\ [1-9][0-9]*\ [1-9][0-9]*$ ]] || fail "$1 has no resource limits: $said"
   while read -r said; do
-    [[ $said == *" 127.0.0.1:"* ]] || fail "$1 is published to the network: $said"
+    [[ $said == *" 127.0.0.1:"* ]] || fail "$1 has a port that is published to the network: $said"
   done < <(docker port "$id")
-  pass "$1 is limited, and published on 127.0.0.1 only"
-  # Of the process itself, by the kernel.
+  pass "$1 has resource limits, and ports only on 127.0.0.1"
+  # The rights of the process, according to the kernel.
   status=/proc/$(docker inspect --format '{{.State.Pid}}' "$id")/status
-  [ -r "$status" ] || fail "the engine's processes cannot be seen; this test needs an engine on this machine"
-  expect "$1 has no rights" \
+  [ -r "$status" ] || fail "the processes of the engine are not visible; this test requires a local engine"
+  expect "$1 runs without privileges" \
     "Uid=${2%%:*} CapPrm=0000000000000000 CapEff=0000000000000000 CapBnd=0000000000000000 NoNewPrivs=1" \
     "$(awk '/^(Uid|CapPrm|CapEff|CapBnd|NoNewPrivs):/ { print substr($1, 1, length($1) - 1) "=" $2 }' "$status" | xargs)"
 }
 
-# As root, so that it is not the owner of a file that forbids it.
+# As root, so that file permissions do not prevent writing.
 test_read_only() {
   local file said
   for file in /new /sluice/dist/new /sluice/envoy/new; do
     if said=$(docker exec --user 0 "$(container sandbox)" bash -c ">$file" 2>&1); then
-      fail "$file could be written"
+      fail "$file is writable"
     fi
     [[ $said == *"Read-only file system"* ]] || fail "$file: $said"
   done
-  pass "nothing in the container can be written"
+  pass "nothing in the container is writable"
 }
 
-# The health check is true now, and false when Envoy hangs.
+# The health check succeeds now, and fails when Envoy hangs.
 test_health_check() {
   local id check
   id=$(container sandbox)
@@ -285,27 +293,27 @@ test_health_check() {
     fail "the health check passes while Envoy hangs"
   fi
   docker kill --signal CONT "$id" >/dev/null
-  pass "the health check sees that Envoy hangs"
+  pass "the health check fails while Envoy hangs"
 }
 
-# What a build or an editor puts in the place of a file is there after a restart.
+# A file that a build or an editor replaces takes effect after a restart.
 test_update() {
   local files=$work/project
-  # With an empty custom section of the name `new`: another module that does the same.
+  # An empty custom section with the name `new` gives a different module with the same behaviour.
   { cat "$files/dist/router.wasm"; printf '\0\4\3new'; } >"$work/new.wasm"
   chmod 644 "$work/new.wasm"
   cp "$work/new.wasm" "$files/dist/next.wasm"
   mv "$files/dist/next.wasm" "$files/dist/router.wasm"
   sed -i 's/exact: cheng/exact: jim/' "$files/envoy/sandbox.yaml"
-  expect "before a restart the old rules hold" 'Hello v1, jim!, id: 1' \
+  expect "before a restart, the old rules apply" 'Hello v1, jim!, id: 1' \
     "$(ask /payment/balance/query -H 'end-user: jim' | jq -rn 'input.data')"
   quietly compose restart sandbox
-  until_true 60 "healthy after a restart" is_healthy sandbox
-  expect "after it the new ones" 'Hello v2, jim!, id: 1 email: jim@163.com' \
+  until_true 60 "the sandbox becomes healthy after a restart" is_healthy sandbox
+  expect "after a restart, the new rules apply" 'Hello v2, jim!, id: 1 email: jim@163.com' \
     "$(ask /payment/balance/query -H 'end-user: jim' | jq -rn 'input.data')"
   quietly docker cp "$(container sandbox):/sluice/dist/router.wasm" "$work/seen.wasm"
-  cmp "$work/seen.wasm" "$work/new.wasm" || fail "the container has the old module"
-  pass "and the container has the new module"
+  cmp "$work/seen.wasm" "$work/new.wasm" || fail "after a restart, the container has the old module"
+  pass "after a restart, the container has the new module"
 }
 
 dashboard=envoy/grafana/dashboards/sluice.json
@@ -317,39 +325,39 @@ queries() {
 test_dashboard() {
   local uid
   uid=$(sed -n 's/^ *uid: \([a-z]*\).*/\1/p' envoy/grafana/provisioning/datasources/*.yaml)
-  expect "the dashboard asks the provisioned data source" "[\"$uid\"]" \
+  expect "the dashboard uses the provisioned data source" "[\"$uid\"]" \
     "$(jq -c '[.. | objects | .datasource? // empty | .uid] | unique' $dashboard)"
-  expect "its panels have ids of their own" true "$(jq '[.panels[].id] | length == (unique | length)' $dashboard)"
-  expect "every panel but headings asks something" true \
+  expect "the panels have unique ids" true "$(jq '[.panels[].id] | length == (unique | length)' $dashboard)"
+  expect "every panel except headings has a query" true \
     "$(jq 'all(.panels[] | select(.type != "row"); (.targets | length > 0) and all(.targets[]; .datasource.uid))' $dashboard)"
   admin /stats/prometheus | sed -n 's/^\([a-z0-9_]*\){.*/\1/p' | sort -u >"$work/has"
-  # A metric is followed by its labels.
+  # In a query, the labels follow the name of the metric.
   queries | grep -oE '(envoy|sluice)_[a-z0-9_]+\{' | tr -d '{' | sort -u >"$work/asked"
-  [ -s "$work/asked" ] || fail "the dashboard asks for nothing"
-  expect "Envoy has every metric that the dashboard asks for" "" "$(comm -13 "$work/has" "$work/asked" | xargs)"
+  [ -s "$work/asked" ] || fail "the dashboard has no queries"
+  expect "Envoy has every metric of the dashboard" "" "$(comm -13 "$work/has" "$work/asked" | xargs)"
   expect "the dashboard shows every metric of the filters" "" \
     "$(grep ^sluice_ "$work/has" | comm -23 - "$work/asked" | xargs)"
 }
 
-# Istio takes /plugin.wasm from the last layer.
+# Istio reads /plugin.wasm from the last layer.
 test_images() {
   local registry=localhost/$project module name image layer
   quietly make image registry="$registry"
   for module in dist/*.wasm; do
     name=$(basename "$module" .wasm)
     image=$(docker image ls --format '{{.Repository}}:{{.Tag}}' "$registry/$name")
-    [ -n "$image" ] || fail "make image has made no $registry/$name"
+    [ -n "$image" ] || fail "make image did not build $registry/$name"
     stand_ins+=("$image")
     docker save --output "$work/image.tar" "$image"
     layer=$(tar -xOf "$work/image.tar" manifest.json | jq -r '.[0].Layers[-1]')
     tar -xOf "$work/image.tar" "$layer" >"$work/layer.tar"
-    [ "$(tar -tf "$work/layer.tar")" = plugin.wasm ] || fail "$image has other files: $(tar -tf "$work/layer.tar" | xargs)"
-    tar -xOf "$work/layer.tar" plugin.wasm | cmp - "$module" || fail "$image has another module"
+    [ "$(tar -tf "$work/layer.tar")" = plugin.wasm ] || fail "$image contains other files: $(tar -tf "$work/layer.tar" | xargs)"
+    tar -xOf "$work/layer.tar" plugin.wasm | cmp - "$module" || fail "$image contains a different module"
   done
-  pass "make image makes an image of each module"
+  pass "make image builds an image of each module"
 }
 
-# ask_prometheus QUERY: how many series it has
+# ask_prometheus QUERY: prints the number of series in the result.
 ask_prometheus() {
   curl --silent --show-error --fail-with-body --max-time 10 --get --data-urlencode "query=$1" \
     "http://127.0.0.1:$PROMETHEUS_PORT/api/v1/query" | jq '.data.result | length'
@@ -363,7 +371,7 @@ every_query_has_series() {
   local query
   missing=
   while read -r query; do
-    # shellcheck disable=SC2016 # Grafana's variable
+    # shellcheck disable=SC2016 # $__rate_interval is a variable of Grafana
     has_series "${query//'$__rate_interval'/30s}" || { missing=$query; return 1; }
   done < <(queries)
 }
@@ -373,10 +381,10 @@ test_prometheus() {
   pass "Prometheus reads Envoy's statistics"
   local deadline=$((SECONDS + 45)) missing=
   until every_query_has_series; do
-    [ $SECONDS -lt $deadline ] || fail "a query of the dashboard has no series: $missing"
+    [ $SECONDS -lt $deadline ] || fail "a query of the dashboard returns no series: $missing"
     sleep 1
   done
-  pass "all $(queries | wc -l) queries of the dashboard have series"
+  pass "all $(queries | wc -l) queries of the dashboard return series"
 }
 
 main() {
@@ -390,8 +398,8 @@ main() {
   find_engine || return 0
   echo "compose-test: $("${compose[@]}" version --short), engine $(docker info --format '{{.ServerVersion}}')"
 
-  [ -x "$envoy" ] || fail "there is no Envoy at $envoy; make setup installs one"
-  compgen -G 'dist/*.wasm' >/dev/null || fail "there are no modules in dist/; make build makes them"
+  [ -x "$envoy" ] || fail "no Envoy at $envoy; make setup installs it"
+  compgen -G 'dist/*.wasm' >/dev/null || fail "no modules in dist/; make build creates them"
   mkdir -p "$work/project/dist"
   cp -r docker-compose.yaml envoy "$work/project"
   cp dist/*.wasm "$work/project/dist"
@@ -405,10 +413,11 @@ main() {
   test_files
   envoy_image=envoyproxy/envoy:v$ENVOY_VERSION
   pulled "$envoy_image" ||
-    stand_in "$envoy_image" '[]' "$(readlink -f "$envoy")=/usr/local/bin/envoy" /bin/bash=/usr/bin/bash
+    stand_in "$envoy_image" '[]' "$(readlink -f "$envoy")=/usr/local/bin/envoy" \
+      /bin/bash=/usr/bin/bash
   up=yes
   quietly compose up -d sandbox
-  until_true 60 "healthy" is_healthy sandbox
+  until_true 60 "the sandbox becomes healthy" is_healthy sandbox
   pass "the sandbox is healthy"
   test_requests
   test_admin
@@ -421,16 +430,17 @@ main() {
   prometheus=yes
   if ! pulled "$prometheus_image"; then
     if command -v prometheus >/dev/null && command -v promtool >/dev/null; then
-      stand_in "$prometheus_image" '["/bin/prometheus"]' "$(command -v prometheus)=/bin/prometheus" \
+      stand_in "$prometheus_image" '["/bin/prometheus"]' \
+        "$(command -v prometheus)=/bin/prometheus" \
         "$(command -v promtool)=/bin/promtool"
     else
-      skip "Prometheus" "neither $prometheus_image nor a Prometheus (Debian: prometheus) is at hand"
+      skip "Prometheus" "$prometheus_image cannot be pulled, and no Prometheus is installed (Debian: prometheus)"
       prometheus=
     fi
   fi
   if [ -n "$prometheus" ]; then
     quietly compose up -d prometheus
-    until_true 60 "healthy" is_healthy prometheus
+    until_true 60 "Prometheus becomes healthy" is_healthy prometheus
     pass "Prometheus is healthy"
     test_hardening prometheus 65534:65534
     test_prometheus

@@ -1,4 +1,4 @@
-//! Writes one test per row, so that each has a name of its own, and embeds the files.
+//! Generates one test per row, named after the row, and embeds the files.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -32,7 +32,7 @@ fn json_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A module for the file with a function for each row, which calls `check(TOPIC, ID)`.
+/// Returns a module for the file, with one test function per row that calls `check(TOPIC, ID)`.
 fn write_tests(tests: &mut String, topic: &str, file: &Path) {
     let text = fs::read_to_string(file).unwrap();
     let rows: serde_json::Value =

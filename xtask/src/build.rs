@@ -1,4 +1,4 @@
-//! `cargo xtask build`: from the workspace's packages to the modules in `dist/`.
+//! `cargo xtask build`: compiles the workspace's packages to the modules in `dist/`.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::source_paths::SourcePaths;
 use crate::strip::strip;
 use crate::workspace::{TARGET, WasmModule, Workspace, cargo};
 
-/// Builds all modules. One line each on standard output: file, size, size as compiled.
+/// Builds all modules. Prints one line for each: file, size, compiled size.
 pub fn run() -> Result<()> {
     let workspace = Workspace::load()?;
     ensure!(!workspace.modules.is_empty(), "no package has a [package.metadata.sluice] table");
@@ -31,15 +31,15 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// One cargo call for all, so that each dependency is compiled once and with the same features.
+/// Builds all modules with one cargo call, so that each dependency is compiled once and with the
+/// same features.
 fn compile(workspace: &Workspace, source_paths: &SourcePaths) -> Result<()> {
     let mut command = Command::new(cargo());
     command.args(["build", "--release", "--locked", "--target", TARGET]);
     for module in &workspace.modules {
         command.args(["--package", &module.package]);
     }
-    // Takes the place of RUSTFLAGS and of flags in cargo's configuration: the modules are to be the
-    // same whoever builds them.
+    // Overrides RUSTFLAGS and flags in cargo's configuration, so that builds are reproducible.
     command.env("CARGO_ENCODED_RUSTFLAGS", source_paths.encoded_rustflags());
     // The modules log it when they start. They have "unknown" in its place without git.
     match commit(workspace) {
@@ -65,7 +65,7 @@ fn finish(module: &WasmModule, compiled: &Path, dist: &Path, paths: &SourcePaths
     let after = strip(&before, &module.exports)?;
     paths.check(&after)?;
 
-    // Under another name first: an Envoy that starts meanwhile must not load half a module.
+    // Writes to a temporary name first, so that Envoy never loads a partial module.
     let file = dist.join(&module.module).with_extension("wasm");
     let unfinished = file.with_extension(format!("{}.tmp", std::process::id()));
     fs::write(&unfinished, &after).with_context(|| unfinished.display().to_string())?;

@@ -1,4 +1,4 @@
-//! Build tool of this workspace: `cargo xtask build` makes the modules in `dist/`.
+//! Build tool of this workspace: `cargo xtask build` creates the modules in `dist/`.
 
 mod build;
 mod callbacks;

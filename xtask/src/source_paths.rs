@@ -1,7 +1,7 @@
-//! Keeps the paths of the machine that builds out of the modules.
+//! Removes paths of the build machine from the modules.
 //!
-//! Panic messages carry the path of their source file. Paths that begin with the same name on every
-//! machine tell no one where a build ran, and give the same bytes wherever it ran.
+//! Panic messages contain the path of their source file. Replacing the first part of the paths with
+//! a fixed name hides the build directory and makes builds reproducible.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::workspace::Workspace;
 
-/// Directories and what stands in their place in a module.
+/// Directories and their replacements in a module.
 #[derive(Debug)]
 pub struct SourcePaths(Vec<(PathBuf, String)>);
 
@@ -31,7 +31,7 @@ impl SourcePaths {
         Ok(Self(paths))
     }
 
-    /// The flags for rustc, as `CARGO_ENCODED_RUSTFLAGS` wants them.
+    /// Returns the flags for rustc in the format of `CARGO_ENCODED_RUSTFLAGS`.
     pub fn encoded_rustflags(&self) -> String {
         let flags = self.0.iter().map(|(from, to)| {
             let from = from.display();
@@ -40,7 +40,7 @@ impl SourcePaths {
         flags.collect::<Vec<_>>().join("\u{1f}")
     }
 
-    /// Fails where a module still contains one of the directories.
+    /// Fails if a module still contains one of the directories.
     pub fn check(&self, wasm: &[u8]) -> Result<()> {
         for (directory, _) in &self.0 {
             let name = directory.as_os_str().as_encoded_bytes();
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_stayed_is_found() {
+    fn a_remaining_path_is_found() {
         let error = paths().check(b"..\0/home/me/cargo/log/lib.rs\0..").unwrap_err();
         assert_eq!(error.to_string(), "contains a path of this machine, /home/me/cargo");
     }

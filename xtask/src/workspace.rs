@@ -1,4 +1,4 @@
-//! What the build needs to know of the workspace, read from `cargo metadata`.
+//! Properties of the workspace that the build requires, read from `cargo metadata`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-/// The target that Envoy's V8 runtime loads and where std has clocks and randomness.
+/// The compilation target: Envoy's V8 runtime loads it, and std has clocks and randomness.
 pub const TARGET: &str = "wasm32-wasip1";
 
 /// The workspace as `cargo metadata` describes it.
@@ -15,7 +15,7 @@ pub const TARGET: &str = "wasm32-wasip1";
 pub struct Workspace {
     /// Directory of the workspace's `Cargo.toml`.
     pub root: PathBuf,
-    /// Where cargo puts what it builds.
+    /// Cargo's target directory.
     pub target_directory: PathBuf,
     /// The modules to build, in the order of their package names.
     pub modules: Vec<WasmModule>,
@@ -107,7 +107,7 @@ impl WasmModule {
     }
 }
 
-/// The cargo that started this program, or the one on the path.
+/// Returns the cargo that started this program, or the one in `PATH`.
 pub fn cargo() -> std::ffi::OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }

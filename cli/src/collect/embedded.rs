@@ -1,14 +1,13 @@
-//! Plugin documents inside of other configuration: of wasm filters in EnvoyFilters and in Envoy's own
-//! files, and of WasmPlugins.
+//! Plugin documents inside of other configuration: EnvoyFilters, WasmPlugins and Envoy's own.
 
 use crate::tree::{Tree, Value};
 use crate::yaml;
 
 /// The plugin documents in `document`, each with its path.
 ///
-/// A wasm filter is known by `vm_config` and takes its document as a `Struct`, or as a `StringValue`
-/// with JSON. A WasmPlugin is known by its kind; its document is `spec.pluginConfig`. The documents of
-/// other filters than Sluice's cannot be told apart, but that they have no field that Sluice's have.
+/// A wasm filter is recognized by `vm_config`. Its document is a `Struct`, or JSON in a
+/// `StringValue`. A WasmPlugin is recognized by its kind, and its document is `spec.pluginConfig`.
+/// Documents without any field of Sluice belong to other wasm filters and are ignored.
 pub fn find(document: &Tree) -> Vec<(String, Tree)> {
     let mut found = Vec::new();
     if document.field("kind").and_then(Tree::as_str) == Some("WasmPlugin") {
@@ -35,7 +34,7 @@ fn walk(tree: &Tree, path: &mut String, found: &mut Vec<(String, Tree)>) {
         let place = if path.is_empty() { "configuration.value" } else { ".configuration.value" };
         let place = format!("{path}{place}");
         match &value.value {
-            // Its lines are those of the text inside, which nobody sees.
+            // Its lines are counted from the start of the text, not of the file.
             Value::String(text) => {
                 found.extend(
                     yaml::parse(text).into_iter().flatten().map(|tree| (place.clone(), tree)),

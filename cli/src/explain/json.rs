@@ -1,11 +1,11 @@
-//! An explanation for programs.
+//! An explanation as JSON.
 
 use serde_json::{Value, json};
 use sluice_policy::router::decision::Outcome;
 use sluice_policy::spec::fault::AbortStatus;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
-use super::{Explanation, Routed};
+use super::explanation::{Explanation, Routed};
 
 impl Explanation<'_> {
     /// The explanation as one JSON document. What does not happen is `null`.
@@ -20,7 +20,7 @@ impl Explanation<'_> {
                 })
             });
             json!({
-                "place": self.json_place(&tried.path),
+                "place": self.json_place(&tried.place.to_string()),
                 "conditions": conditions.collect::<Value>(),
                 "fits": tried.fits,
             })
@@ -39,13 +39,7 @@ impl Explanation<'_> {
     }
 
     fn json_place(&self, path: &str) -> Value {
-        let place = self.place(path);
-        json!({
-            "file": place.file,
-            "line": (place.line > 0).then_some(place.line),
-            "object": (!place.object.is_empty()).then_some(place.object),
-            "path": place.path,
-        })
+        self.place(path).to_json()
     }
 
     fn json_fault(&self) -> Value {
@@ -55,7 +49,7 @@ impl Explanation<'_> {
             Some(AbortStatus::Grpc(status)) => [None, Some(u16::from(status))],
             None => [None, None],
         };
-        // An aborted request has no response of its upstream.
+        // An aborted request has no response from upstream.
         let of_response = |value: Option<u64>| value.filter(|_| abort.is_none());
         json!({
             "delaySeconds": plan.delay.map(|delay| delay.as_secs_f64()),
@@ -95,7 +89,7 @@ impl Explanation<'_> {
         let response = response.map(|plan| plan.edits().map(|own| edit(&own)).collect::<Value>());
         json!({
             "outcome": outcome,
-            "route": self.trace.route().map(|path| self.json_place(path)),
+            "route": self.trace.route().map(|place| self.json_place(&place.to_string())),
             "shares": shares.collect::<Value>(),
             "drawn": routed.drawn,
             "reply": reply,

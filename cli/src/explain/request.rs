@@ -1,43 +1,44 @@
-//! The request that is explained, from the arguments.
+//! The request to explain, from the arguments.
 
 use clap::Args;
 use sluice_policy::request::Attributes;
 
+use crate::arguments::{Format, InputArgs};
 use crate::tree::Tree;
-use crate::{Format, InputArgs};
 
 /// Arguments of `sluice explain`.
 #[derive(Args)]
 pub struct ExplainArgs {
-    /// Files with the rules, - for standard input
+    /// Files with the rules; - for standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<String>,
     #[command(flatten)]
     pub input: InputArgs,
-    /// The request: 'GET /path', 'GET http://host/path', or a path or address alone
+    /// The request: 'GET /path', 'GET http://host/path', or a path or URL without the method
     #[arg(short, long, value_name = "REQUEST")]
     pub request: String,
-    /// A header of the request, as often as needed; host is that of the address, or the rules' first
+    /// A header of the request; may be repeated [default for host: that of the URL, else the first
+    /// host of the rules]
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
-    /// The port that the client called, for matches on it [default: that of the address]
+    /// The port that the client connected to, for matches on ports [default: that of the URL]
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
-    /// The address of the client, for draws that are sticky by it
+    /// The IP address of the client, for splits that are sticky by address
     #[arg(long, value_name = "IP")]
     source_address: Option<std::net::IpAddr>,
-    /// A claim of the request's JWT, as NAME=VALUE or OUTER.INNER=VALUE, as often as needed
+    /// A claim of the request's JWT: NAME=VALUE or OUTER.INNER=VALUE; may be repeated
     #[arg(long = "claim", value_name = "NAME=VALUE")]
     claims: Vec<String>,
-    /// Makes random choices the same every time
+    /// The seed of random choices; the same seed gives the same choices
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
-    /// How the explanation is written
+    /// The format of the explanation
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }
 
-/// The request with what a proxy would know about it.
+/// A request with the facts that a proxy knows about it.
 #[derive(Debug, Default)]
 pub struct Client {
     /// All headers, pseudo-headers included
@@ -64,21 +65,26 @@ impl Attributes for Client {
 }
 
 impl ExplainArgs {
-    /// The request, to the first host of `document` where it names none.
+    /// The request; without a host it is for the first host of `document`.
     ///
     /// # Errors
-    /// Arguments that are no request, header or claim: which, and why.
+    /// The argument that is not a request, header or claim, and what it must be.
     pub fn client(&self, document: &Tree) -> Result<Client, String> {
         let words: Vec<&str> = self.request.split_ascii_whitespace().collect();
         let (method, target) = match words.as_slice() {
             [target] => ("GET", *target),
             [method, target] => (*method, *target),
-            _ => return Err(format!("--request {:?} is not 'METHOD PATH'", self.request)),
+            _ => {
+                return Err(format!(
+                    "--request must be 'METHOD PATH', such as 'GET /status/200', not {:?}",
+                    self.request
+                ));
+            }
         };
         let (scheme, rest) = match target.split_once("://") {
             Some((scheme @ ("http" | "https"), rest)) => (scheme, Some(rest)),
             Some((scheme, _)) => {
-                return Err(format!("--request: {scheme:?} is neither http nor https"));
+                return Err(format!("--request: the scheme must be http or https, not {scheme:?}"));
             }
             None => ("http", None),
         };
@@ -89,12 +95,13 @@ impl ExplainArgs {
                 (Some(host.to_owned()), if path.is_empty() { "/" } else { path })
             }
             None if target.starts_with('/') || target == "*" => (None, target),
-            None => return Err(format!("--request: {target:?} does not start with /")),
+            None => return Err(format!("--request: the path must start with /, not {target:?}")),
         };
         let mut headers = Vec::new();
         for header in &self.headers {
             let parts = header.split_once(':').filter(|(name, _)| !name.trim().is_empty());
-            let (name, value) = parts.ok_or(format!("--header {header:?} is not 'NAME: VALUE'"))?;
+            let (name, value) =
+                parts.ok_or(format!("--header must be 'NAME: VALUE', not {header:?}"))?;
             let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
             if name == "host" {
                 host = Some(value.to_owned());
@@ -109,8 +116,9 @@ impl ExplainArgs {
             [(":authority", &*host), (":path", path), (":method", method), (":scheme", scheme)];
         let pseudo = pseudo.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
         let claim = |claim: &String| {
-            let (name, value) =
-                claim.split_once('=').ok_or(format!("--claim {claim:?} is not NAME=VALUE"))?;
+            let (name, value) = claim
+                .split_once('=')
+                .ok_or(format!("--claim must be NAME=VALUE, not {claim:?}"))?;
             Ok((name.to_owned(), value.as_bytes().to_vec()))
         };
         Ok(Client {
@@ -122,11 +130,10 @@ impl ExplainArgs {
     }
 }
 
-/// The first host of the first virtual service that is not a wildcard.
+/// The first host of the virtual services that is not a wildcard.
 fn first_host(document: &Tree) -> Option<String> {
-    let services = document.field("virtualServices")?.elements().iter();
-    let mut hosts =
-        services.flat_map(|service| service.field("hosts").map_or(&[][..], Tree::elements));
+    let services = document.list("virtualServices").iter();
+    let mut hosts = services.flat_map(|service| service.list("hosts"));
     let host = hosts.find_map(|host| host.as_str().filter(|host| !host.contains('*')));
     host.map(str::to_owned)
 }

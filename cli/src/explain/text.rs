@@ -1,4 +1,4 @@
-//! An explanation for people, with colours that a pipe is to be spared.
+//! An explanation as text, with colours that the caller removes for pipes.
 
 use std::fmt::{Arguments, Write as _};
 
@@ -9,14 +9,14 @@ use sluice_policy::spec::fault::AbortStatus;
 use sluice_policy::value::grpc_status::GRPC_STATUS_NAMES;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
-use super::{Explanation, FaultOutcome, Routed};
+use super::explanation::{Explanation, FaultOutcome, Routed};
 
 const BOLD: Style = Style::new().bold();
 const GOOD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Green)));
 const BAD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Red)));
 
 impl Explanation<'_> {
-    /// The explanation as lines of text. `is_seed_given` is whether the user knows the seed.
+    /// The explanation as lines of text. A seed that the user did not give is shown.
     pub fn to_text(&self, is_seed_given: bool) -> String {
         let mut text = String::new();
         line(&mut text, format_args!("{BOLD}request{BOLD:#}  {} {}", self.method, self.url));
@@ -25,7 +25,7 @@ impl Explanation<'_> {
         match &self.routed {
             None => line(
                 &mut text,
-                format_args!("the mirror filter and the router do not see the request"),
+                format_args!("the mirror filter and the router do not get the request"),
             ),
             Some(routed) => {
                 mirror(&mut text, routed);
@@ -33,7 +33,7 @@ impl Explanation<'_> {
             }
         }
         if self.is_random && !is_seed_given {
-            line(&mut text, format_args!("random choices as by --seed {}", self.seed));
+            line(&mut text, format_args!("repeat these random choices with --seed {}", self.seed));
         }
         text
     }
@@ -48,9 +48,12 @@ impl Explanation<'_> {
                 format_args!("{BOLD}rules{BOLD:#}    no virtual service has the host {host:?}"),
             );
         }
-        for Tried { path, conditions, fits } in &self.trace.tried {
-            let (style, mark) = if *fits { (GOOD, "fits") } else { (BAD, "does not fit") };
-            line(text, format_args!("  {} {style}{mark}{style:#}", self.shown_place(path)));
+        for Tried { place, conditions, fits } in &self.trace.tried {
+            let (style, mark) = if *fits { (GOOD, "matches") } else { (BAD, "does not match") };
+            line(
+                text,
+                format_args!("  {} {style}{mark}{style:#}", self.shown_place(&place.to_string())),
+            );
             for condition in conditions {
                 let (style, mark) = if condition.holds { (GOOD, "yes") } else { (BAD, "no ") };
                 let (field, wanted, found) =
@@ -63,14 +66,14 @@ impl Explanation<'_> {
             }
         }
         if self.trace.has_virtual_host && self.trace.taken().is_none() {
-            line(text, format_args!("  none of {} fits", self.trace.tried.len()));
+            line(text, format_args!("  none of {} matches", self.trace.tried.len()));
         }
         for path in &self.left_out {
             let place = self.shown_place(path);
             line(
                 text,
                 format_args!(
-                    "  {place} is left out: its gateways, labels or namespace are not the proxy's"
+                    "  {place} is ignored: its gateways, labels or namespace exclude the proxy"
                 ),
             );
         }
@@ -88,32 +91,35 @@ impl Explanation<'_> {
 
     fn fault(&self, text: &mut String) {
         let FaultOutcome { plan, abort, is_drawn, is_limited } = &self.fault;
-        let mut told = Vec::new();
-        told.extend(plan.delay.map(|delay| format!("waits {delay:?}")));
-        told.extend(abort.map(|status| match status {
-            AbortStatus::Http(status) => format!("is aborted with HTTP {status}"),
+        let mut effects = Vec::new();
+        effects.extend(plan.delay.map(|delay| format!("delays the request by {delay:?}")));
+        effects.extend(abort.map(|status| match status {
+            AbortStatus::Http(status) => format!("aborts the request with HTTP {status}"),
             AbortStatus::Grpc(status) => {
                 let name = GRPC_STATUS_NAMES.get(usize::from(status)).unwrap_or(&"");
-                format!("is aborted with gRPC {status} {name}")
+                format!("aborts the request with gRPC {status} {name}")
             }
         }));
         if abort.is_none() {
             let reset = plan.reset_after;
-            told.extend(reset.map(|bytes| format!("its response breaks off after {bytes} bytes")));
+            effects.extend(reset.map(|bytes| format!("ends the response after {bytes} bytes")));
             let rate = plan.bytes_per_second;
-            told.extend(rate.map(|rate| format!("its response passes at {rate} bytes a second")));
+            effects
+                .extend(rate.map(|rate| format!("slows the response to {rate} bytes per second")));
         }
-        if told.is_empty() {
-            // Only where there is something that might have happened.
+        if effects.is_empty() {
+            // Without a draw there was no fault that could have happened.
             if *is_drawn {
-                line(text, format_args!("{BOLD}fault{BOLD:#}    none, by the draw"));
+                line(text, format_args!("{BOLD}fault{BOLD:#}    none, by random choice"));
             }
         } else {
-            line(text, format_args!("{BOLD}fault{BOLD:#}    {}", told.join(", ")));
+            line(text, format_args!("{BOLD}fault{BOLD:#}    {}", effects.join(", ")));
             if *is_limited {
                 line(
                     text,
-                    format_args!("  before the limits of faults, which depend on other requests"),
+                    format_args!(
+                        "  limits on faults are not applied, as they depend on other requests"
+                    ),
                 );
             }
         }
@@ -131,7 +137,9 @@ impl Explanation<'_> {
             Outcome::Responded => "answers with the fixed response",
         };
         let by = self.trace.route();
-        let by = by.map_or(String::new(), |path| format!(", by {}", self.shown_place(path)));
+        let by = by.map_or(String::new(), |place| {
+            format!(", by {}", self.shown_place(&place.to_string()))
+        });
         line(text, format_args!("{BOLD}router{BOLD:#}   {outcome}{by}"));
         let shares = &self.trace.shares;
         if decision.outcome == Outcome::Forwarded && shares.len() > 1 {
@@ -139,7 +147,7 @@ impl Explanation<'_> {
             let shares = shares.iter().map(|(weight, cluster)| format!("{cluster} {weight}"));
             let shares = shares.collect::<Vec<_>>().join(", ");
             let how = match routed.drawn {
-                Some(drawn) => format!("drawn {drawn} of {total}"),
+                Some(drawn) => format!("random number {drawn} of {total}"),
                 None => "by the hash of the user".to_owned(),
             };
             line(text, format_args!("  one of {shares}: {how}"));
@@ -171,14 +179,14 @@ fn mirror(text: &mut String, routed: &Routed<'_>) {
     if routed.has_budget && !plan.copies.is_empty() {
         line(
             text,
-            format_args!("  before the budget of mirroring, which depends on other requests"),
+            format_args!("  the mirroring budget is not applied, as it depends on other requests"),
         );
     }
     for (number, reason) in
-        [(plan.not_sampled, "by the draw"), (plan.not_eligible, "by the conditions of mirroring")]
+        [(plan.not_sampled, "random choice"), (plan.not_eligible, "conditions of mirroring")]
     {
         if number > 0 {
-            line(text, format_args!("{BOLD}mirror{BOLD:#}   {number} not copied to, {reason}"));
+            line(text, format_args!("{BOLD}mirror{BOLD:#}   {number} without a copy: {reason}"));
         }
     }
 }

@@ -1,9 +1,9 @@
-//! YAML text in block style, the same for the same tree.
+//! Writes YAML in block style, always the same for the same tree.
 
 use crate::tree::{Tree, Value};
 use crate::yaml;
 
-/// Writes a tree as lines of YAML, each with `indent` spaces in front, without a line break at the end.
+/// Writes a tree as lines of YAML that are indented by `indent` spaces, without a final line break.
 pub fn block(tree: &Tree, indent: usize) -> String {
     let mut lines = Vec::new();
     write(tree, "", &mut lines);
@@ -11,7 +11,7 @@ pub fn block(tree: &Tree, indent: usize) -> String {
     lines.join("\n")
 }
 
-/// Indents all lines but the first and the empty ones.
+/// Indents all lines except the first and empty ones.
 pub fn indented(text: &str, indent: usize) -> String {
     let mut lines = text.lines();
     let mut result = lines.next().unwrap_or_default().to_owned();
@@ -24,7 +24,7 @@ pub fn indented(text: &str, indent: usize) -> String {
     result
 }
 
-/// Adds the lines of a value. `lead` is what stands in front of it on its first line.
+/// Adds the lines of a value. `lead` is the text before it on its first line.
 fn write(tree: &Tree, lead: &str, lines: &mut Vec<String>) {
     match &tree.value {
         Value::Array(elements) if !elements.is_empty() => {
@@ -65,7 +65,7 @@ fn push_lead(lead: &str, lines: &mut Vec<String>) {
     }
 }
 
-/// Puts `mark` in front of the line `start`, and as many spaces in front of those after it.
+/// Puts `mark` before the line `start`, and spaces before the lines after it.
 fn nest(lines: &mut [String], start: usize, mark: &str) {
     for (index, line) in lines.iter_mut().enumerate().skip(start) {
         let front = if index == start { mark } else { "  " };
@@ -77,7 +77,7 @@ fn nest_rest(lines: &mut [String], start: usize) {
     lines.iter_mut().skip(start + 1).for_each(|line| line.insert_str(0, "  "));
 }
 
-/// A string as a scalar: plain where every YAML parser takes that for the string, else quoted.
+/// A string as a scalar: plain if every YAML parser reads it as this string, else quoted.
 pub fn scalar_text(text: &str) -> String {
     let is_word = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte))
         && text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'/');
@@ -93,17 +93,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_what_is_read() {
-        let text = "a: 1\nb:\n- c: \"yes\"\n  d: {}\n- - []\n  - \"1\"\n- null\ne:\n  f g: \"x: y\"\n  h: /p-1.5\n  \
-                    i:\n  - true\n\"\": 1.5\n";
+    fn written_text_reads_back_as_the_same_tree() {
+        let text = "a: 1\nb:\n- c: \"yes\"\n  d: {}\n- - []\n  - \"1\"\n- null\ne:\n  \"f g\": \"x: y\"\n  \
+                    h: /p-1.5\n  i:\n  - true\n\"\": 1.5";
         let tree = yaml::parse(text).unwrap().remove(0);
         let written = block(&tree, 0);
         assert_eq!(yaml::parse(&written).unwrap().remove(0).to_json(), tree.to_json());
-        assert_eq!(
-            written,
-            "a: 1\nb:\n- c: \"yes\"\n  d: {}\n- - []\n  - \"1\"\n- null\ne:\n  \"f g\": \"x: y\"\n  h: /p-1.5\n  i:\n  \
-             - true\n\"\": 1.5"
-        );
+        assert_eq!(written, text);
         assert_eq!(block(&yaml::parse("{a: {b: 1}}").unwrap().remove(0), 2), "  a:\n    b: 1");
     }
 

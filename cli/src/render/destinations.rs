@@ -1,19 +1,33 @@
-//! Where the rules of a document send requests: clusters, their endpoints, and the copies of mirrors.
+//! The destinations of rules: clusters, their endpoints, and the copies of mirrors.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use sluice_policy::document::filter::Filter;
+use serde::Serialize;
+use sluice_policy::document::filter::Filters;
 use sluice_policy::document::json::Json;
 use sluice_policy::document::node::Node;
 use sluice_policy::document::report::Report;
 use sluice_policy::spec::destination::{self, ClusterTemplate, Destination, Naming};
+use sluice_policy::spec::http_route::HttpRoute;
+use sluice_policy::spec::mirror::{self, Mirror};
 use sluice_policy::value::host_name::{aliases, qualify};
+use sluice_policy::value::percent::Percent;
 
-use crate::tree::{Tree, Value};
+/// An address to connect to or to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// An IP address or a name
+    pub address: String,
+    /// The port
+    pub port: u16,
+}
 
-/// An address to connect to.
-pub type Endpoint = (String, u16);
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self { address: address.ip().to_string(), port: address.port() }
+    }
+}
 
 /// A cluster of Envoy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +36,31 @@ pub struct Cluster {
     pub name: String,
     /// The host, complete
     pub host: String,
-    /// Where its endpoints come from, for a comment
-    pub origin: &'static str,
-    /// Its endpoints; names are to be resolved
+    /// Where its endpoints come from
+    pub source: EndpointSource,
+    /// Its endpoints: IP addresses, or names for DNS
     pub endpoints: Vec<Endpoint>,
+}
+
+/// Where the endpoints of a cluster come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointSource {
+    /// From `--endpoint`
+    Flag,
+    /// From a ServiceEntry
+    ServiceEntry,
+    /// From DNS: the endpoint is the host itself
+    Dns,
+}
+
+/// One of the copies of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Copy {
+    /// The place of the mirror in the list of its route
+    pub index: usize,
+    /// The cluster that gets the copy
+    pub cluster: String,
 }
 
 /// An endpoint that the user gives: `HOST[/SUBSET]=ADDRESS:PORT`.
@@ -46,54 +81,64 @@ impl std::str::FromStr for GivenEndpoint {
             let (address, port) = address.rsplit_once(':')?;
             let address = address.trim_start_matches('[').trim_end_matches(']').to_owned();
             let is_complete = !host.is_empty() && !address.is_empty();
-            let endpoint = (address, port.parse().ok().filter(|port| *port > 0)?);
+            let port = port.parse().ok().filter(|port| *port > 0)?;
+            let endpoint = Endpoint { address, port };
             let (host, subset) = (host.to_owned(), subset.map(str::to_owned));
             is_complete.then_some(Self { host, subset, endpoint })
         });
-        parts.ok_or_else(|| "is not HOST[/SUBSET]=ADDRESS:PORT".to_owned())
+        parts.ok_or_else(|| {
+            "must be HOST[/SUBSET]=ADDRESS:PORT, such as payment/v1=10.0.0.1:8080".to_owned()
+        })
     }
 }
 
-/// What a document names.
+/// The destinations in a document, of all of its rules. The compiled document has only the rules
+/// for a proxy without labels and gateways, but what is rendered is for proxies that may have them.
 pub struct Destinations<'a> {
-    document: &'a Tree,
+    document: &'a Json,
     naming: Naming,
+    /// What the policy reports while parts of the document are read. There are no errors
+    report: Report,
 }
 
 impl<'a> Destinations<'a> {
-    /// Of a document without errors.
-    pub fn new(document: &'a Tree) -> Self {
-        let namespace = document.field("namespace").and_then(Tree::as_str).map(str::to_owned);
-        let template = document.field("clusterName").map(|pattern| {
-            let json = Json::String(pattern.as_str().unwrap_or_default().to_owned());
-            ClusterTemplate::read(&Node::root(&json, &Report::new(Filter::Router)))
-        });
-        Self { document, naming: Naming { namespace, template: template.unwrap_or_default() } }
+    /// The destinations in a document that has no errors.
+    pub fn new(document: &'a Json) -> Self {
+        let report = Report::new(Filters::NONE);
+        let namespace = text(document, "namespace").map(str::to_owned);
+        let template = document.field("clusterName");
+        let template =
+            template.and_then(|own| ClusterTemplate::read(&Node::root(own, &report)).ok());
+        let naming = Naming { namespace, template: template.unwrap_or_default() };
+        Self { document, naming, report }
     }
 
-    fn read(&self, tree: &Tree) -> Option<Destination> {
-        let json = Json::parse(tree.to_json().as_bytes()).ok()?;
-        destination::read(&Node::root(&json, &Report::new(Filter::Router)), &self.naming)
+    fn read(&self, json: &Json) -> Option<Destination> {
+        destination::read(&Node::root(json, &self.report), &self.naming).ok()
     }
 
-    fn routes(&self, kind: &'a str) -> impl Iterator<Item = &'a Tree> {
-        let services = self.document.field("virtualServices").map_or(&[][..], Tree::elements);
-        services.iter().flat_map(move |service| service.field(kind).map_or(&[][..], Tree::elements))
+    /// The complete name of a host.
+    fn host(&self, host: &str) -> String {
+        qualify(host, self.naming.namespace.as_deref())
     }
 
-    /// The clusters that requests and connections are sent to, in the order of their names.
+    fn routes(&self, kind: &'a str) -> impl Iterator<Item = &'a Json> {
+        let services = self.document.elements("virtualServices").iter();
+        services.flat_map(move |service| service.elements(kind))
+    }
+
+    /// The clusters of all routes and mirrors, sorted by name.
     pub fn clusters(&self, given: &[GivenEndpoint]) -> Vec<Cluster> {
         let mut clusters = BTreeMap::new();
         let routes = self.routes("http").chain(self.routes("tls"));
         for route in routes {
-            let list = |name| route.field(name).map_or(&[][..], Tree::elements);
-            let entries = list("route").iter().chain(list("mirrors"));
+            let entries = route.elements("route").iter().chain(route.elements("mirrors"));
             let destinations = entries.filter_map(|entry| entry.field("destination"));
-            for tree in destinations.chain(route.field("mirror")) {
-                let Some(destination) = self.read(tree) else { continue };
-                let (origin, endpoints) = self.endpoints(&destination, given);
+            for json in destinations.chain(route.field("mirror")) {
+                let Some(destination) = self.read(json) else { continue };
+                let (source, endpoints) = self.endpoints(&destination, given);
                 let Destination { cluster: name, host, .. } = destination;
-                clusters.insert(name.clone(), Cluster { name, host, origin, endpoints });
+                clusters.insert(name.clone(), Cluster { name, host, source, endpoints });
             }
         }
         clusters.into_values().collect()
@@ -103,133 +148,107 @@ impl<'a> Destinations<'a> {
         &self,
         to: &Destination,
         given: &[GivenEndpoint],
-    ) -> (&'static str, Vec<Endpoint>) {
-        let host = |host: &str| qualify(host, self.naming.namespace.as_deref());
-        let of_host = || given.iter().filter(|given| host(&given.host) == to.host);
+    ) -> (EndpointSource, Vec<Endpoint>) {
+        let of_host = || given.iter().filter(|given| self.host(&given.host) == to.host);
         let own: Vec<_> = of_host().filter(|given| given.subset == to.subset).collect();
-        // A host without a subset is all of its subsets.
+        // A host without a subset has the endpoints of all its subsets.
         let own = if own.is_empty() && to.subset.is_none() { of_host().collect() } else { own };
         if !own.is_empty() {
-            return ("from --endpoint", own.iter().map(|given| given.endpoint.clone()).collect());
+            let endpoints = own.iter().map(|given| given.endpoint.clone()).collect();
+            return (EndpointSource::Flag, endpoints);
         }
-        let entries = self.document.field("serviceEntries").map_or(&[][..], Tree::elements);
-        for entry in entries {
-            let hosts = entry.field("hosts").map_or(&[][..], Tree::elements).iter();
-            if hosts.filter_map(Tree::as_str).any(|name| host(name) == to.host) {
+        for entry in self.document.elements("serviceEntries") {
+            let hosts = entry.elements("hosts").iter();
+            if hosts.filter_map(Json::as_str).any(|name| self.host(name) == to.host) {
                 let endpoints = self.endpoints_of_entry(entry, to);
                 if !endpoints.is_empty() {
-                    return ("from the ServiceEntry", endpoints);
+                    return (EndpointSource::ServiceEntry, endpoints);
                 }
             }
         }
-        ("resolved by name", vec![(to.host.clone(), to.port.unwrap_or(80))])
+        let endpoint = Endpoint { address: to.host.clone(), port: to.port.unwrap_or(80) };
+        (EndpointSource::Dns, vec![endpoint])
     }
 
     /// The endpoints of a ServiceEntry that have the labels of the subset.
-    fn endpoints_of_entry(&self, entry: &Tree, to: &Destination) -> Vec<Endpoint> {
+    fn endpoints_of_entry(&self, entry: &Json, to: &Destination) -> Vec<Endpoint> {
         let labels = to.subset.as_ref().map(|subset| self.labels(&to.host, subset));
-        let has_labels = |endpoint: &Tree| {
+        let has_labels = |endpoint: &&Json| {
+            let own = fields(endpoint, "labels");
             labels.iter().flatten().all(|(name, value)| {
-                let own = endpoint.field("labels").map_or(&[][..], Tree::fields);
-                own.iter().any(|(key, own)| key.text == *name && own.as_str() == Some(value))
+                own.iter().any(|(key, own)| key == name && own.as_str() == Some(value))
             })
         };
-        let ports = entry.field("ports").map_or(&[][..], Tree::elements);
-        let port =
-            ports.iter().find(|port| to.port.is_none() || number(port.field("number")) == to.port);
+        let mut ports = entry.elements("ports").iter();
+        let port = ports.find(|port| to.port.is_none() || number(port.field("number")) == to.port);
         let service_port = port.and_then(|port| number(port.field("number"))).or(to.port);
         let target_port = port.and_then(|port| number(port.field("targetPort"))).or(service_port);
-        let name = port.and_then(|port| port.field("name")?.as_str());
-        let endpoints = entry.field("endpoints").map_or(&[][..], Tree::elements).iter();
-        let endpoints = endpoints.filter(|endpoint| has_labels(endpoint)).filter_map(|endpoint| {
-            let own = endpoint.field("ports").map_or(&[][..], Tree::fields);
-            let own = own.iter().find(|(key, _)| Some(&*key.text) == name);
+        let name = port.and_then(|port| text(port, "name"));
+        let endpoints = entry.elements("endpoints").iter().filter(has_labels);
+        let endpoints = endpoints.filter_map(|endpoint| {
+            let mut own = fields(endpoint, "ports").iter();
+            let own = own.find(|(key, _)| Some(&**key) == name);
             let port = own.and_then(|(_, port)| number(Some(port))).or(target_port)?;
-            Some((endpoint.field("address")?.as_str()?.to_owned(), port))
+            let address = text(endpoint, "address")?.to_owned();
+            Some(Endpoint { address, port })
         });
         endpoints.collect()
     }
 
     /// The labels of a subset by the DestinationRules.
-    fn labels(&self, host: &str, subset: &str) -> Vec<(String, String)> {
-        let rules = self.document.field("destinationRules").map_or(&[][..], Tree::elements).iter();
-        let of_host = rules.filter(|rule| {
-            let name = rule.field("host").and_then(Tree::as_str).unwrap_or_default();
-            qualify(name, self.naming.namespace.as_deref()) == host
-        });
-        let mut subsets =
-            of_host.flat_map(|rule| rule.field("subsets").map_or(&[][..], Tree::elements));
-        let found = subsets.find(|own| own.field("name").and_then(Tree::as_str) == Some(subset));
-        let labels = found.and_then(|own| own.field("labels")).map_or(&[][..], Tree::fields);
-        let label = |(key, value): &(_, Tree)| {
-            let key: &crate::tree::Key = key;
-            Some((key.text.clone(), value.as_str()?.to_owned()))
-        };
-        labels.iter().filter_map(label).collect()
+    fn labels(&self, host: &str, subset: &str) -> Vec<(&str, &str)> {
+        let rules = self.document.elements("destinationRules").iter();
+        let of_host =
+            rules.filter(|rule| self.host(text(rule, "host").unwrap_or_default()) == host);
+        let mut subsets = of_host.flat_map(|rule| rule.elements("subsets"));
+        let found = subsets.find(|own| text(own, "name") == Some(subset));
+        let labels = found.map_or(&[][..], |own| fields(own, "labels"));
+        labels.iter().filter_map(|(key, value)| Some((&**key, value.as_str()?))).collect()
     }
 
-    /// The hosts of requests with `http` routes, and those that they are given on the way; without `*`, which is
-    /// Istio's where it is.
+    /// The hosts of virtual services with `http` routes, and the hosts that their rewrites set.
+    /// Without `*`, because istiod has a virtual host for that.
     pub fn domains(&self) -> BTreeSet<String> {
-        let namespace = self.naming.namespace.as_deref();
-        let services = self.document.field("virtualServices").map_or(&[][..], Tree::elements);
+        let services = self.document.elements("virtualServices").iter();
         let mut domains = BTreeSet::new();
-        let is_http = |service: &&Tree| service.field("http").is_some();
-        for service in services.iter().filter(is_http) {
-            let hosts = service.field("hosts").map_or(&[][..], Tree::elements).iter();
-            for host in hosts.filter_map(Tree::as_str) {
-                let full = qualify(host, namespace);
-                domains.extend(aliases(&full, namespace));
+        for service in services.filter(|service| service.field("http").is_some()) {
+            for host in service.elements("hosts").iter().filter_map(Json::as_str) {
+                let full = self.host(host);
+                domains.extend(aliases(&full, self.naming.namespace.as_deref()));
                 domains.insert(full);
             }
         }
-        for route in self.routes("http") {
-            let authority = route.field("rewrite").and_then(|rewrite| rewrite.field("authority"));
-            domains.extend(authority.and_then(Tree::as_str).map(str::to_owned));
-        }
+        let rewrites = self.routes("http").filter_map(|route| route.field("rewrite"));
+        domains.extend(rewrites.filter_map(|own| text(own, "authority")).map(str::to_owned));
         domains.remove("*");
         domains
     }
 
-    /// The hosts of DestinationRules with outlier detection, complete; they may be wildcards.
+    /// The hosts of DestinationRules with outlier detection, complete. They may be wildcards.
     pub fn watched_hosts(&self) -> Vec<String> {
-        let rules = self.document.field("destinationRules").map_or(&[][..], Tree::elements).iter();
-        let watched = rules.filter(|rule| {
-            let text = rule.to_json();
-            text.contains("\"outlierDetection\"") || text.contains("\"outlier_detection\"")
-        });
-        let names = watched.filter_map(|rule| rule.field("host")?.as_str());
-        names.map(|name| qualify(name, self.naming.namespace.as_deref())).collect()
+        let rules = self.document.elements("destinationRules").iter();
+        let watched = rules.filter(|rule| has_detection(rule));
+        watched.filter_map(|rule| text(rule, "host")).map(|host| self.host(host)).collect()
     }
 
-    /// The sets of copies that a request can get, as pairs of the mirror's place and cluster: the larger
-    /// sets first. One draw decides about all mirrors of a route, so a mirror with a greater share gets
-    /// whatever one with a smaller share gets.
-    pub fn copies(&self) -> Vec<Vec<(usize, String)>> {
-        let mut sets: Vec<Vec<(usize, String)>> = Vec::new();
+    /// The sets of copies that a request can have, larger sets first. One random number decides
+    /// about all mirrors of a route, so a mirror with a larger share gets every request that a
+    /// mirror with a smaller share gets.
+    pub fn copies(&self) -> Vec<Vec<Copy>> {
+        let mut sets: Vec<Vec<Copy>> = Vec::new();
         for route in self.routes("http") {
-            let share =
-                |percentage: Option<&Tree>| percentage.map_or(100.0, |p| float(p.field("value")));
-            let mut mirrors: Vec<(usize, f64, String)> = Vec::new();
-            if let Some(mirror) = route.field("mirror").and_then(|tree| self.read(tree)) {
-                let percent = match (route.field("mirrorPercentage"), route.field("mirrorPercent"))
-                {
-                    (None, Some(percent)) => float(Some(percent)),
-                    (percentage, _) => share(percentage),
+            let route = Node::root(route, &self.report).object::<HttpRoute>();
+            let mirrors = route.and_then(|route| mirror::read(&route, &self.naming));
+            let mirrors = mirrors.unwrap_or_default();
+            let shares = mirrors.iter().map(|mirror| mirror.percentage);
+            for least in shares.filter(|share| *share > Percent::NONE) {
+                let indexed = mirrors.iter().enumerate();
+                let with = indexed.filter(|(_, mirror)| mirror.percentage >= least);
+                let copy = |(index, mirror): (_, &Mirror)| Copy {
+                    index,
+                    cluster: mirror.cluster.to_string(),
                 };
-                mirrors.push((0, percent, mirror.cluster));
-            }
-            let list = route.field("mirrors").map_or(&[][..], Tree::elements);
-            for (index, entry) in list.iter().enumerate() {
-                let destination = entry.field("destination").and_then(|tree| self.read(tree));
-                let percent = share(entry.field("percentage"));
-                mirrors
-                    .extend(destination.map(|destination| (index, percent, destination.cluster)));
-            }
-            for (_, least, _) in mirrors.iter().filter(|(_, percent, _)| *percent > 0.0) {
-                let with = mirrors.iter().filter(|(_, percent, _)| percent >= least);
-                let set: Vec<_> =
-                    with.map(|(index, _, cluster)| (*index, cluster.clone())).collect();
+                let set: Vec<_> = with.map(copy).collect();
                 if !sets.contains(&set) {
                     sets.push(set);
                 }
@@ -240,24 +259,35 @@ impl<'a> Destinations<'a> {
     }
 }
 
-/// Whether all endpoints are addresses, which Envoy does not have to resolve.
+/// Returns whether a DestinationRule has outlier detection: for the host or a subset, and there for
+/// all ports or one.
+fn has_detection(rule: &Json) -> bool {
+    let owners = [rule].into_iter().chain(rule.elements("subsets"));
+    let policies = owners.filter_map(|own| own.field("trafficPolicy"));
+    let mut levels =
+        policies.flat_map(|own| [own].into_iter().chain(own.elements("portLevelSettings")));
+    levels.any(|level| level.field("outlierDetection").is_some_and(|own| *own != Json::Null))
+}
+
+/// The string field `name`.
+fn text<'a>(json: &'a Json, name: &str) -> Option<&'a str> {
+    json.field(name)?.as_str()
+}
+
+/// The fields of the object field `name`.
+fn fields<'a>(json: &'a Json, name: &str) -> &'a [(String, Json)] {
+    json.field(name).map_or(&[], Json::fields)
+}
+
+/// Returns whether all endpoints are IP addresses, which need no DNS.
 pub fn are_addresses(endpoints: &[Endpoint]) -> bool {
-    endpoints.iter().all(|(address, _)| address.parse::<IpAddr>().is_ok())
+    endpoints.iter().all(|endpoint| endpoint.address.parse::<IpAddr>().is_ok())
 }
 
-/// A port.
-pub fn number(tree: Option<&Tree>) -> Option<u16> {
-    match tree?.value {
-        Value::Integer(number) => u16::try_from(number).ok().filter(|number| *number > 0),
+/// A port number.
+fn number(json: Option<&Json>) -> Option<u16> {
+    match json? {
+        Json::Integer(number) => u16::try_from(*number).ok().filter(|number| *number > 0),
         _ => None,
-    }
-}
-
-fn float(tree: Option<&Tree>) -> f64 {
-    match tree.map(|tree| &tree.value) {
-        Some(Value::Integer(number)) => *number as f64,
-        Some(Value::Float(number)) => *number,
-        Some(Value::String(text)) => text.parse().unwrap_or_default(),
-        _ => 0.0,
     }
 }

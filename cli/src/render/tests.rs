@@ -1,14 +1,14 @@
-//! The manifests under `envoy/istio`, which are tested with a real istiod, are what is rendered from the plugin
-//! documents in them.
+//! The manifests under `envoy/istio`, which are tested with a real istiod, are equal to what is
+//! rendered from the plugin documents in them.
 
 use clap::Parser;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::finding::{Finding, Severity};
-use crate::{Cli, Command, check, yaml};
+use crate::{check, yaml};
 
-/// The specs of EnvoyFilters or WasmPlugins with the kinds, in the order of the filter chain.
+/// The kinds and specs of EnvoyFilters or WasmPlugins, in the order of the filter chain.
 fn specs(text: &str) -> Vec<(String, Value)> {
     let documents = yaml::parse(text).unwrap();
     let mut specs: Vec<(String, Value)> = Vec::new();
@@ -19,7 +19,7 @@ fn specs(text: &str) -> Vec<(String, Value)> {
         specs.push((kind, spec));
     }
     for (_, spec) in &mut specs {
-        // Absent is 0, and the names of the routes of copies are for people.
+        // The default priority is 0. The names of routes for copies do not matter.
         spec.as_object_mut().unwrap().entry("priority").or_insert(json!(0));
         for patch in spec["configPatches"].as_array_mut().into_iter().flatten() {
             let name = &mut patch["patch"]["value"]["name"];
@@ -31,19 +31,52 @@ fn specs(text: &str) -> Vec<(String, Value)> {
     specs
 }
 
-fn rendered(file: &str, arguments: &str) -> String {
-    let words = ["sluice", "render", file].into_iter().chain(arguments.split(' '));
-    let Command::Render(args) = Cli::try_parse_from(words).unwrap().command else { panic!() };
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    render: RenderArgs,
+}
+
+fn rendered(file: &str, arguments: &[&str]) -> String {
+    let words = [&["sluice", file], arguments].concat();
+    let args = Arguments::try_parse_from(words).unwrap().render;
     let (bundles, findings) = check::read(&args.files, &args.input.defaults());
-    // An EnvoyFilter without a filter in it, such as that of the routes of copies, is a note.
-    let is_note = |finding: &Finding| finding.severity == Severity::Note;
+    // An EnvoyFilter without a filter, such as that of the routes for copies, gives a note.
+    let is_note = |finding: &Finding| finding.severity() == Severity::Note;
     assert!(findings.iter().all(is_note), "{findings:?}");
     assert_eq!(bundles.len(), 1, "one document in {file}");
-    render(&bundles[0].document, &args).unwrap()
+    let compiled = check::compile(&bundles[0], None).unwrap();
+    render(&bundles[0].document, &compiled, &args).unwrap()
 }
 
 #[test]
-fn manifests_are_what_is_rendered() {
+fn values_of_flags_are_escaped_in_every_form() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/render-envoyfilter/input.yaml");
+    let flags =
+        ["--cluster-name", "{host}", "--workload-namespace", "on", "--selector", "a/b=c: d"];
+    let module = ["--module-file", "/a\" #'\n{filter}: "];
+    for form in [
+        "--to envoy --filter router",
+        "--to envoyfilter --filter router",
+        "--to wasmplugin --filter fault",
+    ] {
+        let words: Vec<_> = form.split(' ').collect();
+        let text = rendered(file, &[&words[..], &flags, &module].concat());
+        let documents = yaml::parse(&text).unwrap();
+        let documents = documents.iter().map(|document| document.to_json()).collect::<String>();
+        let filter = words[3];
+        let mut expected = vec![format!(r#"/a\" #'\n{filter}: ""#)];
+        if words[1] != "envoy" {
+            expected.extend([r#""namespace":"on""#, r#"{"a/b":"c: d"}"#].map(str::to_owned));
+        }
+        for part in expected {
+            assert!(documents.contains(&part), "{form} {part}: {documents}");
+        }
+    }
+}
+
+#[test]
+fn manifests_are_equal_to_rendered_documents() {
     let caller = "--selector app=kim-gateway-service";
     let gateway =
         "--context GATEWAY --workload-namespace istio-system --selector istio=ingressgateway";
@@ -70,6 +103,7 @@ fn manifests_are_what_is_rendered() {
         let paths: Vec<_> = files.iter().map(|file| folder.join(file)).collect();
         let texts = paths.iter().map(|path| std::fs::read_to_string(path).unwrap());
         let expected: Vec<_> = texts.flat_map(|text| specs(&text)).collect();
+        let arguments: Vec<_> = arguments.split(' ').collect();
         let found = specs(&rendered(paths[0].to_str().unwrap(), &arguments));
         assert_eq!(found.len(), expected.len(), "{files:?}");
         for (found, expected) in found.iter().zip(&expected) {

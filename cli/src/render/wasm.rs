@@ -1,14 +1,26 @@
 //! One wasm filter in Envoy's configuration.
 
-use super::block::{block, indented, scalar_text};
-use crate::filters::Filter;
-use crate::tree::Tree;
+use serde::Serialize;
+use sluice_policy::document::filter::Filter;
 
-const HTTP: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
-const NETWORK: &str = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";
+use crate::filters;
 
-/// Where Envoy meets a filter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The entry of a filter in a list of filters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WasmFilter {
+    /// The name of the filter
+    name: &'static str,
+    /// Where it runs
+    place: Place,
+    /// The file of its module
+    module: String,
+    /// The effect of a failed module on requests
+    failure_policy: FailurePolicy,
+}
+
+/// Where a filter runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Place {
     /// In the chain of an HTTP connection manager
     Http,
@@ -18,75 +30,36 @@ pub enum Place {
     Upstream,
 }
 
-/// The entry of a filter in a list of filters: YAML whose first line stands after `- `.
-pub fn filter(filter: Filter, place: Place, module: &str, document: &Tree) -> String {
-    let name = filter.name();
-    let filename = scalar_text(&module.replace("{filter}", name));
-    let (of_type, root, comment) = match place {
-        Place::Http => (HTTP, "", failure_comment(filter)),
-        Place::Network => (NETWORK, "", failure_comment(filter)),
-        Place::Upstream => (HTTP, "    root_id: upstream # here it counts\n", ""),
-    };
-    let failure_policy = failure_policy(filter);
-    let document = indented(block(document, 0).as_str(), 8);
-    format!(
-        "name: sluice.{name}\n\
-         typed_config:\n\
-         \x20 \"@type\": {of_type}\n\
-         \x20 config:\n\
-         \x20   name: {name}\n\
-         {root}\
-         \x20   vm_config:\n\
-         \x20     runtime: envoy.wasm.runtime.v8\n\
-         \x20     code: {{local: {{filename: {filename}}}}}\n\
-         {comment}\
-         \x20   failure_policy: {failure_policy}\n\
-         \x20   configuration:\n\
-         \x20     \"@type\": type.googleapis.com/google.protobuf.Struct\n\
-         \x20     value:\n\
-         \x20       {document}\n"
-    )
+/// The effect of a failed module on requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum FailurePolicy {
+    /// Requests pass without the filter.
+    FailOpen,
+    /// Requests in progress fail. Envoy loads the module again for later ones.
+    FailReload,
 }
 
-/// What becomes of requests when the module has failed.
-pub fn failure_policy(filter: Filter) -> &'static str {
-    if filter == Filter::Fault { "FAIL_OPEN" } else { "FAIL_RELOAD" }
-}
-
-fn failure_comment(filter: Filter) -> &'static str {
-    if filter == Filter::Fault {
-        "    # Without faults is better than without service.\n"
-    } else {
-        "    # A trap in the module would fail its worker's requests for good; this loads it again.\n"
+impl WasmFilter {
+    /// A filter with its module at the path `module`, which has `{filter}` for the name.
+    pub fn new(filter: Filter, place: Place, module: &str) -> Self {
+        Self {
+            name: filters::name(filter),
+            place,
+            module: module_of(filter, module),
+            failure_policy: FailurePolicy::of(filter),
+        }
     }
 }
 
-/// What a cluster has whose hosts the outlier filter watches: YAML whose first line is not indented.
-pub fn watched_cluster(module: &str, document: &Tree) -> String {
-    let filter = filter(Filter::Outlier, Place::Upstream, module, document);
-    let filter = indented(&filter, 6);
-    let filter = filter.trim_end();
-    format!(
-        "# The outlier filter names the hosts that are left.\n\
-         load_balancing_policy:\n\
-         \x20 policies:\n\
-         \x20 - typed_extension_config:\n\
-         \x20     name: envoy.load_balancing_policies.override_host\n\
-         \x20     typed_config:\n\
-         \x20       \"@type\": type.googleapis.com/envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost\n\
-         \x20       override_host_sources: [{{header: x-sluice-host}}]\n\
-         \x20       fallback_policy:\n\
-         \x20         policies:\n\
-         \x20         - typed_extension_config:\n\
-         \x20             name: envoy.load_balancing_policies.round_robin\n\
-         \x20             typed_config: {{\"@type\": type.googleapis.com/envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin}}\n\
-         typed_extension_protocol_options:\n\
-         \x20 envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n\
-         \x20   \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n\
-         \x20   explicit_http_config: {{http_protocol_options: {{}}}}\n\
-         \x20   http_filters:\n\
-         \x20   - {filter}\n\
-         \x20   - name: envoy.filters.http.upstream_codec\n\
-         \x20     typed_config: {{\"@type\": type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec}}\n"
-    )
+impl FailurePolicy {
+    /// The policy for a filter. A service works without faults, but not without the other filters.
+    pub fn of(filter: Filter) -> Self {
+        if filter == Filter::Fault { Self::FailOpen } else { Self::FailReload }
+    }
+}
+
+/// The path or URL of a filter's module: `pattern` with the name of the filter for `{filter}`.
+pub fn module_of(filter: Filter, pattern: &str) -> String {
+    pattern.replace("{filter}", filters::name(filter))
 }

@@ -6,7 +6,7 @@ fn json(text: &str) -> String {
 }
 
 #[test]
-fn scalars_are_those_of_the_core_schema() {
+fn scalars_follow_the_core_schema() {
     let text = "[~, null, true, False, 7, -7, 0x1F, 0o17, 1.5, 1e3, 7s, yes, '7', !!str 7, .inf, 1e999,\
         9223372036854775808]";
     assert_eq!(
@@ -16,7 +16,7 @@ fn scalars_are_those_of_the_core_schema() {
 }
 
 #[test]
-fn documents_anchors_and_merges() {
+fn documents_anchors_and_merge_keys_are_read() {
     assert_eq!(
         json("---\na: &x {b: 1}\nc: *x\n---\n# nothing\n---\n- 1\n"),
         r#"{"a":{"b":1},"c":{"b":1}} [1]"#
@@ -29,13 +29,13 @@ fn documents_anchors_and_merges() {
 }
 
 #[test]
-fn json_is_read_where_yaml_is_not() {
+fn json_that_is_not_yaml_is_read() {
     assert_eq!(json("{\n\t\"a\": [\n\t\t1\n\t]\n}"), r#"{"a":[1]}"#);
     assert_eq!(
         json("{\n\t\"a\\t\": \"\\ud83d\\ude00\\/\\u0041\\\\u0041\\\"\\u0007\\u00e9\"}"),
         "{\"a\\t\":\"\u{1f600}/A\\\\u0041\\\"\\u0007\u{e9}\"}"
     );
-    // With their lines and with what is given twice.
+    // Lines and duplicate keys are kept.
     let documents = parse("{\n\t\"a\": \"\\ud83d\\ude00\",\n\t\"a\": 1\n}").unwrap();
     let lines = documents[0].fields().iter().map(|(key, _)| (&*key.text, key.line));
     assert_eq!(lines.collect::<Vec<_>>(), [("a", 2), ("a", 3)]);
@@ -44,7 +44,7 @@ fn json_is_read_where_yaml_is_not() {
 }
 
 #[test]
-fn what_is_not_yaml_has_a_line() {
+fn syntax_errors_have_a_line() {
     for (text, line) in
         [("a: 1\nb: [1\n", 3), ("a:\n\tb: 1\n", 2), ("a: *nobody\n", 1), ("? {a: 1}\n: 2\n", 1)]
     {
@@ -54,7 +54,7 @@ fn what_is_not_yaml_has_a_line() {
 }
 
 #[test]
-fn short_texts_stay_small() {
+fn short_texts_cannot_fill_the_memory() {
     let refused = |text: &str| parse(text).unwrap_err().reason;
     assert!(refused(&"[".repeat(100_000)).contains("recursion limit"));
     assert_eq!(refused(&"- ".repeat(100_000)), too_deep());

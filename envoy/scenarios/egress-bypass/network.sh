@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The networks of E4, and what runs in them, until Ctrl-C. Run it as root in the root of the repository.
+# Runs the networks of E4 and their programs until Ctrl-C. Run it as root, in the root of the
+# repository.
 #
 #   app      10.4.0.2       the application and its sidecar
 #   outside  10.4.0.1       three servers
@@ -8,7 +9,7 @@
 #            198.51.100.10
 source tools/networks.sh
 here=envoy/scenarios/egress-bypass
-# More than one can be there: a check has another address than 127.0.0.1.
+# A check replaces 127.0.0.1, so that several checks can run at the same time.
 app=bypass-app-127.0.0.1 outside=bypass-outside-127.0.0.1
 
 namespace $app
@@ -20,8 +21,8 @@ for address in 10.4.0.1/24 10.0.0.10/32 203.0.113.10/32 198.51.100.10/32; do
 done
 ip -n $app route add default via 10.4.0.1
 
-# What istio-init does with includeOutboundIPRanges: these ranges go to the sidecar, what it sends itself does not, and the rest
-# never gets there.
+# The same rules as istio-init with includeOutboundIPRanges: redirect these ranges to the sidecar,
+# except the sidecar's own connections. Other traffic bypasses the sidecar.
 redirect() {
   ip netns exec $app iptables -t nat -A OUTPUT -p tcp "$@"
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The networks of E8, and what runs in them, until Ctrl-C. Run it as root in the root of the repository.
+# Runs the networks of E8 and their programs until Ctrl-C. Run it as root, in the root of the
+# repository.
 #
 #   app      10.8.0.2       the application and its sidecar
 #   gateway  10.8.0.1       the egress gateway, which is also the router between the other two
@@ -7,7 +8,7 @@
 #   outside  198.51.100.10  www.example.com
 source tools/networks.sh
 here=envoy/scenarios/egress-gateway-only
-# More than one can be there: a check has another address than 127.0.0.1.
+# A check replaces 127.0.0.1, so that several checks can run at the same time.
 app=app-127.0.0.1 gateway=gateway-127.0.0.1 outside=outside-127.0.0.1
 
 namespace $app

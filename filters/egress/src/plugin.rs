@@ -3,12 +3,11 @@
 use std::rc::Rc;
 
 use sluice_host::counters::Counters;
-use sluice_host::filter::{Action, Compiled, Filter};
+use sluice_host::filter::{Action, Filter};
 use sluice_host::host::PluginHost;
 use sluice_host::http::HttpHost;
 use sluice_host::network::NetworkHost;
 use sluice_policy::egress::Egress;
-use sluice_policy::spec::proxy::NodeMetadata;
 
 use crate::stream::Stream;
 use crate::worker::{NOTE, Worker};
@@ -21,10 +20,6 @@ impl<H: HttpHost + NetworkHost + PluginHost> Filter<H> for Worker {
     type Policy = Egress;
     type Request = Stream<H>;
     type Connection = Stream<H>;
-
-    fn compile(document: &[u8], node: &dyn NodeMetadata) -> Compiled<Egress> {
-        Egress::from_json(document, node)
-    }
 
     fn new(egress: Egress, _: u32, host: &H) -> Self {
         Self { egress, counters: Counters::define(host) }

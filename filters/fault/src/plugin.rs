@@ -2,11 +2,10 @@
 
 use std::rc::Rc;
 
-use sluice_host::filter::{Compiled, Filter, NoConnections};
+use sluice_host::filter::{Filter, NoConnections};
 use sluice_host::host::PluginHost;
 use sluice_host::http::HttpHost;
 use sluice_policy::fault::Faults;
-use sluice_policy::spec::proxy::NodeMetadata;
 
 use crate::stream::Stream;
 use crate::worker::{NOTE, Worker};
@@ -18,10 +17,6 @@ impl<H: HttpHost + PluginHost> Filter<H> for Worker {
     type Policy = Faults;
     type Request = Stream<H>;
     type Connection = NoConnections;
-
-    fn compile(document: &[u8], node: &dyn NodeMetadata) -> Compiled<Faults> {
-        Faults::from_json(document, node)
-    }
 
     fn new(faults: Faults, _: u32, host: &H) -> Self {
         Self::with_policy(faults, host)

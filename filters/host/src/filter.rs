@@ -5,8 +5,7 @@
 
 use std::rc::Rc;
 
-use sluice_policy::document::report::{Finding, Rejection};
-use sluice_policy::spec::proxy::NodeMetadata;
+use sluice_policy::spec::policy::Policy;
 
 use crate::host::PluginHost;
 
@@ -19,9 +18,6 @@ pub enum Action {
     /// left to resume.
     Pause,
 }
-
-/// A compiled policy with warnings about the document, or the errors in the document.
-pub type Compiled<P> = Result<(P, Vec<Finding>), Rejection>;
 
 /// A configured filter on one worker: what its streams share.
 pub trait Filter<H: PluginHost>: Sized + 'static {
@@ -36,19 +32,13 @@ pub trait Filter<H: PluginHost>: Sized + 'static {
     const UNCONFIGURED: Action = Action::Continue;
 
     /// The policy that a document is compiled to.
-    type Policy;
+    type Policy: Policy;
 
     /// One request.
     type Request: HttpStream + 'static;
 
     /// One connection; [`NoConnections`] if the filter is no network filter.
     type Connection: NetworkStream + 'static;
-
-    /// Compiles a document. `node` is asked for what Envoy knows of itself.
-    ///
-    /// # Errors
-    /// All errors in the document.
-    fn compile(document: &[u8], node: &dyn NodeMetadata) -> Compiled<Self::Policy>;
 
     /// Makes the filter of a worker. `plugin` is the plugin's context.
     fn new(policy: Self::Policy, plugin: u32, host: &H) -> Self;

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use sluice_policy::spec::policy::Policy;
+
 use crate::attributes::EnvoyNode;
 use crate::filter::Filter;
 use crate::host::PluginHost;
@@ -37,7 +39,7 @@ impl<H: PluginHost, F: Filter<H>> Plugin<F, H> {
     pub fn on_configure(&mut self, document: &[u8]) -> bool {
         // So that lines are not formatted which Envoy does not show.
         log::set_max_level(self.host.log_level());
-        match F::compile(document, &EnvoyNode(&self.host)) {
+        match F::Policy::compile(document, &EnvoyNode(&self.host)) {
             Ok((policy, warnings)) => {
                 warnings.iter().for_each(|warning| log::warn!("{warning}"));
                 if let Some(note) = F::NOTE {

@@ -2,11 +2,10 @@
 
 use std::rc::Rc;
 
-use sluice_host::filter::{Compiled, Filter, NoConnections};
+use sluice_host::filter::{Filter, NoConnections};
 use sluice_host::host::PluginHost;
 use sluice_host::http::HttpHost;
 use sluice_policy::mirror::Mirrors;
-use sluice_policy::spec::proxy::NodeMetadata;
 
 use crate::stream::Stream;
 use crate::worker::Worker;
@@ -17,10 +16,6 @@ impl<H: HttpHost + PluginHost> Filter<H> for Worker {
     type Policy = Mirrors;
     type Request = Stream<H>;
     type Connection = NoConnections;
-
-    fn compile(document: &[u8], node: &dyn NodeMetadata) -> Compiled<Mirrors> {
-        Mirrors::from_json(document, node)
-    }
 
     fn new(mirrors: Mirrors, plugin: u32, host: &H) -> Self {
         Self::with_policy(mirrors, plugin, host)

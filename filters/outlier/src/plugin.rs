@@ -2,12 +2,11 @@
 
 use std::rc::Rc;
 
-use sluice_host::filter::{Compiled, Filter, NoConnections};
+use sluice_host::filter::{Filter, NoConnections};
 use sluice_host::host::PluginHost;
 use sluice_host::http::HttpHost;
 use sluice_host::shared_data::SharedData;
 use sluice_policy::outlier::Outliers;
-use sluice_policy::spec::proxy::NodeMetadata;
 
 use crate::stream::Stream;
 use crate::worker::Worker;
@@ -18,10 +17,6 @@ impl<H: HttpHost + SharedData + PluginHost> Filter<H> for Worker {
     type Policy = Outliers;
     type Request = Stream<H>;
     type Connection = NoConnections;
-
-    fn compile(document: &[u8], node: &dyn NodeMetadata) -> Compiled<Outliers> {
-        Outliers::from_json(document, node)
-    }
 
     fn new(outliers: Outliers, _: u32, host: &H) -> Self {
         Self::with_policy(outliers, host)

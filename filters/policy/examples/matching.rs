@@ -15,6 +15,7 @@ use std::time::Instant;
 use sluice_policy::request::header_map;
 use sluice_policy::request::{Attributes, Draws, Request};
 use sluice_policy::router::Router;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 const KINDS: [&str; 4] = ["header", "prefix", "host", "regex"];
@@ -99,7 +100,7 @@ fn decide(router: &Router, headers: &[u8], times: u32) {
 }
 
 fn compile(document: &str) -> Router {
-    Router::from_json(document.as_bytes(), &NoMetadata).expect("a valid document").0
+    Router::compile(document.as_bytes(), &NoMetadata).expect("a valid document").0
 }
 
 fn main() {

@@ -1,21 +1,21 @@
-//! Comparing bytes, eight at a time.
+//! Compares byte slices, eight bytes at a time.
 //!
-//! Under wasm a comparison of slices goes through the C library's `memcmp`, which takes them one by one.
+//! In wasm, the comparison of slices calls `memcmp` of the C library, which compares single bytes.
 
-/// Whether both are the same.
+/// Returns whether both slices are equal.
 #[inline]
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
-    // Most of what is compared differs here, which costs no call.
+    // Most unequal slices differ in length, and that check needs no call.
     a.len() == b.len() && have_same_bytes(a, b)
 }
 
-/// Whether `bytes` start with `prefix`.
+/// Returns whether `bytes` starts with `prefix`.
 #[inline]
 pub fn start_with(bytes: &[u8], prefix: &[u8]) -> bool {
     bytes.get(..prefix.len()).is_some_and(|start| have_same_bytes(start, prefix))
 }
 
-/// For slices of the same length.
+/// Compares slices of the same length.
 #[inline(never)]
 fn have_same_bytes(a: &[u8], b: &[u8]) -> bool {
     let (mut rest, mut other) = (a, b);
@@ -30,8 +30,9 @@ fn have_same_bytes(a: &[u8], b: &[u8]) -> bool {
     end(a) == end(b)
 }
 
-/// What is left of bytes after all words of eight, or more of their end, as one number. Bytes of the same
-/// length and with the same words have the same one if they are the same.
+/// The last eight bytes as one number, or all bytes if there are fewer than eight. The number
+/// covers the bytes that remain after the last complete word of eight bytes. Slices that have the
+/// same length and the same complete words are equal if and only if this number is equal.
 #[inline]
 pub fn end(bytes: &[u8]) -> u64 {
     if let Some(word) = bytes.last_chunk() {
@@ -50,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_counts() {
+    fn every_byte_is_compared() {
         let text = b"0123456789abcdefghijklmn";
         for length in 0..text.len() {
             let same = text[..length].to_vec();

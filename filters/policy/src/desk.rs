@@ -1,4 +1,5 @@
-//! What only the command asks for.
+//! What only the command uses: explanations, and rules that have no effect.
 
+pub mod conditions;
 pub mod explain;
 pub mod lint;

@@ -1,21 +1,20 @@
-//! Egress: who may be called from here. Names and addresses that service entries make known, or
-//! (`outboundTrafficPolicy.mode: ALLOW_ANY`) everything.
+//! Egress: allows outbound traffic to the names and addresses of service entries, or to all
+//! destinations (`outboundTrafficPolicy.mode: ALLOW_ANY`).
 //!
-//! An HTTP request is known by its host, a TLS connection by its server name, any other connection by
-//! the address that it is for. A name is what a client says: whether the traffic goes to whom the name
-//! belongs is a question of where Envoy sends it. An entry with `addresses` and without a resolution
-//! asks for both, the name and the address.
+//! HTTP requests are checked by host, TLS connections by server name, and other connections by
+//! destination address. The client chooses the name, and this check does not prove that the
+//! destination owns it: that depends on where Envoy sends the traffic. A service entry with
+//! `addresses` and without a resolution requires both a matching name and a matching address.
 
 pub mod registry;
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::document::filter::Filter;
-use crate::document::report::{Finding, Rejection};
 use crate::egress::registry::{Registry, Unknown};
 use crate::spec::document::Document;
 use crate::spec::egress::{EgressFields, EgressSettings, Port};
-use crate::spec::proxy::NodeMetadata;
+use crate::spec::policy::Policy;
 use crate::spec::service_entry::Protocol;
 use crate::value::host_name::without_port;
 
@@ -24,41 +23,42 @@ use crate::value::host_name::without_port;
 pub struct Egress {
     registry: Registry,
     allows_any: bool,
-    /// `egress`
+    /// The settings in `egress` of the document
     pub settings: EgressSettings,
 }
 
-/// Whether a request or connection passes.
+/// The decision about a request or a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It is known and passes.
+    /// A service entry matches: the traffic is allowed.
     Known {
-        /// The index of the service entry; `None` if it is known by its address
+        /// The index of the service entry; `None` if only the address matches
         entry: Option<usize>,
     },
-    /// It is not known, and passes as everything does (`ALLOW_ANY`).
+    /// No service entry matches, and the mode `ALLOW_ANY` allows the traffic.
     Passthrough,
-    /// It is refused.
+    /// The traffic is rejected.
     Refused(Reason),
 }
 
-/// Why something is refused.
+/// Why a request or a connection is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The name is known, but is called at an address that is not one of its entry.
+    /// A service entry has the name, but not the destination address.
     AddressMismatch,
-    /// It gives no name, and no plain TCP is known at its address.
+    /// There is no name, and no service entry has the address for plain TCP.
     NoName,
-    /// It goes by its address, which is not known for this port.
+    /// There is no name or the host is an IP address, and no service entry has the address for this
+    /// port.
     UnknownAddress,
     /// No service entry has the name.
     UnknownName,
-    /// The name is known, but not for this port and protocol.
+    /// A service entry has the name, but not for this port and protocol.
     UnknownPort,
 }
 
 impl Reason {
-    /// The reason in words, in snake case as in the name of its counter.
+    /// The name of the reason in snake case, as in the name of its counter.
     pub fn name(self) -> &'static str {
         match self {
             Self::AddressMismatch => "address_mismatch",
@@ -80,24 +80,20 @@ impl From<Unknown> for Reason {
     }
 }
 
-impl Egress {
-    /// Compiles a document, see [`Document::parse`].
-    ///
-    /// # Errors
-    /// A document with any error is rejected as a whole, with all of its errors.
-    pub fn from_json(
-        document: &[u8],
-        metadata: &dyn NodeMetadata,
-    ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let (document, notices) = Document::parse(document, Filter::Egress, metadata)?;
-        let EgressFields { entries, allows_any, settings } = document.egress;
-        Ok((Self { registry: Registry::new(&entries), allows_any, settings }, notices))
-    }
+impl Policy for Egress {
+    const FILTER: Filter = Filter::Egress;
 
-    /// Decides about a request by its `authority`. `is_connect` is for the method CONNECT, `destination`
-    /// is where the client connected to.
+    fn new(document: &Document) -> Self {
+        let EgressFields { entries, allows_any, settings } = &document.egress;
+        Self { registry: Registry::new(entries), allows_any: *allows_any, settings: *settings }
+    }
+}
+
+impl Egress {
+    /// Decides about a request by its `authority`. `is_connect` is true for the method CONNECT.
+    /// `destination` is the address and port that the client connected to.
     ///
-    /// CONNECT asks for a tunnel to a port that it names, so whatever the protocol of that port is.
+    /// CONNECT opens a tunnel to the port in the authority, so a port with any protocol matches.
     #[inline]
     pub fn request(
         &self,
@@ -106,12 +102,12 @@ impl Egress {
         destination: Option<SocketAddr>,
     ) -> Decision {
         let host = without_port(authority);
-        let own_port = authority.get(host.len()..).and_then(|rest| rest.strip_prefix(b":"));
-        let own_port = own_port.and_then(|port| std::str::from_utf8(port).ok()?.parse().ok());
+        let stated_port = authority.get(host.len()..).and_then(|rest| rest.strip_prefix(b":"));
+        let stated_port = stated_port.and_then(|port| std::str::from_utf8(port).ok()?.parse().ok());
         let port = match self.settings.port {
-            _ if is_connect => own_port,
+            _ if is_connect => stated_port,
             Port::Authority if host.len() == authority.len() => Some(80),
-            Port::Authority => own_port,
+            Port::Authority => stated_port,
             Port::Destination => destination.map(|destination| destination.port()),
             Port::Fixed(port) => Some(port),
         };
@@ -121,10 +117,10 @@ impl Egress {
         self.decide(host, protocols, port, address)
     }
 
-    /// Decides about a connection by the server name of its ClientHello, which is empty without one.
-    /// `destination` is where the client connected to.
+    /// Decides about a connection by the server name of its ClientHello, empty if there is none.
+    /// `destination` is the address and port that the client connected to.
     ///
-    /// An address that is known for plain TCP passes whatever is said there, as in Istio.
+    /// If a service entry has the address for plain TCP, any server name is allowed, as in Istio.
     pub fn connection(&self, server_name: &[u8], destination: Option<SocketAddr>) -> Decision {
         let port = match self.settings.port {
             Port::Fixed(port) => Some(port),
@@ -141,7 +137,7 @@ impl Egress {
         self.decide(server_name, &[Protocol::Tls], port, address)
     }
 
-    /// `protocols` are all that will do, of which there is at least one.
+    /// Decides about a name or an address. One of `protocols` must match; there is at least one.
     fn decide(
         &self,
         name: &[u8],
@@ -151,9 +147,9 @@ impl Egress {
     ) -> Decision {
         let mut reason = Reason::NoName;
         for protocol in protocols {
-            match self.look_up(name, *protocol, port, address) {
+            match self.find(name, *protocol, port, address) {
                 Ok(entry) => return Decision::Known { entry },
-                // A mismatch says more than that the name is not known for another protocol.
+                // An address mismatch is more specific than the reasons for the other protocols.
                 Err(found) if reason != Reason::AddressMismatch => reason = found,
                 Err(_) => {}
             }
@@ -161,7 +157,8 @@ impl Egress {
         if self.allows_any { Decision::Passthrough } else { Decision::Refused(reason) }
     }
 
-    fn look_up(
+    /// The index of the matching service entry; `None` if only the address matches.
+    fn find(
         &self,
         name: &[u8],
         protocol: Protocol,
@@ -179,22 +176,24 @@ impl Egress {
                 false => Err(Reason::UnknownAddress),
             };
         }
-        // No port has the number 0.
+        // No service entry has port 0.
         match self.registry.find(name, protocol, port.unwrap_or(0), address) {
             Ok(entry) => Ok(Some(entry)),
-            // A host that is an address stands for itself, where the client goes there too.
-            Err(Unknown::Name) if let Some(host) = literal(name) => match has_address(Some(host)) {
-                true if address.map(|address| address.to_canonical()) == Some(host) => Ok(None),
-                true => Err(Reason::AddressMismatch),
-                false => Err(Reason::UnknownAddress),
-            },
+            // A host that is an IP address is allowed only if the client connected to this address.
+            Err(Unknown::Name) if let Some(host) = parse_ip_host(name) => {
+                match has_address(Some(host)) {
+                    true if address.map(|address| address.to_canonical()) == Some(host) => Ok(None),
+                    true => Err(Reason::AddressMismatch),
+                    false => Err(Reason::UnknownAddress),
+                }
+            }
             Err(unknown) => Err(unknown.into()),
         }
     }
 }
 
-/// The address that a host is, where it is one.
-fn literal(host: &[u8]) -> Option<IpAddr> {
-    let bare = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
-    std::str::from_utf8(bare).ok()?.parse().ok().map(|address: IpAddr| address.to_canonical())
+/// The IP address of a host, with or without brackets; `None` for a name.
+fn parse_ip_host(host: &[u8]) -> Option<IpAddr> {
+    let text = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
+    std::str::from_utf8(text).ok()?.parse().ok().map(|address: IpAddr| address.to_canonical())
 }

@@ -1,80 +1,83 @@
-//! Faults: which requests wait, which are aborted and how.
+//! Faults: selects the requests to delay and to abort.
 //!
-//! As in Envoy's fault filter the delay comes first, and whether the request is aborted is drawn
-//! after it has waited, independently: both happen to the product of the two shares. With
-//! `sampling`, both draws are hashes of the user: the same user is always in or out.
+//! As in Envoy's fault filter, the delay comes first. The draw for the abort is made after the
+//! delay and is independent: the share of requests with both faults is the product of the two
+//! shares. With `sampling`, both draws are hashes of the user, so each user always gets the same
+//! result.
 
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use xxhash_rust::xxh64::xxh64;
 
 use crate::document::filter::Filter;
-use crate::document::report::{Finding, Rejection};
 use crate::request::{Draws, Request};
 use crate::spec::document::Document;
 use crate::spec::fault::settings::FaultSettings;
 use crate::spec::fault::{Abort, AbortStatus};
-use crate::spec::proxy::NodeMetadata;
+use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
 use crate::spec::virtual_services::VirtualServices;
 
-/// The body of an abort, and its message for gRPC; Envoy's.
+/// The body of an abort, or its message for gRPC. The text is the same as in Envoy.
 pub const ABORT_BODY: &str = "fault filter abort";
 
 /// The faults of a document.
 #[derive(Debug, Default)]
 pub struct Faults {
-    services: VirtualServices,
+    services: Rc<VirtualServices>,
     sampling: Sampling,
     may_inject: bool,
-    /// What is the same for all routes
+    /// Settings for all routes
     pub settings: FaultSettings,
 }
 
-/// What may happen to a request.
+/// The faults of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// How long it waits, if it does
+    /// Length of the delay; `None` for no delay
     pub delay: Option<Duration>,
-    /// After how many bytes of the response's body the stream is reset, if it is
+    /// Number of bytes of the response body after which the stream is reset; `None` for no reset
     pub reset_after: Option<u64>,
-    /// How many bytes of the response's body pass in a second, if they are limited
+    /// Rate limit of the response body, in bytes per second; `None` for no limit
     pub bytes_per_second: Option<u64>,
     abort: Option<Abort>,
     user: Option<u64>,
-    /// How many of the request's fault headers could not be read
+    /// Number of the request's fault headers that are invalid
     pub malformed_headers: u32,
 }
 
-/// What a user's hash is taken of, so that the two draws are independent.
+/// Inputs of the hash of a user, one for each kind of fault, so that the draws are independent.
 const DELAY_DRAW: &[u8] = b"delay";
 const ABORT_DRAW: &[u8] = b"abort";
 const RESET_DRAW: &[u8] = b"reset";
 const RATE_LIMIT_DRAW: &[u8] = b"rate limit";
 
-impl Faults {
-    /// Compiles a document, see [`Document::parse`].
-    ///
-    /// # Errors
-    /// A document with any error is rejected as a whole, with all of its errors.
-    pub fn from_json(
-        document: &[u8],
-        metadata: &dyn NodeMetadata,
-    ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let (document, notices) = Document::parse(document, Filter::Fault, metadata)?;
-        let Document { services, sampling, faults: settings, .. } = document;
-        let may_inject = settings.headers.are_allowed() || services.have(|r| r.fault.is_some());
-        Ok((Self { services, sampling, may_inject, settings }, notices))
-    }
+impl Policy for Faults {
+    const FILTER: Filter = Filter::Fault;
 
-    /// Whether there is any request that may have a fault; without one, none has to be looked at.
+    fn new(document: &Document) -> Self {
+        let settings = document.faults.clone();
+        let has_fault = document.services.any_route(|route| route.fault.is_some());
+        Self {
+            services: Rc::clone(&document.services),
+            sampling: document.sampling.clone(),
+            may_inject: settings.headers.are_allowed() || has_fault,
+            settings,
+        }
+    }
+}
+
+impl Faults {
+    /// Returns whether any request can have a fault. If not, requests need no plan.
     pub fn may_inject(&self) -> bool {
         self.may_inject
     }
 
-    /// What may happen to a request, by the first route that matches and the request's own fault
-    /// headers, where these are allowed; they win. The delay is drawn here, the abort when the
-    /// request has waited. `now` is asked for only where faults have an end.
+    /// The faults of a request: those of the first matching route. Fault headers of the request, if
+    /// allowed, override the delay and the abort of the route. The draw for the abort is made
+    /// later, by [`Plan::draw_abort`]; all other draws are made here. `now` is called only if the
+    /// settings have `notAfter`.
     pub fn plan(
         &self,
         request: &Request<'_>,
@@ -86,10 +89,10 @@ impl Faults {
             return plan;
         }
         let fault = self.services.find(request).ok().and_then(|matched| matched.route.fault);
-        let asked = self.settings.headers.read(request);
-        plan.malformed_headers = asked.malformed;
-        let delay = asked.delay.or(fault.and_then(|fault| fault.delay));
-        plan.abort = asked.abort.or(fault.and_then(|fault| fault.abort));
+        let from_headers = self.settings.headers.read(request);
+        plan.malformed_headers = from_headers.malformed;
+        let delay = from_headers.delay.or(fault.and_then(|fault| fault.delay));
+        plan.abort = from_headers.abort.or(fault.and_then(|fault| fault.abort));
         let reset = fault.and_then(|fault| fault.reset);
         let rate_limit = fault.and_then(|fault| fault.rate_limit);
         if delay.is_none() && plan.abort.is_none() && reset.is_none() && rate_limit.is_none() {
@@ -99,7 +102,7 @@ impl Faults {
         if let Some(delay) = delay {
             let is_hit = delay.percentage.hit(draw(plan.user, DELAY_DRAW, draws));
             let length = is_hit.then(|| delay.length.draw(draws.draw()));
-            // Envoy skips what is no time at all.
+            // Envoy skips delays of zero length.
             plan.delay = length.filter(|length| !length.is_zero());
         }
         if let Some(reset) = reset {
@@ -115,7 +118,7 @@ impl Faults {
 }
 
 impl Plan {
-    /// Nothing happens.
+    /// Returns whether the request has no faults.
     pub fn is_empty(&self) -> bool {
         *self
             == Self {
@@ -125,7 +128,7 @@ impl Plan {
             }
     }
 
-    /// Draws the abort; to be asked once, after the delay.
+    /// Draws whether the request is aborted. Call this once, after the delay.
     pub fn draw_abort(&self, draws: &mut dyn Draws) -> Option<AbortStatus> {
         let abort = self.abort?;
         let is_hit = abort.percentage.hit(draw(self.user, ABORT_DRAW, draws));
@@ -133,7 +136,7 @@ impl Plan {
     }
 }
 
-/// The draw called `name`: of the user where there is one, else a random one.
+/// The draw `name`: a hash of the user if there is one, otherwise a random number.
 fn draw(user: Option<u64>, name: &[u8], draws: &mut dyn Draws) -> u64 {
     user.map_or_else(|| draws.draw(), |user| xxh64(name, user))
 }
@@ -145,10 +148,10 @@ mod tests {
     use crate::spec::proxy::NoMetadata;
     use crate::testing::{FixedAttributes, FixedDraw, pairs};
 
-    /// Draws from a list, in order.
-    struct Listed<'a>(&'a [u64]);
+    /// Returns the numbers of a list, in order.
+    struct DrawList<'a>(&'a [u64]);
 
-    impl Draws for Listed<'_> {
+    impl Draws for DrawList<'_> {
         fn draw(&mut self) -> u64 {
             let (first, rest) = self.0.split_first().expect("a draw too many");
             self.0 = rest;
@@ -161,7 +164,7 @@ mod tests {
             r#"{{"clusterName": "{{host}}", {more} "virtualServices": [{{"hosts": ["a"], "http": [
                 {{"fault": {fault}, "route": [{{"destination": {{"host": "b"}}}}]}}]}}]}}"#
         );
-        Faults::from_json(document.as_bytes(), &NoMetadata).unwrap().0
+        Faults::compile(document.as_bytes(), &NoMetadata).unwrap().0
     }
 
     fn plan(faults: &Faults, headers: &[(&str, &str)], draws: &mut dyn Draws) -> Plan {
@@ -177,35 +180,35 @@ mod tests {
     #[test]
     fn delay_and_abort_are_drawn_independently() {
         let faults = faults("", BOTH);
-        // A draw for the delay, one for its length, and the abort's own.
-        let mut draws = Listed(&[499_999, 0, 249_999]);
+        // The draws are for the delay, for its length, and for the abort.
+        let mut draws = DrawList(&[499_999, 0, 249_999]);
         let hit = plan(&faults, &[], &mut draws);
         assert_eq!(hit.delay, Some(Duration::from_secs(5)));
         assert_eq!(hit.draw_abort(&mut draws), Some(AbortStatus::Http(503)));
-        let mut draws = Listed(&[500_000, 250_000]);
+        let mut draws = DrawList(&[500_000, 250_000]);
         let missed = plan(&faults, &[], &mut draws);
         assert_eq!(missed.delay, None);
         assert_eq!(missed.draw_abort(&mut draws), None);
     }
 
     #[test]
-    fn without_faults_there_is_nothing_to_look_for() {
+    fn without_faults_requests_need_no_plan() {
         let may_inject = |more: &str, fault: &str| faults(more, fault).may_inject();
         assert!(may_inject("", BOTH));
         assert!(!may_inject("", "null"));
-        let asked = r#""faults": {"headers": {"abort": {"value": 1}}},"#;
-        assert!(may_inject(asked, "null"));
+        let from_headers = r#""faults": {"headers": {"abort": {"value": 1}}},"#;
+        assert!(may_inject(from_headers, "null"));
     }
 
     #[test]
-    fn responses_break_off_at_their_share() {
+    fn the_configured_share_of_responses_is_reset() {
         let faults = faults("", r#"{"reset": {"afterBytes": 10, "percentage": {"value": 50}}}"#);
-        let reset = |random| plan(&faults, &[], &mut Listed(&[random])).reset_after;
+        let reset = |random| plan(&faults, &[], &mut DrawList(&[random])).reset_after;
         assert_eq!([reset(499_999), reset(500_000)], [Some(10), None]);
     }
 
     #[test]
-    fn a_user_is_always_in_or_out() {
+    fn each_user_always_gets_the_same_faults() {
         let faults = faults(r#""sampling": {"key": [{"header": "user"}]},"#, BOTH);
         let mut counts = [0u32; 4];
         for user in 0..4_000 {
@@ -218,7 +221,7 @@ mod tests {
             assert_eq!(outcome(0), outcome(u64::MAX));
             counts[outcome(0)] += 1;
         }
-        // Both: a half of a quarter. Within four standard deviations.
+        // Delay 50 % and abort 25 %, independently: 12.5 % have both. Four standard deviations.
         for (count, share) in counts.iter().zip([0.375, 0.125, 0.375, 0.125]) {
             let deviation = (4_000.0_f64 * share * (1.0 - share)).sqrt();
             assert!((f64::from(*count) - 4_000.0 * share).abs() < 4.0 * deviation, "{counts:?}");
@@ -226,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_end_by_themselves() {
+    fn faults_end_at_not_after() {
         let more = r#""faults": {"notAfter": "1970-01-01T00:00:00Z"},"#;
         let faults = faults(more, BOTH);
         let all = pairs(&[(":authority", "a"), (":path", "/")]);
@@ -241,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_distributed_as_they_say() {
+    fn delay_lengths_follow_their_distribution() {
         let ms = Duration::from_millis;
         let fixed = DelayLength::Fixed { duration: ms(100), jitter: ms(50) };
         assert!(fixed.draw(0) >= ms(100) && fixed.draw(0) < ms(101));
@@ -249,7 +252,7 @@ mod tests {
         let exponential = DelayLength::Exponential { mean: ms(100), max: ms(1000) };
         assert_eq!(exponential.draw(0), ms(1000), "capped");
         assert!(exponential.draw(u64::MAX) < ms(1));
-        // The mean of evenly spread draws: 100 ms, less what the cap takes off (e^-10 of it).
+        // The mean of evenly spaced draws is 100 ms; the cap reduces it by a factor of e^-10.
         let draws = 100_000u64;
         let total: f64 =
             (0..draws).map(|n| exponential.draw(u64::MAX / draws * n).as_secs_f64()).sum();
@@ -257,11 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn requests_may_ask_for_faults_up_to_the_configured_share() {
+    fn fault_headers_are_limited_to_the_configured_share() {
         let more = r#""faults": {"headers": {"delay": {"value": 40}, "abort": {"value": 100}}},"#;
-        let asked = faults(more, r#"{"abort": {"httpStatus": 500, "percentage": {"value": 100}}}"#);
+        let faults =
+            faults(more, r#"{"abort": {"httpStatus": 500, "percentage": {"value": 100}}}"#);
         let abort = |headers: &[(&str, &str)]| {
-            plan(&asked, headers, &mut FixedDraw(0)).draw_abort(&mut FixedDraw(0))
+            plan(&faults, headers, &mut FixedDraw(0)).draw_abort(&mut FixedDraw(0))
         };
         assert_eq!(abort(&[]), Some(AbortStatus::Http(500)));
         assert_eq!(abort(&[("x-envoy-fault-abort-request", "429")]), Some(AbortStatus::Http(429)));
@@ -270,15 +274,15 @@ mod tests {
         assert_eq!(abort(&both), Some(AbortStatus::Http(429)));
         assert_eq!(abort(&both[1..]), Some(AbortStatus::Grpc(5)));
         let delay =
-            |headers: &[(&str, &str)], random| plan(&asked, headers, &mut FixedDraw(random)).delay;
+            |headers: &[(&str, &str)], random| plan(&faults, headers, &mut FixedDraw(random)).delay;
         let five = ("x-envoy-fault-delay-request", "5");
         let share = |share| ("x-envoy-fault-delay-request-percentage", share);
         let ms = Some(Duration::from_millis(5));
         assert_eq!([delay(&[five], 399_999), delay(&[five], 400_000)], [ms, None]);
-        assert_eq!(delay(&[five, share("60")], 400_000), None, "not above the configured");
+        assert_eq!(delay(&[five, share("60")], 400_000), None, "limited to the configured 40 %");
         assert_eq!(delay(&[five, share("10")], 100_000), None);
         assert_eq!(delay(&[five, share("10")], 99_999), ms);
-        assert_eq!(delay(&[five, share("x")], 399_999), ms, "what cannot be read does not count");
+        assert_eq!(delay(&[five, share("x")], 399_999), ms, "an invalid percentage is ignored");
         assert_eq!(delay(&[("x-envoy-fault-delay-request", "0")], 0), None);
         let malformed = [
             ("x-envoy-fault-delay-request", "1s"),
@@ -286,13 +290,13 @@ mod tests {
             ("x-envoy-fault-abort-grpc-request", "17"),
             ("x-envoy-fault-abort-request-percentage", "-1"),
         ];
-        let plan = plan(&asked, &malformed, &mut FixedDraw(0));
+        let plan = plan(&faults, &malformed, &mut FixedDraw(0));
         assert_eq!(plan.malformed_headers, 4);
         assert_eq!(plan.draw_abort(&mut FixedDraw(0)), Some(AbortStatus::Http(500)));
     }
 
     #[test]
-    fn without_a_setting_nobody_may_ask() {
+    fn fault_headers_are_ignored_by_default() {
         let none = faults("", r#"{"abort": {"httpStatus": 500}}"#);
         let headers =
             [("x-envoy-fault-abort-request", "429"), ("x-envoy-fault-delay-request", "x")];

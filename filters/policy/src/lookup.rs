@@ -1,4 +1,4 @@
-//! Finding one among ten thousand.
+//! Indexes that find a rule or a name among thousands without a search through all of them.
 
 pub mod hash;
 pub mod name_table;

@@ -1,12 +1,12 @@
-//! Outlier detection: which hosts of a cluster get no traffic for a while, and for how long.
+//! Outlier detection: ejects failing hosts of a cluster, so that they get no traffic for some time.
 //!
-//! Three parts follow one another and know nothing of each other's work: [`classify`] says what an
-//! attempt was, [`count`] counts failures in a row, [`Cluster`] acts on what was detected.
+//! Three independent steps handle an attempt to reach a host: [`classify`] returns whether it
+//! failed, [`count`] counts consecutive failures, and [`Cluster`] ejects the detected hosts.
 //!
 //! # States of a host
 //!
 //! ```text
-//!                 detected, share allows it, enforced
+//!               detected, below the maximum, enforced
 //!        +---------------------------------------------------+
 //!        |                                                   v
 //!       IN                                                  OUT <-----------+
@@ -18,41 +18,43 @@
 //!        +--------- the probe succeeds ------------------ PROBING ----------+
 //! ```
 //!
-//! - **Detected** is a counter that is equal to its threshold, not above it, or a rate at a tick.
-//!   A detection in OUT or PROBING is none. The counter that fired starts over, whatever comes of
-//!   it; the other counters go on. When one response fires two, the one of gateway errors is first.
-//! - **The share** allows it when `100 * (out + 1) / hosts <= maxEjectionPercent`. Otherwise it is
-//!   an overflow. Whether it is enforced is drawn only then.
+//! - **Detected**: a counter is equal to its threshold (not above it), or a tick finds a bad rate.
+//!   Hosts in OUT or PROBING are not detected. A detection resets its counter, also without an
+//!   ejection; the other counters do not change. If one response causes two detections, the one of
+//!   gateway errors is first.
+//! - **Below the maximum**: `100 * (out + 1) / hosts <= maxEjectionPercent`. Otherwise the
+//!   detection is an overflow. The draw for enforcement is made only below the maximum.
 //! - **The time** is `min(baseEjectionTime * multiplier, maxEjectionTime) + jitter`. An ejection
-//!   raises the multiplier while `multiplier * base < max + base`. A tick lowers it by one, to 0 at
-//!   the least, for a host that is IN and came back at least an interval ago.
-//! - **A return** drops the counts of failures in a row. With half-open recovery no tick returns a
-//!   host: when its time is over it gets one request at a time, until `successes` of them in a row
-//!   have succeeded. One that fails is an ejection like the first, without the test of the share.
-//! - **A tick** returns hosts first, then looks at rates, then lowers multipliers.
+//!   increments the multiplier while `multiplier * base < max + base`. A tick decrements it, down
+//!   to 0, if the host is IN and returned at least one interval ago.
+//! - **A return** resets the consecutive failures. With half-open recovery, ticks return no hosts:
+//!   after its time, a host gets one request at a time, until `successes` consecutive requests have
+//!   succeeded. A failed probe ejects the host again, without a check of the maximum.
+//! - **A tick** first returns hosts, then checks rates, then decrements multipliers.
 //!
-//! Source of all but half-open recovery: Envoy `source/common/upstream/outlier_detection_impl.cc`.
-//! Where it differs: rates are counted only where the settings ask for them, and a host that both
-//! rates detect in a tick is ejected once.
+//! Source, except for half-open recovery: Envoy `source/common/upstream/outlier_detection_impl.cc`.
+//! There are two differences: rates are counted only if the settings use them, and a host that both
+//! rates detect in one tick is ejected once.
 //!
 //! # Sharing
 //!
-//! The workers of an Envoy share two kinds of values, each as bytes that are written by
-//! compare-and-set. So every function here is pure: read, call, write, and begin again if another
-//! worker was faster.
+//! The workers of an Envoy share two kinds of values. Each value is stored as bytes and written
+//! with compare-and-set. So all functions here are pure: a worker reads the value, calls the
+//! function, writes the result, and repeats this if another worker has changed the value.
 //!
-//! - [`count::Counts`] of each host, 16 bytes. A success on a host without failures changes nothing,
-//!   and so writes nothing: [`count::Counts::is_clear`] tells from them alone.
-//! - [`Cluster`], all that is known of the hosts of a cluster but those counts. It changes with new
-//!   hosts, ejections, returns, probes and ticks. The share of ejected hosts holds at any time, since
-//!   all that it depends on is in this one value.
+//! - [`count::Counts`] of each host, 16 bytes. A success of a host without failures does not change
+//!   them ([`count::Counts::is_clear`]), so it needs no write.
+//! - [`Cluster`], the other state of all hosts of a cluster. New hosts, ejections, returns, probes
+//!   and ticks change it. The maximum share of ejected hosts is never exceeded, because it depends
+//!   only on this one value.
 //!
-//! An attempt is recorded in the counts first, then the detections are acted on in the cluster; counts
-//! that were recorded between the two are from before the ejection and void
-//! ([`count::Counts::since_ejection`]). The values of other settings ([`crate::spec::outlier_detection::Settings::fingerprint`]) are
-//! not to be read, as Envoy begins anew with a changed cluster. What requests have to know of
-//! a cluster, a [`View`], is worked out once for each change of it; a number beside the cluster that
-//! every writer changes tells of that without reading the whole.
+//! A worker first records an attempt in the counts, then applies the detections to the cluster.
+//! Counts that another worker records between these two steps are from before the ejection and are
+//! ignored ([`count::Counts::since_ejection`]). Values that were stored with other settings
+//! ([`crate::spec::outlier_detection::Settings::fingerprint`]) must not be read, because Envoy also
+//! resets a cluster that changes. Requests use a [`View`] of the cluster, which is computed once
+//! for each change. Each writer changes a number that is stored beside the cluster, so that workers
+//! detect a change without reading the cluster.
 
 pub mod choice;
 pub mod classify;
@@ -67,33 +69,30 @@ pub use choice::{Choice, View};
 pub use cluster::{Cluster, Ejection, Host, MAX_HOSTS, Observed, Standing};
 pub use effect::{Effect, EffectKind, Reason};
 
+use std::rc::Rc;
+
 use crate::document::filter::Filter;
-use crate::document::report::{Finding, Rejection};
 use crate::spec::destination_rule::{DestinationRules, Target};
 use crate::spec::document::Document;
-use crate::spec::proxy::NodeMetadata;
+use crate::spec::policy::Policy;
 
 /// The outlier detection of a document.
 #[derive(Debug, Default)]
 pub struct Outliers {
-    rules: DestinationRules,
+    rules: Rc<DestinationRules>,
+}
+
+impl Policy for Outliers {
+    const FILTER: Filter = Filter::Outlier;
+
+    fn new(document: &Document) -> Self {
+        Self { rules: Rc::clone(&document.destination_rules) }
+    }
 }
 
 impl Outliers {
-    /// Compiles a document, see [`Document::parse`].
-    ///
-    /// # Errors
-    /// A document with any error is rejected as a whole, with all of its errors.
-    pub fn from_json(
-        document: &[u8],
-        metadata: &dyn NodeMetadata,
-    ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let (document, notices) = Document::parse(document, Filter::Outlier, metadata)?;
-        Ok((Self { rules: document.destination_rules }, notices))
-    }
-
-    /// What holds for Envoy's cluster of this name (`xds.cluster_name`); `None` where nothing does.
-    /// It takes a while: ask once for each cluster and keep the answer.
+    /// The settings for Envoy's cluster with this name (`xds.cluster_name`). `None` if no rule
+    /// applies. This call is slow: call it once for each cluster and keep the result.
     pub fn target(&self, cluster: &str) -> Option<Target> {
         self.rules.target(cluster)
     }

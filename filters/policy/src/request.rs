@@ -1,4 +1,5 @@
-//! The request as the policy sees it, and what the policy may ask of the world.
+//! The request that a policy decides about, and the interfaces to the attributes and random numbers
+//! that the policy reads.
 
 pub mod client_hello;
 pub mod connection;
@@ -10,8 +11,8 @@ use std::cell::{Cell, OnceCell};
 use crate::bytes;
 use crate::request::header_map::{HeaderRefs, NameFilter};
 
-/// What a filter can learn about a request beside its headers. Asked only when a rule needs it,
-/// since every answer costs a call into Envoy.
+/// The attributes of a request that are not in its headers. Each one is read only when a rule needs
+/// it, because each read is a call to Envoy.
 pub trait Attributes {
     /// The local port of the downstream connection.
     fn destination_port(&self) -> Option<u16>;
@@ -19,18 +20,19 @@ pub trait Attributes {
     /// The client's address without its port, as text.
     fn source_address(&self) -> Option<Vec<u8>>;
 
-    /// The values of a claim of the request's verified JWT: none when it is absent, several when it
-    /// is a list. `path` names the claim and then the members inside it.
+    /// The values of a claim of the request's verified JWT: empty if the claim is absent, several
+    /// values if it is a list. `path` is the name of the claim, followed by the names of the nested
+    /// members.
     fn claim(&self, path: &[String]) -> Vec<Vec<u8>>;
 }
 
-/// Uniform random numbers, one per decision.
+/// A source of uniformly distributed random numbers. Each decision uses a new number.
 pub trait Draws {
-    /// A number from the full range.
+    /// Returns a random number from the full range of `u64`.
     fn draw(&mut self) -> u64;
 }
 
-/// The headers of a request, in order, names in lower case, as Envoy gives them.
+/// The headers of a request in their order, with names in lower case, as Envoy passes them.
 pub type HeaderPairs = [(String, Vec<u8>)];
 
 /// A request whose headers have arrived.
@@ -39,7 +41,7 @@ pub struct Request<'a> {
     names: NameFilter,
     /// The names that occur more than once
     repeated: NameFilter,
-    /// The header that was found last, as rules often ask for the same one again and again
+    /// Index of the header that was found last, because many rules read the same header
     last_found: Cell<usize>,
     attributes: &'a dyn Attributes,
     port: OnceCell<Option<u16>>,
@@ -56,27 +58,27 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Looks at a request. Missing pseudo-headers are empty.
+    /// Reads a request. Missing pseudo-headers are empty.
     pub fn new(headers: &'a HeaderPairs, attributes: &'a dyn Attributes) -> Self {
         let refs = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()));
-        Self::of(refs, attributes)
+        Self::from_headers(refs, attributes)
     }
 
-    /// Looks at a request whose headers are in [the encoding](header_map) in which Envoy passes them.
+    /// Reads a request whose headers are in [the encoding](header_map) of proxy-wasm.
     #[inline]
     pub fn of_encoded(headers: &'a [u8], attributes: &'a dyn Attributes) -> Self {
-        Self::of(header_map::decode(headers), attributes)
+        Self::from_headers(header_map::decode(headers), attributes)
     }
 
-    /// In one pass over the headers.
+    /// Reads the headers in one pass.
     #[inline]
-    fn of(
+    fn from_headers(
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         attributes: &'a dyn Attributes,
     ) -> Self {
         let [mut method, mut path_and_query, mut authority, mut scheme]: [&[u8]; 4] = [&[]; 4];
         let (mut names, mut repeated) = (NameFilter::NONE, NameFilter::NONE);
-        // In its place from the start, as it is large.
+        // Created before the headers are read, so that this large value is not moved.
         let mut request = Self {
             headers: HeaderRefs::new(),
             names,
@@ -118,35 +120,35 @@ impl<'a> Request<'a> {
         &self.headers
     }
 
-    /// The value of a header, given in lower case. Several values are joined with a comma and no
-    /// space, as Envoy joins them before it matches.
+    /// The value of the header `name`, which is in lower case. Several values are joined with a
+    /// comma and no space, as Envoy joins them before it matches.
     #[inline]
     pub fn header(&self, name: &str) -> Option<Cow<'a, [u8]>> {
         self.values(name.as_bytes())
     }
 
-    /// The same for a name as it was received.
+    /// The same as [`Self::header`], for a name in bytes.
     #[inline]
     pub fn values(&self, name: &[u8]) -> Option<Cow<'a, [u8]>> {
-        let place = self.place(name)?;
-        self.values_at(place)
+        let index = self.position(name)?;
+        self.values_at(index)
     }
 
-    /// The values of the header at a place, see [`Self::header`]; `None` where it is not the first one of
-    /// its name.
+    /// The values of the header at this index, see [`Self::header`]. `None` if an earlier header
+    /// has the same name.
     #[inline]
-    pub fn values_at(&self, place: usize) -> Option<Cow<'a, [u8]>> {
-        let (name, first) = *self.headers.get(place)?;
+    pub fn values_at(&self, index: usize) -> Option<Cow<'a, [u8]>> {
+        let (name, first) = *self.headers.get(index)?;
         if !self.repeated.may_have(name) {
-            self.last_found.set(place);
+            self.last_found.set(index);
             return Some(Cow::Borrowed(first));
         }
-        self.joined_values(place)
+        self.joined_values(index)
     }
 
     #[cold]
-    fn joined_values(&self, place: usize) -> Option<Cow<'a, [u8]>> {
-        let (before, rest) = self.headers.split_at_checked(place)?;
+    fn joined_values(&self, index: usize) -> Option<Cow<'a, [u8]>> {
+        let (before, rest) = self.headers.split_at_checked(index)?;
         let ((name, first), rest) = rest.split_first()?;
         let is_same = |(known, _): &&(&[u8], &[u8])| bytes::equal(known, name);
         if before.iter().any(|header| is_same(&header)) {
@@ -161,28 +163,28 @@ impl<'a> Request<'a> {
         Some(joined)
     }
 
-    /// The first value of a header, given in lower case.
+    /// The first value of the header `name`, which is in lower case.
     #[inline]
     pub fn first_header(&self, name: &str) -> Option<&'a [u8]> {
-        let (_, value) = self.headers.get(self.place(name.as_bytes())?)?;
+        let (_, value) = self.headers.get(self.position(name.as_bytes())?)?;
         Some(value)
     }
 
-    /// Where the first header of this name is.
+    /// The index of the first header with this name.
     #[inline]
-    fn place(&self, name: &[u8]) -> Option<usize> {
+    fn position(&self, name: &[u8]) -> Option<usize> {
         if !self.names.may_have(name) {
             return None;
         }
         let is_same = |(known, _): &(&[u8], &[u8])| bytes::equal(known, name);
-        // Only ever the first of its name.
+        // `last_found` is always the first header with its name.
         let last = self.last_found.get();
         if self.headers.get(last).is_some_and(is_same) {
             return Some(last);
         }
-        let place = self.headers.iter().position(is_same)?;
-        self.last_found.set(place);
-        Some(place)
+        let index = self.headers.iter().position(is_same)?;
+        self.last_found.set(index);
+        Some(index)
     }
 
     /// The names of all headers.
@@ -197,8 +199,8 @@ impl<'a> Request<'a> {
         self.path
     }
 
-    /// The query parameters in order, as sent: nothing is percent-decoded. A parameter without `=`
-    /// is empty.
+    /// The query parameters in order, as sent: they are not percent-decoded. The value of a
+    /// parameter without `=` is empty.
     pub fn query_parameters(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let query = self.query.strip_prefix(b"?");
         let query = query.and_then(|query| query.split(|byte| *byte == b'#').next());
@@ -215,9 +217,9 @@ impl<'a> Request<'a> {
         self.query_parameters().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    /// The value of a cookie, without the quotes that it may have.
+    /// The value of a cookie, without quotes around it.
     pub fn cookie(&self, name: &str) -> Option<Vec<u8>> {
-        // Line by line: unlike other headers, cookies are not joined with commas.
+        // Each header is read separately: unlike other headers, cookies are not joined with commas.
         let lines = self.headers.iter().filter(|(name, _)| bytes::equal(name, b"cookie"));
         let mut cookies = lines.flat_map(|(_, line)| line.split(|byte| *byte == b';'));
         cookies.find_map(|cookie| {
@@ -268,15 +270,15 @@ mod tests {
         assert_eq!(request.header("x").as_deref(), Some(&b"a,b,"[..]));
         assert_eq!(request.header("y").as_deref(), Some(&b"1"[..]));
         assert_eq!(request.header("z"), None);
-        // By its place only the first one has a value.
-        let at = |place| request.values_at(place).map(|value| value.into_owned());
+        // Only the index of the first header with a name has a value.
+        let at = |index| request.values_at(index).map(|value| value.into_owned());
         assert_eq!([at(0), at(1)], [Some(b"a,b,".to_vec()), Some(b"1".to_vec())]);
         assert_eq!([at(2), at(3), at(4)], [None, None, None]);
         assert_eq!(request.first_header("x"), Some(&b"a"[..]));
     }
 
     #[test]
-    fn query_parameters_are_taken_as_sent() {
+    fn query_parameters_are_not_decoded() {
         let headers = pairs(&[(":path", "/a?x=1&y&x=2&Z=a=b&p=%41&=e#x=3")]);
         let attributes = FixedAttributes::default();
         let request = Request::new(&headers, &attributes);
@@ -291,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies_are_found_by_their_whole_name() {
+    fn cookies_match_by_their_full_name() {
         let headers = pairs(&[("cookie", "xuid=0; uid=\"a=b\"; uid=c"), ("cookie", "next=d")]);
         let attributes = FixedAttributes::default();
         let request = Request::new(&headers, &attributes);

@@ -1,129 +1,112 @@
-//! The router: which cluster a request goes to and what is changed on the way, as the virtual
-//! services of the document say. Of the route that matches, a destination is chosen by weight.
+//! The router: selects the cluster of a request and the changes to its headers, according to the
+//! virtual services of the document. Picks a destination of the matching route by weight.
 
 pub mod decision;
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use crate::bytes;
 use crate::document::filter::Filter;
-use crate::document::report::{Finding, Rejection};
 use crate::request::header_map::NameFilter;
 use crate::request::{Draws, Request};
 use crate::router::decision::{Decision, Outcome, Reply, ResponsePlan};
-use crate::spec::cors::{Cors, CorsDecision};
+use crate::spec::cors::CorsDecision;
 use crate::spec::document::Document;
 use crate::spec::http_match::MatchedPath;
 use crate::spec::http_route::{Action, HttpRoute};
-use crate::spec::proxy::NodeMetadata;
+use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
 use crate::spec::timeouts::ROUTER_HEADERS;
 use crate::spec::virtual_services::{Match, NoMatch, VirtualServices};
 use crate::value::header::{CLUSTER, HeaderEdit};
 
-/// The header in which Envoy's own rewrites keep the path that the client asked for.
+/// The header with the path from the client. Envoy's path rewrites set the same header.
 const ORIGINAL_PATH: &str = "x-envoy-original-path";
 
 /// The router's part of a document.
 #[derive(Debug, Default)]
 pub struct Router {
-    services: VirtualServices,
+    services: Rc<VirtualServices>,
     sampling: Sampling,
     passes_unmatched_hosts: bool,
 }
 
-impl Router {
-    /// Compiles a document, see [`Document::parse`].
-    ///
-    /// # Errors
-    /// A document with any error is rejected as a whole, with all of its errors.
-    pub fn from_json(
-        document: &[u8],
-        metadata: &dyn NodeMetadata,
-    ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let (document, notices) = Document::parse(document, Filter::Router, metadata)?;
-        let Document { services, sampling, passes_unmatched_hosts, .. } = document;
-        Ok((Self { services, sampling, passes_unmatched_hosts }, notices))
-    }
+impl Policy for Router {
+    const FILTER: Filter = Filter::Router;
 
-    /// Decides about a request. `draws` is asked for a weighted choice that is not sticky.
+    fn new(document: &Document) -> Self {
+        Self {
+            services: Rc::clone(&document.services),
+            sampling: document.sampling.clone(),
+            passes_unmatched_hosts: document.passes_unmatched_hosts,
+        }
+    }
+}
+
+impl Router {
+    /// Decides about a request. A weighted choice that is not sticky takes a number from `draws`.
     #[inline]
     pub fn route<'a, 'r: 'a>(
         &'a self,
         request: &Request<'r>,
         draws: &mut dyn Draws,
     ) -> Decision<'a> {
-        let Match { route, name: note, path } = match self.services.find(request) {
+        let Match { route, name, path } = match self.services.find(request) {
             Ok(matched) => matched,
-            Err(NoMatch::Route) => return not_found(Outcome::NoRoute, "no route"),
+            Err(NoMatch::Route) => return Decision::not_found(Outcome::NoRoute, "no route"),
             Err(NoMatch::VirtualHost) if self.passes_unmatched_hosts => return pass(request),
             Err(NoMatch::VirtualHost) => {
-                return not_found(Outcome::NoVirtualHost, "no virtual host");
+                return Decision::not_found(Outcome::NoVirtualHost, NO_VIRTUAL_HOST);
             }
         };
-        let cors =
-            route.cors.as_ref().map_or(CorsDecision::Forward, |cors| Cors::decide(cors, request));
+        let cors = route.cors.as_ref().map(|cors| cors.decide(request));
         let allowed_origin = match cors {
-            CorsDecision::Preflight(headers) => {
+            Some(CorsDecision::Preflight(headers)) => {
                 let reply = Reply { status: 200, headers, body: &[] };
-                return Decision {
-                    outcome: Outcome::Preflight,
-                    note,
-                    own_edits: Vec::new(),
-                    fixed_edits: &[],
-                    reply: Some(reply),
-                    response: None,
-                };
+                return Decision::reply(Outcome::Preflight, name, reply);
             }
-            CorsDecision::Allowed(origin) => Some(origin),
-            CorsDecision::Forward => None,
+            Some(CorsDecision::Allowed(origin)) => Some(origin),
+            Some(CorsDecision::Forward) | None => None,
         };
-        let (outcome, reply, target, own_edits, fixed_edits): (_, _, _, _, &[_]) = match &route
-            .action
-        {
+        let (decision, target) = match &route.action {
             Action::Redirect(redirect, _) => {
                 let location = Cow::Owned(redirect.location(request, path));
                 let headers = vec![("location", location)];
                 let reply = Reply { status: redirect.status, headers, body: &[] };
-                (Outcome::Redirected, Some(reply), 0, Vec::new(), &[])
+                (Decision::reply(Outcome::Redirected, name, reply), 0)
             }
             Action::Respond(response, _) => {
-                let reply =
-                    Reply { status: response.status, headers: Vec::new(), body: &response.body };
-                (Outcome::Responded, Some(reply), 0, Vec::new(), &[])
+                let (status, body) = (response.status, &*response.body);
+                let reply = Reply { status, headers: Vec::new(), body };
+                (Decision::reply(Outcome::Responded, name, reply), 0)
             }
             Action::Forward(split) => {
                 let user = self.sampling.user(request);
                 let Some((index, target)) = split.pick(user, draws) else {
-                    return not_found(Outcome::NoRoute, "no destination");
+                    return Decision::not_found(Outcome::NoRoute, "no destination");
                 };
-                let own_edits = forward_edits(request, route, path);
-                (Outcome::Forwarded, None, index, own_edits, &target.request)
+                let edits = forward_edits(request, route, path);
+                (Decision::forward(Outcome::Forwarded, name, edits, &target.request), index)
             }
         };
-        let response = ResponsePlan::new(route, target, allowed_origin);
-        Decision { outcome, note, own_edits, fixed_edits, reply, response }
+        Decision { response: ResponsePlan::new(route, target, allowed_origin), ..decision }
     }
 }
 
-#[inline]
-fn not_found(outcome: Outcome, note: &str) -> Decision<'_> {
-    let reply = Reply { status: 404, headers: Vec::new(), body: &[] };
-    let (own_edits, fixed_edits) = (Vec::new(), &[][..]);
-    Decision { outcome, note, own_edits, fixed_edits, reply: Some(reply), response: None }
-}
+/// The note of requests for hosts without a virtual service.
+const NO_VIRTUAL_HOST: &str = "no virtual host";
 
-/// Leaves a request to Envoy's own routes, which are not to be steered by its client either. The
-/// headers of Envoy's router stay: what becomes of them is not for this filter to say here.
+/// Leaves a request to Envoy's own routes. The cluster header is removed, because clients must not
+/// select a cluster. The headers of Envoy's router stay, because this filter does not route the
+/// request.
 fn pass<'a>(request: &Request<'a>) -> Decision<'a> {
     let sent = request.first_header(CLUSTER).is_some();
-    let own_edits = if sent { vec![HeaderEdit::remove(CLUSTER)] } else { Vec::new() };
-    let note = "no virtual host";
-    let (outcome, fixed_edits) = (Outcome::Passed, &[][..]);
-    Decision { outcome, note, own_edits, fixed_edits, reply: None, response: None }
+    let edits = if sent { vec![HeaderEdit::remove(CLUSTER)] } else { Vec::new() };
+    Decision::forward(Outcome::Passed, NO_VIRTUAL_HOST, edits, &[])
 }
 
-/// The headers by which the router steers Envoy.
+/// The headers that the router sets to control Envoy. Clients must not set them.
 const STEERING: NameFilter = {
     let [timeout, per_try, retries, retry_on, retry_grpc_on, codes] = ROUTER_HEADERS;
     let filter = NameFilter::NONE.with(CLUSTER.as_bytes());
@@ -131,8 +114,8 @@ const STEERING: NameFilter = {
     filter.with(retry_on.as_bytes()).with(retry_grpc_on.as_bytes()).with(codes.as_bytes())
 };
 
-/// The edits of a request that is forwarded, before those of its destination: first whatever the client
-/// sent of the headers by which the router steers Envoy is gone.
+/// The edits of a forwarded request, without those of its destination. The first edits remove the
+/// headers of [`STEERING`] that the client sent.
 #[inline]
 fn forward_edits<'a, 'r: 'a>(
     request: &Request<'r>,
@@ -152,7 +135,7 @@ fn forward_edits<'a, 'r: 'a>(
             }
         }
     }
-    // Computed from the path that arrived; header operations cannot touch it.
+    // Computed from the original path, which header operations cannot change.
     if let Some(target) = route.rewrite.target(request.path_and_query, matched) {
         edits.push(HeaderEdit::set(ORIGINAL_PATH, request.path_and_query));
         edits.push(HeaderEdit::set(":path", target));
@@ -180,9 +163,9 @@ mod tests {
                 {"route": [{"destination": {"host": "other.com"}, "weight": 1},
                            {"destination": {"host": "third.com"}, "weight": 1}]}]}]}"#;
 
-    /// The decision in one line: the note, then the reply's status or the edits.
+    /// The decision in one line: the note, the edits, then the status of the reply.
     fn decide(headers: &[(&str, &str)]) -> String {
-        let (router, _) = Router::from_json(DOCUMENT.as_bytes(), &NoMetadata).unwrap();
+        let (router, _) = Router::compile(DOCUMENT.as_bytes(), &NoMetadata).unwrap();
         let headers = pairs(headers);
         let attributes = FixedAttributes::default();
         let request = Request::new(&headers, &attributes);
@@ -197,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_send_of_the_steering_headers_goes_first() {
+    fn steering_headers_from_clients_are_removed_first() {
         assert_eq!(
             decide(&[
                 (":authority", "reviews.prod:9080"),
@@ -213,15 +196,70 @@ mod tests {
         );
     }
 
+    /// Header names of requests, from clients and from Envoy.
+    const COMMON_NAMES: &str = "\
+        :authority :method :path :scheme accept accept-encoding accept-language \
+        access-control-request-headers access-control-request-method authorization baggage \
+        cache-control connection content-encoding content-language content-length content-type \
+        cookie date dnt early-data end-user expect forwarded grpc-accept-encoding grpc-encoding \
+        grpc-timeout host if-match if-modified-since if-none-match if-range if-unmodified-since \
+        keep-alive last-event-id origin pragma priority proxy-authorization proxy-connection \
+        range referer sec-ch-ua sec-ch-ua-arch sec-ch-ua-bitness sec-ch-ua-full-version \
+        sec-ch-ua-full-version-list sec-ch-ua-mobile sec-ch-ua-model sec-ch-ua-platform \
+        sec-ch-ua-platform-version sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user \
+        sec-gpc sec-purpose sec-websocket-extensions sec-websocket-key sec-websocket-protocol \
+        sec-websocket-version te traceparent tracestate transfer-encoding upgrade \
+        upgrade-insecure-requests user-agent via x-b3-flags x-b3-parentspanid x-b3-sampled \
+        x-b3-spanid x-b3-traceid x-csrf-token x-envoy-attempt-count x-envoy-decorator-operation \
+        x-envoy-downstream-service-cluster x-envoy-downstream-service-node \
+        x-envoy-expected-rq-timeout-ms x-envoy-external-address x-envoy-force-trace \
+        x-envoy-hedge-on-per-try-timeout x-envoy-internal x-envoy-ip-tags \
+        x-envoy-is-timeout-retry x-envoy-original-dst-host x-envoy-original-host \
+        x-envoy-original-path x-envoy-peer-metadata x-envoy-peer-metadata-id \
+        x-envoy-retriable-header-names x-envoy-upstream-alt-stat-name \
+        x-envoy-upstream-rq-timeout-alt-response x-forwarded-client-cert x-forwarded-for \
+        x-forwarded-host x-forwarded-port x-forwarded-proto x-real-ip x-request-id \
+        x-requested-with";
+
     #[test]
-    fn services_for_one_host_stand_one_after_another() {
+    fn the_steering_filter_has_few_false_positives() {
+        let false_positives: Vec<&str> = COMMON_NAMES
+            .split_whitespace()
+            .filter(|name| STEERING.may_have(name.as_bytes()))
+            .collect();
+        assert_eq!(
+            false_positives,
+            [
+                "access-control-request-headers",
+                "if-range",
+                "proxy-connection",
+                "sec-ch-ua-full-version",
+                "sec-purpose",
+                "sec-websocket-version",
+                "x-envoy-expected-rq-timeout-ms",
+                "x-envoy-retriable-header-names",
+            ]
+        );
+        // These headers are not removed, because the full names are compared too.
+        for name in false_positives {
+            let headers = [(":authority", "shop.com"), (":path", "/"), (name, "1")];
+            assert_eq!(
+                decide(&headers),
+                "virtualServices[1].http[0] Add x-sluice-cluster=third.com"
+            );
+        }
+    }
+
+    #[test]
+    fn virtual_services_of_one_host_are_tried_in_order() {
         let path = |host, path| decide(&[(":authority", host), (":path", path)]);
         assert_eq!(path("shop.com", "/gone"), "named reply 410");
         assert_eq!(
             path("shop.com", "/"),
             "virtualServices[1].http[0] Add x-sluice-cluster=third.com"
         );
-        // Written out in the second service, so not the short name of the first.
+        // The second service lists this host explicitly, so it is not an alias of the first
+        // service.
         assert_eq!(
             path("reviews.prod.svc", "/old"),
             "virtualServices[1].http[0] Add x-sluice-cluster=third.com"
@@ -231,9 +269,9 @@ mod tests {
     }
 
     #[test]
-    fn hosts_of_no_virtual_service_can_pass() {
+    fn unmatched_hosts_can_pass() {
         let text = DOCUMENT.replacen('{', r#"{"unmatchedHosts": "pass", "#, 1);
-        let (router, _) = Router::from_json(text.as_bytes(), &NoMetadata).unwrap();
+        let (router, _) = Router::compile(text.as_bytes(), &NoMetadata).unwrap();
         let decide = |host: &str, more: &[(&str, &str)]| {
             let headers = [&[(":authority", host), (":path", "/")], more].concat();
             let headers = pairs(&headers);
@@ -244,17 +282,17 @@ mod tests {
             (decision.outcome, edits, decision.reply.map(|reply| reply.status))
         };
         assert_eq!(decide("nobody.com", &[]), (Outcome::Passed, vec![], None));
-        // Nobody outside names the cluster.
+        // Clients cannot select the cluster.
         let removal = vec![(crate::value::header::HeaderOperation::Remove, CLUSTER.to_owned())];
         let sent = [(CLUSTER, "evil"), (CLUSTER, "evil"), ("x-envoy-max-retries", "9")];
         assert_eq!(decide("nobody.com", &sent), (Outcome::Passed, removal, None));
-        // A host that has routes, none of which matches, is not one of those.
+        // A host that has routes does not pass, even if none of its routes matches.
         assert_eq!(decide("reviews", &[]), (Outcome::NoRoute, vec![], Some(404)));
     }
 
     #[test]
-    fn documents_are_refused_with_every_error() {
-        let refuse = |text: &[u8]| Router::from_json(text, &NoMetadata).unwrap_err().to_string();
+    fn documents_are_rejected_with_all_errors() {
+        let refuse = |text: &[u8]| Router::compile(text, &NoMetadata).unwrap_err().to_string();
         assert_eq!(refuse(b""), "configuration: is empty");
         assert_eq!(refuse(b"{}"), "virtualServices: is required");
         assert_eq!(
@@ -262,13 +300,14 @@ mod tests {
                 br#"{"virtualServices": [{"hosts": ["*"], "http": [{"route": [
                     {"destination": {"host": "a"}, "weight": -1}]}]}], "mode": "shadow"}"#
             ),
-            "virtualServices[0].hosts[0]: \"*\" is not allowed in the mesh, bind it to a gateway with \
+            "virtualServices[0].hosts[0]: \"*\" is not allowed in the mesh; bind it to a gateway with \
              gateways\n\
              virtualServices[0].http[0].route[0].destination.port: is required: clusterName has {port} \
              and there is no service registry to ask\n\
              virtualServices[0].http[0].route[0].weight: -1 is negative\n\
-             mode: unknown field, known are proxy, namespace, clusterName, sampling, unmatchedHosts, faults, \
-             destinationRules, mirroring, sni, virtualServices, serviceEntries, outboundTrafficPolicy, egress"
+             mode: unknown field, the fields here are namespace, clusterName, proxy, virtualServices, \
+             destinationRules, serviceEntries, outboundTrafficPolicy, unmatchedHosts, sampling, \
+             faults, mirroring, sni, egress"
         );
     }
 }

@@ -1,66 +1,68 @@
-//! Server names: where a TLS connection goes by the name that its client asks for, and whether the
-//! names at all layers agree.
+//! Server names: routes TLS connections by SNI, and checks that the names at all layers are
+//! consistent.
 //!
-//! A connection may carry a name in up to three places: the SNI of the connection that ends or passes
-//! at this proxy (outer), the SNI of a TLS connection inside of that one (inner), and the `:authority`
-//! of each request. A client that may choose them apart reaches one host under the name of another,
-//! so the policy has them agree, and refuses what it does not understand.
+//! A connection can contain names in three places: the SNI of the connection that this proxy
+//! receives (outer), the SNI of a TLS connection inside of that one (inner), and the `:authority`
+//! of each request. If these names can differ, a client can reach one host under the name of
+//! another. So the policy requires that the names agree, and rejects connections that it cannot
+//! parse.
 
 use crate::document::filter::Filter;
-use crate::document::report::{Finding, Rejection};
 use crate::lookup::virtual_hosts::VirtualHosts;
 use crate::request::Draws;
+use std::rc::Rc;
+
 use crate::request::client_hello::ClientHello;
 use crate::request::connection::Connection;
 use crate::spec::document::Document;
-use crate::spec::proxy::NodeMetadata;
+use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
 use crate::spec::sni::{Authority, Ech, Missing, Mode, SniSettings};
 use crate::spec::tls_route::TlsRoutes;
 use crate::value::host_name::without_port;
 use crate::value::server_name::ServerName;
 
-/// What is found about a connection or a request.
+/// The result of the checks of a connection or a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A cluster is chosen by a TLS route.
+    /// A TLS route selected a cluster.
     Routed,
-    /// The outer name, or its absence, is allowed, and the cluster stays what it is.
+    /// The outer name, or its absence, is allowed. The cluster does not change.
     Allowed,
-    /// The ClientHello in the connection has the outer name.
+    /// The inner ClientHello has the outer name.
     SnisMatch,
-    /// SNI and `:authority` are allowed and belong together.
+    /// The SNI and the `:authority` are allowed and agree.
     Agreed,
     /// There is no SNI.
     NoSni,
     /// The SNI is not a host name.
     InvalidSni,
-    /// The SNI, or the `:authority`, is none of the allowed hosts.
+    /// The SNI or the `:authority` is not one of the allowed hosts.
     HostNotAllowed,
-    /// No TLS route is for the connection.
+    /// No TLS route matches the connection.
     NoRoute,
-    /// The `:authority` is of another host than the SNI.
+    /// The `:authority` does not agree with the SNI.
     Misdirected,
-    /// The ClientHello in the connection has another name than the outer one.
+    /// The inner ClientHello has a name that differs from the outer one.
     SnisDoNotMatch,
-    /// The ClientHello in the connection has no name.
+    /// The inner ClientHello has no name.
     InnerSniNotFound,
-    /// What is in the connection is not TLS.
+    /// The connection does not contain TLS.
     TlsNotFound,
-    /// The ClientHello in the connection breaks the rules of TLS.
+    /// The inner ClientHello is invalid.
     MalformedHello,
-    /// The ClientHello in the connection is larger than `maxClientHelloBytes`.
+    /// The inner ClientHello is larger than `maxClientHelloBytes`.
     ClientHelloTooLarge,
-    /// The ClientHello in the connection has an encrypted hello, whose name nobody can check.
+    /// The inner ClientHello contains an encrypted ClientHello, whose name cannot be checked.
     Ech,
     /// The client ended the connection before its ClientHello was complete.
     IncompleteHello,
-    /// The ClientHello took longer than `helloTimeout`.
+    /// The ClientHello was not complete after `helloTimeout`.
     HelloTimeout,
 }
 
 impl Outcome {
-    /// All of them, in the order of their names in the documentation.
+    /// All outcomes, in the order of the documentation.
     pub const ALL: [Self; 17] = [
         Self::Routed,
         Self::Allowed,
@@ -81,7 +83,8 @@ impl Outcome {
         Self::HelloTimeout,
     ];
 
-    /// The counter of it; where Istio's `sni_verifier` counted the same, called as there.
+    /// The name of the counter. It is the same as in Istio's `sni_verifier` for outcomes that this
+    /// filter has too.
     pub fn counter(self) -> &'static str {
         match self {
             Self::Routed => "sluice.sni.routed",
@@ -104,68 +107,60 @@ impl Outcome {
         }
     }
 
-    /// Its name in logs: that of its counter, without what all of them have.
+    /// The name in logs: the name of the counter without the prefix `sluice.sni.`.
     pub fn name(self) -> &'static str {
         let counter = self.counter();
         counter.get("sluice.sni.".len()..).unwrap_or(counter)
     }
 
-    /// Whether it is a reason to refuse.
+    /// Returns whether the policy rejects connections or requests with this outcome.
     pub fn is_violation(self) -> bool {
         !matches!(self, Self::Routed | Self::Allowed | Self::SnisMatch | Self::Agreed)
     }
 }
 
-/// What is decided about a connection when it opens.
+/// The decision about a new connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opening<'a> {
-    /// What is found
+    /// The result of the checks
     pub outcome: Outcome,
-    /// The cluster that it goes to; without one, the one that Envoy has configured
+    /// The selected cluster; `None` to keep the cluster of the Envoy configuration
     pub cluster: Option<&'a str>,
     /// The name of the match that decided, for logs
     pub route: &'a str,
-    /// The outer name, for the check of the inner one and for logs
+    /// The outer name, for the check of the inner name and for logs
     pub name: Option<ServerName>,
 }
 
-/// The policy about server names.
+/// The policy for server names.
 #[derive(Debug, Default)]
 pub struct SniPolicy {
-    routes: TlsRoutes,
+    routes: Rc<TlsRoutes>,
     sampling: Sampling,
-    /// The allowed hosts of requests, each pattern with its number
+    /// The patterns of the allowed hosts, each with its index
     hosts: VirtualHosts,
-    /// What is set for all connections and requests
+    /// Settings for all connections and requests
     pub settings: SniSettings,
 }
 
-impl SniPolicy {
-    /// Compiles a document, see [`Document::parse`].
-    ///
-    /// # Errors
-    /// A document with any error is rejected as a whole, with all of its errors.
-    pub fn from_json(
-        document: &[u8],
-        metadata: &dyn NodeMetadata,
-    ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let (document, mut notices) = Document::parse(document, Filter::Sni, metadata)?;
-        let Document { sampling, tls, hosts: routed, sni: settings, .. } = document;
+impl Policy for SniPolicy {
+    const FILTER: Filter = Filter::Sni;
+
+    fn new(document: &Document) -> Self {
+        let settings = document.sni.clone();
         let mut hosts = VirtualHosts::default();
-        let allowed = settings.hosts.as_ref().unwrap_or(&routed);
+        let allowed = settings.hosts.as_ref().unwrap_or(&document.hosts);
         for (index, host) in allowed.iter().enumerate() {
             hosts.entry(host, index);
         }
-        let routes = TlsRoutes::new(tls);
-        notices.extend(routes.unreachable().into_iter().map(|(path, earlier)| Finding {
-            path: path.to_owned(),
-            reason: format!("is never reached, {earlier} comes first for its server names"),
-        }));
-        Ok((Self { routes, sampling, hosts, settings }, notices))
+        let routes = Rc::clone(&document.tls);
+        Self { routes, sampling: document.sampling.clone(), hosts, settings }
     }
+}
 
-    /// Decides about a connection that opens, by the SNI that Envoy saw. `draws` is asked for a choice
-    /// between destinations that is not sticky.
+impl SniPolicy {
+    /// Decides about a new connection by the SNI that Envoy has read. A choice between destinations
+    /// that is not sticky takes a number from `draws`.
     #[inline]
     pub fn open(
         &self,
@@ -178,7 +173,7 @@ impl SniPolicy {
             Ok(name) => name,
             Err(violation) => return opening(violation, None),
         };
-        // Without a list of its own, a connection is allowed where it has a route.
+        // Without the setting `hosts`, all connections that have a route are allowed.
         if self.settings.hosts.is_some() && !self.is_allowed(name.as_ref()) {
             return opening(Outcome::HostNotAllowed, name);
         }
@@ -197,16 +192,16 @@ impl SniPolicy {
         }
     }
 
-    /// Whether the first bytes of a connection have to be read; `is_terminated` says that Envoy has
-    /// ended the TLS around them.
+    /// Returns whether the filter must read the first bytes of a connection. `is_terminated` means
+    /// that Envoy terminates the outer TLS connection.
     pub fn reads_hello(&self, is_terminated: bool) -> bool {
-        // Where Envoy ends the TLS, it has taken the outer name of a ClientHello with ECH, as all
-        // servers do that have no key for it.
+        // If Envoy terminates TLS, it uses the outer name of a ClientHello with ECH, as all servers
+        // without an ECH key do.
         self.settings.inner_must_match_outer || (self.settings.ech == Ech::Refuse && !is_terminated)
     }
 
-    /// Looks at the ClientHello in a connection whose outer name is `outer`; `None` while more of it is
-    /// to come.
+    /// Checks the ClientHello in a connection with the outer name `outer`. `None` if more bytes are
+    /// required.
     pub fn inspect(&self, outer: Option<&ServerName>, hello: &ClientHello) -> Option<Outcome> {
         let (inner, has_ech) = match hello {
             ClientHello::NeedMore { .. } => return None,
@@ -218,7 +213,7 @@ impl SniPolicy {
         };
         Some(match inner {
             _ if has_ech && self.settings.ech == Ech::Refuse => Outcome::Ech,
-            // Without both, where connections without a name are allowed, there is nothing to forge.
+            // Both names are absent and may be absent, so they do not contradict each other.
             None if outer.is_none() && self.settings.missing == Missing::Allow => {
                 Outcome::SnisMatch
             }
@@ -228,30 +223,32 @@ impl SniPolicy {
         })
     }
 
-    /// Decides about a request by the SNI of its connection and its `:authority`. Both have to be
-    /// within the same entry of the allowed hosts, the most specific one for each, or equal, as
-    /// `authority` of the settings says.
+    /// Decides about a request by the SNI of its connection and its `:authority`. Depending on the
+    /// setting `authority`, both names must be equal, or the same entry of the allowed hosts must
+    /// be the most specific match for both.
     pub fn request(&self, sni: Option<&[u8]>, authority: &[u8]) -> Outcome {
         let name = match self.outer_name(sni) {
             Ok(name) => name,
             Err(violation) => return violation,
         };
-        let Some(asked) = self.hosts.find(authority) else { return Outcome::HostNotAllowed };
-        let Some(name) = name else { return Outcome::Agreed };
-        let Some(found) = self.hosts.find(name.as_str().as_bytes()) else {
+        let Some(authority_entry) = self.hosts.find(authority) else {
             return Outcome::HostNotAllowed;
         };
-        // An address is within `*`, but never what a server name stands for.
-        let is_right = match ServerName::new(without_port(authority)) {
+        let Some(name) = name else { return Outcome::Agreed };
+        let Some(sni_entry) = self.hosts.find(name.as_str().as_bytes()) else {
+            return Outcome::HostNotAllowed;
+        };
+        // An IP address matches the entry `*`, but it never agrees with a server name.
+        let agrees = match ServerName::new(without_port(authority)) {
             Some(host) if self.settings.authority == Authority::Exact => host == name,
-            Some(_) => found == asked,
+            Some(_) => sni_entry == authority_entry,
             None => false,
         };
-        if is_right { Outcome::Agreed } else { Outcome::Misdirected }
+        if agrees { Outcome::Agreed } else { Outcome::Misdirected }
     }
 
-    /// Whether an outcome closes the connection or answers the request; in report-only mode it is
-    /// counted, and nothing else.
+    /// Returns whether the filter closes the connection or rejects the request because of this
+    /// outcome. In report-only mode, outcomes are only counted.
     pub fn refuses(&self, outcome: Outcome) -> bool {
         outcome.is_violation() && self.settings.mode == Mode::Enforce
     }

@@ -1,4 +1,4 @@
-//! Istio's resources and Sluice's own settings, one file each, read and compiled.
+//! Reads and compiles the Istio resources and Sluice's own settings, one file each.
 
 pub mod claim;
 pub mod cors;
@@ -14,10 +14,13 @@ pub mod http_match;
 pub mod http_route;
 pub mod mirror;
 pub mod outlier_detection;
+pub mod place;
+pub mod policy;
 pub mod proxy;
 pub mod redirect;
 pub mod rewrite;
 pub mod sampling;
+pub mod scope;
 pub mod service_entry;
 pub mod sni;
 pub mod split;

@@ -1,29 +1,32 @@
 //! What the unit tests of this crate share.
 
 use crate::document::filter::Filter;
-use crate::document::json::Json;
 use crate::document::node::Node;
-use crate::document::report::Report;
+use crate::document::parse::parse;
+use crate::document::report::{Report, Reported};
 use crate::request::connection::Connection;
 use crate::request::{Attributes, Draws};
 use crate::spec::outlier_detection::Settings;
 
 /// Reads a JSON text: the value, or all errors, one a line.
-pub fn read<T>(text: &str, read: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<T, String> {
+pub fn read<T>(
+    text: &str,
+    read: impl FnOnce(&Node<'_>) -> Result<T, Reported>,
+) -> Result<T, String> {
     read_with_notices(text, read).map(|(value, _)| value)
 }
 
 /// Reads a JSON text: the value with the notices, one a line, or all errors.
 pub fn read_with_notices<T>(
     text: &str,
-    read: impl FnOnce(&Node<'_>) -> Option<T>,
+    read: impl FnOnce(&Node<'_>) -> Result<T, Reported>,
 ) -> Result<(T, String), String> {
-    let json = Json::parse(text.as_bytes()).unwrap();
+    let json = parse(text.as_bytes()).unwrap();
     let report = Report::new(Filter::Router);
     let value = read(&Node::root(&json, &report));
     let notices = report.finish(&json).map_err(|rejection| rejection.to_string())?;
     let notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
-    Ok((value.expect("a value where there is no error"), notices.join("\n")))
+    Ok((value.expect("a value, as there is no error"), notices.join("\n")))
 }
 
 /// The settings of an `outlierDetection` without errors.

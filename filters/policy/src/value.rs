@@ -1,4 +1,4 @@
-//! Small types, each with its syntax and its errors.
+//! Small value types, each with its syntax and its errors.
 
 pub mod address;
 pub mod budget;

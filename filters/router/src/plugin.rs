@@ -3,12 +3,11 @@
 use std::rc::Rc;
 
 use sluice_host::counters::Counters;
-use sluice_host::filter::{Compiled, Filter, NoConnections};
+use sluice_host::filter::{Filter, NoConnections};
 use sluice_host::host::PluginHost;
 use sluice_host::http::HttpHost;
 use sluice_host::random::Random;
 use sluice_policy::router::Router;
-use sluice_policy::spec::proxy::NodeMetadata;
 
 use crate::stream::Stream;
 use crate::worker::{NOTE, Worker};
@@ -20,10 +19,6 @@ impl<H: HttpHost + PluginHost> Filter<H> for Worker {
     type Policy = Router;
     type Request = Stream<H>;
     type Connection = NoConnections;
-
-    fn compile(document: &[u8], node: &dyn NodeMetadata) -> Compiled<Router> {
-        Router::from_json(document, node)
-    }
 
     fn new(router: Router, _: u32, host: &H) -> Self {
         Self { router, counters: Counters::define(host), random: Random::default() }

@@ -2,12 +2,11 @@
 
 use std::rc::Rc;
 
-use sluice_host::filter::{Action, Compiled, Filter};
+use sluice_host::filter::{Action, Filter};
 use sluice_host::host::PluginHost;
 use sluice_host::http::HttpHost;
 use sluice_host::network::NetworkHost;
 use sluice_policy::sni::SniPolicy;
-use sluice_policy::spec::proxy::NodeMetadata;
 
 use crate::connection::Connection;
 use crate::request::Request;
@@ -21,10 +20,6 @@ impl<H: HttpHost + NetworkHost + PluginHost> Filter<H> for Worker {
     type Policy = SniPolicy;
     type Request = Request<H>;
     type Connection = Connection<H>;
-
-    fn compile(document: &[u8], node: &dyn NodeMetadata) -> Compiled<SniPolicy> {
-        SniPolicy::from_json(document, node)
-    }
 
     fn new(policy: SniPolicy, _: u32, host: &H) -> Self {
         Self::with_policy(policy, host)

@@ -60,6 +60,7 @@ impl<H: HttpHost> HttpStream for Request<H> {
 mod tests {
     use sluice_host::fake::FakeHost;
     use sluice_policy::sni::{Outcome, SniPolicy};
+    use sluice_policy::spec::policy::Policy;
     use sluice_policy::spec::proxy::NoMetadata;
 
     use super::*;
@@ -73,7 +74,7 @@ mod tests {
             r#"{{"sni": {settings},
                 "virtualServices": [{{"hosts": ["a.com", "b.com"], "tcp": [{{}}]}}]}}"#
         );
-        let (policy, _) = SniPolicy::from_json(document.as_bytes(), &NoMetadata).unwrap();
+        let (policy, _) = SniPolicy::compile(document.as_bytes(), &NoMetadata).unwrap();
         let host = FakeHost::default()
             .with_property(&["connection", "requested_server_name"], sni)
             .with_property(&["request", "host"], authority);

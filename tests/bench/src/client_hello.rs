@@ -1,9 +1,10 @@
-//! ClientHellos as bytes: the first message of a TLS connection, of which Envoy reads the server name.
+//! ClientHellos as bytes: the first message of a TLS connection, with the server name.
 
-/// A ClientHello of TLS 1.2 for `name` with `size` bytes, in one record (RFC 5246, section 7.4.1.2).
+/// A ClientHello of TLS 1.2 for `name` with `size` bytes, in one record (RFC 5246, section
+/// 7.4.1.2).
 ///
 /// # Panics
-/// When `size` is less than it takes, or more than a record holds.
+/// If `size` is too small for the name or too large for a record.
 pub fn client_hello(name: &str, size: usize) -> Vec<u8> {
     let name = name.as_bytes();
     // RFC 6066, section 3: a list of one host name.
@@ -27,7 +28,7 @@ pub fn client_hello(name: &str, size: usize) -> Vec<u8> {
     with_padding(padding)
 }
 
-/// The bytes after their length.
+/// Prefixes the bytes with their length.
 fn prefixed(bytes: &[u8]) -> Vec<u8> {
     let length = u16::try_from(bytes.len()).expect("a length of two bytes");
     [&length.to_be_bytes()[..], bytes].concat()

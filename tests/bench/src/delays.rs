@@ -1,4 +1,4 @@
-//! By how much a delay is longer than it should be.
+//! Lateness of delays: the measured delay minus the configured one.
 
 use std::time::Duration;
 
@@ -9,17 +9,18 @@ use tokio::time::sleep;
 use crate::faults::{DELAYED, Filter};
 use crate::samples::{Samples, Summary};
 
-/// A line of the table.
+/// A row of the table.
 struct Case {
     delay: Duration,
     connections: usize,
-    /// How many requests each connection sends in a round
+    /// Requests of each connection per round
     requests: usize,
 }
 
 const ROUNDS: usize = 5;
 
-/// The goal: how far the module may be behind the native filter, in milliseconds.
+/// Goal: maximum additional lateness of the module compared with the native filter, in
+/// milliseconds.
 const GOAL_P50: f64 = 1.0;
 const GOAL_P99: f64 = 3.0;
 
@@ -85,11 +86,11 @@ fn listener(filter: Filter, delay: Duration) -> String {
     format!("{}-{}", filter.name(), delay.as_millis())
 }
 
-/// The rounds of the native filter and those of the module, in turns.
+/// Measures rounds of the native filter and of the module, alternately.
 async fn measure(envoy: &Envoy, case: &Case) -> [Vec<Samples>; 2] {
     let mut rounds = [Vec::new(), Vec::new()];
     for round in 0..ROUNDS {
-        // So that neither is always the first.
+        // Alternates which filter is first.
         for turn in 0..2 {
             let index = (round + turn) % 2;
             let client = envoy.listener(&listener(Filter::ALL[index], case.delay));
@@ -122,8 +123,9 @@ async fn turns(client: &Client, case: &Case, round: usize) -> Samples {
     samples
 }
 
-/// A pause before a request, up to 8 ms and evenly spread. Without one a request follows on the response before, hence on a
-/// tick of the clock that Envoy's timers go by, which is no request's case in production.
+/// A pause before a request, uniformly distributed up to 8 ms. Without it, each request would start
+/// right after the previous response, that is, at a tick of the clock of Envoy's timers, which is
+/// not typical in production.
 fn pause(number: usize) -> Duration {
     const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
     Duration::from_secs_f64(0.008 * (number as f64 * GOLDEN_RATIO).fract())

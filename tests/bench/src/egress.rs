@@ -1,4 +1,4 @@
-//! What a decision of the egress filter costs with few and with many registered hosts.
+//! Cost of a decision of the egress filter, with few and with many registered hosts.
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Connection, Envoy, module};
 use sluice_policy::egress::Egress;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,22 +15,22 @@ use tokio::task::JoinSet;
 
 use crate::client_hello::client_hello;
 
-/// How many hosts are registered.
+/// Numbers of registered hosts.
 const SIZES: [usize; 2] = [10, 10_000];
-/// Many short rounds, so that what else the machine does meets both sizes.
+/// Many short rounds, so that other load on the machine affects both sizes equally.
 const ROUNDS: usize = 151;
 const REQUESTS: usize = 400;
 const CONNECTIONS: usize = 100;
-/// How many requests or connections are on their way at once, so that Envoy seldom sleeps.
+/// Number of concurrent requests or connections, high enough to keep Envoy busy.
 const BATCH: usize = 50;
-/// How many decisions are made in a row where nothing but them is measured.
+/// Number of consecutive decisions in a measurement without Envoy.
 const DECISIONS: usize = 20_000;
-/// How many bytes the ClientHellos have.
+/// Size of the ClientHellos in bytes.
 const HELLO: usize = 600;
-/// The goal: how much more a decision may cost with the most hosts than with the fewest, in us.
+/// Goal: maximum additional cost of a decision with the most hosts compared with the fewest, in us.
 const GOAL: f64 = 2.0;
 
-/// What is asked for.
+/// Names of the requests.
 #[derive(Clone, Copy)]
 enum Name {
     Exact,
@@ -44,9 +45,9 @@ impl Name {
         (Self::Unknown, "an unknown name"),
     ];
 
-    /// Another name for each number, of those that a registry of this size has.
+    /// Returns a registered name for each number, in a registry of this size.
     fn of(self, number: usize, size: usize) -> String {
-        // Not one after the other, so that no cache helps more than in life.
+        // The order is scattered, so that caches do not help more than in production.
         let number = number.wrapping_mul(7919) % (size / 2);
         match self {
             Self::Exact => format!("host-{number}.registered.example.com"),
@@ -83,7 +84,7 @@ pub async fn run() {
                 }
             }
             for round in 0..=ROUNDS {
-                // Neither is always the first.
+                // Alternates which size is first.
                 let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
                 for index in order {
                     let size = SIZES[index];
@@ -96,7 +97,7 @@ pub async fn run() {
                         }
                         _ => connections(&client, name, size, per_round).await,
                     }
-                    // The first round is to get warm.
+                    // The first round is a warm-up.
                     if round > 0 {
                         rounds[index].push(micros(envoy.processor_time() - before, per_round));
                     }
@@ -106,7 +107,7 @@ pub async fn run() {
             print(&format!("{what}, {title}"), &rounds);
         }
         assert!(envoy.traps().is_empty(), "{:?}", envoy.traps());
-        // What was measured is what was meant: with each size, two of three were known.
+        // Checks the measurement: with each size, two of three names were known.
         let known = envoy.stat("wasmcustom.sluice.egress.known").await;
         let unknown = envoy.stat("wasmcustom.sluice.egress.unknown_name").await;
         let all = (SIZES.len() * (ROUNDS + 1) * per_round) as u64;
@@ -115,7 +116,7 @@ pub async fn run() {
     println!("\nGoal: less than {GOAL} us more with 10,000 hosts than with 10.");
 }
 
-/// Prints the medians of the rounds, and that of the differences in each round.
+/// Prints the medians of the rounds, and the median of the differences per round.
 fn print(title: &str, [few, many]: &[Vec<f64>; 2]) {
     let difference = median(many.iter().zip(few).map(|(many, few)| many - few).collect());
     let verdict = if difference < GOAL { "within" } else { "MISSED" };
@@ -140,7 +141,7 @@ fn document(size: usize) -> Value {
     })
 }
 
-/// A listener with a registry of this size, that answers all that passes by itself.
+/// A listener with a registry of this size that answers all allowed requests itself.
 fn listener(kind: &str, size: usize) -> Value {
     let document = document(size);
     let filter = json!({
@@ -150,7 +151,7 @@ fn listener(kind: &str, size: usize) -> Value {
             "config": {
                 "name": size.to_string(),
                 "vm_config": {
-                    // Of its own, so that neither works in the memory of the other.
+                    // Separate VMs, so that the two do not share memory.
                     "vm_id": size.to_string(),
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": { "local": { "filename": module("egress") } },
@@ -177,7 +178,9 @@ fn listener(kind: &str, size: usize) -> Value {
                 "route_config": { "virtual_hosts": [{
                     "name": "all",
                     "domains": ["*"],
-                    "routes": [{ "match": { "prefix": "/" }, "direct_response": { "status": 200 } }],
+                    "routes": [{
+                        "match": { "prefix": "/" }, "direct_response": { "status": 200 },
+                    }],
                 }] },
             },
         }]),
@@ -201,8 +204,8 @@ fn listener(kind: &str, size: usize) -> Value {
     })
 }
 
-/// Sends requests on these connections, on each one after the other. HTTP/1.1, since HTTP/2 has shorter words for hosts that
-/// it has seen, of which there are more where fewer are registered.
+/// Sends requests on these connections, on each one after the other. Uses HTTP/1.1, because HTTP/2
+/// compresses repeated hosts, which are more frequent when fewer are registered.
 async fn requests(
     connections: Vec<Connection>,
     client: &Client,
@@ -226,13 +229,13 @@ async fn requests(
     tasks.join_all().await
 }
 
-/// Opens connections, a batch at a time, each with a ClientHello that comes in one piece.
+/// Opens connections in batches, each with a ClientHello in one piece.
 async fn connections(client: &Client, name: Name, size: usize, count: usize) {
     let expected: &[u8] = if matches!(name, Name::Unknown) { b"" } else { b"hello" };
     for batch in 0..count / BATCH {
         let mut streams = Vec::new();
         for number in batch * BATCH..(batch + 1) * BATCH {
-            // From one address to one port there are not enough ports for all.
+            // One source address does not have enough ports for all connections.
             let last = 1 + u8::try_from(number % 200).expect("less than 200");
             let address = (Ipv4Addr::new(127, 0, 0, last), client.address().port());
             let mut stream = TcpStream::connect(address).await.unwrap();
@@ -242,18 +245,19 @@ async fn connections(client: &Client, name: Name, size: usize, count: usize) {
         }
         for mut stream in streams {
             let mut answer = Vec::new();
-            // A reset is the answer to unknown names.
+            // Connections with unknown names are reset.
             let _ = stream.read_to_end(&mut answer).await;
             assert_eq!(answer, expected);
         }
     }
 }
 
-/// The decisions alone, as native code: no Envoy, no WebAssembly. In us, by rounds, with few hosts and with many.
+/// Measures only the decisions, as native code without Envoy and WebAssembly, in us. Returns the
+/// rounds with few and with many hosts.
 fn decisions(name: Name) -> [Vec<f64>; 2] {
     let policies = SIZES.map(|size| {
         let document = document(size).to_string();
-        Egress::from_json(document.as_bytes(), &NoMetadata).unwrap().0
+        Egress::compile(document.as_bytes(), &NoMetadata).unwrap().0
     });
     let mut rounds = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {

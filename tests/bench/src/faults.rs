@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sluice_e2e::{Listener, any_host};
 
-/// Who delays.
+/// The filter that delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// `envoy.filters.http.fault`
@@ -14,7 +14,7 @@ pub enum Filter {
     Wasm,
 }
 
-/// The header by which a request asks to be delayed.
+/// The header of requests to delay.
 pub const DELAYED: &str = "x-delayed";
 
 impl Filter {
@@ -29,8 +29,8 @@ impl Filter {
         }
     }
 
-    /// A listener called `name` where this filter delays every request with the header [`DELAYED`], and Envoy's route then
-    /// answers all requests.
+    /// A listener called `name` where this filter delays every request with the header [`DELAYED`],
+    /// and Envoy's route then answers all requests.
     pub fn listener(self, name: &str, delay: Duration) -> Listener {
         let listener = Listener::new(name).direct_response();
         let seconds = format!("{}s", delay.as_secs_f64());
@@ -40,7 +40,7 @@ impl Filter {
         }
     }
 
-    /// The gauge of the requests that wait, for the listener called `name`.
+    /// Name of the gauge of waiting requests, for the listener called `name`.
     pub fn gauge(self, name: &str) -> String {
         match self {
             Self::Native => format!("http.{name}.fault.active_faults"),

@@ -1,4 +1,5 @@
-//! The floor of wasm in Envoy: a module that does nothing but make the same callbacks and host calls as another one.
+//! The minimum cost of wasm in Envoy: a module with the same callbacks and host calls as another
+//! one, and no other code.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,30 +9,30 @@ use serde_json::Value;
 use sluice_e2e::workspace;
 use tempfile::TempDir;
 
-/// What a request makes a module do.
+/// Callbacks and host calls of a module per request.
 #[derive(Default)]
 pub struct Footprint {
-    /// How often each host function is called in the callback for request headers
+    /// Number of calls per host function in the callback for request headers
     pub calls: BTreeMap<String, usize>,
-    /// The callbacks that the module exports beside those that every module has
+    /// Exported callbacks other than those of every module
     pub callbacks: Vec<String>,
 }
 
 impl Footprint {
-    /// That of a filter in one of the cases that `tests/wasm` counts.
+    /// Reads the footprint of a filter in one of the cases of `tests/wasm`.
     ///
     /// # Panics
-    /// When there is no such case.
+    /// If there is no such case.
     pub fn of(filter: &str, case: &str) -> Self {
         let costs = counted("costs.json");
         let calls = &costs[format!("{filter}: {case}")]["calls"];
         let calls = calls.as_object().unwrap_or_else(|| panic!("{filter} has no case {case}"));
-        // The table has those of a hundred streams.
+        // The table contains the counts of a hundred streams.
         let per_stream = |count: &Value| (count.as_u64().unwrap_or(0) / 100) as usize;
         let calls = calls.iter().map(|(name, count)| (name.clone(), per_stream(count)));
         let exports = counted("interfaces.json")[filter]["exports"].clone();
         let exports = exports.as_array().cloned().unwrap_or_default();
-        // The module has these anyway.
+        // Every module exports these.
         let own = text(&Self::default());
         let is_more = |name: &&str| {
             name.starts_with("proxy_on_") && !own.contains(&format!("(export \"{name}\")"))
@@ -54,7 +55,8 @@ struct HostFunction {
     call: &'static str,
 }
 
-/// Memory from 0 to 16 is for results. Names lie as `DATA` says; metric 0 was defined when the module was configured.
+/// Memory from 0 to 16 is for results. Names lie as `DATA` says; metric 0 was defined when the
+/// module was configured.
 const HOST_FUNCTIONS: &[HostFunction] = &[
     HostFunction {
         name: "proxy_get_header_map_pairs",
@@ -111,10 +113,10 @@ const DATA: &str = r#"
   (data (i32.const 80) "sluice.route")
   (data (i32.const 96) "floor")"#;
 
-/// Writes the module into a directory of its own.
+/// Writes the module to a new directory.
 ///
 /// # Panics
-/// When there is a call or a callback that this does not know.
+/// If it does not support a call or a callback.
 pub fn module(footprint: &Footprint) -> (TempDir, PathBuf) {
     let directory = TempDir::new().expect("a folder for temporary files");
     let path = directory.path().join("floor.wasm");
@@ -207,7 +209,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "the floor cannot call proxy_no_such_call")]
-    fn unknown_calls_are_told() {
+    fn unknown_calls_are_reported() {
         let calls = BTreeMap::from([("proxy_no_such_call".to_owned(), 1)]);
         text(&Footprint { calls, callbacks: Vec::new() });
     }

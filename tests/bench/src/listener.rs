@@ -1,4 +1,4 @@
-//! Listeners of HTTP with nothing in them that takes time beside what is measured: no access log, no other filters.
+//! HTTP listeners without anything else that costs time: no access log, no other filters.
 
 use serde_json::{Value, json};
 

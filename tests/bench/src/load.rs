@@ -1,4 +1,4 @@
-//! What requests cost an Envoy: processor time per request, of variants that take turns.
+//! Processor time of Envoy per request, measured for alternating variants.
 
 use std::time::{Duration, Instant};
 
@@ -10,32 +10,32 @@ use tokio::task::JoinSet;
 
 use crate::samples::{median, quartiles};
 
-/// Rounds in which each variant has its turn.
+/// Number of rounds; each variant has one turn per round.
 pub const ROUNDS: usize = 9;
-/// How long a turn is.
+/// Length of a turn.
 const TURN: Duration = Duration::from_millis(700);
 const CONNECTIONS: usize = 8;
 
-/// One way to do it: an Envoy of its own, and a request to it.
+/// A variant: an Envoy and a request to it.
 pub struct Variant {
-    /// How the table calls it
+    /// Name in the table
     pub name: String,
-    /// The Envoy whose time counts
+    /// The measured Envoy
     pub envoy: Envoy,
     /// Its listener
     pub client: Client,
-    /// The request that is sent again and again
+    /// The repeated request
     pub request: fn(&Client) -> Request,
 }
 
 /// Microseconds of processor time per request, one for each round.
 pub type Costs = Vec<f64>;
 
-/// Measures all variants in turns.
+/// Measures all variants alternately.
 pub async fn costs(variants: &[Variant]) -> Vec<Costs> {
     share_processors(variants);
     let mut costs = vec![Costs::new(); variants.len()];
-    // One round to warm up, which does not count.
+    // The first round is a warm-up and is not counted.
     for round in 0..=ROUNDS {
         for (variant, costs) in variants.iter().zip(&mut costs) {
             let cost = variant.cost().await;
@@ -47,15 +47,15 @@ pub async fn costs(variants: &[Variant]) -> Vec<Costs> {
     costs
 }
 
-/// Gives the Envoys the first processor and this client the second one, where there is one: so they do not push each other
-/// out of the caches.
+/// Runs the Envoys on the first processor and this client on the second one, if there is one, so
+/// that they do not evict each other from the caches.
 fn share_processors(variants: &[Variant]) {
     for variant in variants {
         variant.envoy.run_on(0);
     }
     let mut second = CpuSet::new();
     second.set(1);
-    // An error is that there is only one.
+    // Fails if there is only one processor.
     let _ = sched_setaffinity(None, &second);
 }
 
@@ -84,7 +84,7 @@ impl Variant {
     }
 }
 
-/// A client that takes little time itself: the bytes of its request are made once.
+/// A client with little overhead: the bytes of its request are built once.
 struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
@@ -99,7 +99,7 @@ impl Connection {
     /// Sends a request and reads the response.
     ///
     /// # Panics
-    /// When it is not a 200, or its length is not in its head.
+    /// If the status is not 200, or there is no `content-length`.
     async fn exchange(&mut self, request: &[u8]) {
         self.stream.write_all(request).await.expect("Envoy reads");
         self.received.clear();
@@ -123,13 +123,13 @@ impl Connection {
     }
 }
 
-/// What each round of a variant is more than that of another one: the median, and the quartiles.
+/// Returns the differences of the rounds of two variants: the median and the quartiles.
 pub fn more(own: &[f64], base: &[f64]) -> (f64, (f64, f64)) {
     let mut more: Vec<f64> = own.iter().zip(base).map(|(own, base)| own - base).collect();
     (median(&mut more), quartiles(&mut more))
 }
 
-/// Prints a row for each variant: its cost, and what it is more than that of the variant `base`, by the rounds.
+/// Prints a row for each variant: its cost, and the difference to the variant `base` by rounds.
 pub fn print(variants: &[Variant], costs: &[Costs], base: usize) {
     println!("{:<44} {:>12} {:>16} {:>16}", "", "us a request", "more than first", "its quartiles");
     for (variant, own) in variants.iter().zip(costs) {

@@ -1,6 +1,9 @@
-//! Benchmarks of the filters, as tables for people to read. Nothing here fails for a number.
+//! Benchmarks of the filters, as tables for people to read. No result makes a benchmark fail.
 //!
-//!     cargo run --release -p sluice-bench -- requests|rules|start|delays|waiting|mirrors|outliers|sni|egress|keep
+//!     cargo run --release -p sluice-bench -- BENCHMARK
+//!
+//! where BENCHMARK is requests, rules, start, delays, waiting, mirrors, outliers, sni, egress or
+//! keep.
 
 mod client_hello;
 mod delays;
@@ -25,7 +28,7 @@ use std::process::ExitCode;
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
-    // One thread, as Envoy has one worker: a core for each.
+    // One thread, like Envoy's one worker: each has a core.
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {

@@ -1,4 +1,5 @@
-//! What the mirror filter costs: beside the router where there is nothing to copy, and beside Envoy's own mirroring.
+//! Cost of the mirror filter: compared with the router alone when nothing is copied, and with
+//! Envoy's own mirroring.
 
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Mirroring, Request, any_host};
@@ -7,7 +8,7 @@ use crate::load::{Variant, costs, print};
 
 const RULES: usize = 10;
 
-/// Rules of which the last is the one that matches, with or without a mirror.
+/// Rules with or without a mirror; the last one matches.
 fn rules(mirror: Value) -> Value {
     let rule = |number: usize| {
         let mut rule = json!({

@@ -1,5 +1,5 @@
-//! What the outlier filter costs while hosts are healthy, whether workers lose counts, and how many requests fail when one of
-//! five hosts does.
+//! Cost of the outlier filter with healthy hosts, lost counts between workers, and failed requests
+//! when one of five hosts fails.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ fn request(client: &Client) -> Request {
     client.get("/").header("x-sluice-cluster", POOL)
 }
 
-/// An Envoy that answers as so many hosts, of which the first `failing` answer 500.
+/// An Envoy that serves this number of hosts; the first `failing` hosts answer 500.
 async fn hosts(count: usize, failing: usize) -> (Envoy, Vec<SocketAddr>) {
     let abort = json!({ "abort": { "http_status": 500, "percentage": { "numerator": 100 } } });
     let mut bootstrap = Bootstrap::new();
@@ -83,7 +83,7 @@ async fn cost() {
     println!("outlier.wasm to reading the status: {ratio:.2} (quartiles {lower:.2} .. {upper:.2})");
 }
 
-/// The last of 100,000 failures, and no other, ejects the host.
+/// Asserts that the last of 100,000 failures ejects the host, and no earlier one.
 async fn counts() {
     const FAILURES: usize = 100_000;
     const CONNECTIONS: usize = 16;
@@ -102,7 +102,7 @@ async fn counts() {
     let start = Instant::now();
     let mut connections = JoinSet::new();
     for number in 0..CONNECTIONS {
-        // All but one, whatever is left over by the division included.
+        // All failures but one, including the remainder of the division.
         let count = FAILURES / CONNECTIONS - usize::from(number == 0);
         let (client, request) = (client.clone(), request(&client));
         connections.spawn(async move {
@@ -130,7 +130,7 @@ async fn counts() {
     );
 }
 
-/// Five hosts, one of which fails all the time.
+/// Five hosts; one of them always fails.
 async fn failures() {
     const TIME: Duration = Duration::from_secs(60);
     let (_hosts, addresses) = hosts(5, 1).await;
@@ -175,7 +175,8 @@ async fn failures() {
                 match (is_failed, is_detected) {
                     (true, false) => {
                         until_first += 1;
-                        // The fifth; Envoy's main thread needs a moment.
+                        // This was the fifth failure; Envoy's main thread ejects the host a moment
+                        // later.
                         is_detected = until_first == 5;
                         if is_detected {
                             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,16 +1,16 @@
-//! A plot of what requests cost by the number of rules, with both axes logarithmic.
+//! A plot of the cost of requests by the number of rules, with logarithmic axes.
 
 use plotters::prelude::*;
 
 use crate::results::folder;
 
-/// The least cost that can be shown; below, differences are noise.
+/// Minimum cost in the plot; smaller differences are noise.
 const FLOOR: f64 = 0.1;
 
 /// Writes `target/bench/rules-KIND.svg`, with a line for each name.
 ///
 /// # Panics
-/// When it cannot be written.
+/// If it cannot be written.
 pub fn write(kind: &str, names: &[&str; 2], series: &[Vec<(f64, f64)>; 2]) {
     let folder = folder();
     std::fs::create_dir_all(&folder).expect("a folder for the results");

@@ -1,5 +1,6 @@
-//! What each filter adds to a request that Envoy answers itself: beside no filter, beside the floor of wasm, beside a script that
-//! does the same, and beside Envoy's own way where there is one. And what a chain of them adds.
+//! Cost of each filter per request that Envoy answers itself, compared with no filter, the minimum
+//! cost of wasm, an equivalent script, and Envoy's native feature if there is one. Also the cost of
+//! a chain of filters.
 
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Envoy, Request, any_host, wasm};
@@ -14,7 +15,7 @@ use crate::samples::median;
 /// Rules of each filter. The last one matches.
 const RULES: usize = 10;
 
-/// A way to do it: its name in the table, its filters and Envoy's routes.
+/// A variant: its name in the table, its filters and Envoy's routes.
 type Way = (&'static str, Vec<Value>, Vec<Value>);
 
 fn request(client: &Client) -> Request {
@@ -33,7 +34,7 @@ fn rule(number: usize) -> Value {
     })
 }
 
-/// The rules, each with these fields beside its own.
+/// Returns the rules, each with these additional fields.
 fn document(fields: &Value) -> String {
     let rule = |number| {
         let mut rule = rule(number);
@@ -55,7 +56,7 @@ fn native_routes() -> Vec<Value> {
     vec![virtual_host("any", &["*"], (1..=RULES).map(route).collect())]
 }
 
-/// A script that looks the rule up and does `action` with it.
+/// A script that finds the rule and applies `action` to it.
 fn script(value: impl Fn(usize) -> String, action: &str) -> Value {
     let rules: Vec<_> =
         (1..=RULES).map(|number| format!("[\"{number}\"] = {}", value(number))).collect();
@@ -71,7 +72,7 @@ fn script(value: impl Fn(usize) -> String, action: &str) -> Value {
     ))
 }
 
-/// Starts an Envoy for each way and measures them in turns.
+/// Starts an Envoy for each variant and measures them alternately.
 async fn measure(ways: Vec<Way>) -> (Vec<String>, Vec<Costs>) {
     let mut variants = Vec::new();
     for (name, filters, virtual_hosts) in ways {
@@ -84,7 +85,7 @@ async fn measure(ways: Vec<Way>) -> (Vec<String>, Vec<Costs>) {
     (variants.into_iter().map(|variant| variant.name).collect(), costs)
 }
 
-/// A table of what each way is more than the first.
+/// Returns a table of the differences between each variant and the first one.
 async fn table(title: &str, ways: Vec<Way>) -> Table {
     let (names, costs) = measure(ways).await;
     let mut table = Table::new(title, &["us of Envoy's processor time", "added", "quartiles"]);
@@ -100,7 +101,7 @@ pub async fn run() -> Vec<Table> {
     vec![router().await, fault().await, mirror().await, chain().await]
 }
 
-/// The floor of a filter in a case of `tests/wasm`.
+/// The minimum cost of a filter in a case of `tests/wasm`.
 fn floor(filter: &str, case: &str) -> (TempDir, Value) {
     let (directory, path) = floor::module(&Footprint::of(filter, case));
     let module = wasm(path.to_str().expect("a path in UTF-8"), &format!("floor {filter}"), "{}");
@@ -124,7 +125,7 @@ async fn router() -> Table {
     table("The router with ten rules, the last one matches", ways).await
 }
 
-/// No fault is drawn, as for nearly all requests.
+/// No fault is drawn, which is the case of nearly all requests.
 async fn fault() -> Table {
     let (_directory, floor) = floor("fault", "none");
     let abort = json!({ "abort": { "httpStatus": 503, "percentage": { "value": 0 } } });
@@ -165,7 +166,7 @@ async fn mirror() -> Table {
         .await
 }
 
-/// All filters with the same document, as they are configured in a proxy.
+/// All filters with the same document, as in a proxy.
 async fn chain() -> Table {
     let all = document(&json!({
         "fault": { "abort": { "httpStatus": 503, "percentage": { "value": 0 } } },

@@ -1,4 +1,4 @@
-//! Tables of results: printed as Markdown, kept as JSON, and held against those of an earlier run.
+//! Tables of results: printed as Markdown, stored as JSON, and compared with an earlier run.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ struct Row {
     quartiles: Option<(f64, f64)>,
 }
 
-/// Where results go.
+/// Directory of the results.
 pub fn folder() -> PathBuf {
     workspace().join("target/bench")
 }
@@ -32,7 +32,8 @@ fn baseline() -> PathBuf {
 }
 
 impl Table {
-    /// Without rows. A last column `quartiles` is for those of the column before.
+    /// Creates a table without rows. A last column `quartiles` contains the quartiles of the column
+    /// before it.
     pub fn new(title: &str, columns: &[&str]) -> Self {
         let columns = columns.iter().map(|&column| column.to_owned()).collect();
         Self { title: title.to_owned(), columns, rows: Vec::new() }
@@ -43,7 +44,7 @@ impl Table {
         self.rows.push(Row { name: name.to_owned(), values: values.to_vec(), quartiles });
     }
 
-    /// As Markdown, with a column for what the last number was in the earlier run.
+    /// Formats the table as Markdown, with a column for the last number in the earlier run.
     fn markdown(&self, earlier: &[Self]) -> String {
         let earlier = earlier.iter().find(|table| table.title == self.title);
         let mut text = format!("### {}\n\n| |", self.title);
@@ -76,7 +77,7 @@ impl Table {
 /// Prints the tables and writes them to `target/bench/NAME.md` and `NAME.json`.
 ///
 /// # Panics
-/// When they cannot be written.
+/// If they cannot be written.
 pub fn report(name: &str, tables: &[Table]) {
     let earlier = read(&baseline());
     let markdown: Vec<_> = tables.iter().map(|table| table.markdown(&earlier)).collect();
@@ -89,10 +90,10 @@ pub fn report(name: &str, tables: &[Table]) {
     std::fs::write(folder.join(format!("{name}.json")), json + "\n").expect("a file of results");
 }
 
-/// Makes the results of this run those that later ones are held against.
+/// Stores the results of this run as the baseline of later ones.
 ///
 /// # Panics
-/// When there are none, or they cannot be written.
+/// If there are none, or they cannot be written.
 pub fn keep(names: &[&str]) {
     let tables: Vec<Table> =
         names.iter().flat_map(|name| read(&folder().join(format!("{name}.json")))).collect();
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_number_stands_beside_that_of_the_earlier_run() {
+    fn tables_compare_the_last_number_with_the_earlier_run() {
         let mut earlier = Table::new("Costs", &["all", "added", "quartiles"]);
         earlier.row("a filter", &[11.0, 4.0], Some((3.0, 5.0)));
         let mut table = Table::new("Costs", &["all", "added", "quartiles"]);

@@ -1,4 +1,5 @@
-//! What a request costs by the number of rules: the router beside Envoy's own routes. The last rule is the one that matches.
+//! Cost of a request by the number of rules: the router compared with Envoy's routes. The last rule
+//! matches.
 
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Envoy, Request, any_host, wasm};
@@ -8,7 +9,7 @@ use crate::load::{Variant, costs, more};
 use crate::plot;
 use crate::results::Table;
 
-/// What the rules ask for.
+/// Kind of match of the rules.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Header,
@@ -17,7 +18,7 @@ enum Kind {
     Regex,
 }
 
-/// Envoy takes about 20 kB for each regular expression, and tries one after the other.
+/// Envoy uses about 20 kB for each regular expression, and tries them in order.
 const REGEX_LIMIT: usize = 10_000;
 const COUNTS: [usize; 6] = [1, 10, 100, 1_000, 10_000, 100_000];
 const LAST: usize = 1_000_000;
@@ -94,7 +95,8 @@ impl Kind {
     }
 }
 
-/// A value for each rule. The last rule always has the same number, so that the request is the same.
+/// Returns the value of each rule. The last rule always has the same number, so that the request
+/// does not change.
 fn numbers(count: usize, value: impl Fn(usize) -> Value) -> Value {
     (1..count).chain([LAST]).map(value).collect()
 }

@@ -6,38 +6,38 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub struct Samples(Vec<f64>);
 
-/// What is told of samples, in milliseconds.
+/// Summary of samples, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Summary {
     /// The smallest
     pub min: f64,
     /// The median
     pub p50: f64,
-    /// The 99th percentile; of less than a hundred samples, the largest
+    /// The 99th percentile; the maximum if there are fewer than 100 samples
     pub p99: f64,
 }
 
 impl Samples {
-    /// How many there are.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Adds what `elapsed` is more than `nominal`.
+    /// Adds the difference `elapsed - nominal`.
     pub fn add(&mut self, elapsed: Duration, nominal: Duration) {
         self.0.push((elapsed.as_secs_f64() - nominal.as_secs_f64()) * 1000.0);
     }
 
-    /// Adds those of another.
+    /// Adds the samples of another set.
     pub fn append(&mut self, mut other: Self) {
         self.0.append(&mut other.0);
     }
 
-    /// Sums them up; NaN when there are none.
+    /// Summarizes the samples; NaN if there are none.
     pub fn summary(&self) -> Summary {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
-        // The nearest rank: the smallest sample that so many per cent do not exceed.
+        // Nearest rank: at least this percentage of the samples is not larger.
         let at = |percent: usize| {
             let rank = (sorted.len() * percent).div_ceil(100);
             sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
@@ -47,7 +47,8 @@ impl Samples {
 }
 
 impl Summary {
-    /// The smallest of all rounds and the medians of their percentiles: what disturbs the machine once is in one round.
+    /// Returns the minimum of all rounds and the medians of their percentiles, so that a single
+    /// disturbed round has no effect.
     pub fn of_rounds(rounds: &[Samples]) -> Self {
         let of = |value: fn(&Self) -> f64| {
             Samples(rounds.iter().map(|round| value(&round.summary())).collect()).summary()
@@ -60,13 +61,13 @@ impl Summary {
     }
 }
 
-/// Sorts the values and returns the one in the middle; of an even number, the lower one.
+/// Sorts the values and returns the median; the lower one of two.
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Sorts the values and returns those a quarter from either end.
+/// Sorts the values and returns the quartiles.
 pub fn quartiles(values: &mut [f64]) -> (f64, f64) {
     values.sort_by(f64::total_cmp);
     let quarter = values.len() / 4;

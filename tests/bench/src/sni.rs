@@ -1,4 +1,4 @@
-//! What the sni filter costs: reading a ClientHello, and finding its route among few and many.
+//! Cost of the sni filter: reading a ClientHello, and finding its route among few and many.
 
 use std::hint::black_box;
 use std::net::IpAddr;
@@ -11,18 +11,19 @@ use sluice_policy::request::Draws;
 use sluice_policy::request::client_hello::ClientHello;
 use sluice_policy::request::connection::Connection;
 use sluice_policy::sni::{Outcome, SniPolicy};
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const ROUNDS: usize = 21;
 const CONNECTIONS: usize = 1_000;
-/// How many connections are open at once, so that Envoy seldom sleeps.
+/// Number of concurrent connections, high enough to keep Envoy busy.
 const BATCH: usize = 50;
-/// How often something is done in a row where nothing but it is measured.
+/// Number of consecutive calls in a measurement without Envoy.
 const REPETITIONS: usize = 200_000;
 const MAX: usize = 1 << 16;
-/// How many bytes the ClientHello has.
+/// Size of the ClientHello in bytes.
 const HELLO: usize = 600;
 
 /// Measures and prints the table.
@@ -39,7 +40,7 @@ pub async fn run() {
     }
     for size in [10, 10_000] {
         let text = document(size, &json!({})).to_string();
-        let (policy, _) = SniPolicy::from_json(text.as_bytes(), &NoMetadata).unwrap();
+        let (policy, _) = SniPolicy::compile(text.as_bytes(), &NoMetadata).unwrap();
         let names: Vec<String> = (0..size).map(|n| name(n.wrapping_mul(7919) % size)).collect();
         let time = median(|| {
             let mut names = names.iter().cycle();
@@ -70,7 +71,7 @@ pub async fn run() {
         for (samples, (title, ..)) in rounds.iter_mut().zip(&settings) {
             let before = envoy.processor_time();
             connections(&envoy, title, &hello).await;
-            // The first round is to get warm.
+            // The first round is a warm-up.
             if round > 0 {
                 samples.push(micros(envoy.processor_time() - before, CONNECTIONS));
             }
@@ -80,7 +81,7 @@ pub async fn run() {
         println!("  {title:<44} {:>8.2}", middle(samples.clone()));
     }
     assert!(envoy.traps().is_empty(), "{:?}", envoy.traps());
-    // What was measured is what was meant.
+    // Checks that the measured connections had the intended outcome.
     let all = ((ROUNDS + 1) * CONNECTIONS) as u64;
     let routed = envoy.stat("wasmcustom.sluice.sni.routed").await;
     let matched = envoy.stat("wasmcustom.sluice.sni.snis_match").await;
@@ -94,7 +95,7 @@ fn name(number: usize) -> String {
     format!("host-{number}.example.com")
 }
 
-/// A ClientHello of the size, by its padding.
+/// A ClientHello with padding up to the size.
 fn hello(name: &str) -> Vec<u8> {
     let with_padding = |padding| {
         let sni = Some(name.to_owned());
@@ -104,7 +105,7 @@ fn hello(name: &str) -> Vec<u8> {
     with_padding(u16::try_from(padding).unwrap())
 }
 
-/// A route for each of so many names.
+/// A document with one route for each of `size` names.
 fn document(size: usize, settings: &Value) -> Value {
     let route = |number: usize| {
         json!({
@@ -112,14 +113,15 @@ fn document(size: usize, settings: &Value) -> Value {
             "route": [{ "destination": { "host": "echo" } }],
         })
     };
+    let routes: Vec<_> = (0..size).map(route).collect();
     json!({
         "clusterName": "{host}",
-        "virtualServices": [{ "hosts": ["*.example.com"], "tls": (0..size).map(route).collect::<Vec<_>>() }],
+        "virtualServices": [{ "hosts": ["*.example.com"], "tls": routes }],
         "sni": settings,
     })
 }
 
-/// A listener that echoes what the filter lets through.
+/// A listener that echoes the bytes that the filter forwards.
 fn listener(name: &str, document: &Value) -> Value {
     let inspector =
         "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
@@ -137,7 +139,7 @@ fn listener(name: &str, document: &Value) -> Value {
                     "config": {
                         "name": name,
                         "vm_config": {
-                            // Of its own, so that neither works in the memory of another.
+                            // Separate VMs, so that the variants do not share memory.
                             "vm_id": name,
                             "runtime": "envoy.wasm.runtime.v8",
                             "code": { "local": { "filename": module("sni") } },
@@ -174,7 +176,7 @@ async fn connections(envoy: &Envoy, listener: &str, hello: &[u8]) {
     }
 }
 
-/// A connection of which nothing is known, and draws that nobody asks for.
+/// A connection without attributes, and draws that are not used.
 struct Nothing;
 
 impl Connection for Nothing {

@@ -1,4 +1,5 @@
-//! What the modules cost before the first request: the start of an Envoy, its memory, and how long it takes to accept rules.
+//! Cost of the modules before the first request: start time of Envoy, its memory, and the time to
+//! accept rules.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +11,10 @@ use crate::results::Table;
 use crate::samples::median;
 
 const ROUNDS: usize = 7;
-/// Filters of requests. The outlier filter stands in a chain like the others.
+/// HTTP filters. The outlier filter is in the same chain as the others.
 const FILTERS: [&str; 6] = ["egress", "fault", "mirror", "outlier", "router", "sni"];
-/// One for each worker, one for the main thread and one to try the configuration out. Here there is one worker.
+/// One VM for each worker, one for the main thread and one to validate the configuration. Here
+/// there is one worker.
 const VMS: f64 = 3.0;
 
 /// A document that every filter accepts.
@@ -34,17 +36,17 @@ fn bootstrap(filters: &[&str], rules: usize, workers: u32) -> Bootstrap {
     Bootstrap::new().workers(workers).raw_listener(edge(filters, any()))
 }
 
-/// Milliseconds until it serves, and its memory in MiB.
+/// Time until Envoy serves, in milliseconds, and its memory in MiB.
 async fn start(bootstrap: &Bootstrap) -> (f64, f64) {
     let begin = Instant::now();
     let envoy = Envoy::start(bootstrap).await;
     let elapsed = begin.elapsed();
-    // The canary's VM goes a little later.
+    // Envoy deletes the canary's VM a little later.
     tokio::time::sleep(Duration::from_millis(300)).await;
     (elapsed.as_secs_f64() * 1e3, envoy.resident_memory() as f64 / f64::from(1 << 20))
 }
 
-/// The medians of rounds in which all take turns.
+/// Returns the medians of rounds with one turn for each.
 async fn starts(bootstraps: &[Bootstrap], rounds: usize) -> Vec<(f64, f64)> {
     let mut samples = vec![(Vec::new(), Vec::new()); bootstraps.len()];
     for _ in 0..rounds {

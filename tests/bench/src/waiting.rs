@@ -1,4 +1,4 @@
-//! Many requests that wait at once.
+//! Memory and latency while many requests are delayed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,11 +17,11 @@ const CONNECTIONS: usize = 200;
 const STREAMS: usize = 100;
 /// Long enough to start all streams and to measure while all of them wait.
 const DELAY: Duration = Duration::from_secs(10);
-/// How long to measure before.
+/// Length of the measurement before.
 const BEFORE: Duration = Duration::from_secs(3);
 const LISTENER: &str = "waiting";
 
-/// What was measured with one filter.
+/// Measurements of one filter.
 struct Outcome {
     waited: u64,
     resumed: usize,
@@ -37,13 +37,13 @@ struct Outcome {
 /// Envoy's memory in bytes.
 #[derive(Clone, Copy)]
 struct Memory {
-    /// What the system gave it: all of it, the module's too
+    /// Memory of the process, including the module
     resident: u64,
-    /// What its own allocator has given out: all but the module's
+    /// Memory from Envoy's allocator, without the module
     allocated: u64,
 }
 
-/// One request that is not delayed: when it began and how long it took.
+/// A request without delay: its start and its duration.
 type Probe = (Instant, Duration);
 
 /// Measures and prints the table.
@@ -88,7 +88,7 @@ pub async fn run() {
 }
 
 async fn measure(filter: Filter) -> Outcome {
-    // An Envoy for each, so that neither has memory that the other used before.
+    // One Envoy for each filter, so that neither reuses memory of the other.
     let listener = filter.listener(LISTENER, DELAY).concurrent_streams(STREAMS as u32);
     let envoy = Envoy::start(&Bootstrap::new().listener(listener)).await;
     let client = envoy.listener(LISTENER).http2();
@@ -143,7 +143,7 @@ async fn measure(filter: Filter) -> Outcome {
     }
 }
 
-/// Starts all requests; each tells when it was answered with 200.
+/// Starts all requests; each one signals its response with status 200.
 fn streams(client: &Client, connections: &[Connection]) -> JoinSet<Option<Instant>> {
     let mut streams = JoinSet::new();
     for connection in connections {
@@ -159,7 +159,7 @@ fn streams(client: &Client, connections: &[Connection]) -> JoinSet<Option<Instan
     streams
 }
 
-/// Requests that are not delayed, from a thread of their own.
+/// Sends requests without delay, from a separate thread.
 struct Probes {
     is_over: Arc<AtomicBool>,
     thread: thread::JoinHandle<Vec<Probe>>,

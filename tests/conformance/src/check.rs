@@ -1,4 +1,4 @@
-//! Comparing what was seen of a request with what its row expects.
+//! Comparison of an observed request with the expectation of its row.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,18 +7,18 @@ use crate::rows::{Expectation, Reply, Request};
 /// Headers by name, several values joined with commas.
 pub type Headers = BTreeMap<String, Vec<u8>>;
 
-/// What an implementation did with a request.
+/// Observed effects of an implementation on a request.
 #[derive(Debug)]
 pub struct Observed {
-    /// What became of it
+    /// Its outcome
     pub outcome: Outcome,
     /// The headers of the response
     pub response: Headers,
-    /// The name of the route in logs, where that can be seen
+    /// Route name in logs, if it is observable
     pub route: Option<String>,
 }
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Debug)]
 pub enum Outcome {
     /// It arrived at this cluster with these headers, pseudo-headers included.
@@ -28,7 +28,7 @@ pub enum Outcome {
         /// The headers
         headers: Headers,
     },
-    /// It was answered.
+    /// The filter or Envoy answered it.
     Replied {
         /// The status
         status: u16,
@@ -37,16 +37,16 @@ pub enum Outcome {
     },
 }
 
-/// What is said of headers that a row does not name.
+/// Expectation for headers that a row does not name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strictness {
-    /// They are as they were.
+    /// They are unchanged.
     Filter,
-    /// Nothing, since Envoy has some of its own.
+    /// No expectation, because Envoy adds headers of its own.
     Envoy,
 }
 
-/// Sums up header pairs.
+/// Groups header pairs by name.
 pub fn lines(pairs: impl IntoIterator<Item = (String, Vec<u8>)>) -> Headers {
     let mut headers = Headers::new();
     for (name, value) in pairs {
@@ -59,7 +59,7 @@ pub fn lines(pairs: impl IntoIterator<Item = (String, Vec<u8>)>) -> Headers {
 }
 
 impl Request {
-    /// What is not as expected; empty if all is.
+    /// Returns the differences from the expectation; empty if there are none.
     pub fn differences(&self, observed: &Observed, strictness: Strictness) -> Vec<String> {
         let mut differences = Differences { strictness, found: Vec::new() };
         match (&self.expect, &observed.outcome) {
@@ -70,10 +70,11 @@ impl Request {
                 differences.text("cluster", cluster, chosen);
                 differences.route(route.as_deref(), observed);
                 let mut sent = lines(self.pairs());
-                // The router's alone, and it is the cluster above.
+                // Only the router sets this header; its value is the cluster that was compared
+                // above.
                 sent.remove("x-sluice-cluster");
                 let original = path.as_ref().map(|_| self.path.clone().into_bytes());
-                // What a rewrite of the path says of itself.
+                // A rewrite of the path adds this header.
                 sent.extend(
                     original.map(|original| ("x-envoy-original-path".to_owned(), original)),
                 );
@@ -105,7 +106,7 @@ impl Request {
         differences.found
     }
 
-    /// How a failure names it.
+    /// Returns its label in failure messages.
     pub fn title(&self) -> String {
         let Self { method, scheme, host, path, headers, .. } = self;
         format!("{method} {scheme}://{host}{path} {headers:?}")
@@ -128,14 +129,15 @@ impl Differences {
         }
     }
 
-    /// Compares all headers: the named ones with what is expected, the others with what was there.
+    /// Compares all headers: those that the row names with the expected values, the others with the
+    /// original ones.
     fn headers(
         &mut self,
         before: &Headers,
         expected: &BTreeMap<String, Option<String>>,
         got: &Headers,
     ) {
-        // Envoy changes headers of its own, but these are the policy's.
+        // Envoy changes some headers itself; only the policy changes these.
         let is_certain = |name: &str| {
             self.strictness == Strictness::Filter
                 || matches!(name, ":authority" | ":path" | "x-envoy-original-path")
@@ -163,7 +165,7 @@ impl Differences {
     }
 }
 
-/// Pairs of texts as pairs of a name and bytes.
+/// Converts pairs of strings to pairs of a name and bytes.
 pub(crate) fn bytes(pairs: &[(String, String)]) -> impl Iterator<Item = (String, Vec<u8>)> {
     pairs.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes()))
 }
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_named_has_to_stay() {
+    fn headers_that_are_not_listed_must_not_change() {
         let plain = request(r#"{"cluster": "a"}"#);
         let differences = |observed: &Observed| plain.differences(observed, Strictness::Filter);
         assert!(differences(&forwarded(&[], &[])).is_empty());
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_has_to_be() {
+    fn listed_headers_must_have_the_expected_values() {
         let named = request(
             r#"{"cluster": "b", "path": "/c", "host": "d", "headers": {"x": null, "y": "2"},
                 "responseHeaders": {"z": "3"}}"#,
@@ -223,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_compared_as_a_whole() {
+    fn all_parts_of_a_response_are_compared() {
         let answered = request(r#"{"status": 301, "location": "/n", "body": "b"}"#);
         let outcome = Outcome::Replied { status: 302, body: b"c".to_vec() };
         let response = Headers::from([("x".to_owned(), b"1".to_vec())]);

@@ -2,27 +2,27 @@
 
 use serde::Deserialize;
 
-/// What a client sends first.
+/// First bytes of a client.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Client {
-    /// This text in place of a ClientHello
+    /// Text to send instead of a ClientHello
     pub text: Option<String>,
-    /// The server name; no extension for one if absent
+    /// The server name; if absent, the ClientHello has no such extension
     pub sni: Option<String>,
     /// Whether it has the extension `encrypted_client_hello`
     #[serde(default)]
     pub ech: bool,
     /// The size of its padding extension; none if absent
     pub padding: Option<u16>,
-    /// The largest record that it is sent in; 16,384 if absent
+    /// The maximum size of a record; 16,384 if absent
     pub record: Option<usize>,
-    /// After how many bytes the client ends the connection
+    /// Number of bytes after which the client closes the connection
     pub end_after: Option<usize>,
 }
 
 impl Client {
-    /// The bytes.
+    /// Returns the bytes to send.
     pub fn bytes(&self) -> Vec<u8> {
         let bytes = match &self.text {
             Some(text) => text.as_bytes().to_vec(),
@@ -37,7 +37,7 @@ impl Client {
         message.chunks(self.record.unwrap_or(1 << 14)).flat_map(record).collect()
     }
 
-    /// RFC 8446 section 4.1.2, with the extensions that a client of today has and GREASE (RFC 8701).
+    /// RFC 8446 section 4.1.2, with the extensions of a current client and GREASE (RFC 8701).
     fn message(&self) -> Vec<u8> {
         let extension = |kind: u16, body: &[u8]| [&kind.to_be_bytes()[..], &vector(body)].concat();
         let mut extensions = extension(0x0a0a, &[]);
@@ -63,7 +63,7 @@ impl Client {
     }
 }
 
-/// Bytes after their length in two bytes.
+/// Prefixes bytes with their length in two bytes.
 fn vector(body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(body.len()).expect("a vector of at most 65,535 bytes");
     [&length.to_be_bytes()[..], body].concat()

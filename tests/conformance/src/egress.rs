@@ -1,31 +1,32 @@
-//! Rows about egress, and running them through the policy crate.
+//! Rows about egress, and their evaluation with the policy crate.
 
 use std::net::SocketAddr;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sluice_policy::egress::{Decision, Egress};
+use sluice_policy::spec::policy::Policy;
 
 use crate::rows::{Node, get};
 
-/// A configuration, and which requests and connections may go out under it.
+/// A configuration, with the requests and connections that it allows or denies.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EgressCase {
-    /// Unique in its file, the start of the test's name
+    /// Identifier, unique in its file; the test name begins with it
     pub id: String,
-    /// The rest of the test's name
+    /// Description; the rest of the test name
     pub name: String,
-    /// Who says that it has to be so
+    /// Source of the expected behaviour
     pub source: String,
-    /// Why, where that is not plain
+    /// Reason for the expectation, if it is not obvious
     pub note: Option<String>,
     /// The configuration of the filter
     pub config: Box<RawValue>,
-    /// What the HTTP filter decides about
+    /// Requests to the HTTP filter, with its decisions
     #[serde(default)]
     pub requests: Vec<EgressRequest>,
-    /// What the network filter decides about
+    /// Connections to the network filter, with its decisions
     #[serde(default)]
     pub connections: Vec<EgressConnection>,
 }
@@ -37,11 +38,12 @@ pub struct EgressRequest {
     /// GET if absent
     #[serde(default = "get")]
     pub method: String,
-    /// `:authority`, perhaps empty
+    /// `:authority`; may be empty
     pub host: String,
     /// The address and port that the client connected to
     pub destination: Option<SocketAddr>,
-    /// The note for access logs: `serviceEntries[N]`, `address`, `passthrough` or the reason why not
+    /// Value in access logs: `serviceEntries[N]`, `address`, `passthrough` or the reason of the
+    /// refusal
     pub expect: String,
 }
 
@@ -49,32 +51,32 @@ pub struct EgressRequest {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EgressConnection {
-    /// The server name of the ClientHello, if there is one
+    /// Server name of the ClientHello, if any
     #[serde(default)]
     pub sni: String,
     /// The address and port that the client connected to
     pub destination: Option<SocketAddr>,
-    /// As for requests
+    /// Value in access logs, as for requests
     pub expect: String,
 }
 
 impl EgressCase {
-    /// Asserts that the row asserts something.
+    /// Asserts that the row contains an expectation.
     ///
     /// # Panics
-    /// When it has neither requests nor connections.
+    /// If it has neither requests nor connections.
     pub fn validate(&self) {
         let is_empty = self.requests.is_empty() && self.connections.is_empty();
         assert!(!is_empty, "{} has neither requests nor connections", self.id);
     }
 }
 
-/// Runs a row through the policy.
+/// Evaluates a row with the policy crate.
 ///
 /// # Panics
-/// When something is not as the row says. The message has all of it.
+/// If a result differs from the row. The message lists all differences.
 pub fn check(case: &EgressCase) {
-    let egress = match Egress::from_json(case.config.get().as_bytes(), &Node::default()) {
+    let egress = match Egress::compile(case.config.get().as_bytes(), &Node::default()) {
         Ok((egress, _)) => egress,
         Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
     };
@@ -117,19 +119,19 @@ mod tests {
     }
 
     #[test]
-    fn what_a_row_says_holds() {
+    fn correct_rows_pass() {
         check(&case(r#", "requests": [{"host": "a", "expect": "unknown_name"}]"#));
     }
 
     #[test]
     #[should_panic(expected = "got no_name")]
-    fn another_reason_is_a_difference() {
+    fn a_wrong_reason_is_reported() {
         check(&case(r#", "connections": [{"expect": "unknown_name"}]"#));
     }
 
     #[test]
     #[should_panic(expected = "X has neither requests nor connections")]
-    fn a_row_without_either_asserts_nothing() {
+    fn a_row_without_requests_and_connections_is_rejected() {
         case("").validate();
     }
 }

@@ -1,4 +1,4 @@
-//! Rows about faults, and running them through the policy crate.
+//! Rows about faults, and their evaluation with the policy crate.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use sluice_policy::fault::Faults;
 use sluice_policy::request::{Draws, Request};
 use sluice_policy::spec::fault::AbortStatus;
+use sluice_policy::spec::policy::Policy;
 
 use crate::policy::{Fixed, Listed, NoAttributes, Seeded};
 use crate::rows::{Distribution, Node, assert_asserts, example, get, pairs, slash};
@@ -16,21 +17,21 @@ use crate::shares::Counts;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FaultCase {
-    /// Unique in its file, the start of the test's name
+    /// Identifier, unique in its file; the test name begins with it
     pub id: String,
-    /// The rest of the test's name
+    /// Description; the rest of the test name
     pub name: String,
-    /// Who says that it has to be so
+    /// Source of the expected behaviour
     pub source: String,
-    /// Why, where that is not plain
+    /// Reason for the expectation, if it is not obvious
     pub note: Option<String>,
     /// The configuration of the filter
     pub config: Box<RawValue>,
     /// Requests with their faults
     #[serde(default)]
     pub requests: Vec<FaultRequest>,
-    /// How many of many requests get which faults, in place of `requests`: shares of `none`,
-    /// `delay`, `abort` and `delay, abort`
+    /// Expected shares of many requests, instead of `requests`: of `none`, `delay`, `abort` and
+    /// `delay, abort`
     pub distribution: Option<Distribution>,
 }
 
@@ -47,66 +48,66 @@ pub struct FaultRequest {
     /// `example.com` if absent
     #[serde(default = "example")]
     pub host: String,
-    /// Names with values
+    /// Names and values
     #[serde(default)]
     pub headers: Vec<(String, String)>,
-    /// When it arrives, in seconds since 1970
+    /// Time of arrival, in seconds since 1970
     #[serde(default)]
     pub at: u64,
-    /// The random numbers in order, all of which are asked for. Without them, the expectation has
-    /// to hold for all
+    /// Random numbers in order; each of them must be drawn. If absent, the expectation must hold
+    /// for every draw
     pub draws: Option<Vec<u64>>,
     /// Its faults
     pub expect: FaultExpectation,
 }
 
-/// The faults of a request; none if nothing is named.
+/// Expected faults of a request; none if all fields are absent.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FaultExpectation {
-    /// For how long it waits
+    /// Length of the delay
     pub delay_ms: Option<u64>,
-    /// The HTTP status that it is then aborted with
+    /// HTTP status of the abort after the delay
     pub http_status: Option<u16>,
-    /// The gRPC status that it is then aborted with
+    /// gRPC status of the abort after the delay
     pub grpc_status: Option<u8>,
-    /// How many of its headers ask for what cannot be
+    /// Number of its headers that request an impossible fault
     #[serde(default)]
     pub malformed_headers: u32,
 }
 
 impl FaultCase {
-    /// Asserts that the row asserts something.
+    /// Asserts that the row contains an expectation.
     ///
     /// # Panics
-    /// When it has neither or both of `requests` and `distribution`.
+    /// If it has neither or both of `requests` and `distribution`.
     pub fn validate(&self) {
         assert_asserts(&self.id, &self.requests, self.distribution.as_ref());
     }
 }
 
 impl FaultRequest {
-    /// All headers as Envoy gives them to a filter.
+    /// Returns all headers in the form in which Envoy passes them to a filter.
     pub fn pairs(&self) -> Vec<(String, Vec<u8>)> {
         pairs([&self.host, &self.path, &self.method, "http"], &self.headers)
     }
 
-    /// When it arrives.
+    /// Returns the time of arrival.
     pub fn time(&self) -> Duration {
         Duration::from_secs(self.at)
     }
 
-    /// How a failure names it.
+    /// Returns its label in failure messages.
     pub fn title(&self) -> String {
         format!("{} http://{}{} {:?}", self.method, self.host, self.path, self.headers)
     }
 }
 
 impl FaultExpectation {
-    /// What was seen of a request.
+    /// Describes the observed faults of a request.
     ///
     /// # Panics
-    /// When it waits for a part of a millisecond, which no row can say.
+    /// If the delay has a fraction of a millisecond, which a row cannot express.
     pub fn new(
         delay: Option<Duration>,
         abort: Option<AbortStatus>,
@@ -125,12 +126,12 @@ impl FaultExpectation {
     }
 }
 
-/// Runs a row through the policy.
+/// Evaluates a row with the policy crate.
 ///
 /// # Panics
-/// When something is not as the row says. The message has all of it.
+/// If a result differs from the row. The message lists all differences.
 pub fn check(case: &FaultCase) {
-    let faults = match Faults::from_json(case.config.get().as_bytes(), &Node::default()) {
+    let faults = match Faults::compile(case.config.get().as_bytes(), &Node::default()) {
         Ok((faults, _)) => faults,
         Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
     };
@@ -142,7 +143,7 @@ pub fn check(case: &FaultCase) {
             Some(draws) => {
                 let mut listed = Listed(draws);
                 let found = observe(&mut listed);
-                assert_eq!(listed.0, [0; 0], "not asked for: {}", request.title());
+                assert_eq!(listed.0, [0; 0], "not drawn: {}", request.title());
                 vec![found]
             }
             None => {
@@ -152,7 +153,7 @@ pub fn check(case: &FaultCase) {
                 fixed.into_iter().chain(random).collect()
             }
         };
-        // The first draw that shows a difference is enough.
+        // Only the first draw with a difference is reported.
         if let Some(found) = found.iter().find(|found| **found != request.expect) {
             let (title, expected) = (request.title(), &request.expect);
             differences.push(format!("{title}\n  expected {expected:?}\n  got {found:?}"));
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_row_says_holds() {
+    fn correct_rows_pass() {
         check(&case(
             r#"[{"draws": [0], "expect": {"httpStatus": 500}}, {"draws": [500000], "expect": {}},
                 {"host": "other.com", "expect": {}}]"#,
@@ -214,25 +215,25 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "expected FaultExpectation")]
-    fn another_fault_is_a_difference() {
+    fn a_wrong_fault_is_reported() {
         check(&case(r#"[{"draws": [0], "expect": {"grpcStatus": 0}}]"#));
     }
 
     #[test]
     #[should_panic(expected = "expected FaultExpectation")]
-    fn without_draws_it_holds_for_all() {
+    fn without_draws_an_expectation_must_hold_for_all() {
         check(&case(r#"[{"expect": {"httpStatus": 500}}]"#));
     }
 
     #[test]
-    #[should_panic(expected = "not asked for: GET")]
+    #[should_panic(expected = "not drawn: GET")]
     fn draws_are_used_up() {
         check(&case(r#"[{"draws": [0, 7], "expect": {"httpStatus": 500}}]"#));
     }
 
     #[test]
     #[should_panic(expected = "X has neither or both of requests and distribution")]
-    fn a_row_without_requests_asserts_nothing() {
+    fn a_row_without_requests_is_rejected() {
         case("[]").validate();
     }
 }

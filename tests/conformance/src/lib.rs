@@ -1,14 +1,15 @@
-//! What Sluice has to do, as tables: `cases/*.json` say what becomes of requests, `faults/*.json`
-//! which faults they get, `mirrors/*.json` where they are copied to, `sni/*.json` what becomes of
-//! connections and requests by their server names, `egress/*.json` whether they may go out,
-//! `outliers/*.json` which hosts are ejected, `rejections/*.json` what is wrong with configurations.
+//! The required behaviour of Sluice, as tables: `cases/*.json` contain requests and their routes,
+//! `faults/*.json` their faults, `mirrors/*.json` their copies, `sni/*.json` decisions by server
+//! name, `egress/*.json` decisions about outbound traffic, `outliers/*.json` ejections of hosts,
+//! `rejections/*.json` the errors of configurations.
 //!
-//! The rows run through the policy crate natively and as WebAssembly, and through the filter with a
-//! host that is not Envoy. [`cases`] is for whoever runs them through one more implementation. See
-//! `README.md` for the fields of a row.
+//! The rows run with the policy crate, natively and as WebAssembly, and with the filters in a mock
+//! of Envoy's host. Other implementations, such as the end-to-end tests, read the rows with
+//! [`cases`]. `README.md` describes the fields of a row.
 
 mod check;
 mod client_hello;
+pub mod documents;
 mod egress;
 mod faults;
 mod mirrors;
@@ -42,14 +43,14 @@ include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 pub struct Table<T> {
     /// The file's name without `.json`
     pub topic: &'static str,
-    /// Its rows, in order
+    /// The rows, in the order of the file
     pub rows: Vec<T>,
 }
 
 /// All rows about requests.
 ///
 /// # Panics
-/// When a row has an unknown field or asserts nothing.
+/// If a row has an unknown field or asserts nothing.
 pub fn cases() -> Vec<Table<Case>> {
     let tables: Vec<Table<Case>> = CASES.iter().map(|(topic, text)| read(topic, text)).collect();
     tables.iter().flat_map(|table| &table.rows).for_each(Case::validate);
@@ -59,7 +60,7 @@ pub fn cases() -> Vec<Table<Case>> {
 /// One row about egress.
 ///
 /// # Panics
-/// When there is none, or it asserts nothing.
+/// If there is no such row, or it asserts nothing.
 pub fn egress(topic: &str, id: &str) -> EgressCase {
     let case = pick(EGRESS, topic, |row: &EgressCase| row.id == id);
     case.validate();
@@ -69,7 +70,7 @@ pub fn egress(topic: &str, id: &str) -> EgressCase {
 /// One row about faults.
 ///
 /// # Panics
-/// When there is none, or it asserts nothing.
+/// If there is no such row, or it asserts nothing.
 pub fn fault(topic: &str, id: &str) -> FaultCase {
     let case = pick(FAULTS, topic, |row: &FaultCase| row.id == id);
     case.validate();
@@ -79,7 +80,7 @@ pub fn fault(topic: &str, id: &str) -> FaultCase {
 /// One row about mirrors.
 ///
 /// # Panics
-/// When there is none, or it asserts nothing.
+/// If there is no such row, or it asserts nothing.
 pub fn mirror(topic: &str, id: &str) -> MirrorCase {
     let case = pick(MIRRORS, topic, |row: &MirrorCase| row.id == id);
     case.validate();
@@ -89,7 +90,7 @@ pub fn mirror(topic: &str, id: &str) -> MirrorCase {
 /// One row about server names.
 ///
 /// # Panics
-/// When there is none, or it asserts nothing.
+/// If there is no such row, or it asserts nothing.
 pub fn sni(topic: &str, id: &str) -> SniCase {
     let case = pick(SNI, topic, |row: &SniCase| row.id == id);
     case.validate();
@@ -99,7 +100,7 @@ pub fn sni(topic: &str, id: &str) -> SniCase {
 /// One row about hosts that fail.
 ///
 /// # Panics
-/// When there is none, or it asserts nothing.
+/// If there is no such row, or it asserts nothing.
 pub fn outlier(topic: &str, id: &str) -> OutlierCase {
     let case = pick(OUTLIERS, topic, |row: &OutlierCase| row.id == id);
     case.validate();
@@ -109,7 +110,7 @@ pub fn outlier(topic: &str, id: &str) -> OutlierCase {
 /// All rows about configurations.
 ///
 /// # Panics
-/// When a row has an unknown field or asserts nothing.
+/// If a row has an unknown field or asserts nothing.
 pub fn rejections() -> Vec<Table<Rejection>> {
     REJECTIONS.iter().map(|(topic, text)| read(topic, text)).collect()
 }
@@ -117,7 +118,7 @@ pub fn rejections() -> Vec<Table<Rejection>> {
 /// One row about requests.
 ///
 /// # Panics
-/// When there is none, or it asserts nothing.
+/// If there is no such row, or it asserts nothing.
 pub fn case(topic: &str, id: &str) -> Case {
     let case = pick(CASES, topic, |row: &Case| row.id == id);
     case.validate();
@@ -127,7 +128,7 @@ pub fn case(topic: &str, id: &str) -> Case {
 /// One row about a configuration.
 ///
 /// # Panics
-/// When there is none.
+/// If there is no such row.
 pub fn rejection(topic: &str, id: &str) -> Rejection {
     pick(REJECTIONS, topic, |row: &Rejection| row.id == id)
 }

@@ -1,4 +1,4 @@
-//! Rows about mirrors, and running them through the policy crate.
+//! Rows about mirrors, and their evaluation with the policy crate.
 
 use std::collections::BTreeMap;
 
@@ -7,30 +7,31 @@ use serde_json::value::RawValue;
 use sluice_policy::mirror::Mirrors;
 use sluice_policy::request::{Draws, Request};
 use sluice_policy::spec::mirror::HEADER_PREFIX;
+use sluice_policy::spec::policy::Policy;
 
 use crate::policy::{Fixed, Listed, NoAttributes, Seeded};
 use crate::rows::{Distribution, Node, assert_asserts, example, get, pairs, slash};
 use crate::shares::Counts;
 
-/// A configuration and the copies of requests under it.
+/// A configuration, and the copies that it makes of requests.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MirrorCase {
-    /// Unique in its file, the start of the test's name
+    /// Identifier, unique in its file; the test name begins with it
     pub id: String,
-    /// The rest of the test's name
+    /// Description; the rest of the test name
     pub name: String,
-    /// Who says that it has to be so
+    /// Source of the expected behaviour
     pub source: String,
-    /// Why, where that is not plain
+    /// Reason for the expectation, if it is not obvious
     pub note: Option<String>,
     /// The configuration of the filter
     pub config: Box<RawValue>,
     /// Requests with their copies
     #[serde(default)]
     pub requests: Vec<MirrorRequest>,
-    /// How many of many requests are copied, in place of `requests`: shares by clusters, joined with
-    /// commas, or `none`
+    /// Expected shares of many requests, instead of `requests`: keys are the clusters of the
+    /// copies, joined with commas, or `none`
     pub distribution: Option<Distribution>,
 }
 
@@ -47,59 +48,59 @@ pub struct MirrorRequest {
     /// `example.com` if absent
     #[serde(default = "example")]
     pub host: String,
-    /// Names with values
+    /// Names and values
     #[serde(default)]
     pub headers: Vec<(String, String)>,
-    /// The random numbers in order, all of which are asked for. Without them, the expectation has
-    /// to hold for all
+    /// Random numbers in order; each of them must be drawn. If absent, the expectation must hold
+    /// for every draw
     pub draws: Option<Vec<u64>>,
     /// Its copies
     pub expect: MirrorExpectation,
 }
 
-/// The copies of a request; none if nothing is named.
+/// Expected copies of a request; none if all fields are absent.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MirrorExpectation {
-    /// Clusters by the place of the mirror
+    /// Clusters by the index of the mirror
     #[serde(default)]
     pub copies: BTreeMap<String, String>,
-    /// How many mirrors were not drawn
+    /// Number of mirrors that were not drawn
     #[serde(default)]
     pub not_sampled: usize,
-    /// How many mirrors the settings keep from the request
+    /// Number of mirrors that the settings exclude for the request
     #[serde(default)]
     pub not_eligible: usize,
 }
 
 impl MirrorCase {
-    /// Asserts that the row asserts something.
+    /// Asserts that the row contains an expectation.
     ///
     /// # Panics
-    /// When it has neither or both of `requests` and `distribution`.
+    /// If it has neither or both of `requests` and `distribution`.
     pub fn validate(&self) {
         assert_asserts(&self.id, &self.requests, self.distribution.as_ref());
     }
 }
 
 impl MirrorRequest {
-    /// All headers as Envoy gives them to a filter.
+    /// Returns all headers in the form in which Envoy passes them to a filter.
     pub fn pairs(&self) -> Vec<(String, Vec<u8>)> {
         pairs([&self.host, &self.path, &self.method, "http"], &self.headers)
     }
 
-    /// How a failure names it.
+    /// Returns its label in failure messages.
     pub fn title(&self) -> String {
         format!("{} http://{}{} {:?}", self.method, self.host, self.path, self.headers)
     }
 }
 
-/// Runs a row through the policy.
+/// Evaluates a row with the policy crate.
 ///
 /// # Panics
-/// When something is not as the row says. The message has all of it.
+/// If a result differs from the row. The message lists all differences.
 pub fn check(case: &MirrorCase) {
-    let mirrors = match Mirrors::from_json(case.config.get().as_bytes(), &Node::default()) {
+    let mirrors = match Mirrors::compile(case.config.get().as_bytes(), &Node::default()) {
         Ok((mirrors, _)) => mirrors,
         Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
     };
@@ -110,12 +111,12 @@ pub fn check(case: &MirrorCase) {
             Some(draws) => {
                 let mut listed = Listed(draws);
                 let found = observe(&mut listed);
-                assert_eq!(listed.0, [0; 0], "not asked for: {}", request.title());
+                assert_eq!(listed.0, [0; 0], "not drawn: {}", request.title());
                 vec![found]
             }
             None => [0, 1, u64::MAX].map(|draw| observe(&mut Fixed(draw))).to_vec(),
         };
-        // The first draw that shows a difference is enough.
+        // Only the first draw with a difference is reported.
         if let Some(found) = found.iter().find(|found| **found != request.expect) {
             let (title, expected) = (request.title(), &request.expect);
             differences.push(format!("{title}\n  expected {expected:?}\n  got {found:?}"));
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_row_says_holds() {
+    fn correct_rows_pass() {
         check(&case(
             r#"[{"draws": [0], "expect": {"copies": {"0": "b"}}},
                 {"draws": [500000], "expect": {"notSampled": 1}}, {"host": "c", "expect": {}}]"#,
@@ -181,18 +182,18 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "expected MirrorExpectation")]
-    fn another_cluster_is_a_difference() {
+    fn a_wrong_cluster_is_reported() {
         check(&case(r#"[{"draws": [0], "expect": {"copies": {"0": "c"}}}]"#));
     }
 
     #[test]
     #[should_panic(expected = "expected MirrorExpectation")]
-    fn without_draws_it_holds_for_all() {
+    fn without_draws_an_expectation_must_hold_for_all() {
         check(&case(r#"[{"expect": {"copies": {"0": "b"}}}]"#));
     }
 
     #[test]
-    #[should_panic(expected = "not asked for: GET")]
+    #[should_panic(expected = "not drawn: GET")]
     fn draws_are_used_up() {
         check(&case(r#"[{"draws": [0, 7], "expect": {"copies": {"0": "b"}}}]"#));
     }

@@ -1,4 +1,4 @@
-//! Rows about hosts that fail, and running them through the policy crate with a clock of their own.
+//! Rows about failing hosts, and their evaluation with the policy crate and a simulated clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,56 +13,57 @@ use sluice_policy::outlier::rates::Rates;
 use sluice_policy::outlier::{Choice, Cluster, Effect, EffectKind, Outliers, View};
 use sluice_policy::request::Draws;
 use sluice_policy::spec::outlier_detection::Settings;
+use sluice_policy::spec::policy::Policy;
 
 use crate::rows::Node;
 
-/// Settings, what becomes of attempts, and what that does to the hosts.
+/// Settings, the results of attempts, and the expected events of the hosts.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OutlierCase {
-    /// Unique in its file, the start of the test's name
+    /// Identifier, unique in its file; the test name begins with it
     pub id: String,
-    /// The rest of the test's name
+    /// Description; the rest of the test name
     pub name: String,
-    /// Who says that it has to be so
+    /// Source of the expected behaviour
     pub source: String,
-    /// Why, where that is not plain
+    /// Reason for the expectation, if it is not obvious
     pub note: Option<String>,
     /// `outlierDetection` of the cluster
     pub outlier_detection: Box<RawValue>,
-    /// How many hosts it has; they are called by their numbers from 0
+    /// Number of hosts; their names are numbers from 0
     pub hosts: u64,
-    /// Random numbers in the order in which they are asked for; 0 where there are none left
+    /// Random numbers in the order of the draws; 0 after the last one
     #[serde(default)]
     pub draws: Vec<u64>,
-    /// When the ticks are, in milliseconds; every `interval` if absent
+    /// Times of the ticks, in milliseconds; every `interval` if absent
     pub ticks: Option<Vec<u64>>,
-    /// What happens, in order of time
+    /// The steps, in order of time
     pub script: Vec<Step>,
-    /// How long it goes on, in milliseconds; to the last step or tick if absent
+    /// Duration of the test, in milliseconds; until the last step or tick if absent
     pub until: Option<u64>,
-    /// All that becomes of the hosts, in order: `TIME HOST WHAT`
+    /// All events of the hosts, in order: `TIME HOST EVENT`
     pub expect: Vec<String>,
     /// The counters of hosts at the end: of 5xx, gateway errors and local failures
     #[serde(default)]
     pub counters: BTreeMap<String, [u32; 3]>,
-    /// Where a request may go at the end: `any`, `none`, hosts with commas between them or the
-    /// fallback's cluster, `a-v1`
+    /// Possible destinations of a request at the end: `any`, `none`, hosts separated by commas, or
+    /// the cluster of the fallback, `a-v1`
     pub choice: Option<String>,
 }
 
-/// One or more attempts with a host.
+/// One or more attempts to reach a host.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Step {
-    /// When, in milliseconds
+    /// Time in milliseconds
     pub at: u64,
-    /// With which host
+    /// The host
     pub host: u64,
-    /// How often; once if absent
+    /// Number of attempts; 1 if absent
     #[serde(default = "one")]
     pub times: u32,
-    /// Whether the right to probe the host is taken first, which has to be there
+    /// Whether the attempt probes the host; the host must then be due for a probe
     #[serde(default)]
     pub probe: bool,
     /// The HTTP status of the response
@@ -70,24 +71,24 @@ pub struct Step {
     /// Headers of the response
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// How long the response took, in milliseconds
+    /// Time until the response, in milliseconds
     #[serde(default)]
     pub latency: u64,
     /// `grpc-status` in the trailers
     pub trailers_grpc_status: Option<String>,
-    /// What went wrong, in place of a response
+    /// The failure, instead of a response
     pub failure: Option<Failure>,
 }
 
-/// What can go wrong apart from responses.
+/// Failures other than responses.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Failure {
-    /// A response that was counted before broke off.
+    /// A response that was already counted was cut off.
     Broken,
-    /// There was no connection.
+    /// The connection failed.
     NoConnection,
-    /// There was a connection and no response.
+    /// The connection succeeded, but there was no response.
     NoResponse,
 }
 
@@ -96,7 +97,7 @@ fn one() -> u32 {
 }
 
 impl OutlierCase {
-    /// Asserts that the row asserts something.
+    /// Asserts that the row contains an expectation.
     ///
     /// # Panics
     /// When it has no steps, or a step that is neither a response nor a failure, or both, or the
@@ -106,7 +107,11 @@ impl OutlierCase {
         for step in &self.script {
             assert_ne!(step.status.is_some(), step.failure.is_some(), "{}: {step:?}", self.id);
         }
-        assert!(self.script.is_sorted_by_key(|step| step.at), "{} goes back in time", self.id);
+        assert!(
+            self.script.is_sorted_by_key(|step| step.at),
+            "the steps of {} are not in order of time",
+            self.id
+        );
     }
 
     /// The configuration of a filter, and the name of its cluster: that of a host, or of a subset
@@ -158,7 +163,7 @@ impl Step {
     }
 }
 
-/// A cluster in the hands of one worker. All that workers share is kept as the bytes that they share.
+/// A cluster with one worker. The state that workers share is stored in its serialized form.
 struct Simulation<'a> {
     settings: &'a Settings,
     fallback: Option<&'a str>,
@@ -218,7 +223,7 @@ impl Simulation<'_> {
             let before = before.map_or(Counts::default(), |bytes| Counts::decode(bytes).unwrap());
             let standing = cluster.standing(host.as_bytes());
             let (after, found) = before.record(self.settings, standing, outcome);
-            // As a filter does it: nothing is written that has not changed.
+            // Like the filter, this writes only a state that has changed.
             if after != before {
                 self.counts.insert(host.clone(), after.encode());
             }
@@ -275,13 +280,13 @@ impl Simulation<'_> {
     }
 }
 
-/// Runs a row through the policy.
+/// Evaluates a row with the policy crate.
 ///
 /// # Panics
-/// When something is not as the row says. The message has all of it.
+/// If a result differs from the row. The message lists all differences.
 pub fn check(case: &OutlierCase) {
     let (config, name) = case.config();
-    let outliers = match Outliers::from_json(config.as_bytes(), &Node::default()) {
+    let outliers = match Outliers::compile(config.as_bytes(), &Node::default()) {
         Ok((outliers, _)) => outliers,
         Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
     };
@@ -313,12 +318,12 @@ pub fn check(case: &OutlierCase) {
         simulation.step(step);
     }
     ticks.for_each(|tick| simulation.tick(tick));
-    assert_eq!(simulation.timeline, case.expect, "what becomes of the hosts");
+    assert_eq!(simulation.timeline, case.expect, "events of the hosts");
     for (host, counters) in &case.counters {
         assert_eq!(simulation.counters(host), *counters, "counters of host {host}");
     }
     if let Some(choice) = &case.choice {
-        assert_eq!(simulation.choice(), *choice, "where a request may go");
+        assert_eq!(simulation.choice(), *choice, "possible destinations");
     }
 }
 
@@ -347,7 +352,7 @@ mod tests {
     const FAILS: &str = r#""script": [{"at": 0, "host": 3, "status": 500, "times": 2}]"#;
 
     #[test]
-    fn what_a_row_says_holds() {
+    fn correct_rows_pass() {
         check(&case(&format!(
             r#"{FAILS}, "until": 30000, "choice": "any", "counters": {{"3": [0, 0, 0]}},
                 "expect": ["0 3 detected consecutive_5xx",
@@ -357,35 +362,35 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "what becomes of the hosts")]
-    fn another_timeline_is_a_difference() {
+    #[should_panic(expected = "events of the hosts")]
+    fn wrong_events_are_reported() {
         check(&case(&format!(r#"{FAILS}, "expect": []"#)));
     }
 
     #[test]
-    #[should_panic(expected = "where a request may go")]
-    fn another_choice_is_a_difference() {
+    #[should_panic(expected = "possible destinations")]
+    fn a_wrong_destination_is_reported() {
         let script = r#""script": [{"at": 0, "host": 3, "status": 200}]"#;
         check(&case(&format!(r#"{script}, "expect": [], "choice": "none""#)));
     }
 
     #[test]
     #[should_panic(expected = "counters of host 3")]
-    fn other_counters_are_a_difference() {
+    fn wrong_counters_are_reported() {
         let script = r#""script": [{"at": 0, "host": 3, "status": 500}]"#;
         check(&case(&format!(r#"{script}, "expect": [], "counters": {{"3": [0, 0, 0]}}"#)));
     }
 
     #[test]
-    #[should_panic(expected = "X goes back in time")]
-    fn steps_are_in_order() {
+    #[should_panic(expected = "the steps of X are not in order of time")]
+    fn steps_must_be_in_order() {
         let step = |at| format!(r#"{{"at": {at}, "host": 0, "status": 200}}"#);
         case(&format!(r#""script": [{}, {}], "expect": []"#, step(1), step(0))).validate();
     }
 
     #[test]
     #[should_panic(expected = "X: Step")]
-    fn a_step_is_a_response_or_a_failure() {
+    fn a_step_must_be_a_response_or_a_failure() {
         case(r#""script": [{"at": 0, "host": 0}], "expect": []"#).validate();
     }
 }

@@ -1,4 +1,4 @@
-//! Running rows through the policy crate.
+//! Evaluation of rows with the policy crate.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sluice_policy::request::Draws;
 use sluice_policy::router::Router;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NodeMetadata;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
@@ -13,15 +14,15 @@ use crate::check::{Headers, Observed, Outcome, Strictness, bytes, lines};
 use crate::rows::{Case, Node, Request};
 use crate::shares::Counts;
 
-/// So that a failure is the same on every machine.
+/// A fixed seed makes failures reproducible.
 const SEED: u64 = 2026;
 
-/// Runs a row through the policy.
+/// Evaluates a row with the policy crate.
 ///
 /// # Panics
-/// When something is not as the row says. The message has all of it.
+/// If a result differs from the row. The message lists all differences.
 pub fn check(case: &Case) {
-    let router = match Router::from_json(case.config.get().as_bytes(), &case.node) {
+    let router = match Router::compile(case.config.get().as_bytes(), &case.node) {
         Ok((router, _)) => router,
         Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
     };
@@ -31,7 +32,7 @@ pub fn check(case: &Case) {
             Some(draw) => vec![observe(&router, request, &mut Fixed(draw))],
             None => any_draws(&router, request),
         };
-        // The first draw that shows a difference is enough.
+        // Only the first draw with a difference is reported.
         let found = observed.iter().find_map(|observed| {
             let found = request.differences(observed, Strictness::Filter);
             (!found.is_empty()).then(|| found.join("\n  "))
@@ -53,7 +54,8 @@ pub fn check(case: &Case) {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// What becomes of a request by several draws, if it depends on one at all.
+/// Returns the outcomes of a request for several draws, or one outcome if it does not depend on a
+/// draw.
 fn any_draws(router: &Router, request: &Request) -> Vec<Observed> {
     struct Counted<'a>(u64, &'a Cell<bool>);
     impl Draws for Counted<'_> {
@@ -109,7 +111,7 @@ fn apply(headers: &mut Headers, edit: &HeaderEdit<'_>) {
     }
 }
 
-/// What a row says beside the headers.
+/// Attributes from the row, other than headers.
 pub struct Attributes<'a>(pub &'a Request);
 
 impl Attributes<'_> {
@@ -167,7 +169,7 @@ impl Draws for Fixed {
     }
 }
 
-/// The same draws on every machine.
+/// Draws from a fixed seed.
 pub struct Seeded(fastrand::Rng);
 
 impl Default for Seeded {
@@ -182,7 +184,7 @@ impl Draws for Seeded {
     }
 }
 
-/// A request about which nothing but its headers is known.
+/// A request of which only the headers are known.
 #[derive(Debug)]
 pub struct NoAttributes;
 
@@ -200,7 +202,7 @@ impl sluice_policy::request::Attributes for NoAttributes {
     }
 }
 
-/// The draws of a row, in order, and no more.
+/// Returns the draws of a row in order, and panics after the last one.
 #[derive(Debug)]
 pub struct Listed<'a>(pub &'a [u64]);
 

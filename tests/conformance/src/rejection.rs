@@ -9,39 +9,41 @@ use sluice_policy::mirror::Mirrors;
 use sluice_policy::outlier::Outliers;
 use sluice_policy::router::Router;
 use sluice_policy::sni::SniPolicy;
+use sluice_policy::spec::policy::Policy;
 
 use crate::rows::Node;
 
-/// A configuration and what is found in it: errors, for which it is refused, or notices.
+/// A configuration and its findings: errors, for which it is refused, or notices.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "WrittenRejection")]
 pub struct Rejection {
-    /// Unique in its file, the start of the test's name
+    /// Identifier, unique in its file; the test name begins with it
     pub id: String,
-    /// The filter that alone has these findings; all of them if absent, of notices the router
+    /// The only filter that reports these findings; if absent, all filters report errors and the
+    /// router reports notices
     pub filter: Option<OwnFilter>,
     /// The configuration, JSON or not
     pub text: String,
-    /// What is expected of it
+    /// The expected findings
     pub expect: Findings,
 }
 
-/// A filter that finds something of its own.
+/// A filter with findings of its own.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OwnFilter {
-    /// `egress.wasm`, which asks for other fields than those with routes
+    /// `egress.wasm`, which requires other fields than the filters with routes
     Egress,
-    /// `outlier.wasm`, for which a document without virtual services is complete
+    /// `outlier.wasm`, which does not require virtual services
     Outlier,
 }
 
-/// What is found in a configuration, all of it and in order.
+/// All findings of a configuration, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Findings {
-    /// It is refused for these errors.
+    /// It is refused because of these errors.
     Errors(Vec<String>),
-    /// It is accepted with these notices, of which there may be none.
+    /// It is accepted with these notices; the list may be empty.
     Notices(Vec<String>),
 }
 
@@ -49,7 +51,7 @@ pub enum Findings {
 #[serde(deny_unknown_fields)]
 struct WrittenRejection {
     id: String,
-    // The rest of the test's name, and for readers.
+    // Description; the rest of the test name, and for readers.
     #[serde(rename = "name")]
     _name: String,
     #[serde(rename = "source")]
@@ -84,11 +86,11 @@ impl TryFrom<WrittenRejection> for Rejection {
 /// Compiles the configuration of a row.
 ///
 /// # Panics
-/// When something else is found in it than the row says.
+/// If the findings differ from those of the row.
 pub fn check(row: &Rejection) {
     let (text, node) = (row.text.as_bytes(), Node::default());
-    let egress = findings(Egress::from_json(text, &node));
-    let outlier = findings(Outliers::from_json(text, &node));
+    let egress = findings(Egress::compile(text, &node));
+    let outlier = findings(Outliers::compile(text, &node));
     let own = match row.filter {
         None => None,
         Some(OwnFilter::Egress) => Some(&egress),
@@ -98,13 +100,13 @@ pub fn check(row: &Rejection) {
         assert!(*found == row.expect, "expected {:#?}\ngot {found:#?}", row.expect);
         return;
     }
-    let found = findings(Router::from_json(text, &node));
+    let found = findings(Router::compile(text, &node));
     assert!(found == row.expect, "expected {:#?}\ngot {found:#?}", row.expect);
-    // The filters share one document, and what is wrong with it is wrong for all of them.
+    // All filters read the same document, so all of them report the same errors.
     for (filter, findings) in [
-        ("fault", findings(Faults::from_json(text, &node))),
-        ("mirror", findings(Mirrors::from_json(text, &node))),
-        ("sni", findings(SniPolicy::from_json(text, &node))),
+        ("fault", findings(Faults::compile(text, &node))),
+        ("mirror", findings(Mirrors::compile(text, &node))),
+        ("sni", findings(SniPolicy::compile(text, &node))),
     ] {
         let (errors, found) = (row.expect.errors(), findings.errors());
         assert!(found == errors, "expected by the {filter} filter {errors:#?}\ngot {found:#?}");
@@ -132,12 +134,12 @@ impl Findings {
     }
 }
 
-/// The errors but for the field that the filters with routes ask for and the egress and the outlier filter do not,
-/// and the other way round.
+/// The errors but for the field that the filters with routes ask for and the egress and the outlier
+/// filter do not, and the other way round.
 fn shared_errors(findings: &Findings) -> Vec<&String> {
     const OWN: [&str; 3] = [
         "virtualServices: is required",
-        "virtualServices: is empty",
+        "virtualServices: must not be empty",
         "outboundTrafficPolicy: is required",
     ];
     findings.errors().iter().filter(|error| !OWN.contains(&error.as_str())).collect()

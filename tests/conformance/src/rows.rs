@@ -1,4 +1,4 @@
-//! Rows about requests, as they are written.
+//! Rows about requests, in the form of the files.
 
 use std::collections::BTreeMap;
 
@@ -6,29 +6,29 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// A configuration and what becomes of requests under it.
+/// A configuration, with requests and their outcomes.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Case {
-    /// Unique in its file, the start of the test's name
+    /// Identifier, unique in its file; the test name begins with it
     pub id: String,
-    /// The rest of the test's name
+    /// Description; the rest of the test name
     pub name: String,
-    /// Who says that it has to be so
+    /// Source of the expected behaviour
     pub source: String,
-    /// Why, where that is not plain
+    /// Reason for the expectation, if it is not obvious
     pub note: Option<String>,
-    /// Why it cannot run through an Envoy, if so
+    /// Reason why the row cannot run in an Envoy, if it cannot
     pub envoy: Option<String>,
-    /// What Envoy knows about its workload: `NAMESPACE` and `LABELS`
+    /// Metadata of Envoy's workload: `NAMESPACE` and `LABELS`
     #[serde(default)]
     pub node: Node,
     /// The configuration of the router
     pub config: Box<RawValue>,
-    /// Requests with what becomes of them
+    /// Requests with their outcomes
     #[serde(default)]
     pub requests: Vec<Request>,
-    /// Where many requests go, in place of `requests`
+    /// Destinations of many requests, instead of `requests`
     pub distribution: Option<Distribution>,
 }
 
@@ -43,7 +43,7 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
 }
 
-/// A request and what becomes of it.
+/// A request and its outcome.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Request {
@@ -59,7 +59,7 @@ pub struct Request {
     /// `http` if absent
     #[serde(default = "http")]
     pub scheme: String,
-    /// Names with values
+    /// Names and values
     #[serde(default)]
     pub headers: Vec<(String, String)>,
     /// The port that the client connected to
@@ -69,16 +69,16 @@ pub struct Request {
     /// The payload of the client's JWT
     #[serde(default)]
     pub claims: Value,
-    /// The random number. Without one, the expectation has to hold for every draw
+    /// The random number. If absent, the expectation must hold for every draw
     pub draw: Option<u64>,
     /// Headers of the upstream's response
     #[serde(default)]
     pub upstream_headers: Vec<(String, String)>,
-    /// What becomes of it
+    /// Its outcome
     pub expect: Expectation,
 }
 
-/// What becomes of a request.
+/// Outcome of a request.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "WrittenExpectation")]
 pub enum Expectation {
@@ -86,13 +86,13 @@ pub enum Expectation {
     Forward {
         /// The cluster it goes to
         cluster: String,
-        /// The path after a rewrite; without one it is the one that was sent
+        /// Path after a rewrite; the original one if absent
         path: Option<String>,
-        /// The host, where it changes
+        /// Host after a rewrite; the original one if absent
         host: Option<String>,
-        /// Headers that change; `None` for those that are absent
+        /// Changed headers; `None` for removed ones
         headers: BTreeMap<String, Option<String>>,
-        /// Headers of the response that change
+        /// Changed headers of the response
         response_headers: BTreeMap<String, Option<String>>,
         /// The name of the route in logs
         route: Option<String>,
@@ -114,16 +114,16 @@ pub struct Reply {
     pub route: Option<String>,
 }
 
-/// Where many requests go.
+/// Destinations of many requests.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Distribution {
-    /// How many are sent
+    /// Number of requests
     pub requests: u32,
     /// Headers of each; `{n}` in a value is its number
     #[serde(default)]
     pub headers: Vec<(String, String)>,
-    /// The share of each cluster; others get none
+    /// Share of each cluster; 0 for clusters that are not listed
     pub shares: BTreeMap<String, f64>,
 }
 
@@ -173,10 +173,10 @@ impl TryFrom<WrittenExpectation> for Expectation {
 }
 
 impl Case {
-    /// Asserts that the row asserts something.
+    /// Asserts that the row contains an expectation.
     ///
     /// # Panics
-    /// When it has neither or both of `requests` and `distribution`.
+    /// If it has neither or both of `requests` and `distribution`.
     pub fn validate(&self) {
         assert_asserts(&self.id, &self.requests, self.distribution.as_ref());
     }
@@ -192,7 +192,7 @@ pub(crate) fn assert_asserts<R>(id: &str, requests: &[R], distribution: Option<&
 }
 
 impl Distribution {
-    /// The request with this number. It is expected to go to any of the clusters.
+    /// Returns the request with this number. Each of the clusters is a valid destination.
     pub fn request(&self, number: u32) -> Request {
         let expect = Expectation::Forward {
             cluster: String::new(),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expectation_is_about_a_cluster_or_a_status() {
+    fn an_expectation_has_either_a_cluster_or_a_status() {
         assert!(matches!(read(r#"{"cluster": "a"}"#), Ok(Expectation::Forward { .. })));
         assert!(matches!(read(r#"{"status": 404}"#), Ok(Expectation::Reply(_))));
         for nothing_or_both in [
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "X has neither or both of requests and distribution")]
-    fn a_row_without_requests_asserts_nothing() {
+    fn a_row_without_requests_is_rejected() {
         let case = r#"{"id": "X", "name": "", "source": "", "config": {}}"#;
         serde_json::from_str::<Case>(case).unwrap().validate();
     }

@@ -1,15 +1,16 @@
-//! Comparing where many requests went with the shares of a row.
+//! Comparison of the destinations of many requests with the shares of a row.
 
 use std::collections::BTreeMap;
 
 use crate::rows::Distribution;
 
-/// How many requests each cluster got.
+/// Number of requests by cluster.
 pub type Counts = BTreeMap<String, u32>;
 
 impl Distribution {
-    /// What is further from its share than three standard deviations; empty if all is well. A fair
-    /// split is off by that once in 370 counts, so what cannot be seeded is to draw twice.
+    /// Returns the clusters whose count differs from their share by more than three standard
+    /// deviations; empty if there are none. One of 370 counts of a fair split does, so tests
+    /// without a seed must repeat a failed draw once.
     pub fn differences(&self, counts: &Counts) -> Vec<String> {
         let total = f64::from(self.requests);
         let strange = counts.keys().filter(|cluster| !self.shares.contains_key(*cluster));

@@ -1,4 +1,4 @@
-//! Rows about server names, and running them through the policy crate.
+//! Rows about server names, and their evaluation with the policy crate.
 
 use std::net::IpAddr;
 
@@ -8,29 +8,30 @@ use sluice_policy::request::Draws;
 use sluice_policy::request::client_hello::ClientHello;
 use sluice_policy::request::connection::Connection;
 use sluice_policy::sni::{Outcome, SniPolicy};
+use sluice_policy::spec::policy::Policy;
 
 use crate::client_hello::Client;
 use crate::policy::{Fixed, Seeded};
 use crate::rows::{Node, example};
 
-/// A configuration and what becomes of connections and requests under it.
+/// A configuration, with connections and requests and their outcomes.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SniCase {
-    /// Unique in its file, the start of the test's name
+    /// Identifier, unique in its file; the test name begins with it
     pub id: String,
-    /// The rest of the test's name
+    /// Description; the rest of the test name
     pub name: String,
-    /// Who says that it has to be so
+    /// Source of the expected behaviour
     pub source: String,
-    /// Why, where that is not plain
+    /// Reason for the expectation, if it is not obvious
     pub note: Option<String>,
-    /// What Envoy knows about its workload
+    /// Metadata of Envoy's workload
     #[serde(default)]
     pub node: Node,
     /// The configuration of the filter
     pub config: Box<RawValue>,
-    /// Connections with what becomes of them
+    /// Connections with their outcomes
     #[serde(default)]
     pub connections: Vec<SniConnection>,
     /// Requests with what becomes of them
@@ -38,11 +39,11 @@ pub struct SniCase {
     pub requests: Vec<SniRequest>,
 }
 
-/// A connection and what becomes of it.
+/// A connection and its outcome.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SniConnection {
-    /// The SNI that Envoy has seen
+    /// The SNI that Envoy read
     pub sni: Option<String>,
     /// The address that the client connected to
     pub destination: Option<IpAddr>,
@@ -50,30 +51,30 @@ pub struct SniConnection {
     pub port: Option<u16>,
     /// Its address
     pub source: Option<String>,
-    /// Whether Envoy has ended its TLS
+    /// Whether Envoy terminates its TLS
     #[serde(default)]
     pub terminated: bool,
-    /// The random number. Without one, the expectation has to hold for every draw
+    /// The random number. If absent, the expectation must hold for every draw
     pub draw: Option<u64>,
-    /// What it sends first
+    /// Its first bytes
     pub client: Option<Client>,
     /// What becomes of it
     pub expect: ConnectionExpectation,
 }
 
-/// What becomes of a connection.
+/// Outcome of a connection.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConnectionExpectation {
-    /// The outcome when it opens, by the name of its counter
+    /// Outcome at its start: the name of a counter
     pub opens: String,
     /// The cluster that it goes to
     pub cluster: Option<String>,
-    /// The name of the match in logs, where a row says it
+    /// Name of the match in logs, if the row contains it
     pub route: Option<String>,
-    /// The outcome of its first bytes, where they are looked at
+    /// Outcome of its first bytes, if the filter reads them
     pub hello: Option<String>,
-    /// Whether it is closed
+    /// Whether the filter closes it
     #[serde(default)]
     pub closed: bool,
 }
@@ -87,17 +88,17 @@ pub struct SniRequest {
     /// `example.com` if absent
     #[serde(default = "example")]
     pub host: String,
-    /// The outcome, by the name of its counter
+    /// Outcome: the name of a counter
     pub expect: String,
-    /// The status that it is answered with
+    /// Status of the response of the filter
     pub status: Option<u16>,
 }
 
 impl SniCase {
-    /// Asserts that the row asserts something, and nothing that cannot be.
+    /// Asserts that the row contains an expectation, and only possible outcomes.
     ///
     /// # Panics
-    /// When it has neither connections nor requests, or an outcome is none.
+    /// If it has neither connections nor requests, or an outcome is unknown.
     pub fn validate(&self) {
         let (connections, requests) = (&self.connections, &self.requests);
         assert!(!connections.is_empty() || !requests.is_empty(), "{} asserts nothing", self.id);
@@ -106,17 +107,17 @@ impl SniCase {
         });
         for name in outcomes.chain(requests.iter().map(|request| &request.expect)) {
             let is_known = Outcome::ALL.iter().any(|outcome| outcome.name() == name);
-            assert!(is_known, "{}: {name} is no outcome", self.id);
+            assert!(is_known, "{}: unknown outcome {name}", self.id);
         }
     }
 }
 
 impl SniConnection {
-    /// The sizes of the pieces in which its first bytes come: all at once, byte by byte, and those of
-    /// Istio's test.
+    /// The sizes of the pieces in which its first bytes come: all at once, byte by byte, and those
+    /// of Istio's test.
     pub const PIECES: [usize; 5] = [usize::MAX, 1, 10, 50, 100];
 
-    /// How a failure names it.
+    /// Returns its label in failure messages.
     pub fn title(&self) -> String {
         format!("{:?} to {:?} {:?}, {:?}", self.sni, self.destination, self.port, self.client)
     }
@@ -136,12 +137,12 @@ impl Connection for SniConnection {
     }
 }
 
-/// Runs a row through the policy.
+/// Evaluates a row with the policy crate.
 ///
 /// # Panics
-/// When something is not as the row says.
+/// If a result differs from the row.
 pub fn check(case: &SniCase) {
-    let policy = match SniPolicy::from_json(case.config.get().as_bytes(), &case.node) {
+    let policy = match SniPolicy::compile(case.config.get().as_bytes(), &case.node) {
         Ok((policy, _)) => policy,
         Err(rejection) => panic!("the configuration is refused:\n{rejection}"),
     };
@@ -201,7 +202,7 @@ fn observe(
     let outcome = pieces.into_iter().find_map(|end| {
         policy.inspect(opening.name.as_ref(), &ClientHello::parse(&bytes[..end], max))
     });
-    // No row has a client that neither goes on nor ends.
+    // Every client in a row sends more bytes or closes.
     let outcome = outcome.unwrap_or(Outcome::IncompleteHello);
     found.hello = Some(outcome.name().to_owned());
     found.closed = policy.refuses(outcome);

@@ -11,7 +11,7 @@ use sluice_policy::value::server_name::ServerName;
 const MAX: usize = 1 << 16;
 const NAME: &str = "recorded.example.com";
 
-/// The hello, whichever way it comes: whole, in any two pieces, and byte by byte.
+/// Reads the hello whole, in two pieces split at each position, and byte by byte.
 fn parse(bytes: &[u8]) -> ClientHello {
     let whole = ClientHello::parse(bytes, MAX);
     for end in 0..bytes.len() {
@@ -29,7 +29,7 @@ fn named(name: &str, has_ech: bool) -> ClientHello {
 }
 
 #[test]
-fn recorded_clients_say_where_they_want_to_go() {
+fn recorded_clients_send_their_server_name() {
     let hello = |bytes: &[u8]| parse(bytes);
     assert_eq!(hello(include_bytes!("../client_hellos/curl.bin")), named(NAME, false));
     assert_eq!(hello(include_bytes!("../client_hellos/openssl-tls12.bin")), named(NAME, false));
@@ -39,14 +39,14 @@ fn recorded_clients_say_where_they_want_to_go() {
     assert_eq!(hello(include_bytes!("../client_hellos/go.bin")), named(NAME, false));
 }
 
-/// Chromium has the extension in every ClientHello, also for a server that it knows nothing about.
+/// Chromium sends the extension in every ClientHello, also to unknown servers.
 #[test]
-fn chromium_sends_what_looks_like_ech() {
+fn chromium_sends_an_ech_extension() {
     let hello = parse(include_bytes!("../client_hellos/chromium.bin"));
     assert_eq!(hello, named(NAME, true));
 }
 
-/// What a connection of rustls sends first.
+/// Returns the first bytes of a rustls connection.
 fn rustls_hello(versions: &[&'static SupportedProtocolVersion], name: &str, sni: bool) -> Vec<u8> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider);
@@ -64,7 +64,7 @@ fn rustls_hello(versions: &[&'static SupportedProtocolVersion], name: &str, sni:
 }
 
 #[test]
-fn generated_hellos_have_the_name() {
+fn rustls_clients_send_their_server_name() {
     for versions in [&[&version::TLS12][..], &[&version::TLS13], rustls::ALL_VERSIONS] {
         for name in ["a.com", "LONG-name.with.many_labels.example.org", "localhost"] {
             assert_eq!(parse(&rustls_hello(versions, name, true)), named(name, false), "{name}");

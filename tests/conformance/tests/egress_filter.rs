@@ -1,4 +1,4 @@
-//! Every row about egress through the filter, in a host that stands in for Envoy.
+//! Every row about egress through the filter, in a mock of Envoy's host.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::net::SocketAddr;
@@ -10,13 +10,14 @@ use sluice_host::counters::CounterSet;
 use sluice_host::fake::FakeHost;
 use sluice_host::filter::{Action, Filter, HttpStream, NetworkStream};
 use sluice_policy::egress::Egress;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 include!(concat!(env!("OUT_DIR"), "/egress.rs"));
 
 fn check(topic: &str, id: &str) {
     let case = egress(topic, id);
-    let (egress, _) = Egress::from_json(case.config.get().as_bytes(), &NoMetadata)
+    let (egress, _) = Egress::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
     let worker = Rc::new(Worker::new(egress, 1, &FakeHost::default()));
     for request in &case.requests {
@@ -44,7 +45,7 @@ fn host(destination: Option<SocketAddr>) -> FakeHost {
     FakeHost::default().with_property(&["destination", "address"], address)
 }
 
-/// One note, one counter, and no refusal of what is known.
+/// Checks that a decision writes one note and one counter, and that known hosts are not refused.
 fn assert_noted(host: &FakeHost, expected: &str, passes: bool, title: &str) {
     let notes: Vec<_> = host.notes().into_iter().map(|(_, text)| text).collect();
     assert_eq!(notes, [expected], "{title}");

@@ -1,4 +1,4 @@
-//! Every row about faults through the filter, in a host that stands in for Envoy.
+//! Every row about faults through the filter, in a mock of Envoy's host.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::rc::Rc;
@@ -11,6 +11,7 @@ use sluice_host::filter::{Action, Filter, HttpStream};
 use sluice_host::http::HttpHost;
 use sluice_policy::fault::Faults;
 use sluice_policy::spec::fault::AbortStatus;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 include!(concat!(env!("OUT_DIR"), "/faults.rs"));
@@ -20,17 +21,19 @@ const ID: u32 = 7;
 
 fn check(topic: &str, id: &str) {
     let case = fault(topic, id);
-    let (faults, _) = Faults::from_json(case.config.get().as_bytes(), &NoMetadata)
+    let (faults, _) = Faults::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
     let worker = Rc::new(Worker::new(faults, PLUGIN, &FakeHost::default()));
-    // The filter draws for itself, so what depends on draws is for the policy alone.
+    // The filter draws its own random numbers, so only the policy can run rows that depend on a
+    // draw.
     for request in case.requests.iter().filter(|request| request.draws.is_none()) {
         let found = observe(&worker, request);
         assert_eq!(found, request.expect, "{}", request.title());
     }
 }
 
-/// Sends the request and lets it wait for as long as it has to, give or take what a tick does.
+/// Sends the request and advances the clock until its delay is over, within the tolerance of a
+/// tick.
 fn observe(worker: &Rc<Worker>, request: &FaultRequest) -> FaultExpectation {
     let mut host = FakeHost::default();
     host.pass(request.time());

@@ -1,4 +1,4 @@
-//! Every row about requests through the filter, in a host that stands in for Envoy.
+//! Every row about requests through the filter, in a mock of Envoy's host.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::rc::Rc;
@@ -12,6 +12,7 @@ use sluice_host::fake::FakeHost;
 use sluice_host::filter::{Action, Filter, HttpStream};
 use sluice_host::http::HttpHost;
 use sluice_policy::router::Router;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 use sluice_router::worker::Worker;
 
@@ -20,7 +21,8 @@ include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 fn check(topic: &str, id: &str) {
     let case = case(topic, id);
     let worker = Rc::new(worker(&case));
-    // The filter draws for itself, so what depends on a certain draw is for the policy alone.
+    // The filter draws its own random numbers, so only the policy can run rows that depend on a
+    // draw.
     for request in case.requests.iter().filter(|request| request.draw.is_none()) {
         let observed = observe(&worker, request);
         let differences = request.differences(&observed, Strictness::Filter);
@@ -54,7 +56,7 @@ fn worker(case: &Case) -> Worker {
     for (name, value) in &case.node.labels {
         host = host.with_property(&[&node[..], &["LABELS", name]].concat(), value.as_str());
     }
-    let router = Router::from_json(case.config.get().as_bytes(), &EnvoyNode(&host));
+    let router = Router::compile(case.config.get().as_bytes(), &EnvoyNode(&host));
     let (router, _) = router.unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
     Worker::new(router, 1, &host)
 }
@@ -86,7 +88,7 @@ fn observe(worker: &Rc<Worker>, request: &Request) -> Observed {
     Observed { outcome, response: lines(host.response_headers()), route }
 }
 
-/// A host with a request and what is known of it.
+/// A mock host with a request and its attributes.
 fn host(request: &Request) -> FakeHost {
     let mut host = FakeHost::default();
     for (name, value) in request.pairs() {

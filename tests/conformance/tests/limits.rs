@@ -1,18 +1,19 @@
-//! Sizes that would not look good in a table, natively and as WebAssembly.
+//! Inputs that are too large for a table, natively and as WebAssembly.
 
 use sluice_policy::router::Router;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 fn notices(document: &str) -> Vec<String> {
-    let (_, notices) = Router::from_json(document.as_bytes(), &NoMetadata).unwrap();
+    let (_, notices) = Router::compile(document.as_bytes(), &NoMetadata).unwrap();
     notices.iter().map(ToString::to_string).collect()
 }
 
 fn errors(document: &str) -> String {
-    Router::from_json(document.as_bytes(), &NoMetadata).unwrap_err().to_string()
+    Router::compile(document.as_bytes(), &NoMetadata).unwrap_err().to_string()
 }
 
-/// A document whose response has a body of so many bytes.
+/// A document with a direct response whose body has this number of bytes.
 fn body(bytes: usize) -> String {
     let text = "x".repeat(bytes);
     let route =
@@ -23,7 +24,7 @@ fn body(bytes: usize) -> String {
 /// Source: istio pkg/config/validation, validateHTTPDirectResponse
 #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
 #[cfg_attr(not(target_arch = "wasm32"), test)]
-fn bodies_are_remarked_upon_from_100_kib_and_refused_above_1_mib() {
+fn bodies_give_notices_from_100_kib_and_errors_above_1_mib() {
     const PATH: &str = "virtualServices[0].http[0].directResponse.body";
     assert!(notices(&body(100 << 10)).is_empty());
     let large = format!("{PATH}: has 102401 bytes, which every worker keeps in memory");
@@ -31,7 +32,7 @@ fn bodies_are_remarked_upon_from_100_kib_and_refused_above_1_mib() {
     assert_eq!(notices(&body(1 << 20)).len(), 1);
     assert_eq!(
         errors(&body((1 << 20) + 1)),
-        format!("{PATH}: has 1048577 bytes, at most 1048576 are allowed")
+        format!("{PATH}: has 1048577 bytes; the limit is 1048576")
     );
 }
 
@@ -44,7 +45,7 @@ fn a_document_that_is_nested_too_deeply_is_refused() {
     }
 }
 
-/// A pattern may be short and yet need more memory than a module has.
+/// A short pattern can require more memory than a module has.
 #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
 #[cfg_attr(not(target_arch = "wasm32"), test)]
 fn a_pattern_that_needs_too_much_memory_is_refused() {

@@ -1,4 +1,4 @@
-//! Every row about mirrors through the filter, in a host that stands in for Envoy.
+//! Every row about mirrors through the filter, in a mock of Envoy's host.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::rc::Rc;
@@ -11,16 +11,18 @@ use sluice_host::http::HttpHost;
 use sluice_mirror::worker::{Event, Worker};
 use sluice_policy::mirror::Mirrors;
 use sluice_policy::spec::mirror::HEADER_PREFIX;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 include!(concat!(env!("OUT_DIR"), "/mirrors.rs"));
 
 fn check(topic: &str, id: &str) {
     let case = mirror(topic, id);
-    let (mirrors, _) = Mirrors::from_json(case.config.get().as_bytes(), &NoMetadata)
+    let (mirrors, _) = Mirrors::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
     let worker = Rc::new(Worker::new(mirrors, 1, &FakeHost::default()));
-    // The filter draws for itself, so what depends on draws is for the policy alone.
+    // The filter draws its own random numbers, so only the policy can run rows that depend on a
+    // draw.
     for request in case.requests.iter().filter(|request| request.draws.is_none()) {
         let found = observe(&worker, request);
         assert_eq!(found, request.expect, "{}", request.title());

@@ -1,4 +1,4 @@
-//! Every row about hosts that fail through the policy crate, natively and as WebAssembly.
+//! Every row about failing hosts through the policy crate, natively and as WebAssembly.
 
 fn check(topic: &str, id: &str) {
     sluice_conformance::check_outlier_by_policy(&sluice_conformance::outlier(topic, id));

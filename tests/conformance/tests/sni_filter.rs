@@ -1,4 +1,4 @@
-//! Every row about server names through the filter, in a host that stands in for Envoy.
+//! Every row about server names through the filter, in a mock of Envoy's host.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::rc::Rc;
@@ -8,13 +8,14 @@ use sluice_host::fake::FakeHost;
 use sluice_host::filter::{Action, Filter, HttpStream, NetworkStream};
 use sluice_host::network::TCP_PROXY_CLUSTER;
 use sluice_policy::sni::{Outcome, SniPolicy};
+use sluice_policy::spec::policy::Policy;
 use sluice_sni::worker::Worker;
 
 include!(concat!(env!("OUT_DIR"), "/sni.rs"));
 
 const REFUSED: &str = "sluice.sni.refused";
 
-/// The outcomes that were counted, which are also what was noted.
+/// Returns the counted outcomes, after a check that the notes contain the same ones.
 fn outcomes(host: &FakeHost) -> Vec<String> {
     let notes: Vec<_> = host.notes().into_iter().map(|(_, text)| text).collect();
     for outcome in Outcome::ALL {
@@ -26,10 +27,11 @@ fn outcomes(host: &FakeHost) -> Vec<String> {
 
 fn check(topic: &str, id: &str) {
     let case = sni(topic, id);
-    let (policy, _) = SniPolicy::from_json(case.config.get().as_bytes(), &case.node)
+    let (policy, _) = SniPolicy::compile(case.config.get().as_bytes(), &case.node)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
     let worker = Rc::new(Worker::new(policy, 1, &FakeHost::default()));
-    // The filter draws for itself, so what depends on draws is for the policy alone.
+    // The filter draws its own random numbers, so only the policy can run rows that depend on a
+    // draw.
     for row in case.connections.iter().filter(|row| row.draw.is_none()) {
         for size in SniConnection::PIECES {
             let found = observe(&worker, row, size);
@@ -97,7 +99,7 @@ fn observe(worker: &Rc<Worker>, row: &SniConnection, size: usize) -> ConnectionE
             action = connection.on_downstream_data(sent, true);
         }
     }
-    // What is decided is not waited for, and what is closed is closed once.
+    // A decided connection is not queued any more, and a connection is closed only once.
     assert!(worker.delays.is_empty() || row.client.is_none(), "{}", row.title());
     let closed = action == Action::Pause;
     assert_eq!(host.closures(), usize::from(closed));

@@ -50,7 +50,7 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
-    /// From before the request (and the connection, where it is a new one) to the last byte.
+    /// Time from the request (or from the connection, if it is a new one) to the last byte.
     pub elapsed: Duration,
 }
 
@@ -60,38 +60,39 @@ impl Client {
         Self { address, http2: false, destination_port: None, source_address: None }
     }
 
-    /// The same listener by HTTP/2 without TLS.
+    /// Uses HTTP/2 without TLS instead.
     pub fn http2(self) -> Self {
         Self { http2: true, ..self }
     }
 
-    /// Says in a PROXY protocol line that the connection was made to `port`. The listener must have
+    /// Sends a PROXY protocol line with the destination port `port`. The listener must have
     /// [`proxy_protocol`](crate::Listener::proxy_protocol).
     pub fn destination_port(self, port: u16) -> Self {
         Self { destination_port: Some(port), ..self }
     }
 
-    /// Says in a PROXY protocol line that the connection came from `address`, with the same demand on the listener.
+    /// Sends a PROXY protocol line with the source address `address`, with the same requirement on
+    /// the listener.
     pub fn source_address(self, address: Ipv4Addr) -> Self {
         Self { source_address: Some(address), ..self }
     }
 
-    /// Where the listener is.
+    /// Returns the address of the listener.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A GET request for `target`, which is a path with perhaps a query.
+    /// Creates a GET request for `target`, a path with an optional query.
     pub fn get(&self, target: &str) -> Request {
         self.request(Method::GET, target)
     }
 
-    /// A request.
+    /// Creates a request.
     pub fn request(&self, method: Method, target: &str) -> Request {
         Request {
             client: self.clone(),
             method,
-            target: target.parse().unwrap_or_else(|_| panic!("not a target: {target}")),
+            target: target.parse().unwrap_or_else(|_| panic!("invalid target: {target}")),
             host: "example.com".to_owned(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
@@ -129,24 +130,25 @@ impl Request {
         self
     }
 
-    /// Appends a header; any bytes above 0x1f except 0x7f may be in the value.
+    /// Appends a header; the value may contain all bytes above 0x1f except 0x7f.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        let name: HeaderName = name.parse().unwrap_or_else(|_| panic!("not a name: {name}"));
+        let name: HeaderName =
+            name.parse().unwrap_or_else(|_| panic!("invalid header name: {name}"));
         let value = HeaderValue::from_bytes(value.as_ref()).expect("a value that hyper can send");
         self.headers.append(name, value);
         self
     }
 
-    /// Gives it a body.
+    /// Sets the body.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// Sends it on a connection of its own.
+    /// Sends the request on a new connection.
     ///
     /// # Panics
-    /// When there is no whole response within 20 seconds.
+    /// If there is no complete response within 20 seconds.
     pub async fn send(self) -> Response {
         let start = Instant::now();
         let mut connection = self.client.connect().await;
@@ -154,7 +156,7 @@ impl Request {
         Response { elapsed: start.elapsed(), ..response }
     }
 
-    /// The bytes of it in HTTP/1.1.
+    /// Returns the request as HTTP/1.1 bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes =
             format!("{} {} HTTP/1.1\r\nhost: {}\r\n", self.method, self.target, self.host)
@@ -175,7 +177,7 @@ impl Request {
         *request.method_mut() = self.method;
         *request.headers_mut() = self.headers;
         if self.client.http2 {
-            // There the host is the pseudo-header :authority, which hyper takes from the target.
+            // In HTTP/2, hyper sets the pseudo-header :authority from the target.
             *request.version_mut() = Version::HTTP_2;
             let target = format!("http://{}{}", self.host, self.target);
             *request.uri_mut() = target.parse().unwrap();
@@ -188,26 +190,26 @@ impl Request {
 }
 
 impl Connection {
-    /// The same connection once more, for requests side by side.
+    /// Returns another handle of the connection, for concurrent requests.
     ///
     /// # Panics
-    /// When it is not an HTTP/2 connection.
+    /// If it is not an HTTP/2 connection.
     pub fn share(&self) -> Self {
         match &self.0 {
-            Sender::Http1(_) => panic!("HTTP/1.1 has one request at a time"),
+            Sender::Http1(_) => panic!("HTTP/1.1 has no concurrent requests"),
             Sender::Http2(sender) => Self(Sender::Http2(sender.clone())),
         }
     }
 
-    /// Sends a request and waits for the whole response.
+    /// Sends a request and waits for the complete response.
     ///
     /// # Panics
-    /// When there is none within 20 seconds, or the connection breaks.
+    /// If there is none within 20 seconds, or the connection breaks.
     pub async fn send(&mut self, request: Request) -> Response {
         self.try_send(request).await.unwrap_or_else(|error| panic!("no response: {error}"))
     }
 
-    /// Sends a request and waits for the whole response, or says why there is none.
+    /// Sends a request and waits for the complete response, or returns the reason of the failure.
     pub async fn try_send(&mut self, request: Request) -> Result<Response, String> {
         let start = Instant::now();
         let described = format!("{} {} at {}", request.method, request.target, request.host);
@@ -238,7 +240,7 @@ impl Connection {
                 let error: hyper::Error = error;
                 Err(format!("{described}: {error:?}"))
             }
-            Err(_) => Err(format!("{described}: nothing for 20 s")),
+            Err(_) => Err(format!("{described}: no response for 20 s")),
         }
     }
 }
@@ -252,13 +254,13 @@ impl Response {
     /// The body as JSON.
     ///
     /// # Panics
-    /// When it is something else. The message shows it.
+    /// If it is not JSON. The message contains it.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|_| panic!("status {}, body {:?}", self.status, self.text()))
     }
 
-    /// The values of a header, joined as Envoy joins them.
+    /// Returns the values of a header, joined like in Envoy.
     pub fn header(&self, name: &str) -> Option<String> {
         let mut values = self.headers.get_all(name).iter().peekable();
         values.peek()?;
@@ -267,23 +269,23 @@ impl Response {
         Some(values.join(","))
     }
 
-    /// Asserts how long it took, give or take. The lower bound is exact but for the few milliseconds by which Envoy's clock
-    /// may lag, the upper one is for a busy machine to keep.
+    /// Asserts the duration. The lower bound is exact except for the few milliseconds by which
+    /// Envoy's clock may lag; the upper bound has a margin for busy machines.
     ///
     /// # Panics
-    /// When it took longer or less.
+    /// If the duration is out of bounds.
     pub fn assert_took(&self, bounds: std::ops::Range<Duration>) {
         let lag = Duration::from_millis(10);
         let bounds = bounds.start - lag..bounds.end;
         assert!(bounds.contains(&self.elapsed), "{:?} is not in {bounds:?}", self.elapsed);
     }
 
-    /// The cluster that Envoy sent the request to; absent when it sent it to none.
+    /// Returns the cluster of the request; `None` if Envoy did not forward it.
     pub fn cluster(&self) -> Option<String> {
         self.header("x-test-cluster").filter(|cluster| cluster != "-")
     }
 
-    /// The name of the [`Upstream`](crate::Upstream) that echoed.
+    /// Returns the name of the [`Upstream`](crate::Upstream) that answered.
     pub fn upstream(&self) -> String {
         assert_eq!(self.status, 200, "{:?}", self.text());
         self.json()["upstream"].as_str().expect("an echo").to_owned()

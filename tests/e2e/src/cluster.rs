@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::wasm::wasm;
 
-/// A cluster with the given endpoints, taken in turn.
+/// A round-robin cluster with the given endpoints.
 #[derive(Clone, Default)]
 pub struct Cluster {
     pub name: String,
@@ -28,7 +28,7 @@ impl Cluster {
             "name": self.name,
             "type": "STATIC",
             "connect_timeout": "1s",
-            // Envoy allows three retries at a time by default, which tests side by side would use up.
+            // Envoy allows three concurrent retries by default, too few for concurrent tests.
             "circuit_breakers": { "thresholds": [{ "max_retries": 1000 }] },
             "load_assignment": {
                 "cluster_name": self.name,

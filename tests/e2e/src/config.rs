@@ -9,9 +9,10 @@ use crate::cluster::{Cluster, socket};
 use crate::routes::{Mirroring, Routes};
 use crate::wasm::wasm;
 
-/// A whole Envoy: listeners, each with a plugin configuration of its own, and the clusters that they share.
+/// The configuration of an Envoy: listeners, each with its own plugin configuration, and shared
+/// clusters.
 ///
-/// A listener costs little, so the cases of a table can have one each in the same Envoy.
+/// A listener costs little, so each case of a table can have its own in one Envoy.
 #[derive(Clone)]
 pub struct Bootstrap {
     clusters: Vec<Cluster>,
@@ -24,9 +25,9 @@ pub struct Bootstrap {
 
 /// A listener with `router.wasm`, on a free port.
 ///
-/// Its route sends a request to the cluster that `x-sluice-cluster` names, without a timeout, takes that header off, and
-/// tells in the response header `x-test-cluster` which cluster it was. Its access log, one JSON object a line, goes to
-/// [`Envoy::access_log`](crate::Envoy::access_log).
+/// Its route sends a request to the cluster in `x-sluice-cluster`, without a timeout. It removes
+/// that header and adds the response header `x-test-cluster` with the name of the cluster. For its
+/// access log, one JSON object per line, see [`Envoy::access_log`](crate::Envoy::access_log).
 #[derive(Clone)]
 pub struct Listener {
     name: String,
@@ -45,11 +46,11 @@ pub struct Listener {
     claims: Option<Value>,
 }
 
-/// The file of Envoy's own outlier detection.
+/// The event log of Envoy's own outlier detection.
 pub(crate) const OUTLIER_EVENTS: &str = "outliers";
 
-/// The router's configuration with one VirtualService which has these rules (`http`) for every host. Clusters are called
-/// `HOST-SUBSET`, or `HOST` where the destination has no subset.
+/// Returns a configuration of the router: one VirtualService for all hosts with these rules
+/// (`http`). Cluster names are `HOST-SUBSET`, or `HOST` if the destination has no subset.
 pub fn any_host(http: Value) -> Value {
     json!({
         "clusterName": "{host}[-{subset}]",
@@ -58,7 +59,7 @@ pub fn any_host(http: Value) -> Value {
 }
 
 impl Bootstrap {
-    /// Without listeners and clusters, with one worker.
+    /// Creates a configuration without listeners and clusters, with one worker.
     pub fn new() -> Self {
         Self {
             clusters: Vec::new(),
@@ -76,22 +77,23 @@ impl Bootstrap {
         self
     }
 
-    /// Adds a listener in Envoy's own words, without its address: it has a free port. Not for
-    /// [dynamic listeners](Self::dynamic_listeners).
+    /// Adds a listener in Envoy's format, without an address: it gets a free port. [Dynamic
+    /// listeners](Self::dynamic_listeners) do not include it.
     pub fn raw_listener(mut self, mut listener: Value) -> Self {
         listener["address"] = loopback();
         self.raw_listeners.push(listener);
         self
     }
 
-    /// Adds such a listener that can be reached at every address of this machine, so at all of 127.0.0.0/8.
+    /// Adds a listener in Envoy's format that is bound to all addresses of this machine, including
+    /// all of 127.0.0.0/8.
     pub fn wildcard_listener(mut self, mut listener: Value) -> Self {
         listener["address"] = socket(SocketAddr::from(([0, 0, 0, 0], 0)));
         self.raw_listeners.push(listener);
         self
     }
 
-    /// Adds a cluster. The name may be Istio's, with its bars.
+    /// Adds a cluster. The name may have Istio's form, with bars.
     pub fn cluster(mut self, name: &str, endpoints: &[SocketAddr]) -> Self {
         let (name, endpoints) = (name.to_owned(), endpoints.to_vec());
         self.clusters.push(Cluster { name, endpoints, ..Cluster::default() });
@@ -109,24 +111,25 @@ impl Bootstrap {
         self
     }
 
-    /// Puts a filter into the last cluster, as an upstream filter.
+    /// Adds a filter to the last cluster, as an upstream filter.
     pub fn upstream_plugin(mut self, filter: &str, configuration: &Value) -> Self {
         self.last_cluster().plugin = Some((filter.to_owned(), configuration.to_string()));
         self
     }
 
-    /// Has the load balancer of the last cluster take the hosts of `x-sluice-host`, else each in turn.
+    /// Makes the load balancer of the last cluster use the hosts in `x-sluice-host`; without the
+    /// header, hosts are used in turn.
     pub fn takes_hosts(mut self) -> Self {
         self.last_cluster().takes_hosts = true;
         self
     }
 
-    /// Puts the outlier filter into the last cluster, which [takes hosts](Self::takes_hosts) then.
+    /// Adds the outlier filter to the last cluster, and [`takes_hosts`](Self::takes_hosts).
     pub fn outlier_plugin(self, configuration: &Value) -> Self {
         self.takes_hosts().upstream_plugin("outlier", configuration)
     }
 
-    /// Gives the last cluster Envoy's own outlier detection. Its events are in
+    /// Enables Envoy's own outlier detection for the last cluster. Its events are in
     /// [`Envoy::outlier_events`](crate::Envoy::outlier_events).
     pub fn outlier_detection(mut self, settings: Value) -> Self {
         self.last_cluster().outlier_detection = Some(settings);
@@ -137,17 +140,19 @@ impl Bootstrap {
         self.clusters.last_mut().expect("a cluster")
     }
 
-    /// Puts the listeners into a file that Envoy watches, for [`Envoy::update`](crate::Envoy::update).
+    /// Writes the listeners to a file that Envoy watches, for
+    /// [`Envoy::update`](crate::Envoy::update).
     pub fn dynamic_listeners(self) -> Self {
         Self { dynamic_listeners: true, ..self }
     }
 
-    /// The node's metadata, which is where Istio keeps the labels and the namespace of a workload.
+    /// Sets the metadata of the node, in which Istio stores the labels and the namespace of a
+    /// workload.
     pub fn node_metadata(self, node_metadata: Value) -> Self {
         Self { node_metadata, ..self }
     }
 
-    /// The number of worker threads.
+    /// Sets the number of worker threads.
     pub fn workers(self, workers: u32) -> Self {
         Self { workers, ..self }
     }
@@ -187,7 +192,7 @@ impl Default for Bootstrap {
 }
 
 impl Listener {
-    /// A listener without a plugin: it only has Envoy's own part.
+    /// Creates a listener without a plugin.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -207,73 +212,74 @@ impl Listener {
         }
     }
 
-    /// Puts the fault filter before the router, with this configuration.
+    /// Adds the fault filter before the router, with this configuration.
     pub fn fault(self, configuration: &Value) -> Self {
         Self { fault: Some(configuration.to_string()), ..self }
     }
 
-    /// Puts the mirror filter before the router, with this configuration. Copies go where
-    /// [`mirroring`](Self::mirroring) sends them.
+    /// Adds the mirror filter before the router, with this configuration.
+    /// [`mirroring`](Self::mirroring) sets how Envoy makes the copies.
     pub fn mirror(self, configuration: &Value) -> Self {
         Self { mirror: Some(configuration.to_string()), ..self }
     }
 
-    /// Puts the outlier filter after the router, with this configuration.
+    /// Adds the outlier filter after the router, with this configuration.
     pub fn outlier(self, configuration: &Value) -> Self {
         Self { outlier: Some(configuration.to_string()), ..self }
     }
 
-    /// Has Envoy make copies.
+    /// Sets how Envoy makes copies of requests.
     pub fn mirroring(self, mirroring: Mirroring) -> Self {
         Self { mirroring: Some(mirroring), ..self }
     }
 
-    /// Puts Envoy's own fault filter before the router, with this configuration (`HTTPFault`).
+    /// Adds Envoy's own fault filter before the router, with this configuration (`HTTPFault`).
     pub fn envoy_fault(self, configuration: Value) -> Self {
         Self { envoy_fault: Some(configuration), ..self }
     }
 
-    /// Has Envoy's route answer every request with 200, so that no cluster is needed.
+    /// Makes Envoy's route answer every request with 200, so that no cluster is required.
     pub fn direct_response(self) -> Self {
         Self { direct_response: true, ..self }
     }
 
-    /// Allows so many streams at a time on an HTTP/2 connection.
+    /// Sets the maximum number of concurrent streams on an HTTP/2 connection.
     pub fn concurrent_streams(self, concurrent_streams: u32) -> Self {
         Self { concurrent_streams: Some(concurrent_streams), ..self }
     }
 
-    /// Gives the router this configuration.
+    /// Adds the router with this configuration.
     pub fn plugin(self, configuration: &Value) -> Self {
         self.plugin_text(&configuration.to_string())
     }
 
-    /// Gives the router these bytes as its configuration, JSON or not.
+    /// Adds the router with this text as its configuration, which need not be JSON.
     pub fn plugin_text(self, configuration: &str) -> Self {
         Self { plugin: Some(configuration.to_owned()), ..self }
     }
 
-    /// Lets a client say in a PROXY protocol line which port it connected to. It need not.
+    /// Accepts an optional PROXY protocol line from clients, with addresses and ports.
     pub fn proxy_protocol(self) -> Self {
         Self { proxy_protocol: true, ..self }
     }
 
-    /// Lets requests with larger header sections through than Envoy does by default.
+    /// Raises Envoy's limits of the size and number of request headers.
     pub fn max_headers(self, kilobytes: u32, count: u32) -> Self {
         Self { max_headers: Some((kilobytes, count)), ..self }
     }
 
-    /// Gives Envoy's route a retry policy of its own, as Istio does.
+    /// Sets a retry policy for Envoy's route, as Istio does.
     pub fn retry_policy(self, retry_policy: Value) -> Self {
         Self { retry_policy: Some(retry_policy), ..self }
     }
 
-    /// Takes clients for internal ones, as in a mesh. From others Envoy itself drops most `x-envoy-*` headers.
+    /// Treats clients as internal ones, as in a mesh. Envoy removes most `x-envoy-*` headers of
+    /// external clients.
     pub fn internal_clients(self) -> Self {
         Self { internal_clients: true, ..self }
     }
 
-    /// Leaves the claims of a token where Envoy's JWT filter leaves those that it verified.
+    /// Sets the claims of a token in the metadata where Envoy's JWT filter stores verified claims.
     pub fn claims(self, claims: Value) -> Self {
         Self { claims: Some(claims), ..self }
     }
@@ -342,9 +348,10 @@ impl Listener {
             "access_log": [access_log(&self.name)],
             "http_filters": http_filters,
             "http_protocol_options": { "accept_http_10": true },
-            // How long Envoy waits for the client to close first, which a client that reads to the end does not.
+            // Time that Envoy waits for the client to close first. A client that reads to the end
+            // never does.
             "delayed_close_timeout": "0.05s",
-            // So that a CONNECT request, which has no path, gets as far as the module.
+            // Lets CONNECT requests, which have no path, reach the module.
             "upgrade_configs": [{ "upgrade_type": "CONNECT" }],
             "route_config": { "virtual_hosts": [routes.to_json()] },
         });
@@ -364,7 +371,7 @@ impl Listener {
     }
 }
 
-/// Writes `lds.json`. Envoy looks when a file is moved there, so it never sees half of one.
+/// Writes `lds.json`. Envoy reads it when a file is moved there, so it never reads a partial file.
 pub(crate) fn write_listeners(directory: &Path, listeners: &[Listener]) -> std::path::PathBuf {
     let resources: Vec<_> = listeners
         .iter()

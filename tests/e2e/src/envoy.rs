@@ -1,10 +1,10 @@
-//! A real Envoy, from its start to its end.
+//! Running a real Envoy.
 
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, OnceLock, mpsc};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,23 +14,25 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::config::{OUTLIER_EVENTS, write_listeners};
+use crate::client::{Client, Response};
+use crate::config::{Bootstrap, Listener, OUTLIER_EVENTS, write_listeners};
 use crate::files;
-use crate::{Bootstrap, Client, Listener, Response, Scenario, until};
+use crate::spawn::spawn;
+use crate::wait::until;
 
-/// A running Envoy. It ends when this is dropped, and at the latest with the test process.
+/// A running Envoy. It ends when this is dropped, or at the latest when the test process ends.
 pub struct Envoy {
     process: Process,
     admin: SocketAddr,
     listeners: Vec<(String, SocketAddr)>,
 }
 
-/// An Envoy that ended instead of serving.
+/// An Envoy that ended before it served.
 #[derive(Debug)]
 pub struct StartFailure {
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
-    /// All that it logged.
+    /// Its complete log.
     pub log: String,
 }
 
@@ -38,7 +40,7 @@ impl Envoy {
     /// Starts an Envoy and waits until it serves.
     ///
     /// # Panics
-    /// When it does not start. The message has the end of its log.
+    /// If it does not start. The message contains the end of its log.
     pub async fn start(bootstrap: &Bootstrap) -> Self {
         Self::try_start(bootstrap).await.unwrap_or_else(|failure| failure.panic())
     }
@@ -50,20 +52,11 @@ impl Envoy {
         Self::run("envoy.json", directory, bootstrap.worker_count()).await
     }
 
-    /// Starts a configuration of the repository, such as `envoy/sandbox.yaml`, as it stands, only on a loopback address of
-    /// its own in place of 127.0.0.1: the ports in the file stay, and are free there. Of the access log there is the text.
+    /// Starts an Envoy with a configuration in Envoy's format. Waits until it serves, with the
+    /// configuration of its control plane if it has one.
     ///
     /// # Panics
-    /// When it does not start. The message has the end of its log.
-    pub async fn of_file(file: &str) -> Self {
-        Scenario::new().envoy(file).await
-    }
-
-    /// Starts a configuration in Envoy's own words and waits until it serves, with what a control plane gave it where there
-    /// is one.
-    ///
-    /// # Panics
-    /// When it does not start. The message has the end of its log.
+    /// If it does not start. The message contains the end of its log.
     pub async fn of_configuration(configuration: &Value) -> Self {
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("envoy.json"), configuration.to_string()).unwrap();
@@ -71,7 +64,7 @@ impl Envoy {
         started.unwrap_or_else(|failure| failure.panic())
     }
 
-    /// Runs a file in a directory.
+    /// Starts an Envoy with a file in a directory.
     pub(crate) async fn run_file(file: &str, directory: TempDir, workers: u32) -> Self {
         Self::run(file, directory, workers).await.unwrap_or_else(|failure| failure.panic())
     }
@@ -104,38 +97,38 @@ impl Envoy {
         Ok(Self { process, admin, listeners })
     }
 
-    /// A client of the listener called `name`.
+    /// Returns a client of the listener `name`.
     ///
     /// # Panics
-    /// When there is none.
+    /// If there is none.
     pub fn listener(&self, name: &str) -> Client {
         let mut listeners = self.listeners.iter();
         match listeners.find(|(known, _)| known == name) {
             Some((_, address)) => Client::new(*address),
-            None => panic!("no listener {name}; there are {:?}", self.listeners),
+            None => panic!("no listener {name} in {:?}", self.listeners),
         }
     }
 
-    /// Puts other listeners in the place of the [dynamic](Bootstrap::dynamic_listeners) ones and waits until Envoy has
-    /// taken or refused them. Says whether it took them.
+    /// Replaces the [dynamic](Bootstrap::dynamic_listeners) listeners and waits until Envoy accepts
+    /// or refuses the new ones. Returns whether it accepted them.
     pub async fn update(&self, listeners: &[Listener]) -> bool {
         const TAKEN: &str = "listener_manager.lds.update_success";
         const REFUSED: &str = "listener_manager.lds.update_rejected";
         let before = (self.stat(TAKEN).await, self.stat(REFUSED).await);
         write_listeners(self.process.directory.path(), listeners);
-        until("Envoy takes or refuses the listeners", async || {
+        until("Envoy accepts or refuses the listeners", async || {
             let after = (self.stat(TAKEN).await, self.stat(REFUSED).await);
             (after != before).then_some(after.0 > before.0)
         })
         .await
     }
 
-    /// Asks the admin interface.
+    /// Sends a GET request to the admin interface.
     pub async fn admin(&self, target: &str) -> Response {
         get(self.admin, target).await.unwrap()
     }
 
-    /// The value of a counter or gauge; 0 when there is none of this name.
+    /// Returns the value of a counter or gauge; 0 if there is none with this name.
     pub async fn stat(&self, name: &str) -> u64 {
         let stats = self.admin("/stats?format=json").await.json();
         let stats = stats["stats"].as_array().expect("a list of stats");
@@ -143,41 +136,41 @@ impl Envoy {
         stat.and_then(|stat| stat["value"].as_u64()).unwrap_or(0)
     }
 
-    /// The physical memory that the process has, in bytes.
+    /// Returns the resident memory of the process, in bytes.
     pub fn resident_memory(&self) -> u64 {
         self.process.resident_memory()
     }
 
-    /// The processor time that all threads of the process have taken so far.
+    /// Returns the processor time of all threads of the process so far.
     pub fn processor_time(&self) -> Duration {
         self.process.processor_time()
     }
 
-    /// Keeps all its threads on one processor.
+    /// Binds all its threads to one processor.
     ///
     /// # Panics
-    /// When this process may not use that processor.
+    /// If this process may not use the processor.
     pub fn run_on(&self, processor: usize) {
         self.process.run_on(processor);
     }
 
-    /// The files that it writes: its log, and its standard output with the access log.
+    /// Returns its output files: the log, and the standard output with the access log.
     pub fn files(&self) -> (PathBuf, PathBuf) {
         let directory = self.process.directory.path();
         (directory.join("log"), directory.join("stdout"))
     }
 
-    /// What Envoy and the modules logged so far.
+    /// Returns the log of Envoy and the modules so far.
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// The lines of the log that tell of a module that panicked or trapped.
+    /// Returns the log lines about panics and traps of modules.
     pub fn traps(&self) -> Vec<String> {
         traps(&self.log())
     }
 
-    /// Waits for the access log's line of the request with this path, and returns it.
+    /// Waits for the access log entry of the request with this path, and returns it.
     pub async fn access_log(&self, path: &str) -> Value {
         until(&format!("the access log shows {path}"), async || {
             let log = self.access_log_text();
@@ -187,19 +180,19 @@ impl Envoy {
         .await
     }
 
-    /// What Envoy's own outlier detection has done: a JSON object a line.
+    /// Returns the events of Envoy's own outlier detection, one JSON object per line.
     pub fn outlier_events(&self) -> String {
         read(&self.process.directory.path().join(OUTLIER_EVENTS))
     }
 
-    /// The access log as far as it is written.
+    /// Returns the access log so far.
     pub fn access_log_text(&self) -> String {
         read(&self.process.directory.path().join("stdout"))
     }
 }
 
 impl StartFailure {
-    /// The lines of the log that tell of a module that panicked or trapped.
+    /// Returns the log lines about panics and traps of modules.
     pub fn traps(&self) -> Vec<String> {
         traps(&self.log)
     }
@@ -211,9 +204,9 @@ impl StartFailure {
     }
 }
 
-/// The operating system's side: the child process and its directory.
+/// The child process and its directory.
 struct Process {
-    // Behind a lock only so that an Envoy can be shared by tests.
+    // The lock only lets tests share an Envoy.
     child: Mutex<Child>,
     directory: TempDir,
 }
@@ -221,8 +214,8 @@ struct Process {
 impl Process {
     fn spawn(file: &str, directory: TempDir, workers: u32) -> Self {
         let path = directory.path();
-        // setpriv: the kernel ends Envoy when the thread that started it is gone, however this process ends.
-        // setsid: signals for the process group of the tests are not for Envoy.
+        // setpriv: the kernel kills Envoy when the thread that started it ends, even if this
+        // process is killed. setsid: Envoy does not get signals for the process group of the tests.
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "setsid"])
@@ -230,7 +223,7 @@ impl Process {
             .args(["--config-path", file, "--admin-address-path", "admin"])
             .args(["--concurrency", &workers.to_string()])
             .args(["--disable-hot-restart", "--file-flush-interval-msec", "20"])
-            // These two tell at length what is linked in and what is loaded.
+            // These two components log long lists at level info.
             .args(["--component-log-level", "main:warning,config:warning"])
             .current_dir(path)
             .stdin(Stdio::null())
@@ -255,7 +248,7 @@ impl Process {
         kilobytes.parse::<u64>().unwrap() * 1024
     }
 
-    /// The folders of its threads.
+    /// Returns the folders of its threads in `/proc`.
     fn tasks(&self) -> impl Iterator<Item = PathBuf> {
         let tasks = format!("/proc/{}/task", self.child.lock().unwrap().id());
         std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path())
@@ -267,7 +260,7 @@ impl Process {
         for task in self.tasks() {
             let id = task.file_name().and_then(|name| name.to_str()?.parse().ok());
             let id = id.and_then(Pid::from_raw).expect("the number of a thread");
-            // A thread that has ended needs no processor.
+            // Ignores threads that have already ended.
             match sched_setaffinity(Some(id), &processors) {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(error) => panic!("processor {processor} cannot be used: {error}"),
@@ -276,7 +269,8 @@ impl Process {
     }
 
     fn processor_time(&self) -> Duration {
-        // The first number is the time on a processor in nanoseconds; /proc/PID/stat has hundredths of seconds.
+        // The first number is the processor time in nanoseconds; /proc/PID/stat has only hundredths
+        // of a second.
         let nanoseconds = self.tasks().filter_map(|task| {
             let text = std::fs::read_to_string(task.join("schedstat")).ok()?;
             text.split(' ').next()?.parse::<u64>().ok()
@@ -302,27 +296,8 @@ impl Drop for Process {
     }
 }
 
-/// Starts a program from a thread that lives as long as this process, since the death of the starting thread is what the
-/// kernel takes for the death of the parent.
-pub fn spawn(command: Command) -> Child {
-    type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
-    static STARTER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
-    let starter = STARTER.get_or_init(|| {
-        let (orders, incoming) = mpsc::channel::<Order>();
-        thread::spawn(move || {
-            for (mut command, reply) in incoming {
-                let _ = reply.send(command.spawn());
-            }
-        });
-        Mutex::new(orders)
-    });
-    let (reply, child) = mpsc::channel();
-    starter.lock().unwrap().send((command, reply)).unwrap();
-    child.recv().unwrap().expect("setpriv, of util-linux, can be run")
-}
-
 async fn get(admin: SocketAddr, target: &str) -> Result<Response, String> {
-    // Envoy may have written the address before it accepts.
+    // Envoy may write the address before it accepts connections.
     tokio::net::TcpStream::connect(admin).await.map_err(|error| error.to_string())?;
     let client = Client::new(admin);
     client.connect().await.try_send(client.get(target)).await
@@ -346,6 +321,6 @@ fn listeners(status: &Value) -> Vec<(String, SocketAddr)> {
 }
 
 fn read(path: &Path) -> String {
-    // A client decides on bytes in it, so it may not be UTF-8.
+    // Logs contain bytes of clients, which may not be UTF-8.
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }

@@ -1,24 +1,24 @@
-//! Where the programs and modules under test are.
+//! Paths of the programs and modules under test.
 
 use std::path::{Path, PathBuf};
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// The folder with the modules that ship.
+/// Returns the folder with the built modules.
 ///
 /// # Panics
-/// When none has been built.
+/// If none is built.
 pub(crate) fn modules() -> PathBuf {
     present(workspace().join("dist"), "run `make build` first")
 }
 
-/// The module that ships as `dist/NAME.wasm`, or the one at a path that ends so.
+/// Returns the path of the module `dist/NAME.wasm`. A name that ends with `.wasm` is a path itself.
 ///
 /// # Panics
-/// When it has not been built.
+/// If it is not built.
 pub fn module(name: &str) -> PathBuf {
     match name.ends_with(".wasm") {
         true => present(name.into(), "build it first"),
@@ -26,18 +26,18 @@ pub fn module(name: &str) -> PathBuf {
     }
 }
 
-/// A file of the certificates that the tests use.
+/// Returns the path of a certificate or key of the tests.
 ///
 /// # Panics
-/// When they have not been made.
+/// If it does not exist.
 pub(crate) fn certificate(file: &str) -> PathBuf {
     present(workspace().join("dist/certificates").join(file), "run `make certificates` first")
 }
 
-/// The Envoy to test with: `$ENVOY`, else `.tools/envoy`.
+/// Returns the path of the Envoy to test with: `$ENVOY`, else `.tools/envoy`.
 ///
 /// # Panics
-/// When there is none.
+/// If there is none.
 pub(crate) fn envoy() -> PathBuf {
     match std::env::var_os("ENVOY") {
         Some(path) => present(path.into(), "set ENVOY to the path of an Envoy"),

@@ -1,14 +1,15 @@
-//! The harness of the end-to-end tests: a real Envoy with the modules as they ship, real sockets on both sides.
+//! The harness of the end-to-end tests: a real Envoy with the released modules, and real sockets on
+//! both sides.
 //!
 //! - [`Bootstrap`] and [`Listener`] write Envoy's configuration,
-//! - [`Envoy`] runs it and knows its ports, its logs and its counters,
-//! - [`Scenario`] runs configurations of the repository, in Envoy and [`Nginx`],
-//! - [`tls`] is how clients speak TLS,
-//! - [`Upstream`] is a service that echoes and records what it receives,
-//! - [`Client`] sends requests, also those that no well-behaved client would send.
+//! - [`Envoy`] runs it and returns its ports, logs and counters,
+//! - [`Scenario`] runs configurations of the repository in Envoy and [`Nginx`],
+//! - [`tls`] contains the TLS client,
+//! - [`Upstream`] is a service that echoes and records requests,
+//! - [`Client`] sends requests, including malformed ones.
 //!
-//! Envoy is `$ENVOY` or `.tools/envoy`; the modules are those in `dist/`. All listeners are on the loopback device,
-//! on ports that the kernel chose, so tests run side by side.
+//! Envoy is `$ENVOY` or `.tools/envoy`; the modules are those in `dist/`. All listeners are on the
+//! loopback device, on ports that the kernel selects, so tests can run in parallel.
 
 mod client;
 mod cluster;
@@ -19,6 +20,7 @@ mod nginx;
 mod raw;
 mod routes;
 mod scenario;
+mod spawn;
 pub mod tls;
 mod upstream;
 mod wait;
@@ -26,12 +28,13 @@ mod wasm;
 
 pub use client::{Client, Connection, Request, Response};
 pub use config::{Bootstrap, Listener, any_host};
-pub use envoy::{Envoy, StartFailure, spawn};
+pub use envoy::{Envoy, StartFailure};
 pub use files::{module, workspace};
 pub use nginx::{Nginx, server};
 pub use raw::exchange;
 pub use routes::Mirroring;
 pub use scenario::Scenario;
+pub use spawn::spawn;
 pub use upstream::{Answer, Received, Upstream};
 pub use wait::until;
 pub use wasm::wasm;

@@ -1,4 +1,4 @@
-//! A real NGINX, from its start to its end.
+//! Running a real NGINX.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::envoy::spawn;
-use crate::until;
+use crate::spawn::spawn;
+use crate::wait::until;
 
-/// A running NGINX. It ends when this is dropped, and at the latest with the test process.
+/// A running NGINX. It ends when this is dropped, or at the latest when the test process ends.
 pub struct Nginx {
     child: Child,
     _directory: TempDir,
@@ -22,7 +22,8 @@ impl Nginx {
         let directory = TempDir::new().unwrap();
         let path = directory.path();
         std::fs::write(path.join("nginx.conf"), configuration).unwrap();
-        // setpriv: the kernel ends NGINX when the thread that started it is gone, however this process ends.
+        // setpriv: the kernel ends NGINX when the thread that started it ends, even if this process
+        // is killed.
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "TERM", "setsid"])
@@ -52,10 +53,10 @@ impl Drop for Nginx {
     }
 }
 
-/// Finds a server, which Debian keeps where only root looks.
+/// Finds a server program. Debian installs them in folders that only root has in its `PATH`.
 ///
 /// # Panics
-/// When it is not there. The message names Debian's package.
+/// If it is not installed. The message contains the name of Debian's package.
 pub fn server(name: &str, package: &str) -> PathBuf {
     let path = std::env::var("PATH").unwrap_or_default();
     let folders = path.split(':').chain(["/usr/sbin", "/usr/local/sbin"]);

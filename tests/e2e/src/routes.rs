@@ -2,22 +2,22 @@
 
 use serde_json::{Value, json};
 
-/// How Envoy's routes make the copies that the mirror filter asks for.
+/// Ways in which Envoy's routes make the copies that the mirror filter requests.
 #[derive(Clone)]
 pub enum Mirroring {
-    /// One policy for each of so many mirrors, which takes the cluster from the filter's header. The upstream of the
-    /// original sees the headers.
+    /// One policy for each of this number of mirrors, with the cluster in the filter's header. The
+    /// upstream of the original receives the headers.
     ByHeader(usize),
-    /// One route for each list of clusters, by the mirror's place, which are the copies that one request may have. First
-    /// those with more. Nobody sees the headers.
+    /// One route for each list of clusters, by index of the mirror: the possible copies of one
+    /// request, longer lists first. No upstream receives the headers.
     ByRoute(Vec<Vec<(usize, &'static str)>>),
-    /// As `ByRoute`, with the suffix `-shadow` at the copies' host.
+    /// Like `ByRoute`, with the suffix `-shadow` on the host of copies.
     WithHostSuffix(Vec<Vec<(usize, &'static str)>>),
     /// Envoy's own mirroring of this percentage of the requests to this cluster.
     Native(&'static str, u32),
 }
 
-/// What the routes of a listener are made from.
+/// Settings of the routes of a listener.
 pub(crate) struct Routes<'a> {
     pub mirroring: Option<&'a Mirroring>,
     pub retry_policy: Option<&'a Value>,

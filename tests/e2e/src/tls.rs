@@ -1,4 +1,4 @@
-//! TLS as clients speak it, with the certificates of `dist/certificates`.
+//! TLS clients, with the certificates of `dist/certificates`.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::files;
 
-/// How a client speaks TLS. It trusts the CA of the tests.
+/// Settings of a TLS client. It trusts the CA of the tests.
 #[derive(Clone, Debug)]
 pub struct Tls {
     versions: Vec<&'static SupportedProtocolVersion>,
@@ -41,17 +41,17 @@ impl Default for Tls {
 }
 
 impl Tls {
-    /// Speaks only this version.
+    /// Uses only this version.
     pub fn only(self, version: &'static SupportedProtocolVersion) -> Self {
         Self { versions: vec![version], ..self }
     }
 
-    /// Shows the certificate of this name.
+    /// Sends the client certificate of this name.
     pub fn identity(self, name: &'static str) -> Self {
         Self { identity: Some(name), ..self }
     }
 
-    /// Asks the server for a certificate of this name, whatever the server name that is sent.
+    /// Requires a server certificate of this name, independent of the server name that is sent.
     pub fn server(self, name: &'static str) -> Self {
         Self { server: Some(name), ..self }
     }
@@ -66,7 +66,7 @@ impl Tls {
         Self { protocols: vec![protocol.as_bytes().to_vec()], ..self }
     }
 
-    /// Opens TLS in a stream and asks for `name`.
+    /// Starts TLS on a stream, with the server name `name`.
     pub async fn connect<S>(&self, stream: S, name: &str) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -104,7 +104,7 @@ fn certificate(name: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(files::certificate(&format!("{name}.pem"))).unwrap()
 }
 
-/// Verifies as usual, perhaps by another name than the one that was asked for.
+/// Verifies as usual, optionally with another name than the requested one.
 #[derive(Debug)]
 struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
@@ -148,7 +148,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Asks for `/` at `host` by HTTP/1.1: the status and the body.
+/// Sends `GET /` for `host` with HTTP/1.1 and returns the status and the body.
 pub async fn get<S>(mut stream: S, host: &str) -> io::Result<(u16, String)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -156,7 +156,7 @@ where
     let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
-    // Some servers end without saying so, after the answer.
+    // Some servers close without a TLS close_notify after the response.
     let end = stream.read_to_end(&mut answer).await;
     let text = String::from_utf8_lossy(&answer).into_owned();
     let status = text.get(9..12).and_then(|status| status.parse().ok());

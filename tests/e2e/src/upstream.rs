@@ -1,4 +1,4 @@
-//! A service behind Envoy which echoes and records what it receives.
+//! A service behind Envoy that echoes and records requests.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,17 +15,19 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A service by HTTP/1.1 and HTTP/2 on a free port of the loopback device. It answers until it is dropped.
+/// An HTTP/1.1 and HTTP/2 service on a free port of the loopback device. It serves until it is
+/// dropped.
 ///
-/// Without other orders it answers 200 with the request as JSON: `{"upstream": NAME, "method": ..., "path": ...,
-/// "headers": [[name, value], ...], "body": ...}`, where bytes that are not UTF-8 are shown as U+FFFD.
+/// By default it answers 200 with the request as JSON:
+/// `{"upstream": NAME, "method": ..., "path": ..., "headers": [[name, value], ...], "body": ...}`,
+/// where bytes that are not UTF-8 are shown as U+FFFD.
 pub struct Upstream {
     address: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,
     server: JoinHandle<()>,
 }
 
-/// One request as the upstream got it.
+/// A request that the upstream received.
 #[derive(Clone, Debug)]
 pub struct Received {
     /// The method.
@@ -34,22 +36,22 @@ pub struct Received {
     pub path: String,
     /// The host, from the header or the pseudo-header.
     pub host: String,
-    /// The headers, with the values' own bytes.
+    /// The headers, with the unchanged bytes of the values.
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
 }
 
-/// What an upstream answers.
+/// Response of an upstream.
 #[derive(Clone, Default)]
 pub struct Answer {
-    /// The status; 0 stands for 200.
+    /// The status; 0 means 200.
     pub status: u16,
     /// Headers of the response.
     pub headers: Vec<(&'static str, &'static str)>,
-    /// How long to wait before the response.
+    /// Delay of the response.
     pub delay: Duration,
-    /// The body; the echo when absent.
+    /// The body; the echo if absent.
     pub body: Option<&'static str>,
 }
 
@@ -64,12 +66,12 @@ impl Upstream {
         Self::answering(name, move |_| Answer { status, ..Answer::default() })
     }
 
-    /// A service that echoes after a while.
+    /// A service that echoes after a delay.
     pub fn slow(name: &str, delay: Duration) -> Self {
         Self::answering(name, move |_| Answer { delay, ..Answer::default() })
     }
 
-    /// A service that answers as `answer` says.
+    /// A service with the responses of `answer`.
     pub fn answering(
         name: &str,
         answer: impl Fn(&Received) -> Answer + Send + Sync + 'static,
@@ -77,7 +79,7 @@ impl Upstream {
         Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), name, answer)
     }
 
-    /// The same at this address, such as that of one that was dropped.
+    /// A service at this address, for example the address of a dropped one.
     pub fn at(
         address: SocketAddr,
         name: &str,
@@ -96,12 +98,12 @@ impl Upstream {
         Self { address, received, server }
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The requests whose path begins with `prefix`, in the order of their arrival.
+    /// Returns the requests whose path begins with `prefix`, in the order of arrival.
     pub fn received(&self, prefix: &str) -> Vec<Received> {
         let all = self.received.lock().unwrap();
         all.iter().filter(|request| request.path.starts_with(prefix)).cloned().collect()
@@ -115,7 +117,7 @@ impl Drop for Upstream {
 }
 
 impl Received {
-    /// All values of a header, as text.
+    /// Returns all values of a header, as text.
     pub fn header(&self, name: &str) -> Vec<String> {
         self.headers
             .get_all(name)
@@ -146,7 +148,8 @@ struct Service {
     answer: Box<dyn Fn(&Received) -> Answer + Send + Sync>,
 }
 
-/// Tests come with a runtime each, and share upstreams; so these live in a runtime of their own.
+/// Each test has its own runtime, but tests share upstreams. So upstreams run in a separate
+/// runtime.
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
@@ -156,13 +159,13 @@ fn runtime() -> &'static Runtime {
 
 async fn serve(socket: std::net::TcpListener, service: Arc<Service>) {
     let socket = TcpListener::from_std(socket).unwrap();
-    // Dropped, and with it every connection, when the upstream goes.
+    // Dropping the upstream drops this and closes all connections.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = socket.accept().await {
         let service = service.clone();
         connections.spawn(async move {
             let handler = service_fn(|request| handle(request, service.clone()));
-            // An error is Envoy closing the connection, as it does after a timeout.
+            // An error means that Envoy closed the connection, as it does after a timeout.
             let mut server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
             server.http1().max_headers(1000);
             let _ = server.serve_connection(TokioIo::new(stream), handler).await;

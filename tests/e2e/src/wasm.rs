@@ -1,10 +1,10 @@
-//! Envoy's configuration of a filter in wasm.
+//! Envoy's configuration of a wasm filter.
 
 use serde_json::{Value, json};
 
 use crate::files::module;
 
-/// `dist/FILTER.wasm` with a configuration, for a listener or cluster.
+/// Returns the filter `dist/FILTER.wasm` with a configuration, for a listener or cluster.
 pub fn wasm(filter: &str, name: &str, configuration: &str) -> Value {
     json!({
         "name": format!("sluice.{filter}"),

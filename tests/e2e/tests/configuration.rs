@@ -1,4 +1,5 @@
-//! How the router takes its configuration: at start, by an update, and with what Envoy knows of its node.
+//! How the router reads its configuration: at start, by an update, and with the metadata of the
+//! node.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Envoy, Listener, Upstream, any_host};
 
-/// A document with several errors, and what is said about them.
+/// A document with several errors, and the log messages about them.
 fn bad() -> (Value, &'static [&'static str]) {
     let mut document = any_host(json!([{
         "rout": [],
@@ -21,16 +22,18 @@ fn bad() -> (Value, &'static [&'static str]) {
         "virtualService: unknown field, did you mean \"virtualServices\"?",
         "virtualServices[0].http[0].rout: unknown field, did you mean \"route\"?",
         "virtualServices[0].http[0].route[0].weight: -1 is negative",
-        "virtualServices[0].http[0].route[1].weight: \"x\" is not an integer",
+        "virtualServices[0].http[0].route[1].weight: \"x\" is not a whole number",
         "virtualServices[0].http[0].timeout: ",
     ];
     (document, errors)
 }
 
-/// Every error has a line of its own in the log, once for each time that Envoy tried the configuration.
+/// Asserts that the log contains one line per error for each time that Envoy validated the
+/// configuration.
 fn assert_errors(log: &str, errors: &[&str]) {
     for error in errors {
-        // A line of Envoy's has the time, the level, the source file and the plugin before what the module says.
+        // In Envoy's log, the time, the level, the source file and the plugin precede the message
+        // of the module.
         let found = log
             .lines()
             .any(|line| line.contains("[error]") && line.contains(&format!(": {error}")));
@@ -48,7 +51,7 @@ async fn envoy_refuses_to_start_and_every_error_is_in_its_log() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_document_is_refused() {
+async fn invalid_documents_are_refused() {
     let versions = [Upstream::echo("v1"), Upstream::echo("v2")];
     let envoy = Envoy::start(&two_versions(&versions).dynamic_listeners().listener(to("v1"))).await;
     let deep = "[".repeat(100_000);
@@ -134,7 +137,7 @@ async fn plugins_in_one_envoy_keep_their_rules_apart() {
     }
 }
 
-/// Istio keeps the labels and the namespace of a workload in the metadata of its node.
+/// Istio stores the labels and the namespace of a workload in the metadata of its node.
 #[tokio::test]
 async fn sources_are_known_by_the_metadata_of_the_node() {
     let versions = [Upstream::echo("v1"), Upstream::echo("v2")];
@@ -158,7 +161,7 @@ async fn sources_are_known_by_the_metadata_of_the_node() {
     }));
     for (name, case, _) in &cases {
         let mut rules = condition(case.clone());
-        // On a gateway the source is not looked at.
+        // On a gateway the source is not compared.
         rules["virtualServices"][0] = json!({
             "hosts": ["example.com"], "http": rules["virtualServices"][0]["http"],
         });
@@ -187,7 +190,7 @@ async fn the_port_is_the_one_that_the_client_connected_to() {
 }
 
 #[tokio::test]
-async fn clusters_have_the_names_of_istio_unless_told_otherwise() {
+async fn clusters_have_istios_names_by_default() {
     let upstream = Upstream::echo("payment");
     let mut rules = any_host(json!([{ "route": [{ "destination": {
         "host": "payment", "subset": "v1", "port": { "number": 8080 },
@@ -209,7 +212,7 @@ async fn clusters_have_the_names_of_istio_unless_told_otherwise() {
 }
 
 #[tokio::test]
-async fn the_access_log_tells_the_decision() {
+async fn the_access_log_contains_the_decision() {
     let versions = [Upstream::echo("v1"), Upstream::echo("v2")];
     let rules = any_host(json!([
         { "name": "the-rule", "match": [{ "uri": { "exact": "/here" } }], "route": route("v1") },

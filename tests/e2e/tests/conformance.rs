@@ -1,5 +1,6 @@
-//! Every row of `tests/conformance/cases` through `router.wasm` in a real Envoy: one listener for each row, one test with the
-//! row's name. What needs no Envoy is tested there; here is whether Envoy lets the router do what it decides.
+//! Every row of `tests/conformance/cases` through `router.wasm` in a real Envoy: one listener for
+//! each row, one test with the row's name. The decisions are tested there without Envoy; these
+//! tests check that Envoy applies them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ use sluice_e2e::{
 };
 use tokio::runtime::Runtime;
 
-/// Names the request of a row, so that the upstream knows what to answer.
+/// Header with the number of the request of a row, which determines the response of the upstream.
 const TEST_CASE: &str = "x-test-case";
 
 fn main() -> ExitCode {
@@ -28,12 +29,12 @@ fn main() -> ExitCode {
             .with_ignored_flag(case.envoy.is_some())
     });
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials.collect());
-    // Before the process ends, so that every Envoy has ended too.
+    // Ends all Envoys before the process ends.
     drop(fleet);
     conclusion.exit_code()
 }
 
-/// All rows with the names of their listeners.
+/// Returns all rows with the names of their listeners.
 static CASES: LazyLock<Vec<(String, Case)>> = LazyLock::new(|| {
     let named = |topic: &str, case: Case| (format!("{topic}-{}", case.id), case);
     let tables = cases().into_iter();
@@ -47,7 +48,7 @@ fn trial_name(name: &str, case: &Case) -> String {
     format!("{topic}::{}_{}", case.id.to_lowercase(), case.name)
 }
 
-/// An Envoy for each kind of workload, started when a row first needs it.
+/// One Envoy per kind of workload, started for the first row that requires it.
 struct Fleet {
     runtime: Runtime,
     upstream: Upstream,
@@ -78,7 +79,7 @@ impl Fleet {
         let station = self.stations.iter().find(|station| station.node == *node).unwrap();
         station.envoy.get_or_init(|| {
             let is_first = !station.was_started.swap(true, Ordering::Relaxed);
-            // One reason is enough, and waiting for each row in turn takes long.
+            // Reports only one reason, because waiting for each row takes long.
             assert!(is_first, "Envoy did not start, an earlier failure says why");
             self.runtime.block_on(Envoy::start(&self.bootstrap(node)))
         })
@@ -87,7 +88,7 @@ impl Fleet {
     fn check(&self, name: &str, case: &Case) -> Result<(), Failed> {
         let envoy = self.envoy(&case.node);
         self.runtime.block_on(async {
-            // What depends on a certain draw is for the policy alone.
+            // Only the policy can run rows that depend on a draw.
             for (number, request) in
                 case.requests.iter().enumerate().filter(|(_, r)| r.draw.is_none())
             {
@@ -109,7 +110,7 @@ impl Fleet {
         })
     }
 
-    /// A listener for every row about such a workload, and one for each of its tokens.
+    /// Returns a listener for every row about this workload, and one for each of its tokens.
     fn bootstrap(&self, node: &Node) -> Bootstrap {
         let mut clusters = BTreeSet::new();
         let mut bootstrap = Bootstrap::new()
@@ -138,7 +139,7 @@ impl Fleet {
     }
 }
 
-/// A token is a matter of the listener here, so each of a row's tokens has one.
+/// Here a token is part of the listener, so each token of a row has its own.
 fn listener_name(name: &str, claims: &Value) -> String {
     if claims.is_null() { name.to_owned() } else { format!("{name} {claims}") }
 }
@@ -153,7 +154,7 @@ fn clusters_of(case: &Case) -> Vec<String> {
     expected.chain(shares).collect()
 }
 
-/// Echoes, with the headers that the row gives to the upstream.
+/// Echoes, with the upstream's response headers of the row.
 fn answer(received: &Received) -> Answer {
     let find = || {
         let name = received.header(TEST_CASE).pop()?;
@@ -189,7 +190,7 @@ async fn send(
         sent = sent.header(name, value);
     }
     if request.scheme != "http" {
-        // By which Envoy knows that a proxy in front of it has ended TLS.
+        // Tells Envoy that a proxy in front of it terminated TLS.
         sent = sent.header("x-forwarded-proto", &request.scheme);
     }
     if let Some(test_case) = test_case {
@@ -208,7 +209,7 @@ fn observed(response: Response) -> Observed {
     Observed { outcome, response: lines(headers), route: None }
 }
 
-/// The request as the upstream got it, by its echo.
+/// Returns the request that the upstream received, from its echo.
 fn received(response: &Response) -> sluice_conformance::Headers {
     let echo = response.json();
     let headers: Vec<(String, String)> = serde_json::from_value(echo["headers"].clone()).unwrap();
@@ -220,8 +221,8 @@ fn received(response: &Response) -> sluice_conformance::Headers {
     lines(headers.chain([path]).map(|(name, value)| (name, value.into_bytes())))
 }
 
-/// The request with what can be seen of its expectation: Envoy's router takes the headers away by which it is told about
-/// timeouts and retries.
+/// Returns the request with the observable part of its expectation: Envoy's router removes the
+/// headers for timeouts and retries.
 fn visible(request: &Request) -> Request {
     let mut request = request.clone();
     if let Expectation::Forward { headers, .. } = &mut request.expect {
@@ -230,7 +231,8 @@ fn visible(request: &Request) -> Request {
     request
 }
 
-/// Draws twice if need be: a fair split is off by three standard deviations once in 370 counts.
+/// Repeats a failed draw once, because one of 370 counts of a fair split differs by three standard
+/// deviations.
 async fn check_shares(
     envoy: &Envoy,
     name: &str,

@@ -1,4 +1,4 @@
-//! What a rule does to a request and its response, as the upstream and the client see it.
+//! Effects of a rule on requests and responses, as observed by the upstream and the client.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sluice_e2e::{Answer, Bootstrap, Client, Envoy, Listener, Received, Upstream, any_host};
 
 #[tokio::test]
-async fn failed_tries_are_repeated_as_often_as_the_rule_says() {
+async fn failed_attempts_are_retried_as_configured() {
     let edge = Edge::start(json!([
         rule("/none", json!({ "retries": { "attempts": 0 } })),
         rule("/two", json!({ "retries": { "attempts": 2, "retryOn": "5xx" } })),
@@ -25,14 +25,14 @@ async fn failed_tries_are_repeated_as_often_as_the_rule_says() {
         assert_eq!(edge.received(path).len(), tries, "{path}");
         assert_eq!(edge.envoy.access_log(path).await["attempts"], tries, "{path}");
     }
-    // Without retryOn a failure to connect is among those that are tried again.
+    // Without retryOn, connect failures are retried.
     assert_eq!(edge.get("/closed").send().await.status, 503);
     assert_eq!(edge.envoy.access_log("/closed").await["attempts"], 3);
     assert_eq!(edge.get("/two/200").send().await.status, 200);
     assert_eq!(edge.received("/two/200").len(), 1);
 }
 
-/// Istio gives its routes a retry policy. A rule's own `retries` stand above it.
+/// Istio gives its routes a retry policy. The `retries` of a rule override it.
 #[tokio::test]
 async fn the_retries_of_a_rule_replace_those_of_the_route() {
     let edge = Edge::start_with(
@@ -49,7 +49,7 @@ async fn the_retries_of_a_rule_replace_those_of_the_route() {
     }
 }
 
-/// Not even those of the route: Istio's own default is two.
+/// This includes the retries of the route; Istio's default is two.
 #[tokio::test]
 async fn no_attempts_means_no_retries_at_all() {
     let rules = json!([rule("/none", json!({ "retries": { "attempts": 0 } }))]);
@@ -59,7 +59,7 @@ async fn no_attempts_means_no_retries_at_all() {
 }
 
 #[tokio::test]
-async fn a_try_has_a_time_of_its_own() {
+async fn each_attempt_has_its_own_timeout() {
     let edge = Edge::start(json!([rule(
         "/slow",
         json!({
@@ -149,10 +149,11 @@ async fn headers_are_removed_then_set_then_added() {
     }
 }
 
-/// Where the route and the destination set the same header, the route has the last word. That is Istio with several
-/// destinations; with one it is the other way round there, which nobody could want to depend on the number.
+/// If the route and the destination set the same header, the route wins, as in Istio with several
+/// destinations. With a single destination Istio does the opposite; Sluice does not depend on the
+/// number.
 #[tokio::test]
-async fn a_destination_has_headers_of_its_own() {
+async fn a_destination_can_edit_headers() {
     let destination = json!({
         "destination": { "host": "service" },
         "weight": 1,
@@ -214,7 +215,10 @@ async fn the_path_and_the_host_are_rewritten() {
 
 #[tokio::test]
 async fn a_redirect_tells_the_client_where_to_go() {
-    let redirect = |prefix: &str, redirect: Value| json!({ "match": [{ "uri": { "prefix": prefix } }], "redirect": redirect });
+    let redirect = |prefix: &str, redirect: Value| {
+        let condition = json!({ "uri": { "prefix": prefix } });
+        json!({ "match": [condition], "redirect": redirect })
+    };
     let edge = Edge::start(json!([
         redirect("/uri", json!({ "uri": "/new" })),
         redirect("/host", json!({ "authority": "other.example", "redirectCode": 308 })),
@@ -276,7 +280,7 @@ async fn bodies_pass_as_they_are_and_do_not_disturb_replies() {
         let mut connection = client.connect().await;
         assert_eq!(connection.send(post("/kept")).await.json()["body"], body);
         assert_eq!(edge.received("/kept").pop().expect("a request").header("x-set"), ["1"]);
-        // Envoy closes a connection whose request it has answered before the end, as it may.
+        // Envoy may close a connection after a response to an incomplete request.
         for (path, status) in [("/gone", 410), ("/nowhere", 404)] {
             let mut connection = client.connect().await;
             assert_eq!(connection.send(post(path)).await.status, status, "{path}");
@@ -286,7 +290,7 @@ async fn bodies_pass_as_they_are_and_do_not_disturb_replies() {
 }
 
 #[tokio::test]
-async fn a_browser_is_told_which_origins_may_ask() {
+async fn cors_headers_name_the_allowed_origin() {
     let edge = Edge::start(json!([rule(
         "/",
         json!({ "corsPolicy": {
@@ -325,14 +329,14 @@ async fn a_browser_is_told_which_origins_may_ask() {
     );
     assert_eq!(actual.header("access-control-expose-headers").as_deref(), Some("x-kept"));
 
-    // Istio hands the preflight of an unknown origin on, and says nothing about it.
+    // Like Istio, forwards the preflight of an unknown origin without CORS headers.
     let unknown = preflight("/unknown", "https://evil.example").send().await;
     assert_eq!((unknown.status, unknown.header("access-control-allow-origin")), (200, None));
     assert_eq!(edge.received("/unknown").len(), 1);
 }
 
-/// An Envoy with these rules and one cluster, `service`. Its upstream takes two seconds below `/slow`, and answers a path
-/// that ends in `/503` with that status.
+/// An Envoy with these rules and one cluster, `service`. Its upstream takes two seconds below
+/// `/slow`, and answers a path that ends in `/503` with that status.
 struct Edge {
     envoy: Envoy,
     upstream: Upstream,
@@ -355,7 +359,7 @@ impl Edge {
             ],
             ..Answer::default()
         });
-        // A port that was free a moment ago: nobody listens there.
+        // A port that was free a moment ago, so nothing listens there.
         let closed = Upstream::echo("closed").address();
         let envoy = Envoy::start(
             &Bootstrap::new()
@@ -380,7 +384,7 @@ impl Edge {
     }
 }
 
-/// A listener whose route tries a failed request three times more.
+/// A listener whose route retries a failed request three times.
 fn with_retries(listener: Listener) -> Listener {
     listener.retry_policy(json!({ "retry_on": "5xx", "num_retries": 3 }))
 }

@@ -1,4 +1,4 @@
-//! Responses that the fault filter breaks off or slows down.
+//! Responses that the fault filter truncates or throttles.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ async fn ask(client: &Client) -> Result<usize, String> {
 }
 
 #[tokio::test]
-async fn a_response_that_is_longer_breaks_off() {
+async fn a_longer_response_is_truncated() {
     for after_bytes in [0, 1000, BODY_BYTES - 1] {
         let (envoy, _upstream) = start(reset(after_bytes), BODY_BYTES).await;
         let edge = envoy.listener("edge");
@@ -57,7 +57,7 @@ async fn a_response_that_is_longer_breaks_off() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_not_longer_is_whole() {
+async fn a_shorter_response_is_complete() {
     let (envoy, _upstream) = start(reset(BODY_BYTES), BODY_BYTES).await;
     let edge = envoy.listener("edge");
     for client in [edge.clone(), edge.http2()] {
@@ -66,9 +66,9 @@ async fn a_response_that_is_not_longer_is_whole() {
     assert_eq!(envoy.stat("wasmcustom.sluice.fault.resets_injected").await, 0);
 }
 
-/// 200,000 bytes at 100 KiB/s: just under two seconds, and whole.
+/// 200,000 bytes at 100 KiB/s take almost two seconds and arrive complete.
 #[tokio::test]
-async fn a_response_takes_as_long_as_its_rate_says() {
+async fn a_response_has_the_configured_rate() {
     let (envoy, _upstream) = start(rate_limit(100), BODY_BYTES).await;
     let edge = envoy.listener("edge");
     let seconds = BODY_BYTES as f64 / (100.0 * 1024.0);
@@ -82,7 +82,7 @@ async fn a_response_takes_as_long_as_its_rate_says() {
     assert_eq!(envoy.stat("wasmcustom.sluice.fault.active_faults").await, 0);
 }
 
-/// More than Envoy would gather in a filter: the upstream is held back, and nothing is lost.
+/// A body larger than Envoy's buffer limit: Envoy pauses the upstream, and no byte is lost.
 #[tokio::test]
 async fn a_response_larger_than_envoys_buffers_is_slowed_down_too() {
     const LARGE: usize = 8 << 20;

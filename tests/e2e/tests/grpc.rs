@@ -81,7 +81,7 @@ async fn an_abort_is_the_status_that_the_rule_names() {
 }
 
 #[tokio::test]
-async fn an_http_abort_is_the_status_that_envoy_makes_of_it() {
+async fn an_http_abort_becomes_the_grpc_status_of_envoys_mapping() {
     for (status, code) in
         [(400, Code::Internal), (401, Code::Unauthenticated), (503, Code::Unavailable)]
     {
@@ -100,7 +100,7 @@ async fn a_call_waits_and_then_succeeds() {
     assert_eq!([edge.count("delays_injected").await, edge.count("active_faults").await], [1, 0]);
 }
 
-/// The body of a unary answer is held, and so are the trailers with its status.
+/// The body of a unary response is delayed, together with the trailers that contain its status.
 #[tokio::test]
 async fn a_slow_answer_keeps_its_status() {
     let limit = always(json!({ "limitKbps": 1 }));
@@ -110,7 +110,7 @@ async fn a_slow_answer_keeps_its_status() {
     assert_eq!(edge.count("active_faults").await, 0);
 }
 
-/// A call that gives up while it waits.
+/// A call whose deadline expires while it is delayed.
 #[tokio::test]
 async fn a_deadline_is_kept_while_a_call_waits() {
     let edge = Edge::start(json!({ "delay": always(json!({ "fixedDelay": "30s" })) })).await;

@@ -1,4 +1,5 @@
-//! The harness itself: without a module a client's own `x-sluice-cluster` steers, which is enough to see every part work.
+//! Tests of the harness. Without a module, the client's own `x-sluice-cluster` selects the cluster,
+//! which is sufficient to test every part.
 
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ async fn listeners_are_updated_in_place_and_keep_their_port() {
 }
 
 #[tokio::test]
-async fn an_update_that_envoy_refuses_is_told_as_such() {
+async fn a_refused_update_is_reported() {
     let envoy =
         Envoy::start(&Bootstrap::new().dynamic_listeners().listener(Listener::new("edge"))).await;
     let bad = Listener::new("edge").max_headers(1_000_000, 1);

@@ -1,7 +1,7 @@
-//! What a client may send to break or to steer the router: odd bytes, odd sizes, odd requests, and the headers that only
-//! the router may set.
+//! Hostile input of clients: unusual bytes, sizes and requests, and headers that only the router
+//! may set.
 //!
-//! A module that traps takes down every stream of its worker, so each test ends by asking whether it still serves.
+//! A trap ends every stream of a worker, so each test finally checks that the module still serves.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use sluice_e2e::{Answer, Bootstrap, Client, Envoy, Listener, Response, Upstream,
 use tokio::sync::OnceCell;
 
 #[tokio::test]
-async fn values_that_are_not_utf_8_pass_as_they_are() {
+async fn values_that_are_not_utf_8_pass_unchanged() {
     let edge = edge().await;
     for value in [&b"\xff"[..], b"cheng\xff", b"\xff\xfe\x80", b"\xe9t\xe9", b"\xed\xa0\x80"] {
         for name in ["end-user", "cookie", "x-regex", "x-prefix", "x-set", "x-removed", "x-other"] {
@@ -84,7 +84,8 @@ async fn a_path_of_60_kilobytes_is_matched_like_any_other() {
     edge.still_serves().await;
 }
 
-/// Envoy joins repeated headers with commas before it matches, so a second value takes the first one's match away.
+/// Envoy joins repeated headers with commas before it matches, so a second value prevents a match
+/// of the first one.
 #[tokio::test]
 async fn repeated_headers_are_matched_as_one() {
     let edge = edge().await;
@@ -148,7 +149,7 @@ async fn requests_without_an_ordinary_path_or_host_do_no_harm() {
         "\r\n\r\n\r\nGET\r\n\r\n",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nno frame, this is just text of some length\r\n\r\n",
     ] {
-        // A CONNECT that is let through stays open, so these are not waited for longer than a moment.
+        // A forwarded CONNECT stays open, so the test waits only briefly for these.
         let answer = exchange(edge.client().address(), request.as_bytes());
         let _ = tokio::time::timeout(Duration::from_millis(500), answer).await;
     }
@@ -179,7 +180,7 @@ async fn hosts_may_be_anything() {
     edge.still_serves().await;
 }
 
-/// The header that steers Envoy's route is the router's alone.
+/// Only the router may set the header that selects the cluster.
 #[tokio::test]
 async fn a_client_cannot_choose_the_cluster() {
     let edge = edge().await;
@@ -197,7 +198,7 @@ async fn a_client_cannot_choose_the_cluster() {
         let routed = edge.raw(&[head("/steer").as_bytes()]).await;
         assert!(routed.starts_with("HTTP/1.1 200 "), "{lines}: {routed}");
         assert!(routed.contains("x-test-cluster: service-v1\r\n"), "{lines}: {routed}");
-        // No rule for this host: the client's header is no substitute for one.
+        // There is no rule for this host, and the client's header does not replace one.
         let head = head("/steer").replace("example.com", "unknown.test");
         let refused = edge.raw(&[head.as_bytes()]).await;
         assert!(refused.starts_with("HTTP/1.1 404 "), "{lines}: {refused}");
@@ -209,7 +210,7 @@ async fn a_client_cannot_choose_the_cluster() {
     edge.still_serves().await;
 }
 
-/// Nor can it have Envoy give up early or try again.
+/// Clients cannot set Envoy's headers for timeouts and retries.
 #[tokio::test]
 async fn a_client_cannot_set_timeouts_or_retries() {
     let edge = edge().await;
@@ -241,18 +242,18 @@ async fn a_client_cannot_set_timeouts_or_retries() {
     edge.still_serves().await;
 }
 
-/// All tests have the same Envoy: what one of them breaks is broken for all, which is the point.
+/// All tests share one Envoy on purpose: if one test breaks it, all fail.
 async fn edge() -> &'static Edge {
     static EDGE: OnceCell<Edge> = OnceCell::const_new();
     EDGE.get_or_init(Edge::start).await
 }
 
-/// An Envoy whose rules look at everything that a request has, and its upstreams.
+/// An Envoy whose rules match all parts of requests, and its upstreams.
 struct Edge {
     envoy: Envoy,
     v1: Upstream,
     _v2: Upstream,
-    /// Where no rule leads.
+    /// An upstream that no rule selects.
     secret: Upstream,
 }
 
@@ -286,7 +287,7 @@ impl Edge {
         self.client().get(path)
     }
 
-    /// Sends bytes that end the connection, and then sees whether others are still served.
+    /// Sends bytes that end the connection, then checks that other requests are still served.
     async fn raw(&self, parts: &[&[u8]]) -> String {
         let address: SocketAddr = self.client().address();
         let answer = exchange(address, &parts.concat()).await;
@@ -311,11 +312,16 @@ fn rules() -> Value {
     let to = |subset: &str| json!([{ "destination": { "host": "service", "subset": subset } }]);
     json!({
         "clusterName": "{host}[-{subset}]",
-        "sampling": { "key": [{ "header": "end-user" }, { "cookie": "uid" }, { "sourceAddress": true }] },
+        "sampling": {
+            "key": [{ "header": "end-user" }, { "cookie": "uid" }, { "sourceAddress": true }],
+        },
         "virtualServices": [{
             "hosts": ["example.com", "*.example.com"],
             "http": [
-                { "match": [{ "headers": { "end-user": { "exact": "cheng" } } }], "route": to("v2") },
+                {
+                    "match": [{ "headers": { "end-user": { "exact": "cheng" } } }],
+                    "route": to("v2"),
+                },
                 {
                     "match": [
                         { "headers": { "x-regex": { "regex": "a+b" } } },
@@ -327,14 +333,16 @@ fn rules() -> Value {
                 },
                 {
                     "match": [{ "uri": { "prefix": "/rewrite" } }],
-                    "rewrite": { "uriRegexRewrite": { "match": "/rewrite/(.*)", "rewrite": "/\\1" } },
+                    "rewrite": {
+                        "uriRegexRewrite": { "match": "/rewrite/(.*)", "rewrite": "/\\1" },
+                    },
                     "route": to("v1"),
                 },
                 {
                     "headers": { "request": {
                         "set": { "x-set": "1" }, "add": { "x-added": "1" }, "remove": ["x-removed"],
                     } },
-                    // Two destinations, so that there is a draw by the key; both are v1.
+                    // Two destinations, so that a draw by key is necessary; both are v1.
                     "route": [
                         { "destination": { "host": "service", "subset": "v1" }, "weight": 1 },
                         { "destination": { "host": "service-v1" }, "weight": 1 },

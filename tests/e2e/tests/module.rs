@@ -1,7 +1,7 @@
 //! The modules as files.
 
-/// A ConfigMap, in which a sidecar gets a module, holds 1 MiB, and the base64 of a module has a third more bytes than the
-/// module.
+/// A sidecar can get a module in a ConfigMap, which is limited to 1 MiB, and base64 adds a third to
+/// the size of a module.
 #[test]
 fn every_module_fits_into_a_configmap() {
     let modules = ["egress", "fault", "mirror", "outlier", "sni"].map(|name| (name, 780_000));

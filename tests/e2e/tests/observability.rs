@@ -1,4 +1,4 @@
-//! What an operator sees of the router: counters, and what access logs say.
+//! Observability of the router: counters and access logs.
 
 use hyper::Method;
 use serde_json::{Value, json};

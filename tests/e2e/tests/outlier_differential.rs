@@ -1,22 +1,24 @@
-//! Envoy's own outlier detection beside the filter: the same answers from the same hosts at the same time have to make for
-//! the same ejections and returns.
+//! Comparison of Envoy's own outlier detection and the filter: equal responses from the same hosts
+//! at the same time must cause equal ejections and returns.
 //!
-//! A script is settings and requests, each for one host of five, with the status that the host is to answer. A request is
-//! sent to two clusters of the same hosts at once. Since a host returns at a tick, and the two have theirs at times of
-//! their own, the scripts have a pause in which all hosts return, or none does while the next ones are sent.
+//! A script consists of settings and requests. Each request selects one of five hosts and the
+//! status of its response, and is sent to two clusters with the same hosts at once. Hosts return at
+//! ticks, and the two implementations tick at different times. So scripts pause until all hosts
+//! have returned, or send the next requests before any host can return.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use serde_json::{Value, json};
 use sluice_e2e::{Answer, Bootstrap, Client, Envoy, Listener, Upstream};
 use tokio::task::JoinSet;
 
 const SCRIPTS: usize = 200;
-/// How many run at a time.
+/// Number of scripts that run at once.
 const BATCH: usize = 50;
 const HOSTS: usize = 5;
-/// For what a busy machine does to timers and requests.
+/// Tolerance for timers and requests on a busy machine.
 const SLACK: Duration = Duration::from_millis(100);
 
 struct Script {
@@ -25,40 +27,29 @@ struct Script {
     interval: u64,
     base: u64,
     max_percent: u64,
-    /// Hosts and statuses, in bursts with a pause between them
+    /// Hosts and statuses, in bursts with pauses between them
     bursts: Vec<Vec<(usize, u16)>>,
 }
 
-/// Numbers that are the same in each run (Knuth's MMIX generator).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.0 >> 33) % bound
-    }
-
-    fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
-        values[self.below(values.len() as u64) as usize]
-    }
+/// Returns a random one of `values`, which must not be empty.
+fn pick<T: Copy>(rng: &mut Rng, values: &[T]) -> T {
+    values[rng.usize(..values.len())]
 }
 
 impl Script {
     fn new(seed: usize) -> Self {
-        let mut numbers = Numbers(seed as u64);
-        (0..4).for_each(|_| _ = numbers.below(2));
-        let interval = numbers.one_of(&[100, 150, 200]);
+        let mut rng = Rng::with_seed(seed as u64);
+        let interval = pick(&mut rng, &[100, 150, 200]);
         let bursts = (0..2).map(|_| {
-            // Two hosts fare badly in a burst, the others now and then.
-            let bad = [numbers.below(HOSTS as u64) as usize, numbers.below(HOSTS as u64) as usize];
+            // Two hosts fail often in a burst, the others sometimes.
+            let bad = [rng.usize(..HOSTS), rng.usize(..HOSTS)];
             (0..12)
                 .map(|_| {
-                    let is_bad = numbers.below(10) < 6;
-                    let host =
-                        if is_bad { numbers.one_of(&bad) } else { numbers.below(5) as usize };
-                    let failure = numbers.one_of(&[500, 502, 503, 503, 504, 501]);
-                    let is_failure = numbers.below(100) < if is_bad { 85 } else { 15 };
-                    let success = numbers.one_of(&[200, 200, 404, 429]);
+                    let is_bad = rng.u8(..10) < 6;
+                    let host = if is_bad { pick(&mut rng, &bad) } else { rng.usize(..HOSTS) };
+                    let failure = pick(&mut rng, &[500, 502, 503, 503, 504, 501]);
+                    let is_failure = rng.u8(..100) < if is_bad { 85 } else { 15 };
+                    let success = pick(&mut rng, &[200, 200, 404, 429]);
                     (host, if is_failure { failure } else { success })
                 })
                 .collect()
@@ -66,10 +57,10 @@ impl Script {
         Self {
             interval,
             bursts: bursts.collect(),
-            consecutive_5xx: numbers.below(5),
-            consecutive_gateway: numbers.below(4),
-            base: numbers.one_of(&[1200, 1300]),
-            max_percent: numbers.one_of(&[20, 40, 60, 100]),
+            consecutive_5xx: rng.u64(..5),
+            consecutive_gateway: rng.u64(..4),
+            base: pick(&mut rng, &[1200, 1300]),
+            max_percent: pick(&mut rng, &[20, 40, 60, 100]),
         }
     }
 
@@ -96,11 +87,13 @@ impl Script {
         });
         json!({
             "clusterName": "{host}",
-            "destinationRules": [{ "host": host, "trafficPolicy": { "outlierDetection": detection } }],
+            "destinationRules": [{
+                "host": host, "trafficPolicy": { "outlierDetection": detection },
+            }],
         })
     }
 
-    /// Whether no burst was so slow that hosts returned in the middle of it.
+    /// Returns whether all bursts ended before hosts could return.
     async fn run(self, number: usize, client: Client, hosts: Vec<String>) -> bool {
         let clusters = [format!("native{number}"), format!("filter{number}")];
         let mut connections = [client.connect().await, client.connect().await];
@@ -127,7 +120,7 @@ impl Script {
                         "it goes where it is to go"
                     );
                 }
-                // Envoy ejects on its main thread, a moment later.
+                // Envoy ejects on its main thread, which happens a moment later.
                 tokio::time::sleep(Duration::from_millis(4)).await;
             }
             is_in_time &= start.elapsed() < Duration::from_millis(self.base - 50);
@@ -138,7 +131,7 @@ impl Script {
     }
 }
 
-/// By script and host, what happened to it and when, in seconds of a day.
+/// Events by script and host, with their time in seconds of the day.
 type Timelines = BTreeMap<(usize, String), Vec<(&'static str, f64)>>;
 
 fn seconds(time: &str) -> f64 {
@@ -151,7 +144,7 @@ fn native_events(envoy: &Envoy) -> Timelines {
     for line in envoy.outlier_events().lines() {
         let event: Value = serde_json::from_str(line).unwrap();
         let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-        // What is detected and not enforced is an event too.
+        // Detected ejections that are not enforced are events too.
         let what = match (text("action").as_str(), event["enforced"].as_bool()) {
             ("EJECT", Some(true)) => "ejected",
             ("UNEJECT", _) => "returned",
@@ -182,7 +175,7 @@ fn filter_events(envoy: &Envoy) -> Timelines {
 }
 
 #[tokio::test]
-async fn ejections_and_returns_are_those_of_envoy() {
+async fn ejections_and_returns_equal_those_of_envoy() {
     let hosts: Vec<_> = (0..HOSTS)
         .map(|number| {
             let names: [&'static str; HOSTS] = ["0", "1", "2", "3", "4"];

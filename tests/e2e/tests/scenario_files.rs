@@ -1,5 +1,5 @@
-//! What a README under `envoy/scenarios` cannot show, since no command is a client that speaks TLS inside of TLS. What the READMEs
-//! show is checked by `make scenarios`.
+//! Tests for scenarios that a README cannot contain, because no command-line client supports TLS in
+//! TLS. `make scenarios` checks the READMEs.
 
 use sluice_e2e::{Envoy, Scenario, tls};
 use tokio::net::TcpStream;
@@ -14,7 +14,7 @@ async fn sni_counts<const N: usize>(envoy: &Envoy, names: [&str; N]) -> [u64; N]
 
 const CHECKED: [&str; 5] = ["routed", "snis_match", "snis_do_not_match", "no_route", "refused"];
 
-/// E15: a workload that goes around its sidecar, with the sidecar's certificate.
+/// E15: a workload that bypasses its sidecar, with the sidecar's certificate.
 #[tokio::test]
 async fn e15_forged_server_names() {
     let scenario = Scenario::new();

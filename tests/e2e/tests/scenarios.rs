@@ -1,7 +1,7 @@
-//! The tasks that Istio's documents show for routing, with the results that they show: R3, R5 to R8, T1
-//! and T2. The others are in `splits.rs`.
+//! The routing tasks of Istio's documentation, with their documented results: R3, R5 to R8, T1 and
+//! T2. The others are in `splits.rs`.
 //!
-//! Where `envoy/sandbox.yaml` has the rules of a task, it is the sandbox itself that is asked.
+//! Tasks whose rules are in `envoy/sandbox.yaml` run in the sandbox.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
-/// What the payment service says: the version is its second word.
+/// Returns the text of the payment service; the version is its second word.
 fn data(response: &Response) -> String {
     assert_eq!(response.status, 200, "{response:?}");
     response.json()["data"].as_str().expect("data of the payment service").to_owned()
@@ -58,7 +58,7 @@ async fn a_user_gets_the_new_version_and_the_others_the_old_one() {
         json!({ "code": 200, "message": null, "data": "Hello v1, jim!, id: 1" })
     );
     assert_eq!(data(&query().send().await), "Hello v1, anonymous!, id: 1");
-    // Exact means exact.
+    // An exact match compares the whole value, including its case.
     for other in ["Cheng", "chengdu", "jim,cheng"] {
         let response = query().header("end-user", other).send().await;
         assert_eq!(data(&response), format!("Hello v1, {other}!, id: 1"));
@@ -86,7 +86,7 @@ async fn an_ingress_lets_two_paths_of_one_host_through() {
 
 /// R6
 #[tokio::test]
-async fn a_wildcard_takes_every_host() {
+async fn a_wildcard_matches_every_host() {
     let edge = sandbox().await;
     for host in ["other.example.com", "127.0.0.2:10000", "a", "[::1]:80"] {
         let response = edge.get("/headers").host(host).header("x-mine", "1").send().await;
@@ -97,10 +97,11 @@ async fn a_wildcard_takes_every_host() {
     }
 }
 
-/// R7: the rules that Istio makes of a Kubernetes Ingress. A path that ends in `/*` becomes the prefix before it and any
-/// other an exact match; the path type `Prefix` becomes a regular expression that ends at a slash.
+/// R7: the rules that Istio generates from a Kubernetes Ingress. A path that ends in `/*` becomes
+/// the prefix before it and any other an exact match; the path type `Prefix` becomes a regular
+/// expression that ends at a slash.
 #[tokio::test]
-async fn an_ingress_of_kubernetes() {
+async fn the_rules_of_a_kubernetes_ingress_apply() {
     let upstream = Upstream::echo("httpbin");
     let rule = |uri: Value| {
         let destination = json!({ "host": "httpbin", "port": { "number": 8000 } });
@@ -114,7 +115,10 @@ async fn an_ingress_of_kubernetes() {
                 "virtualServices": [
                     service("httpbin.example.com", json!([rule(json!({ "prefix": "/status" }))])),
                     service("exact.example.com", json!([rule(json!({ "exact": "/status" }))])),
-                    service("prefix.example.com", json!([rule(json!({ "regex": r"/status((\/).*)?" }))])),
+                    service(
+                        "prefix.example.com",
+                        json!([rule(json!({ "regex": r"/status((\/).*)?" }))]),
+                    ),
                 ],
             })))
             .cluster("httpbin", &[upstream.address()]),
@@ -158,7 +162,7 @@ async fn one_port_serves_several_hosts() {
 
 /// T1
 #[tokio::test]
-async fn a_slow_service_is_given_up_after_half_a_second() {
+async fn a_slow_service_times_out_after_half_a_second() {
     let slow = Upstream::slow("v2", seconds(15.0));
     let envoy = Envoy::start(
         &Bootstrap::new()

@@ -1,4 +1,4 @@
-//! Which version answers, and how often: R1, R2 and R4 of the tasks that Istio's documents show.
+//! The share of requests of each version: tasks R1, R2 and R4 of Istio's documentation.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use sluice_e2e::{Bootstrap, Envoy, Listener, Upstream, any_host};
 /// R1
 #[tokio::test]
 async fn without_a_rule_for_subsets_both_versions_answer_in_turn() {
-    // One worker, since each has its own turn.
+    // One worker, because each worker has its own round-robin.
     let versions = [Upstream::echo("v1"), Upstream::echo("v2")];
     let envoy = Envoy::start(
         &Bootstrap::new()
@@ -26,7 +26,7 @@ async fn without_a_rule_for_subsets_both_versions_answer_in_turn() {
         answers.push(connection.send(edge.get("/payment/balance/query")).await.upstream());
     }
     let alternate = answers.windows(2).all(|pair| pair[0] != pair[1]);
-    assert!(alternate, "not in turn: {answers:?}");
+    assert!(alternate, "the versions do not alternate: {answers:?}");
 }
 
 /// R2
@@ -41,7 +41,8 @@ async fn everything_goes_to_the_subset_that_the_rule_names() {
 #[tokio::test]
 async fn half_of_the_requests_go_to_each_version() {
     let mesh = Payment::start(halves()).await;
-    // A fair split is off by more than 3 sigma once in 370 samples, and twice running once in 137,000.
+    // A fair split differs by more than 3 sigma once in 370 samples, and twice in sequence once in
+    // 137,000.
     let three_sigma = 3.0 * (1000.0_f64 * 0.5 * 0.5).sqrt();
     let mut samples = Vec::new();
     for _ in 0..2 {
@@ -52,7 +53,7 @@ async fn half_of_the_requests_go_to_each_version() {
         }
         samples.push(answers);
     }
-    panic!("two samples off by more than {three_sigma}: {samples:?}");
+    panic!("two samples differ by more than {three_sigma}: {samples:?}");
 }
 
 /// R4, the sticky variant
@@ -101,7 +102,8 @@ impl Payment {
         Self { envoy, _versions: versions }
     }
 
-    /// How many of so many requests each version answered. `user` says who makes each of them.
+    /// Sends requests and returns the number of responses by version. `user` returns the user of
+    /// each request.
     async fn answers<'a>(
         &self,
         requests: usize,

@@ -1,5 +1,5 @@
-//! Bytes that a client may send first: whatever they are and however they come in pieces, the decision is made once
-//! and does not change.
+//! First bytes of a client: for any bytes, in any pieces, the decision is made once and does not
+//! change.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,8 @@
-//! Configurations: whatever they are, each filter takes them or refuses them with at least one reason.
+//! Configurations: every filter accepts any document or refuses it with at least one error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::egress::Egress;
 use sluice_policy::fault::Faults;
 use sluice_policy::mirror::Mirrors;
@@ -12,12 +13,12 @@ use sluice_policy::sni::SniPolicy;
 
 fuzz_target!(|bytes: &[u8]| {
     let rejections = [
-        Router::from_json(bytes, &NoMetadata).err(),
-        Faults::from_json(bytes, &NoMetadata).err(),
-        Mirrors::from_json(bytes, &NoMetadata).err(),
-        SniPolicy::from_json(bytes, &NoMetadata).err(),
-        Egress::from_json(bytes, &NoMetadata).err(),
-        Outliers::from_json(bytes, &NoMetadata).err(),
+        Router::compile(bytes, &NoMetadata).err(),
+        Faults::compile(bytes, &NoMetadata).err(),
+        Mirrors::compile(bytes, &NoMetadata).err(),
+        SniPolicy::compile(bytes, &NoMetadata).err(),
+        Egress::compile(bytes, &NoMetadata).err(),
+        Outliers::compile(bytes, &NoMetadata).err(),
     ];
     for rejection in rejections.iter().flatten() {
         assert!(!rejection.errors.is_empty());

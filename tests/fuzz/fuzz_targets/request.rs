@@ -1,9 +1,10 @@
-//! Requests: whatever bytes their headers have, every filter decides.
+//! Requests: every filter decides about any header bytes.
 #![no_main]
 
 use std::time::SystemTime;
 
 use libfuzzer_sys::fuzz_target;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::egress::Egress;
 use sluice_policy::fault::Faults;
 use sluice_policy::mirror::Mirrors;
@@ -26,16 +27,16 @@ impl Policies {
     fn new() -> Self {
         let document = DOCUMENT.as_bytes();
         Self {
-            router: Router::from_json(document, &NoMetadata).unwrap().0,
-            faults: Faults::from_json(document, &NoMetadata).unwrap().0,
-            mirrors: Mirrors::from_json(document, &NoMetadata).unwrap().0,
-            sni: SniPolicy::from_json(document, &NoMetadata).unwrap().0,
-            egress: Egress::from_json(document, &NoMetadata).unwrap().0,
+            router: Router::compile(document, &NoMetadata).unwrap().0,
+            faults: Faults::compile(document, &NoMetadata).unwrap().0,
+            mirrors: Mirrors::compile(document, &NoMetadata).unwrap().0,
+            sni: SniPolicy::compile(document, &NoMetadata).unwrap().0,
+            egress: Egress::compile(document, &NoMetadata).unwrap().0,
         }
     }
 }
 
-/// What Envoy would tell, and a draw.
+/// Attributes and a draw, in place of Envoy.
 struct World<'a>(&'a [u8], u64);
 
 impl Attributes for World<'_> {

@@ -1,9 +1,10 @@
-//! VirtualServices and requests for them, from a seed. The words are few, so that requests often match.
+//! Random VirtualServices and requests from a seed. Few different words are used, so that requests
+//! often match.
 
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-/// The service that all routes lead to.
+/// The destination of all routes.
 pub const SERVICE: &str = "echo.default.svc.cluster.local";
 
 /// The methods of requests.
@@ -36,7 +37,7 @@ pub struct Sent {
     pub method: &'static str,
     /// Path and query
     pub target: String,
-    /// Headers but for the host
+    /// Headers other than the host
     pub headers: Vec<(&'static str, &'static str)>,
 }
 
@@ -46,7 +47,7 @@ pub fn virtual_service(rng: &mut Rng, host: &str, gateway: &str) -> Value {
     json!({ "hosts": [host], "gateways": [gateway], "http": routes })
 }
 
-/// A request for any of them.
+/// A random request for one of the VirtualServices.
 pub fn request(rng: &mut Rng) -> Sent {
     let mut headers = Vec::new();
     if rng.bool() {
@@ -234,8 +235,8 @@ fn direct_response(rng: &mut Rng) -> Value {
     response
 }
 
-/// Edits of headers. Those of routes and of destinations are about other names, since where both edit one, Istio does it in
-/// one order for one destination and in another for several.
+/// Edits of headers. Routes and destinations edit different names, because if both edit the same
+/// one, the order in Istio depends on the number of destinations.
 fn operations(rng: &mut Rng, place: &str) -> Value {
     let mut of = |message: &str| {
         let mut operations = json!({});

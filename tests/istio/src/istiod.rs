@@ -1,4 +1,5 @@
-//! A real istiod with nothing in its Kubernetes: its configuration is a folder of files, its xDS is plaintext on the loopback device.
+//! A real istiod without Kubernetes: it reads its configuration from a folder and serves xDS in
+//! plaintext on the loopback device.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -9,8 +10,8 @@ use serde_json::{Value, json};
 use sluice_e2e::{Client, until, workspace};
 use tempfile::TempDir;
 
-/// What a proxy that is Envoy as it is released does not have is switched off, and so is what needs Kubernetes or
-/// certificates. The README says which is for what.
+/// Disables features that Envoy's releases do not have, and features that require Kubernetes or
+/// certificates. The README lists the reasons.
 const ENVIRONMENT: [(&str, &str); 5] = [
     ("ENABLE_CA_SERVER", "false"),
     ("PILOT_CERT_PROVIDER", "none"),
@@ -19,24 +20,25 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     ("PILOT_ENABLE_METADATA_EXCHANGE", "false"),
 ];
 
-/// A running istiod. It ends when this is dropped, and at the latest with the thread that started it.
+/// A running istiod. It ends when this is dropped, or at the latest when the thread that started it
+/// ends.
 pub struct Istiod {
     child: Child,
     directory: TempDir,
     xds: u16,
 }
 
-/// Where `tools/setup.sh istio` puts the program.
+/// Path of the program, installed by `tools/setup.sh istio`.
 pub fn program() -> PathBuf {
     workspace().join(".tools/istio/bin/istiod")
 }
 
 impl Istiod {
-    /// Starts an istiod with this configuration, each text one file with one or more YAML documents, and waits until it
-    /// serves.
+    /// Starts an istiod and waits until it serves. Each string of the configuration is a file with
+    /// one or more YAML documents.
     ///
     /// # Panics
-    /// When it does not start. The message has its log.
+    /// If it does not start. The message contains its log.
     pub async fn start(configuration: &[String]) -> Self {
         let directory = TempDir::new().unwrap();
         let folder = directory.path().join("configuration");
@@ -64,7 +66,7 @@ impl Istiod {
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
-            .expect("setpriv, of util-linux, can be run");
+            .expect("cannot run setpriv of util-linux");
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, http));
         let mut istiod = Self { child, directory, xds };
         until("istiod is ready", async || {
@@ -80,17 +82,17 @@ impl Istiod {
         istiod
     }
 
-    /// The port of its xDS service on the loopback device.
+    /// Returns the port of its xDS service on the loopback device.
     pub fn xds_port(&self) -> u16 {
         self.xds
     }
 
-    /// What it logged so far.
+    /// Returns its log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
-    /// Lines of the log that tell of configuration that it did not take, or that a proxy did not.
+    /// Returns the log lines about configuration that istiod or a proxy refused.
     pub fn complaints(&self) -> Vec<String> {
         const SIGNS: [&str; 5] = ["ACK ERROR", "NACK", "skipping", "panic", "invalid"];
         let sign = |line: &&str| SIGNS.iter().any(|sign| line.contains(sign));
@@ -105,7 +107,7 @@ impl Drop for Istiod {
     }
 }
 
-/// Nothing but the defaults of an installation without telemetry.
+/// The defaults of an installation, without telemetry.
 fn mesh_configuration() -> Value {
     json!({
         "rootNamespace": "istio-system",

@@ -1,4 +1,4 @@
-//! The modules in a mesh: a real istiod and real Envoys that it configures. `make test-istio` runs it.
+//! Tests of the modules in a mesh of a real istiod and Envoys. Run them with `make test-istio`.
 
 mod generate;
 mod istiod;

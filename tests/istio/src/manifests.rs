@@ -1,5 +1,5 @@
-//! Each manifest of `envoy/istio`, as it stands but for the folder of the modules: istiod applies it, Envoy takes what comes
-//! of it, and requests show what it does.
+//! Tests of each manifest of `envoy/istio`, unchanged except for the folder of the modules: istiod
+//! accepts it, Envoy accepts the result, and requests show its effect.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::istiod::Istiod;
 use crate::mesh;
 use crate::proxy::{INGRESS_GATEWAY, Proxy, sidecar};
 
-/// The two versions of the service in the manifests, and another one.
+/// The two versions of the service in the manifests, and another service.
 pub(crate) struct Services {
     pub(crate) payment: [Upstream; 2],
     other: Upstream,
@@ -45,7 +45,7 @@ pub async fn run() {
     goes_by_server_names().await;
 }
 
-/// A manifest, with the modules where they were built.
+/// Reads a manifest and replaces the folder of the modules.
 pub(crate) fn manifest(file: &str) -> String {
     let path = workspace().join("envoy/istio").join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{}", path.display()));
@@ -54,7 +54,7 @@ pub(crate) fn manifest(file: &str) -> String {
     text.replace("/var/lib/sluice", folder)
 }
 
-/// Starts a proxy and asserts that nothing was refused on either side.
+/// Starts a proxy and asserts that neither istiod nor Envoy refused any configuration.
 pub(crate) async fn start(istiod: &Istiod, workload: crate::proxy::Workload) -> Proxy {
     let proxy = Proxy::start(istiod, workload).await;
     let refusals = proxy.refusals().await;
@@ -81,12 +81,13 @@ pub(crate) fn outbound(address: SocketAddr) -> String {
     mesh::networking("Sidecar", "kim-gateway-service", "default", &spec)
 }
 
-/// Who answers a request, or the status of the answer if it is not 200. No upstream gets headers of the filters.
+/// Returns the upstream that answers a request, or the status if it is not 200. Asserts that no
+/// upstream receives headers of the filters.
 pub(crate) async fn gets(client: &Client, host: &str, path: &str, user: &str) -> String {
     answerer(client.get(path).host(host).header("end-user", user)).await
 }
 
-/// The same of a client that names a cluster by itself.
+/// Like the function above, with a client that sends a cluster name itself.
 async fn forges(client: &Client, host: &str) -> String {
     let cluster = "outbound|8080||kim-uc-service.default.svc.cluster.local";
     answerer(client.get("/").host(host).header("x-sluice-cluster", cluster)).await
@@ -105,7 +106,7 @@ async fn answerer(request: sluice_e2e::Request) -> String {
     }
 }
 
-/// `router/gateway.yaml`, beside a VirtualService of Istio's own on the same port.
+/// `router/gateway.yaml`, together with a VirtualService that istiod translates on the same port.
 async fn gateway_routes() {
     let services = Services::new();
     let address = mesh::address(1, 8080);
@@ -127,7 +128,7 @@ async fn gateway_routes() {
         assert_eq!(gets(&client, "kim.example.com", "/payment/query", "cheng").await, "v2");
         assert_eq!(gets(&client, "kim.example.com:8080", "/payment/query", "jim").await, "v1");
         assert_eq!(gets(&client, "kim.example.com", "/other", "jim").await, "404");
-        // The header of a client leads nowhere.
+        // The client's header has no effect.
         assert_eq!(forges(&client, "unknown.example.com").await, "404");
         let expected = if has_native { "other" } else { "404" };
         assert_eq!(gets(&client, "native.example.com", "/", "jim").await, expected);
@@ -148,9 +149,9 @@ async fn sidecar_routes() {
         assert_eq!(gets(&client, host, "/payment/query", "cheng").await, "v2");
         assert_eq!(gets(&client, host, "/payment/query", "jim").await, "v1");
     }
-    // The header of a client leads nowhere.
+    // The client's header has no effect.
     assert_eq!(forges(&client, "kim-payment-service").await, "v1");
-    // Istio's own route.
+    // The route from istiod.
     assert_eq!(gets(&client, "kim-uc-service", "/", "cheng").await, "other");
     assert_eq!(proxy.envoy().stat("wasmcustom.sluice.router.passed").await, 1);
     println!("router/sidecar-outbound.yaml: ok");
@@ -198,7 +199,7 @@ async fn ejects_hosts() {
     println!("outlier/sidecar-outbound.yaml: ok");
 }
 
-/// A server of TCP that says its name and closes.
+/// A TCP server that sends its name and closes.
 async fn tcp_service(name: &'static str) -> SocketAddr {
     let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -212,7 +213,8 @@ async fn tcp_service(name: &'static str) -> SocketAddr {
     address
 }
 
-/// What the service behind a TLS connection for `name` says; nothing where it is closed before.
+/// Returns the answer of the service behind a TLS connection for `name`; empty if the connection is
+/// closed without one.
 pub(crate) async fn says(address: SocketAddr, name: &str) -> String {
     let hello = TlsClient { sni: Some(name.to_owned()), ..TlsClient::default() };
     exchange(address, &hello.bytes()).await
@@ -230,7 +232,7 @@ async fn guards_egress() {
     println!("egress/sidecar-outbound.yaml: ok");
 }
 
-/// Two services outside, of which the manifests know one.
+/// Two external services; the manifests contain one of them.
 pub(crate) async fn outside() -> Vec<String> {
     let outside = tcp_service("outside").await;
     let mut configuration = Vec::new();
@@ -247,7 +249,7 @@ pub(crate) async fn outside() -> Vec<String> {
     configuration
 }
 
-/// What is known may be called, and nothing else.
+/// Known services can be called, unknown ones cannot.
 pub(crate) async fn assert_guarded(istiod: &Istiod, address: SocketAddr) {
     let proxy = start(istiod, sidecar("kim-gateway-service")).await;
     let client = proxy.listener(&mesh::listener_name(address));
@@ -281,7 +283,7 @@ pub(crate) fn inbound(address: SocketAddr, workload: SocketAddr) -> [String; 2] 
             "defaultEndpoint": workload.to_string(),
         }],
     });
-    // Without certificates there is no TLS inside of the mesh.
+    // This mesh has no certificates, so it has no TLS.
     let plaintext = json!({ "mtls": { "mode": "DISABLE" } });
     let api = "security.istio.io/v1";
     [
@@ -290,7 +292,7 @@ pub(crate) fn inbound(address: SocketAddr, workload: SocketAddr) -> [String; 2] 
     ]
 }
 
-/// One user gets an error, the others do not.
+/// Only one user gets an error.
 pub(crate) async fn assert_faults(istiod: &Istiod, address: SocketAddr) {
     let proxy = start(istiod, sidecar("kim-payment-service")).await;
     let client = proxy.listener(&mesh::listener_name(address));

@@ -1,4 +1,4 @@
-//! The services of the mesh, as configuration of istiod.
+//! Configuration of istiod for the services of the mesh.
 
 use std::net::SocketAddr;
 
@@ -20,19 +20,19 @@ pub fn networking(kind: &str, name: &str, namespace: &str, spec: &Value) -> Stri
     document("networking.istio.io/v1", kind, name, namespace, spec)
 }
 
-/// The `number`th loopback address of this process, with a port that is free there.
+/// Returns the `number`th loopback address of this process, with a free port.
 pub fn address(number: u8, port: u16) -> SocketAddr {
     let [.., high, low] = std::process::id().to_be_bytes();
     SocketAddr::from(([127, high, low, number], port))
 }
 
-/// What istiod calls the listener at an address.
+/// Returns istiod's name of the listener at an address.
 pub fn listener_name(address: SocketAddr) -> String {
     format!("{}_{}", address.ip(), address.port())
 }
 
-/// A service `NAME.default.svc.cluster.local` on port 8080, whose workloads are these endpoints, each of a version, and a
-/// DestinationRule with a subset for each version.
+/// A service `NAME.default.svc.cluster.local` on port 8080 with these endpoints, each with a
+/// version, and a DestinationRule with a subset for each version.
 pub fn service(name: &str, endpoints: &[(&str, SocketAddr)]) -> [String; 2] {
     service_on(name, (8080, "http", "HTTP"), endpoints)
 }
@@ -92,10 +92,13 @@ pub fn gateway(name: &str, address: SocketAddr) -> String {
 pub fn http_plugin(context: &str, port: u16, filter: &str, configuration: &Value) -> Value {
     json!({
         "applyTo": "HTTP_FILTER",
-        "match": { "context": context, "listener": { "portNumber": port, "filterChain": { "filter": {
-            "name": "envoy.filters.network.http_connection_manager",
-            "subFilter": { "name": "envoy.filters.http.router" },
-        } } } },
+        "match": {
+            "context": context,
+            "listener": { "portNumber": port, "filterChain": { "filter": {
+                "name": "envoy.filters.network.http_connection_manager",
+                "subFilter": { "name": "envoy.filters.http.router" },
+            } } },
+        },
         "patch": { "operation": "INSERT_BEFORE", "value": {
             "name": format!("sluice.{filter}"),
             "typed_config": {

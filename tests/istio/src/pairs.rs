@@ -1,5 +1,6 @@
-//! The same VirtualServices twice on one gateway: natively, as istiod translates them, and through the filters. The same
-//! requests have to have the same answers, and arrive as the same at the same upstreams.
+//! Comparison of Istio and the filters: one gateway has the same VirtualServices twice, translated
+//! by istiod and applied by the filters. Equal requests must get equal responses and reach the same
+//! upstreams with the same content.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -17,11 +18,11 @@ const SEED: u64 = 2026;
 const SERVICES: usize = 200;
 const REQUESTS_EACH: usize = 25;
 
-/// What differs from run to run, or between any two requests.
+/// Headers that differ between runs or requests.
 const UNEQUAL: [&str; 4] =
     ["date", "x-envoy-upstream-service-time", "x-request-id", "content-length"];
 
-/// How the two may differ; the README says why.
+/// Known differences; the README explains them.
 const KNOWN: [&str; 5] = [
     "request x-envoy-attempt-count: natively only",
     "request x-envoy-original-host: natively only",
@@ -30,7 +31,7 @@ const KNOWN: [&str; 5] = [
     "response x-sluice-fault of an abort: through the filters only",
 ];
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     status: u16,
@@ -39,7 +40,7 @@ struct Seen {
     received: Option<BTreeMap<String, String>>,
 }
 
-/// Compares, and panics unless the differences are those that are known.
+/// Compares both, and panics if there are unknown differences.
 pub async fn run() {
     let upstreams = ["v1", "v2", "v3"].map(|version| {
         Upstream::answering(version, |_| Answer {
@@ -101,7 +102,7 @@ pub async fn run() {
     assert!(unknown.is_empty(), "{} kinds of differences are not known", unknown.len());
 }
 
-/// One request, and what the client and the upstream saw.
+/// Sends a request and records the response and the request at the upstream.
 async fn see(
     client: &sluice_e2e::Client,
     connection: &mut Connection,
@@ -112,7 +113,7 @@ async fn see(
     for (name, value) in &sent.headers {
         request = request.header(name, value);
     }
-    // Envoy closes a connection after some answers of its own.
+    // Envoy closes the connection after some of its own responses.
     let response = match connection.try_send(request.clone()).await {
         Ok(response) => response,
         Err(_) => {
@@ -133,7 +134,7 @@ fn headers(response: &Response) -> BTreeMap<String, String> {
     names.map(|name| (name.to_owned(), response.header(name).unwrap_or_default())).collect()
 }
 
-/// The request as the upstream got it.
+/// The request that the upstream received.
 fn received(response: &Response) -> Option<BTreeMap<String, String>> {
     let echo: Value = serde_json::from_slice(&response.body).ok()?;
     let mut received = BTreeMap::new();
@@ -151,7 +152,7 @@ fn received(response: &Response) -> Option<BTreeMap<String, String>> {
     Some(received)
 }
 
-/// What differs, by kind.
+/// Returns the differences by kind.
 fn compare(native: &Seen, filtered: &Seen) -> Vec<String> {
     let mut differences = Vec::new();
     if native.status != filtered.status {
@@ -202,7 +203,7 @@ fn names(
     differ.map(|name| format!("{kind} {name}: {}", side(name))).collect()
 }
 
-/// The filters before the routes of the gateway's port, and the steering routes behind them.
+/// The filters on the gateway's port, and the routes by their header.
 fn envoy_filter(port: u16, services: &[Value]) -> String {
     let document = json!({ "virtualServices": services });
     let routes = json!({ "context": "GATEWAY", "routeConfiguration": { "portNumber": port } });

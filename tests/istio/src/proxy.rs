@@ -1,11 +1,11 @@
-//! An Envoy as a proxy of the mesh: all that it does comes from istiod.
+//! An Envoy as a proxy of the mesh, configured by istiod alone.
 
 use serde_json::{Value, json};
 use sluice_e2e::{Client, Envoy};
 
 use crate::istiod::Istiod;
 
-/// Who a proxy is to istiod.
+/// Identity of a proxy, as sent to istiod.
 #[derive(Clone, Copy)]
 pub struct Workload {
     /// `router` for a gateway, `sidecar`
@@ -31,25 +31,25 @@ pub const fn sidecar(app: &'static str) -> Workload {
     Workload { kind: "sidecar", name: app, namespace: "default", label: ("app", app) }
 }
 
-/// A proxy that runs.
+/// A running proxy.
 pub struct Proxy {
     envoy: Envoy,
 }
 
 impl Proxy {
-    /// Starts an Envoy, and waits until it has the listeners that istiod has for it.
+    /// Starts an Envoy and waits until it has its listeners from istiod.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub async fn start(istiod: &Istiod, workload: Workload) -> Self {
         let envoy = Envoy::of_configuration(&bootstrap(istiod.xds_port(), workload)).await;
         Self { envoy }
     }
 
-    /// A client of the listener that istiod calls so, such as `127.0.0.1_8080`.
+    /// Returns a client of the listener with istiod's name, such as `127.0.0.1_8080`.
     ///
     /// # Panics
-    /// When there is none. The message names those that there are.
+    /// If there is no such listener. The message lists the existing ones.
     pub fn listener(&self, name: &str) -> Client {
         self.envoy.listener(name)
     }
@@ -59,7 +59,7 @@ impl Proxy {
         &self.envoy
     }
 
-    /// All resources that it refused, by statistic, and all lines in which it says so. Nothing means that it took all.
+    /// Returns all statistics and log lines about refused resources. Empty if Envoy accepted all.
     pub async fn refusals(&self) -> Vec<String> {
         let stats = self.envoy.admin("/stats?format=json&filter=update_rejected").await.json();
         let stats = stats["stats"].as_array().expect("a list of stats").clone();
@@ -72,14 +72,14 @@ impl Proxy {
     }
 }
 
-/// What istio-agent writes for istio-proxy, as far as Envoy needs it.
+/// The parts of istio-agent's bootstrap that Envoy requires.
 fn bootstrap(xds_port: u16, workload: Workload) -> Value {
     let Workload { kind, name, namespace, label: (key, value) } = workload;
     let ads = json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
     json!({
         "admin": { "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } } },
         "node": {
-            // An address that no endpoint has: the proxy is no workload of its own services.
+            // An address that no endpoint has, because the proxy is not a workload of the services.
             "id": format!("{kind}~192.0.2.1~{name}.{namespace}~{namespace}.svc.cluster.local"),
             "cluster": format!("{name}.{namespace}"),
             "metadata": {
@@ -114,9 +114,9 @@ fn bootstrap(xds_port: u16, workload: Workload) -> Value {
                 },
                 "load_assignment": {
                     "cluster_name": "xds-grpc",
-                    "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": { "socket_address": {
-                        "address": "127.0.0.1", "port_value": xds_port,
-                    } } } }] }],
+                    "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": {
+                        "socket_address": { "address": "127.0.0.1", "port_value": xds_port },
+                    } } }] }],
                 },
             }],
         },

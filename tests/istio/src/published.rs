@@ -1,4 +1,4 @@
-//! The schemas that Istio publishes for its resources, the CustomResourceDefinitions, and what they say about a document.
+//! Validation of documents with the schemas that Istio publishes, its CustomResourceDefinitions.
 //! They are read from the module that istiod was built from.
 
 use std::path::PathBuf;
@@ -12,17 +12,17 @@ use sluice_e2e::workspace;
 pub struct Schemas(Vec<Value>);
 
 impl Schemas {
-    /// Reads them.
+    /// Reads the schemas.
     ///
     /// # Panics
-    /// When the module cannot be found.
+    /// If the module cannot be found.
     pub fn load() -> Self {
         let file = istio().join("manifests/charts/base/files/crd-all.gen.yaml");
         let text = std::fs::read_to_string(&file).unwrap_or_else(|_| panic!("{}", file.display()));
         Self(documents(&text))
     }
 
-    /// What the API server would find wrong with a document; nothing when it is right.
+    /// Returns the errors that the API server would report for a document; empty if it is valid.
     pub fn errors(&self, document: &Value) -> Vec<String> {
         let api = document["apiVersion"].as_str().unwrap_or_default();
         let kind = &document["kind"];
@@ -46,14 +46,14 @@ impl Schemas {
 /// The documents of a YAML file.
 ///
 /// # Panics
-/// When it is not YAML.
+/// If it is not YAML.
 pub fn documents(text: &str) -> Vec<Value> {
     let documents = serde_yaml_ng::Deserializer::from_str(text);
     let values = documents.map(|document| Value::deserialize(document).expect("YAML"));
     values.filter(|value| !value.is_null()).collect()
 }
 
-/// The folder of the module `istio.io/istio`, of the version that go.mod has.
+/// Returns the folder of the module `istio.io/istio`, in the version of go.mod.
 fn istio() -> PathBuf {
     let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new("go")
@@ -66,7 +66,8 @@ fn istio() -> PathBuf {
     String::from_utf8(output.stdout).unwrap().trim().into()
 }
 
-/// Structural schemas, as far as these use them. What has no field in the schema, the API server would drop.
+/// Validates with the parts of structural schemas that Istio uses. Unknown fields are errors here;
+/// the API server would drop them.
 fn check(schema: &Value, value: &Value, path: &str, errors: &mut Vec<String>) {
     if let Some(allowed) = schema["enum"].as_array()
         && !allowed.contains(value)
@@ -130,7 +131,10 @@ mod tests {
         Schemas(vec![json!({ "spec": {
             "group": "g.io",
             "names": { "kind": "K" },
-            "versions": [{ "name": "v1", "schema": { "openAPIV3Schema": { "properties": { "spec": spec } } } }],
+            "versions": [{
+                "name": "v1",
+                "schema": { "openAPIV3Schema": { "properties": { "spec": spec } } },
+            }],
         } })])
     }
 

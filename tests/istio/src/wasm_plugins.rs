@@ -1,5 +1,5 @@
-//! WasmPlugins. istiod translates them into TrafficExtensions only where they come from Kubernetes, so here that is done
-//! first; and all manifests are held against the schemas that Istio publishes.
+//! WasmPlugins, and validation of all manifests with Istio's schemas. istiod translates WasmPlugins
+//! to TrafficExtensions only if they come from Kubernetes, so the test translates them itself.
 
 use serde_json::{Value, json};
 use sluice_e2e::{module, workspace};
@@ -11,16 +11,16 @@ use crate::manifests::{
 use crate::mesh;
 use crate::published::{Schemas, documents};
 
-/// The folders that have a WasmPlugin.
+/// Folders with a WasmPlugin.
 const PLUGINS: [&str; 2] = ["egress", "fault"];
 
-/// Runs those that there are.
+/// Runs the tests of all WasmPlugins.
 pub async fn run() {
     injects_faults().await;
     guards_egress().await;
 }
 
-/// Every document of `envoy/istio` that is Istio's.
+/// Validates every Istio document of `envoy/istio`.
 pub fn keep_to_the_schemas() {
     let schemas = Schemas::load();
     let mut count = 0;
@@ -46,7 +46,8 @@ pub fn keep_to_the_schemas() {
     println!("{count} documents: as the published schemas have them");
 }
 
-/// The TrafficExtensions that `WasmPlugin`s of a folder stand for, with the module that was built in place of the image.
+/// Translates the `WasmPlugin`s of a folder to TrafficExtensions, with the built module instead of
+/// the image.
 fn traffic_extensions(folder: &str) -> Vec<String> {
     assert!(PLUGINS.contains(&folder));
     let file = workspace().join("envoy/istio").join(folder).join("wasmplugin.yaml");
@@ -54,7 +55,7 @@ fn traffic_extensions(folder: &str) -> Vec<String> {
     plugins.iter().map(|plugin| traffic_extension(plugin, folder)).collect()
 }
 
-/// As `pilot/pkg/config/kube/extensions/translate.go` of Istio has it.
+/// Source: istio pilot/pkg/config/kube/extensions/translate.go
 fn traffic_extension(plugin: &Value, filter: &str) -> String {
     let spec = &plugin["spec"];
     let mut wasm = json!({ "url": format!("file://{}", module(filter).display()) });

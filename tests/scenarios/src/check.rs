@@ -1,4 +1,4 @@
-//! All scenarios, checked against their READMEs, with and without each filter.
+//! Checks all scenarios against their READMEs, with and without each filter.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,22 +13,22 @@ use crate::folder::{Folder, SCENARIOS};
 use crate::programs::{Programs, filters_of};
 use crate::run::{bash, message, prepare};
 
-/// How many scenarios run at once.
+/// Maximum number of scenarios that run at once.
 const AT_ONCE: usize = 2;
 
-/// How a check ended.
+/// Result of a check.
 enum Outcome {
-    /// All commands printed what the README says.
+    /// All commands printed the output in the README.
     Passed,
-    /// A command printed something else, which is told.
+    /// A command printed something else; the text contains it.
     Differed(String),
-    /// It did not come that far: a program did not start, for one.
+    /// The check could not run, for example because a program did not start.
     Broken(String),
 }
 
 /// Checks the scenarios of these names, or all, and prints a table.
 pub async fn check(names: &[&str]) -> Result<(), String> {
-    // What panics is told in the report.
+    // The report contains the messages of panics.
     std::panic::set_hook(Box::new(|_| {}));
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let start = Instant::now();
@@ -83,13 +83,13 @@ pub async fn check(names: &[&str]) -> Result<(), String> {
 
 type Task = JoinHandle<(Result<Outcome, String>, Duration)>;
 
-/// Checks a scenario when there is room, perhaps without a filter.
+/// Checks a scenario when fewer than the maximum are running, optionally without a filter.
 fn begin(permits: &Arc<Semaphore>, folder: &Arc<Folder>, without: Option<String>) -> Task {
     let (permits, folder) = (permits.clone(), folder.clone());
     tokio::spawn(async move {
-        let _permit = permits.acquire_owned().await.expect("nobody closes it");
+        let _permit = permits.acquire_owned().await.expect("an open semaphore");
         let start = Instant::now();
-        // A thread of its own: the end of a program is waited for without a break.
+        // Uses a separate thread, because waiting for the end of a program blocks.
         let check = spawn_blocking(move || {
             let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(check_one(&folder, without.as_deref()))

@@ -8,7 +8,7 @@ use sluice_e2e::workspace;
 
 use crate::readme::{Readme, Step};
 
-/// Where the scenarios are, from the root of the repository.
+/// Folder of the scenarios, from the root of the repository.
 pub const SCENARIOS: &str = "envoy/scenarios";
 
 /// A scenario as its folder describes it.
@@ -16,17 +16,17 @@ pub const SCENARIOS: &str = "envoy/scenarios";
 pub struct Folder {
     /// The name of the folder.
     pub name: String,
-    /// What the index calls it, such as `F1`.
+    /// Id in the index, such as `F1`.
     pub id: String,
     /// The title of the README.
     pub title: String,
-    /// Commands that come before the programs.
+    /// Commands that run before the programs start.
     pub prepare: Vec<String>,
-    /// Files of it that programs read of themselves.
+    /// Additional files of the folder that the programs read.
     pub files: Vec<String>,
-    /// What is started, in this order.
+    /// Programs, in the order of their start.
     pub programs: Vec<Program>,
-    /// The commands of the README, with what they print.
+    /// The commands of the README, with their output.
     pub steps: Vec<Step>,
 }
 
@@ -46,11 +46,11 @@ struct File {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum Program {
-    /// An Envoy with a number of workers, 1 by default, so that what depends on the worker is always the same.
+    /// An Envoy with a number of workers. The default of 1 makes results independent of the worker.
     Envoy {
         /// Its configuration.
         envoy: String,
-        /// How many workers it has.
+        /// Number of workers.
         workers: Option<u32>,
     },
     /// An NGINX.
@@ -69,17 +69,18 @@ pub enum Program {
     },
     /// An httpbin, run by gunicorn.
     Httpbin {
-        /// What there is to say of it.
+        /// Its settings.
         httpbin: Httpbin,
     },
-    /// A script that runs programs where no one else gets, such as in network namespaces.
+    /// A script that runs programs in a special environment, such as network namespaces.
     Script {
-        /// The script. It prints a line `ready` when they serve, and ends them when it gets a SIGTERM.
+        /// The script. It prints a line `ready` when the programs serve, and ends them after a
+        /// SIGTERM.
         script: String,
     },
 }
 
-/// How httpbin is run.
+/// Settings of httpbin.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Httpbin {
@@ -102,7 +103,7 @@ impl Folder {
         if readme.id != file.id {
             return Err(format!("{name}: scenario.yaml says {}, README.md {}", file.id, readme.id));
         }
-        // A reader is to see what a configuration stands for.
+        // Programs do not read `istio.yaml`, so check here that it is YAML.
         let istio = read("istio.yaml")?;
         for document in serde_yaml_ng::Deserializer::from_str(&istio) {
             serde_json::Value::deserialize(document)
@@ -119,7 +120,8 @@ impl Folder {
         })
     }
 
-    /// All folders by their ids, or those of these names, and what is wrong with the index.
+    /// Reads all folders, or those with these names, sorted by id. Returns an error if the index is
+    /// wrong.
     pub fn all(names: &[&str]) -> Result<Vec<Self>, String> {
         let path = workspace().join(SCENARIOS);
         let mut found: Vec<String> = if names.is_empty() {
@@ -139,22 +141,22 @@ impl Folder {
         Ok(folders)
     }
 
-    /// A file of the folder, from the root of the repository.
+    /// Returns the path of a file of the folder, from the root of the repository.
     pub fn file(&self, file: &str) -> String {
         format!("{SCENARIOS}/{}/{file}", self.name)
     }
 
-    /// What the files and commands call the folder for what the programs write.
+    /// Path of the output folder in the files and commands.
     pub fn written(&self) -> String {
         format!("dist/scenarios/{}", self.name)
     }
 
-    /// The same folder as it really is.
+    /// The real path of the output folder.
     pub fn written_path(&self) -> PathBuf {
         workspace().join(self.written())
     }
 
-    /// `F10` comes after `F2`.
+    /// Sort key of an id: `F10` is after `F2`.
     fn order(&self) -> (String, u32, String) {
         let letters = self.id.trim_end_matches(|c: char| c.is_ascii_digit());
         let number = self.id[letters.len()..].parse().unwrap_or(0);
@@ -163,7 +165,7 @@ impl Folder {
 }
 
 impl Program {
-    /// What its logs are called by, and the programs of one scenario differ in.
+    /// Name of its logs, unique among the programs of a scenario.
     pub fn name(&self) -> &str {
         let stem = |file: &'_ str| file.rsplit_once('.').map_or(file.len(), |(stem, _)| stem.len());
         match self {
@@ -176,7 +178,7 @@ impl Program {
     }
 }
 
-/// Every folder has a line in the index, with its id, and every line a folder.
+/// Checks that the index has one line per folder, with its id.
 fn check_index(path: &Path, folders: &[Folder]) -> Result<(), String> {
     let index = format!("{SCENARIOS}/README.md");
     let text = fs::read_to_string(path.join("README.md")).map_err(|error| error.to_string())?;
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_scenario_yaml_does_not_know_is_refused() {
+    fn unknown_fields_are_refused() {
         let read = |text: &str| serde_yaml_ng::from_str::<File>(text);
         assert!(read("{id: X1, programs: [{envoy: envoy.yaml, workers: 2}]}").is_ok());
         for text in [

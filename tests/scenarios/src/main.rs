@@ -1,10 +1,11 @@
-//! The scenarios under `envoy/scenarios`: runs one for people to try, or checks that what the READMEs show is what happens.
+//! Runs a scenario of `envoy/scenarios` for people to try, or checks that scenarios print the
+//! output in their READMEs.
 //!
 //!     sluice-scenarios list
 //!     sluice-scenarios run NAME
 //!     sluice-scenarios check [NAME]...
 //!
-//! How a folder is made up is described in `envoy/scenarios/README.md`.
+//! `envoy/scenarios/README.md` describes the files of a folder.
 
 mod check;
 mod folder;

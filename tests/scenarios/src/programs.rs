@@ -13,18 +13,18 @@ use tokio::net::TcpStream;
 use crate::folder::{Folder, Program};
 use crate::without::{filters, without};
 
-/// How long a program may take to serve.
+/// Maximum time until a program serves.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The programs. They end when this is dropped.
 pub struct Programs {
-    // Kept for what their ends do.
+    // Kept because dropping them ends the programs.
     _envoys: Vec<Envoy>,
     _servers: Vec<Server>,
     _nginxes: Vec<Nginx>,
 }
 
-/// A server that nothing is known of but its process.
+/// A server of which only the process is known.
 struct Server(Child);
 
 impl Drop for Server {
@@ -35,12 +35,12 @@ impl Drop for Server {
 }
 
 impl Programs {
-    /// Starts all of a scenario's programs, one after the other, and waits until they serve. What they write is in `written`:
-    /// NAME.log, and for Envoys NAME.out with what goes to standard output. With a filter named, it is taken out of all
-    /// Envoys' configurations.
+    /// Starts all programs of a scenario in order and waits until they serve. Their output is in
+    /// `written`: NAME.log, and NAME.out with the standard output of Envoys. `without` names a
+    /// filter to remove from the configurations of all Envoys.
     ///
     /// # Panics
-    /// When one does not start, or is not installed. The message says why.
+    /// If one does not start or is not installed. The message contains the reason.
     pub async fn start(
         folder: &Folder,
         scenario: &Scenario,
@@ -64,12 +64,12 @@ impl Programs {
                     programs._nginxes.push(scenario.nginx(&folder.file(file), *port).await);
                 }
                 Program::Squid { squid: file, port } => {
-                    // It gives up being root, and has to write nevertheless.
+                    // Squid drops root privileges but must still write here.
                     fs::set_permissions(written, Permissions::from_mode(0o777)).unwrap();
                     let configuration = written.join("squid.conf");
                     fs::write(&configuration, scenario.text(&folder.file(file))).unwrap();
                     let address = scenario.address(*port);
-                    // By its name it tells its shared memory from that of other Squids.
+                    // The name separates its shared memory from that of other Squids.
                     let name = address.ip().to_string().replace('.', "x");
                     let mut command = command(&server("squid", "squid"));
                     command.args(["-N", "-n", &format!("s{name}"), "-f"]).arg(configuration);
@@ -80,7 +80,7 @@ impl Programs {
                     let mut command = command(&gunicorn());
                     command
                         .args(["--bind", &address.to_string(), "--access-logfile", "-"])
-                        // Its slow answers are not to wait for each other.
+                        // Slow responses must not block each other.
                         .args(["--worker-class", "gthread", "--threads", "16", "httpbin:app"]);
                     programs._servers.push(start(command, &log, address).await);
                 }
@@ -98,7 +98,7 @@ impl Programs {
     }
 }
 
-/// The filters that a scenario has of ours.
+/// Returns Sluice's filters in a scenario.
 pub fn filters_of(folder: &Folder) -> Vec<String> {
     let scenario = Scenario::at("127.0.0.1");
     let mut all = std::collections::BTreeSet::new();
@@ -119,7 +119,7 @@ fn gunicorn() -> PathBuf {
     program
 }
 
-/// A program that the kernel ends when this process does.
+/// A program that the kernel ends together with this process.
 fn command(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "setsid"]).arg(program);
@@ -136,7 +136,7 @@ async fn start_script(command: Command, log: &Path) -> Server {
         let output = fs::read_to_string(log).unwrap_or_default();
         output.lines().any(|line| line == "ready")
     };
-    start_until(command, log, "said that it is ready", ready).await
+    start_until(command, log, "printed that it is ready", ready).await
 }
 
 async fn start_until(

@@ -1,31 +1,32 @@
-//! The commands of a README, and what they print.
+//! The commands of a README, and their output.
 //!
-//! They stand in fenced `console` blocks. A line that begins with `$ ` is a command; it goes on as long as lines end with a
-//! backslash. What follows, up to the next command or the end of the block, is what it prints, standard output and standard error
-//! together. There `[..]` stands for anything within a line and a line `...` for any number of lines.
+//! They are in fenced `console` blocks. A line that begins with `$ ` is a command; it continues
+//! while lines end with a backslash. The lines up to the next command or the end of the block are
+//! its standard output and standard error. In them, `[..]` matches any text within a line, and a
+//! line `...` matches any number of lines.
 
 use snapbox::Data;
 use snapbox::filter::NormalizeToExpected;
 
-/// What a README says.
+/// Content of a README.
 #[derive(Debug)]
 pub struct Readme {
-    /// What stands before the colon of the title.
+    /// Text before the colon of the title.
     pub id: String,
-    /// What stands after it.
+    /// Text after the colon of the title.
     pub title: String,
     /// The commands.
     pub steps: Vec<Step>,
 }
 
-/// A command and what it prints.
+/// A command and its output.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Step {
     /// For bash.
     pub command: String,
-    /// Without the ends of the last lines.
+    /// Expected output, without trailing newlines.
     pub output: String,
-    /// Where it stands in the README, from 1.
+    /// Line number in the README, from 1.
     pub line: usize,
 }
 
@@ -44,7 +45,7 @@ impl Readme {
 }
 
 impl Step {
-    /// Whether this is what the command printed.
+    /// Returns whether the output of the command matches.
     pub fn allows(&self, output: &str) -> bool {
         let expected = Data::text(self.output.as_str());
         let actual = Data::text(output.trim_end());
@@ -53,11 +54,11 @@ impl Step {
 }
 
 fn steps(text: &str) -> Result<Vec<Step>, String> {
-    /// Where a line stands.
+    /// Position of a line.
     #[derive(Clone, Copy, PartialEq)]
     enum Place {
         Outside,
-        /// At the beginning of a block, where nothing but a command may stand.
+        /// First line of a block, which must be a command.
         Beginning,
         Command,
         Output,
@@ -95,7 +96,7 @@ fn steps(text: &str) -> Result<Vec<Step>, String> {
     }
     match place {
         Outside => Ok(steps),
-        _ => Err(format!("{}: the last block has no end", text.lines().count())),
+        _ => Err(format!("{}: the last block is not closed", text.lines().count())),
     }
 }
 
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_come_with_what_they_print() {
+    fn commands_have_their_output() {
         let steps = parse("$ one \\\n  more\na\n\nb\n\n$ two\n$ three\nc");
         let step = |command: &str, output: &str, line| Step {
             command: command.to_owned(),
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_have_to_be_the_same_but_for_what_is_left_open() {
+    fn outputs_must_match_except_for_placeholders() {
         let allows =
             |expected: &str, actual: &str| parse(&format!("$ x\n{expected}"))[0].allows(actual);
         assert!(allows("a", "a\n"));
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_checked_is_refused() {
+    fn invalid_readmes_are_refused() {
         for text in
             ["x", "# x\n", "# X1: x\n", "# X1: x\n```console\n$ x", "# X1: x\n```console\nx\n```"]
         {

@@ -13,10 +13,10 @@ use tokio::time::timeout;
 use crate::folder::{Folder, SCENARIOS};
 use crate::programs::Programs;
 
-/// How long a command may take.
+/// Maximum duration of a command.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Starts a scenario's programs as their files stand, prints what to try, and ends them at Ctrl-C.
+/// Starts the programs of a scenario, prints commands to try, and ends the programs at Ctrl-C.
 pub async fn run(name: &str) -> Result<(), String> {
     std::panic::set_hook(Box::new(|panic| eprintln!("scenarios: {}", message(panic.payload()))));
     let folder = Folder::all(&[name])?.remove(0);
@@ -53,13 +53,13 @@ pub async fn run(name: &str) -> Result<(), String> {
     stop.await
 }
 
-/// What a panic says.
+/// Returns the message of a panic.
 pub fn message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("panicked")
 }
 
-/// Writes the files and runs the commands that come before the programs.
+/// Writes the files and runs the commands that precede the programs.
 pub async fn prepare(folder: &Folder, scenario: &Scenario, written: &Path) -> Result<(), String> {
     for file in &folder.files {
         fs::write(written.join(file), scenario.text(&folder.file(file)))
@@ -68,15 +68,15 @@ pub async fn prepare(folder: &Folder, scenario: &Scenario, written: &Path) -> Re
     for command in &folder.prepare {
         let (output, ok) = bash(&scenario.own(command), written).await?;
         if !ok {
-            return Err(format!("{}: to prepare it, {command} failed:\n{output}", folder.name));
+            return Err(format!("{}: the preparation {command} failed:\n{output}", folder.name));
         }
     }
     Ok(())
 }
 
-/// Runs a command in the root of the repository: what it prints, and whether it succeeded.
+/// Runs a command in the root of the repository and returns its output and whether it succeeded.
 pub async fn bash(command: &str, written: &Path) -> Result<(String, bool), String> {
-    // curl shows no progress at a terminal, where the answer would get in its way.
+    // Disables curl's progress meter, which would mix with the response on a terminal.
     fs::write(written.join(".curlrc"), "no-progress-meter\n").map_err(|error| error.to_string())?;
     let output = tempfile::tempfile().map_err(|error| error.to_string())?;
     let copy = || output.try_clone().map_err(|error| error.to_string());
@@ -95,6 +95,6 @@ pub async fn bash(command: &str, written: &Path) -> Result<(String, bool), Strin
     std::io::Seek::rewind(&mut output).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut output, &mut bytes).map_err(|error| error.to_string())?;
-    // Headers end their lines with a carriage return too.
+    // Lines of headers end with a carriage return.
     Ok((String::from_utf8_lossy(&bytes).replace("\r\n", "\n"), status.success()))
 }

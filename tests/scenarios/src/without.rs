@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// The modules that a configuration loads, by their names in `dist/`.
+/// Returns the names in `dist/` of the modules that a configuration loads.
 pub fn filters(configuration: &str) -> BTreeSet<String> {
     fn visit(value: &Value, found: &mut BTreeSet<String>) {
         found.extend(filter(value).map(str::to_owned));
@@ -19,7 +19,7 @@ pub fn filters(configuration: &str) -> BTreeSet<String> {
     found
 }
 
-/// The configuration, as JSON, without the entries of lists that load this module.
+/// Returns the configuration as JSON, without the list entries that load this module.
 pub fn without(configuration: &str, name: &str) -> String {
     fn visit(value: &mut Value, name: &str) {
         match value {
@@ -36,13 +36,13 @@ pub fn without(configuration: &str, name: &str) -> String {
     configuration.to_string()
 }
 
-/// Of an HTTP filter, network filter or filter in a cluster: the module that it loads.
+/// Returns the module that an HTTP filter, network filter or filter in a cluster loads.
 fn filter(value: &Value) -> Option<&str> {
     let file = &value["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"];
     file.as_str()?.rsplit('/').next()?.strip_suffix(".wasm")
 }
 
-/// Anchors are resolved: a filter may be where the configuration of another one is written.
+/// Resolves anchors, because a filter may contain the anchor of another one's configuration.
 fn parse(configuration: &str) -> Value {
     serde_yaml_ng::from_str(configuration).expect("YAML")
 }
@@ -67,7 +67,7 @@ mod tests {
     ";
 
     #[test]
-    fn a_filter_is_taken_out_and_the_others_keep_what_it_had() {
+    fn a_removed_filter_does_not_change_the_others() {
         let names = |configuration: &str| filters(configuration).into_iter().collect::<Vec<_>>();
         assert_eq!(names(CONFIGURATION), ["fault", "router"]);
         let less = without(CONFIGURATION, "fault");

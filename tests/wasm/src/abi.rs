@@ -1,6 +1,8 @@
-//! The functions that modules import: those of proxy-wasm's ABI 0.2.1 and of WASI that Sluice calls.
+//! The functions that modules import: those of proxy-wasm's ABI 0.2.1 and of WASI that Sluice
+//! calls.
 //!
-//! What a script does not need is missing on purpose: a module that calls it fails, and the test with it.
+//! Functions that no script requires are missing on purpose: a module that calls one fails the
+//! test.
 
 use wasmi::{Caller, Error, Extern, Func, Memory, Val};
 
@@ -36,7 +38,7 @@ impl<'a, 'c> Call<'a, 'c> {
         Ok(Self { caller, arguments, memory })
     }
 
-    /// Carries out the function of this name and returns its result.
+    /// Executes the function of this name and returns its result.
     pub(crate) fn run(&mut self, name: &str) -> Result<i32, Error> {
         match name {
             "proxy_log" => {
@@ -99,7 +101,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 let id = self.number(0);
                 Ok(if self.host().contexts.contains(&id) { OK } else { BAD_ARGUMENT })
             }
-            // Of the functions that Sluice calls none has a result.
+            // None of the foreign functions that Sluice calls has a result.
             "proxy_call_foreign_function" => Ok(OK),
             "proxy_define_metric" => {
                 let name = String::from_utf8_lossy(&self.bytes(1)?).into_owned();
@@ -156,7 +158,7 @@ impl<'a, 'c> Call<'a, 'c> {
                 self.give_number(1, &[0; 4])
             }
             "environ_get" => Ok(OK),
-            // Anything else on standard error is a panic's message, and the trap follows.
+            // Other output on standard error is the message of a panic, which traps afterwards.
             "fd_write" => Ok(BAD_ARGUMENT),
             _ => Err(Error::new(format!("the script has no {name}"))),
         }
@@ -166,27 +168,27 @@ impl<'a, 'c> Call<'a, 'c> {
         self.caller.data_mut()
     }
 
-    /// An argument of 32 bits, from 0 on.
+    /// Returns an argument of 32 bits; the first one is 0.
     fn number(&self, place: usize) -> u32 {
         self.arguments.get(place).and_then(Val::i32).unwrap_or_default().cast_unsigned()
     }
 
-    /// The bytes that an address and the size after it say.
+    /// Returns the bytes at an address argument, with the size in the next argument.
     fn bytes(&mut self, place: usize) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; self.number(place + 1) as usize];
         self.memory.read(&*self.caller, self.number(place) as usize, &mut bytes)?;
         Ok(bytes)
     }
 
-    /// Writes to the address in an argument.
+    /// Writes bytes at the address in an argument.
     fn give_number(&mut self, place: usize, bytes: &[u8]) -> Result<i32, Error> {
         let address = self.number(place) as usize;
         self.memory.write(&mut *self.caller, address, bytes)?;
         Ok(OK)
     }
 
-    /// Gives the module bytes, in memory that is its own: the address and the size go where two arguments
-    /// say. Nothing is taken for no bytes, as in Envoy.
+    /// Copies bytes to memory that the module allocates, and writes the address and size where two
+    /// arguments point. Allocates nothing for empty bytes, like Envoy.
     fn give(&mut self, place: usize, bytes: &[u8]) -> Result<i32, Error> {
         let mut address = 0;
         if !bytes.is_empty() {
@@ -205,7 +207,7 @@ impl<'a, 'c> Call<'a, 'c> {
         self.give_number(place + 1, &(bytes.len() as u32).to_le_bytes())
     }
 
-    /// Changes a header map: what is there goes if `removes`, the value comes if `adds`.
+    /// Changes a header map: removes existing values if `removes`, then adds the value if `adds`.
     fn edit(&mut self, removes: bool, adds: bool) -> Result<i32, Error> {
         let kind = self.number(0);
         let name = String::from_utf8_lossy(&self.bytes(1)?).into_owned();
@@ -221,8 +223,8 @@ impl<'a, 'c> Call<'a, 'c> {
     }
 }
 
-/// Pairs as proxy-wasm passes them: the count, the lengths, then the texts, each with a zero byte at its
-/// end. Nothing for none.
+/// Serializes pairs in proxy-wasm's format: the count, the lengths, then the strings, each with a
+/// zero byte at its end. Empty if there are no pairs.
 fn encode(map: &Headers) -> Vec<u8> {
     if map.is_empty() {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! The cases: a module, its configuration and a stream that is the same again and again.
+//! The cases: a module, its configuration and a stream that is repeated.
 
 use serde_json::{Value, json};
 use sluice_conformance::Client;
@@ -9,7 +9,7 @@ use crate::instance::Exchange;
 /// A case.
 #[derive(Debug)]
 pub struct Case {
-    /// What it is about
+    /// Description
     pub name: String,
     /// The module, `dist/NAME.wasm`
     pub module: &'static str,
@@ -17,20 +17,20 @@ pub struct Case {
     pub document: Value,
     /// Attributes, by their path with zero bytes between its parts
     pub properties: Vec<(Vec<u8>, Vec<u8>)>,
-    /// What comes
+    /// The traffic of the stream
     pub stream: Stream,
-    /// The counter by which each stream shows that it is treated as meant
+    /// Counter that shows that each stream has the intended outcome
     pub counter: &'static str,
-    /// Whether it grows by one for each stream, or not at all
+    /// Whether each stream increases the counter by one; otherwise none does
     pub counts: bool,
 }
 
-/// What comes through the filter.
+/// Traffic through the filter.
 #[derive(Debug)]
 pub enum Stream {
     /// A request and its response
     Http(Exchange),
-    /// A connection, with what the client sends first
+    /// A connection, with the first bytes of the client
     Connection(Vec<u8>),
 }
 
@@ -43,7 +43,7 @@ fn headers(pairs: &[(&str, &str)]) -> Headers {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect()
 }
 
-/// A request as browsers send it, with these headers more, and a response with this status.
+/// A typical request of a browser with these additional headers, and a response with this status.
 fn exchange(path: &str, more: &[(&str, &str)], status: &str) -> Stream {
     let request = [
         &[(":method", "GET"), (":scheme", "https"), (":authority", "shop.example.com")][..],
@@ -65,7 +65,7 @@ fn exchange(path: &str, more: &[(&str, &str)], status: &str) -> Stream {
     })
 }
 
-/// Paths with dots in place of zero bytes, and values.
+/// Attributes: paths with dots instead of zero bytes, and values.
 fn properties(pairs: &[(&str, &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let path = |path: &str| path.replace('.', "\0").into_bytes();
     pairs.iter().map(|(name, value)| (path(name), value.to_vec())).collect()
@@ -228,9 +228,10 @@ fn sni() -> Vec<Case> {
             "route": destination("echo"),
         })
     };
+    let routes: Vec<_> = (0..10).map(route).collect();
     let document = json!({
         "clusterName": "{host}",
-        "virtualServices": [{ "hosts": ["*.example.com"], "tls": (0..10).map(route).collect::<Vec<_>>() }],
+        "virtualServices": [{ "hosts": ["*.example.com"], "tls": routes }],
     });
     let client = Client { sni: Some(name.to_owned()), padding: Some(300), ..Client::default() };
     vec![Case {
@@ -289,7 +290,7 @@ fn egress() -> Vec<Case> {
 }
 
 fn outlier() -> Vec<Case> {
-    // Not reached by the longest test: what is counted is the way there.
+    // The longest test does not reach the limit, so that the cost below the limit is measured.
     let document = json!({
         "clusterName": "{host}",
         "destinationRules": [{

@@ -1,4 +1,4 @@
-//! What streams cost, and the table of what they may.
+//! Costs of streams, and the table of their limits.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,28 +9,29 @@ use serde::{Deserialize, Serialize};
 use crate::cases::{Case, Stream};
 use crate::instance::Instance;
 
-/// How many streams a case counts. What is not done for every stream, such as a tick, has its share.
+/// Number of counted streams of a case, high enough to include work that is not done for every
+/// stream, such as ticks.
 pub const STREAMS: u64 = 100;
 
-/// Before that, so that what the first streams set up does not count.
+/// Number of streams before the count, which excludes the setup by the first streams.
 const WARM_UP: u64 = 20;
 
-/// What may be more than in the table, in percent.
+/// Allowed increase over the table, in percent.
 const TOLERANCE: u64 = 3;
 
 /// The costs of a case.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Costs {
-    /// Instructions until the plugin is configured
+    /// Instructions until the end of the configuration
     pub configure: u64,
-    /// The linear memory then, in bytes
+    /// Linear memory after the configuration, in bytes
     pub memory: u64,
     /// Instructions of [`STREAMS`] streams
     pub instructions: u64,
-    /// How often the host takes memory in the module for them
+    /// Number of times that the host allocates memory in the module for them
     pub allocations: u64,
-    /// The calls into the host for them, by name
+    /// Calls of host functions for them, by name
     pub calls: BTreeMap<String, u64>,
 }
 
@@ -39,10 +40,10 @@ pub struct Costs {
 #[serde(transparent)]
 pub struct Table(pub BTreeMap<String, Costs>);
 
-/// Counts a case.
+/// Measures the costs of a case.
 ///
 /// # Errors
-/// When the streams do not do what the case is about.
+/// If the streams do not have the intended outcome of the case.
 pub fn measure(case: &Case) -> Result<Costs> {
     let mut instance = Instance::start(case.module)?;
     instance.configure(&case.document)?;
@@ -67,7 +68,7 @@ pub fn measure(case: &Case) -> Result<Costs> {
 /// Sends streams of a case through the module.
 ///
 /// # Errors
-/// When not each of them counts where the case says.
+/// If they do not all increase the counter of the case.
 pub fn run(instance: &mut Instance, case: &Case, streams: u64) -> Result<()> {
     let counted = |instance: &Instance| {
         let value = instance.host().metric(case.counter);
@@ -97,15 +98,15 @@ impl Table {
         serde_json::from_slice(&text).context("costs.json")
     }
 
-    /// Takes the place of the committed table.
+    /// Overwrites the committed table.
     pub fn store(&self) -> Result<()> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
         std::fs::write(Self::path(), text).context("costs.json")
     }
 
-    /// Where these costs, of a build of now, are more than `committed` allows, or are not those of the same
-    /// cases.
+    /// Returns the differences if these costs, of the current build, exceed the ones in `committed`
+    /// or have other cases.
     pub fn exceeding(&self, committed: &Self) -> Vec<String> {
         let mut found = Vec::new();
         for (case, costs) in &self.0 {

@@ -1,7 +1,8 @@
-//! Has a module count the instructions that it executes.
+//! Instruments a module to count the instructions that it executes.
 //!
-//! The interpreter's own fuel is no such count: it charges a function for its blocks as it enters it, and so
-//! also for what it then jumps over. Of the allocator's code a call executes a thirteenth.
+//! The interpreter's own fuel does not measure this: it charges for all blocks of a function at its
+//! entry, including blocks that are then skipped. A call of the allocator executes only a
+//! thirteenth of its code.
 
 use anyhow::Result;
 use walrus::ir::{
@@ -13,13 +14,13 @@ use walrus::{ConstExpr, GlobalId, LocalId, Module, ValType};
 /// The exported global with the count, an `i64`.
 pub(crate) const COUNTER: &str = "instructions";
 
-/// For how many bytes an instruction that copies or fills memory counts once more, as a power of two:
-/// a machine word.
+/// Number of bytes per additional count of an instruction that copies or fills memory, as a power
+/// of two: a machine word.
 const BYTES: i64 = 3;
 
 type Body = Vec<(Instr, InstrLocId)>;
 
-/// Adds the global and all that counts.
+/// Adds the global and the code that counts.
 pub(crate) fn count_instructions(wasm: &[u8]) -> Result<Vec<u8>> {
     let mut module = Module::from_buffer(wasm)?;
     let zero = ConstExpr::Value(Value::I64(0));
@@ -50,12 +51,12 @@ impl<'a> Visitor<'a> for Sequences {
 
 struct Counting {
     counter: GlobalId,
-    /// How much memory an instruction is about
+    /// Number of bytes that an instruction accesses
     length: LocalId,
 }
 
 impl Counting {
-    /// A sequence in which each part without a jump is counted at its start.
+    /// Returns a sequence in which each part without a jump is counted at its start.
     fn counted(&self, body: Body) -> Body {
         let mut counted = Vec::with_capacity(2 * body.len());
         for part in body.split_inclusive(|(instruction, _)| may_jump(instruction)) {
@@ -81,7 +82,7 @@ impl Counting {
         counted
     }
 
-    /// Adds to the counter what `number` leaves on the stack.
+    /// Adds the value that `number` leaves on the stack to the counter.
     fn add<const N: usize>(&self, number: [Instr; N]) -> impl Iterator<Item = (Instr, InstrLocId)> {
         let global = self.counter;
         let sum = [Binop { op: BinaryOp::I64Add }.into(), GlobalSet { global }.into()];
@@ -90,8 +91,8 @@ impl Counting {
     }
 }
 
-/// Whether what follows is not always executed once if this is. After a call it is: what traps is an
-/// error anyway.
+/// Returns whether the next instruction may not be executed exactly once after this one. After a
+/// call it always is, because a trap is an error anyway.
 fn may_jump(instruction: &Instr) -> bool {
     matches!(
         instruction,
@@ -106,7 +107,7 @@ fn may_jump(instruction: &Instr) -> bool {
     )
 }
 
-/// A block only says where a jump leads to.
+/// A block only marks the target of jumps.
 fn is_executed(instruction: &Instr) -> bool {
     !matches!(instruction, Instr::Block(_) | Instr::Loop(_))
 }
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_jumped_over_does_not_count() {
+    fn skipped_instructions_do_not_count() {
         let text = r#"(module (func (export "run") (param i32)
             block local.get 0 br_if 0 local.get 0 drop end local.get 0 drop))"#;
         assert_eq!([count(text, 1), count(text, 0)], [4, 6]);
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_count_with_what_they_do() {
+    fn calls_include_the_instructions_of_the_callee() {
         let text = r#"(module (func $other i32.const 0 drop)
             (func (export "run") (param i32) call $other local.get 0 drop call $other))"#;
         assert_eq!(count(text, 0), 4 + 2 * 2);

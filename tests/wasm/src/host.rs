@@ -1,4 +1,4 @@
-//! What the host knows and remembers.
+//! State of the host.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +10,19 @@ pub type Headers = Vec<(String, Vec<u8>)>;
 pub struct Host {
     /// Nanoseconds since the start, on all clocks
     pub(crate) now: u64,
-    /// When the plugin's tick is due next, and its period, in nanoseconds
+    /// Time of the next tick of the plugin, and its period, in nanoseconds
     pub(crate) timer: Option<(u64, u64)>,
     /// Attributes, by their path with zero bytes between its parts
     pub(crate) properties: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Header maps, by proxy-wasm's number of their kind; those of another phase are missing
+    /// Header maps, by proxy-wasm's number of their kind; maps of other phases are absent
     pub(crate) maps: BTreeMap<u32, Headers>,
     /// Buffers, by proxy-wasm's number of their kind
     pub(crate) buffers: BTreeMap<u32, Vec<u8>>,
-    /// Names and values of metrics; the id is the place
+    /// Names and values of metrics; the id is the index
     pub(crate) metrics: Vec<(String, i64)>,
     /// Shared data, with the version of each value
     pub(crate) shared: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
-    /// What was logged at level info or above
+    /// Log messages of level info or above
     pub(crate) log: Vec<String>,
     /// The status of the local reply to the stream
     pub(crate) reply: Option<u32>,
@@ -30,14 +30,14 @@ pub struct Host {
     pub(crate) is_resumed: bool,
     /// Whether the module closed the connection
     pub(crate) is_closed: bool,
-    /// The contexts that there are
+    /// Existing contexts
     pub(crate) contexts: Vec<u32>,
-    /// How often each imported function was called; the names are in `imports`
+    /// Number of calls of each imported function; the names are in `imports`
     pub(crate) calls: Vec<u64>,
     pub(crate) imports: Vec<String>,
-    /// How often the host took memory in the module, to give it a value
+    /// Number of times that the host allocated memory in the module, to pass a value
     pub(crate) allocations: u64,
-    /// How often random bytes were asked for
+    /// Number of requests for random bytes
     pub(crate) draws: u8,
 }
 
@@ -56,17 +56,17 @@ pub(crate) mod buffer {
 }
 
 impl Host {
-    /// The value of a metric that the module has defined.
+    /// Returns the value of a metric that the module defined.
     pub fn metric(&self, name: &str) -> Option<i64> {
         self.metrics.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 
-    /// What the module has logged at level info or above.
+    /// Returns the log messages of level info or above.
     pub fn log(&self) -> &[String] {
         &self.log
     }
 
-    /// Forgets the stream that is over.
+    /// Removes the finished stream.
     pub(crate) fn end_stream(&mut self) {
         self.properties.clear();
         self.maps.clear();

@@ -1,4 +1,4 @@
-//! A module at work: configured, and with streams through it.
+//! A running module: its configuration and its streams.
 
 use std::path::{Path, PathBuf};
 
@@ -18,10 +18,10 @@ const ROOT: u32 = 1;
 /// `Action::Pause`.
 const PAUSE: i32 = 1;
 
-/// How long a stream may be paused, in ticks.
+/// Maximum pause of a stream, in ticks.
 const MAX_TICKS: usize = 1_000;
 
-/// Between two streams, in nanoseconds: 1,000 of them come in a second.
+/// Time between two streams, in nanoseconds: 1,000 streams per second.
 const BETWEEN_STREAMS: u64 = 1_000_000;
 
 /// The path of the folder with the modules that ship.
@@ -29,7 +29,7 @@ fn dist() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../dist")).into()
 }
 
-/// The modules that ship, by name.
+/// Returns the names of the released modules.
 pub fn modules() -> Result<Vec<(String, Vec<u8>)>> {
     let mut modules = Vec::new();
     for entry in dist().read_dir().context("no dist/; run `make build` first")? {
@@ -49,7 +49,7 @@ pub fn modules() -> Result<Vec<(String, Vec<u8>)>> {
 pub struct Exchange {
     /// The headers of the request
     pub request: Headers,
-    /// The headers of the response, unless the module answers
+    /// The headers of the response, unless the module replies itself
     pub response: Headers,
     /// The body of the response
     pub body: Vec<u8>,
@@ -65,7 +65,7 @@ pub struct Instance {
     /// The instructions that were executed so far
     counter: Global,
     instance: wasmi::Instance,
-    /// The last context that was made
+    /// Id of the last context
     context: u32,
 }
 
@@ -90,10 +90,10 @@ impl Instance {
         Ok(instance)
     }
 
-    /// Makes the plugin with a configuration.
+    /// Creates the plugin with a configuration.
     ///
     /// # Errors
-    /// When the module refuses it, with what it logged.
+    /// If the module refuses it. The error contains its log.
     pub fn configure(&mut self, document: &Value) -> Result<()> {
         let document = document.to_string().into_bytes();
         let size = document.len() as u32;
@@ -121,7 +121,7 @@ impl Instance {
         self.memory.data_size(&self.store)
     }
 
-    /// A stream with these attributes, through which an HTTP exchange goes.
+    /// Runs a stream with these attributes and an HTTP exchange.
     pub fn exchange(
         &mut self,
         properties: &[(Vec<u8>, Vec<u8>)],
@@ -135,7 +135,7 @@ impl Instance {
         self.wait_for(action)?;
         let reply = self.host().reply;
         let (headers, body, trailers) = match reply {
-            // Those of the reply are of no interest to the modules.
+            // The modules do not read the headers of the reply.
             Some(status) => {
                 (vec![(":status".to_owned(), status.to_string().into())], vec![], vec![])
             }
@@ -174,7 +174,8 @@ impl Instance {
         Ok(())
     }
 
-    /// A stream with these attributes that is a connection, whose client sends `data` in one piece.
+    /// Runs a stream with these attributes that is a connection; its client sends `data` in one
+    /// piece.
     pub fn connection(&mut self, properties: &[(Vec<u8>, Vec<u8>)], data: &[u8]) -> Result<()> {
         let id = self.begin(properties)?;
         self.call("proxy_on_new_connection", &[id])?;
@@ -210,7 +211,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Lets time pass until a stream that was paused goes on or gets an answer.
+    /// Advances the clock until a paused stream continues or gets a reply.
     fn wait_for(&mut self, action: Option<i32>) -> Result<()> {
         if action != Some(PAUSE) {
             return Ok(());
@@ -223,10 +224,10 @@ impl Instance {
             let Some((due, _)) = host.timer else { break };
             self.pass(due)?;
         }
-        bail!("the stream is paused for ever")
+        bail!("the stream never continues")
     }
 
-    /// Lets time pass, with the ticks that are due.
+    /// Advances the clock and calls the due ticks.
     fn pass(&mut self, until: u64) -> Result<()> {
         while let Some((due, period)) = self.host().timer.filter(|(due, _)| *due <= until) {
             let host = self.store.data_mut();
@@ -238,7 +239,8 @@ impl Instance {
         Ok(())
     }
 
-    /// Calls an exported function; `None` when there is none, as Envoy does, or it has no result.
+    /// Calls an exported function. Returns `None` if the module does not export it, like Envoy, or
+    /// it has no result.
     fn call(&mut self, name: &str, arguments: &[u32]) -> Result<Option<i32>> {
         let Some(function) = self.instance.get_func(&self.store, name) else { return Ok(None) };
         let arguments: Vec<Val> =
@@ -251,12 +253,12 @@ impl Instance {
     }
 }
 
-/// All that the module imports, counted.
+/// Defines all imports of the module, with call counts.
 fn linker(engine: &Engine, module: &Module, host: &mut Host) -> Result<Linker<Host>> {
     let mut linker = Linker::<Host>::new(engine);
     for (index, import) in module.imports().enumerate() {
         let name = import.name().to_owned();
-        let ExternType::Func(kind) = import.ty() else { bail!("{name} is no function") };
+        let ExternType::Func(kind) = import.ty() else { bail!("{name} is not a function") };
         host.imports.push(name.clone());
         host.calls.push(0);
         linker.func_new(import.module(), import.name(), kind.clone(), {

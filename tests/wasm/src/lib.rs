@@ -1,7 +1,7 @@
-//! The modules as they ship, in a host that follows a script and counts.
+//! The released modules in a scripted host that counts.
 //!
-//! An interpreter runs them, so that the count of instructions is exact and the same on every machine. What
-//! is counted is what a module does, not how long it takes: `tests/bench` measures that, in Envoy.
+//! An interpreter runs them, so that the number of instructions is exact and equal on every
+//! machine. `tests/bench` measures time, in Envoy.
 
 mod abi;
 mod cases;

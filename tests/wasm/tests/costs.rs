@@ -1,8 +1,8 @@
-//! What a stream costs in the modules that ship: no more than the committed table says.
+//! The cost of a stream in the released modules does not exceed the committed table.
 
 use sluice_wasm_tests::{Table, cases, measure};
 
-/// To rewrite the table, after a change that is worth its costs: `make costs`.
+/// `make costs` rewrites the table, after a change that justifies its cost.
 const REWRITE: &str = "SLUICE_REWRITE_COSTS";
 
 #[test]

@@ -1,7 +1,7 @@
-//! What the modules that ship export and import, against a committed list.
+//! The exports and imports of the released modules equal a committed list.
 //!
-//! Envoy calls every callback that a module exports, on every stream; and what a module imports is what it can do. So
-//! a change of either is to be seen.
+//! Envoy calls every exported callback on every stream, and a module can only use its imports. So
+//! every change of either must be visible in review.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sluice_wasm_tests::modules;
 use wasmi::{Engine, Module};
 
-/// To rewrite the list: `make costs`.
+/// `make costs` rewrites the list.
 const REWRITE: &str = "SLUICE_REWRITE_COSTS";
 
 #[derive(Debug, Deserialize, PartialEq, Serialize)]

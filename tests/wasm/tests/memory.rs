@@ -1,10 +1,11 @@
-//! Nothing is kept of a stream that is over: the linear memory, which never shrinks, stops growing.
+//! Modules keep no state of finished streams: the linear memory, which never shrinks, stops
+//! growing.
 
 use std::thread;
 
 use sluice_wasm_tests::{Case, Instance, cases, run};
 
-/// What each module does most of.
+/// The most frequent cases of each module.
 const CASES: [(&str, &str); 6] = [
     ("egress", "10 hosts, refused"),
     ("fault", "delay"),
@@ -24,7 +25,7 @@ fn stops_growing(case: &Case, before: u64, streams: u64) {
     assert_eq!(instance.memory(), memory, "{module}: {name}, bytes after {streams} streams");
 }
 
-/// All cases side by side; each is in a VM of its own.
+/// Runs all cases in parallel, each in a separate VM.
 fn all_stop_growing(before: u64, streams: u64) {
     let all = cases();
     thread::scope(|scope| {
@@ -41,7 +42,7 @@ fn memory_after_20000_streams_is_that_after_2000() {
     all_stop_growing(2_000, 20_000);
 }
 
-/// `make memory`; it takes minutes.
+/// Run it with `make memory`; it takes minutes.
 #[test]
 #[ignore = "slow"]
 fn memory_after_1000000_streams_is_that_after_10000() {

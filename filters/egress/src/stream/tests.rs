@@ -2,6 +2,7 @@ use sluice_host::counters::CounterSet;
 use sluice_host::fake::FakeHost;
 use sluice_host::filter::Filter;
 use sluice_policy::egress::Egress;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
@@ -22,7 +23,7 @@ fn filter(mode: &str, settings: &str) -> Rc<Worker> {
         r#"{{"outboundTrafficPolicy": {{"mode": "{mode}"}}, "serviceEntries": {ENTRIES},
             "egress": {settings}}}"#
     );
-    let (egress, warnings) = Egress::from_json(document.as_bytes(), &NoMetadata).unwrap();
+    let (egress, warnings) = Egress::compile(document.as_bytes(), &NoMetadata).unwrap();
     assert_eq!(warnings, []);
     Rc::new(Worker::new(egress, 1, &FakeHost::default()))
 }

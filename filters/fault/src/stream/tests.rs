@@ -1,6 +1,7 @@
 use sluice_host::fake::FakeHost;
 use sluice_host::filter::Filter;
-use sluice_policy::fault::ABORT_BODY;
+use sluice_policy::fault::{ABORT_BODY, Faults};
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
@@ -25,7 +26,7 @@ fn worker_with(settings: &str, fault: &str) -> Rc<Worker> {
                     "abort": {{"grpcStatus": "UNAVAILABLE", "percentage": {{"value": 100}}}}}},
                 "route": [{{"destination": {{"host": "b"}}}}]}}]}}]}}"#
     );
-    let compiled = <Worker as Filter<FakeHost>>::compile(document.as_bytes(), &NoMetadata);
+    let compiled = Faults::compile(document.as_bytes(), &NoMetadata);
     let (faults, warnings) = compiled.unwrap();
     assert_eq!(warnings, []);
     Rc::new(Worker::new(faults, PLUGIN, &FakeHost::default()))

@@ -1,12 +1,14 @@
 use std::cell::RefCell;
 
 use log::{LevelFilter, Log, Metadata, Record};
-use sluice_policy::document::report::{Finding, Rejection};
+use sluice_policy::document::filter;
+use sluice_policy::document::report::{Finding, Kind, Rejection};
+use sluice_policy::spec::document::Document;
 use sluice_policy::spec::proxy::NodeMetadata;
 
 use super::*;
 use crate::fake::FakeHost;
-use crate::filter::{Action, Compiled, HttpStream, NoConnections};
+use crate::filter::{Action, HttpStream, NoConnections};
 use crate::host::Host;
 
 const PLUGIN: u32 = 7;
@@ -36,7 +38,35 @@ fn lines() -> Vec<String> {
     LINES.take()
 }
 
-/// A filter whose policy is the document, if that begins with "ok".
+/// The text of a document that begins with "ok", and the proxy's namespace.
+struct Text(String);
+
+impl Policy for Text {
+    const FILTER: filter::Filter = filter::Filter::Router;
+
+    fn new(_: &Document) -> Self {
+        Self(String::new())
+    }
+
+    fn compile(
+        document: &[u8],
+        node: &dyn NodeMetadata,
+    ) -> Result<(Self, Vec<Finding>), Rejection> {
+        let finding = |reason: &str| Finding {
+            path: "path".to_owned(),
+            kind: Kind::Error,
+            reason: reason.to_owned(),
+            other: None,
+        };
+        let document = String::from_utf8_lossy(document);
+        if !document.starts_with("ok") {
+            return Err(Rejection { errors: vec![finding("is wrong"), finding("is missing")] });
+        }
+        let text = format!("{document} {}", node.namespace().unwrap_or_default());
+        Ok((Self(text), vec![finding("is ignored")]))
+    }
+}
+
 struct Echo {
     text: String,
     plugin: u32,
@@ -46,21 +76,11 @@ impl Filter<FakeHost> for Echo {
     const NAME: &'static str = "echo";
     const NOTE: Option<&'static str> = Some("sluice.echo");
 
-    type Policy = String;
+    type Policy = Text;
     type Request = Stream;
     type Connection = NoConnections;
 
-    fn compile(document: &[u8], node: &dyn NodeMetadata) -> Compiled<String> {
-        let finding = |reason: &str| Finding { path: "path".to_owned(), reason: reason.to_owned() };
-        let document = String::from_utf8_lossy(document);
-        if !document.starts_with("ok") {
-            return Err(Rejection { errors: vec![finding("is wrong"), finding("is missing")] });
-        }
-        let text = format!("{document} {}", node.namespace().unwrap_or_default());
-        Ok((text, vec![finding("is ignored")]))
-    }
-
-    fn new(text: String, plugin: u32, _: &FakeHost) -> Self {
+    fn new(Text(text): Text, plugin: u32, _: &FakeHost) -> Self {
         Self { text, plugin }
     }
 

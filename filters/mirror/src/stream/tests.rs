@@ -3,6 +3,8 @@ use std::time::Duration;
 use sluice_host::fake::FakeHost;
 use sluice_host::filter::Filter;
 use sluice_host::http::{CallAnswer, CallFailure};
+use sluice_policy::mirror::Mirrors;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
@@ -18,7 +20,7 @@ fn worker(mirroring: &str) -> Rc<Worker> {
             {{"hosts": ["a"], "http": [{{"name": "all", "mirror": {{"host": "copy"}},
                 "route": [{{"destination": {{"host": "a"}}}}]}}]}}]}}"#
     );
-    let compiled = <Worker as Filter<FakeHost>>::compile(document.as_bytes(), &NoMetadata);
+    let compiled = Mirrors::compile(document.as_bytes(), &NoMetadata);
     Rc::new(Worker::new(compiled.unwrap().0, PLUGIN, &FakeHost::default()))
 }
 

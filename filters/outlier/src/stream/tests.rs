@@ -1,6 +1,7 @@
 use sluice_host::fake::FakeHost;
 use sluice_host::fake::store::FakeStore;
 use sluice_policy::outlier::Outliers;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
@@ -18,7 +19,7 @@ fn worker(detection: &str, host: &FakeHost) -> Rc<Worker> {
         r#"{{"clusterName": "{{host}}[-{{subset}}]", "destinationRules": [{{"host": "pool",
             "trafficPolicy": {{"outlierDetection": {detection}}}}}]}}"#
     );
-    let (outliers, _) = Outliers::from_json(document.as_bytes(), &NoMetadata).unwrap();
+    let (outliers, _) = Outliers::compile(document.as_bytes(), &NoMetadata).unwrap();
     Rc::new(Worker::with_policy(outliers, host))
 }
 

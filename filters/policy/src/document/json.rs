@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::document::protobuf_struct;
+use crate::document::field_name::is_field;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,18 +26,34 @@ pub enum Json {
 }
 
 impl Json {
-    /// Parses a document: JSON text, or a `google.protobuf.Struct` as Envoy passes it on.
-    ///
-    /// # Errors
-    /// Text that is not JSON: the reason with line and column.
-    pub fn parse(document: &[u8]) -> Result<Self, String> {
-        if document.is_empty() {
-            return Err("is empty".to_owned());
+    /// The first field called `name`, in `camelCase` or `snake_case`.
+    pub fn field(&self, name: &str) -> Option<&Self> {
+        let Self::Object(fields) = self else { return None };
+        fields.iter().find(|(key, _)| is_field(key, name)).map(|(_, value)| value)
+    }
+
+    /// The elements of the list field `name`; none when there is no such list.
+    pub fn elements(&self, name: &str) -> &[Self] {
+        match self.field(name) {
+            Some(Self::Array(values)) => values,
+            _ => &[],
         }
-        serde_json::from_slice(document).or_else(|error| {
-            // Not the other way round: a Struct is JSON too only if a key of it is a JSON document.
-            protobuf_struct::decode(document).ok_or_else(|| format!("is not JSON: {error}"))
-        })
+    }
+
+    /// The fields of an object; none for anything else.
+    pub fn fields(&self) -> &[(String, Self)] {
+        match self {
+            Self::Object(fields) => fields,
+            _ => &[],
+        }
+    }
+
+    /// The text of a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
     }
 }
 
@@ -157,19 +173,6 @@ impl<'de> Visitor<'de> for JsonVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keeps_keys_that_are_given_twice() {
-        let tree = Json::parse(br#"{"a":1,"a":[null,true,0.5]}"#).unwrap();
-        let list = Json::Array(vec![Json::Null, Json::Bool(true), Json::Float(0.5)]);
-        assert_eq!(tree, Json::Object(vec![("a".into(), Json::Integer(1)), ("a".into(), list)]));
-    }
-
-    #[test]
-    fn text_that_is_not_json_is_refused_with_its_place() {
-        let reason = Json::parse(b"{\n  \"a\": }").unwrap_err();
-        assert_eq!(reason, "is not JSON: expected value at line 2 column 8");
-    }
 
     #[test]
     fn numbers_are_shown_as_by_the_standard_library() {

@@ -1,20 +1,26 @@
 //! Reading a configuration document field by field, with a path for every error.
 //!
-//! A reader asks an [`Object`] for the fields that it knows. What was never asked for is an unknown
-//! field and becomes an error when the object goes out of scope, so nothing is ignored by accident.
+//! A reader enters an object with the [`Fields`] that it may have. Every other field is reported at
+//! once, so nothing is ignored by accident, and an error in one field says nothing about others.
 //! `null` means absent, and `snake_case` is read like `camelCase`, both as in Istio.
 //!
-//! Nothing here is inlined: it is at work only while a configuration is read, and every field of it
-//! would have a copy in every module.
+//! A reader returns its value, or [`Reported`] after an error. To report all errors, it reads every
+//! field before it looks at the first result.
+//!
+//! Nothing here is inlined: it runs only while a configuration is read, and every field of the
+//! configuration would have a copy in every module.
 
 use std::fmt;
 
-use smallvec::SmallVec;
-
-use crate::bytes;
-use crate::document::filter::Filter;
+use crate::document::field_name::is_field;
+use crate::document::fields::Fields;
+use crate::document::filter::{Filter, Filters};
 use crate::document::json::Json;
-use crate::document::report::Report;
+use crate::document::report::{Kind, Report, Reported};
+
+/// A function that reads a value. It is a pointer and not generic, so that the functions that call
+/// it have one copy of their code for each type of values, not for each reader.
+pub type Reader<'a, T> = fn(&Node<'a>) -> Result<T, Reported>;
 
 /// A value of the document.
 #[derive(Clone, Copy)]
@@ -30,25 +36,35 @@ impl<'a> Node<'a> {
         Self { json, report }
     }
 
-    /// Reports an error about this value, without showing it.
-    pub fn error(&self, reason: impl fmt::Display) {
-        self.report.error(self.json, None, &reason);
+    /// The filters that the document is read for.
+    pub fn filters(&self) -> Filters {
+        self.report.filters()
     }
 
-    /// Reports an error about this value that starts with it.
-    pub fn invalid(&self, reason: impl fmt::Display) {
-        self.error(format_args!("{} {reason}", self.json));
+    /// Reports an error about this value, without showing the value.
+    pub fn error(&self, reason: impl fmt::Display) -> Reported {
+        self.report.error(self.json, None, &reason)
+    }
+
+    /// Reports an error about this value whose text starts with the value.
+    pub fn invalid(&self, reason: impl fmt::Display) -> Reported {
+        self.error(format_args!("{} {reason}", self.json))
     }
 
     /// Reports something remarkable about this value, which is no error.
-    pub fn notice(&self, reason: impl fmt::Display) {
-        self.report.notice(self.json, &reason);
+    pub fn notice(&self, kind: Kind, reason: impl fmt::Display) {
+        self.report.notice(self.json, kind, &reason, None);
     }
 
-    /// Reports something remarkable about this value if it is `filter` that reads the document.
-    pub fn notice_to(&self, filter: Filter, reason: impl fmt::Display) {
-        if self.report.filter() == filter {
-            self.notice(reason);
+    /// Reports something remarkable about this value that refers to a second place.
+    pub fn notice_with(&self, kind: Kind, reason: impl fmt::Display, other: String) {
+        self.report.notice(self.json, kind, &reason, Some(other));
+    }
+
+    /// Reports something remarkable about this value if the document is read for `filter`.
+    pub fn notice_to(&self, filter: Filter, kind: Kind, reason: impl fmt::Display) {
+        if self.report.filters().contains(filter) {
+            self.notice(kind, reason);
         }
     }
 
@@ -56,283 +72,331 @@ impl<'a> Node<'a> {
         Self { json, report: self.report }
     }
 
-    /// The fields of an object; an error and `None` for anything else.
-    #[inline(never)]
-    pub fn object(&self) -> Option<Object<'a>> {
-        match self.json {
-            Json::Object(fields) => {
-                Some(Object { node: *self, fields, known: SmallVec::new(), used: 0 })
-            }
-            _ => {
-                self.invalid("is not an object");
-                None
-            }
-        }
+    /// Enters an object that has the fields of `T`. Reports fields that `T` does not have, and
+    /// fields that occur twice.
+    ///
+    /// To be called once for each object.
+    pub fn object<T: Fields>(&self) -> Result<Object<'a>, Reported> {
+        self.enter(T::NAMES)
     }
 
-    /// Whether it is an array without elements.
+    #[inline(never)]
+    fn enter(&self, names: &'static [&'static str]) -> Result<Object<'a>, Reported> {
+        let Json::Object(given) = self.json else {
+            return Err(self.invalid("is not an object"));
+        };
+        // One bit for each name; no object has more than 64.
+        let mut seen = 0_u64;
+        for (key, json) in given {
+            let node = self.child(json);
+            match names.iter().position(|name| is_field(key, name)) {
+                None => report_unknown(&node, key, names),
+                Some(index) if seen >> index & 1 == 1 => _ = node.error("occurs twice"),
+                Some(index) => seen |= 1 << index,
+            }
+        }
+        Ok(Object { node: *self, names, given })
+    }
+
+    /// Whether it is a list without elements.
     pub fn is_empty_list(&self) -> bool {
         matches!(self.json, Json::Array(values) if values.is_empty())
     }
 
-    /// The elements of an array; an error and nothing for anything else.
+    /// The elements of a list.
     #[inline(never)]
-    pub fn elements(&self) -> Vec<Node<'a>> {
+    pub fn elements(&self) -> Result<Vec<Node<'a>>, Reported> {
         let Json::Array(values) = self.json else {
-            self.invalid("is not a list");
-            return Vec::new();
+            return Err(self.invalid("is not a list"));
         };
-        values.iter().map(|json| self.child(json)).collect()
+        Ok(values.iter().map(|json| self.child(json)).collect())
     }
 
-    /// The entries of an object whose keys the user chooses, such as header names. A key that is
-    /// given twice is an error. Values may be `null`.
+    /// Reads all elements of a list.
     #[inline(never)]
-    pub fn entries(&self) -> Vec<(&'a str, Node<'a>)> {
+    pub fn each<T>(&self, read: Reader<'a, T>) -> Result<Vec<T>, Reported> {
+        let Json::Array(elements) = self.json else {
+            return Err(self.invalid("is not a list"));
+        };
+        all(elements.iter().map(|json| read(&self.child(json))))
+    }
+
+    /// As [`Node::each`], for a reader that needs more than the node.
+    pub fn each_with<T>(
+        &self,
+        read: impl FnMut(&Node<'a>) -> Result<T, Reported>,
+    ) -> Result<Vec<T>, Reported> {
+        all(self.elements()?.iter().map(read))
+    }
+
+    /// The entries of an object whose keys the user chooses, such as header names. Values may be
+    /// `null`. A key that occurs twice is an error, and its first value counts.
+    #[inline(never)]
+    pub fn entries(&self) -> Result<Vec<(&'a str, Node<'a>)>, Reported> {
         let Json::Object(fields) = self.json else {
-            self.invalid("is not an object");
-            return Vec::new();
+            return Err(self.invalid("is not an object"));
         };
         let mut entries: Vec<(&str, Node<'a>)> = Vec::with_capacity(fields.len());
         for (key, json) in fields {
             let node = self.child(json);
             if entries.iter().any(|(known, _)| known == key) {
-                node.error("is given twice");
+                node.error("occurs twice");
             } else {
                 entries.push((key, node));
             }
         }
-        entries
+        Ok(entries)
     }
 
-    /// A string; an error and `None` for anything else.
+    /// A string.
     #[inline(never)]
-    pub fn string(&self) -> Option<&'a str> {
+    pub fn string(&self) -> Result<&'a str, Reported> {
         match self.json {
-            Json::String(value) => Some(value),
-            _ => {
-                self.invalid("is not a string");
-                None
-            }
+            Json::String(value) => Ok(value),
+            _ => Err(self.invalid("is not a string")),
         }
     }
 
-    /// `true` or `false`; an error and `None` for anything else.
+    /// A string of one's own.
+    pub fn text(&self) -> Result<String, Reported> {
+        self.string().map(str::to_owned)
+    }
+
+    /// `true` or `false`.
     #[inline(never)]
-    pub fn boolean(&self) -> Option<bool> {
+    pub fn boolean(&self) -> Result<bool, Reported> {
         match self.json {
-            Json::Bool(value) => Some(*value),
-            _ => {
-                self.invalid("is not true or false");
-                None
-            }
+            Json::Bool(value) => Ok(*value),
+            _ => Err(self.invalid("is neither true nor false")),
         }
     }
 
-    /// Any finite number; an error and `None` for anything else.
+    /// Any finite number.
     ///
-    /// It may be written as a string, as protobuf's JSON mapping allows: Envoy makes a string of every
-    /// number with a fraction when it reads a `Struct` from YAML.
+    /// It may be written as a string, as protobuf's JSON mapping allows: Envoy makes a string of
+    /// every number with a fraction when it reads a `Struct` from YAML.
     #[inline(never)]
-    pub fn number(&self) -> Option<f64> {
+    pub fn number(&self) -> Result<f64, Reported> {
         let written = match self.json {
-            Json::String(text) => Json::parse(text.as_bytes()).ok(),
+            Json::String(text) => serde_json::from_slice(text.as_bytes()).ok(),
             _ => None,
         };
-        let number = match written.as_ref().unwrap_or(self.json) {
-            Json::Integer(value) => Some(*value as f64),
-            Json::Float(value) => Some(*value),
-            _ => None,
-        };
-        if number.is_none() {
-            self.invalid("is not a number");
+        match written.as_ref().unwrap_or(self.json) {
+            Json::Integer(value) => Ok(*value as f64),
+            Json::Float(value) => Ok(*value),
+            _ => Err(self.invalid("is not a number")),
         }
-        number
     }
 
     /// A whole number, also one that is written with a fraction of zero, as a protobuf `Struct`
-    /// may give it; an error and `None` for anything else.
+    /// may give it.
     #[inline(never)]
-    pub fn integer(&self) -> Option<i64> {
+    pub fn integer(&self) -> Result<i64, Reported> {
         match self.json {
-            Json::Integer(value) => return Some(*value),
-            Json::Float(value) if value.fract() == 0.0 && value.abs() < 9e15 => {
-                return Some(*value as i64);
-            }
-            _ => self.invalid("is not an integer"),
+            Json::Integer(value) => Ok(*value),
+            Json::Float(value) if value.fract() == 0.0 && value.abs() < 9e15 => Ok(*value as i64),
+            _ => Err(self.invalid("is not a whole number")),
         }
-        None
     }
 
-    /// A port number, 1 to 65535; an error and `None` for anything else.
+    /// The number of a port.
     #[inline(never)]
-    pub fn port(&self) -> Option<u16> {
+    pub fn port(&self) -> Result<u16, Reported> {
         let port = u16::try_from(self.integer()?).ok().filter(|port| *port > 0);
-        if port.is_none() {
-            self.invalid("is not in 1..=65535");
-        }
-        port
+        port.ok_or_else(|| self.invalid("is not in the range 1 to 65535"))
     }
 
-    /// One of `names`; an error and `None` for anything else.
-    pub fn one_of(&self, names: &[&'static str]) -> Option<&'static str> {
+    /// One of `names`.
+    pub fn one_of(&self, names: &[&'static str]) -> Result<&'static str, Reported> {
         let text = self.string()?;
         let found = names.iter().find(|name| **name == text);
-        if found.is_none() {
-            self.invalid(format_args!("is not one of {}", names.join(", ")));
-        }
-        found.copied()
+        found
+            .copied()
+            .ok_or_else(|| self.invalid(format_args!("is not one of {}", names.join(", "))))
     }
 
-    /// A list of strings. Elements that are something else are errors and left out.
+    /// A list of strings.
     #[inline(never)]
-    pub fn strings(&self) -> Vec<String> {
-        self.elements().iter().filter_map(|node| node.string().map(str::to_owned)).collect()
+    pub fn strings(&self) -> Result<Vec<String>, Reported> {
+        self.each(Node::text)
     }
 }
 
-/// The fields of an object, to be asked for by name.
+/// All values, or that an error was reported for one of them. Unlike `collect`, it does not stop at
+/// the first error, so that all of them are reported.
+pub fn all<T>(results: impl Iterator<Item = Result<T, Reported>>) -> Result<Vec<T>, Reported> {
+    let mut values = Vec::new();
+    let mut failure = None;
+    for result in results {
+        match result {
+            Ok(value) => values.push(value),
+            Err(reported) => failure = Some(reported),
+        }
+    }
+    failure.map_or(Ok(values), Err)
+}
+
+/// An object of the document. Its fields are asked for by the names of its [`Fields`].
 pub struct Object<'a> {
     /// The object itself
     pub node: Node<'a>,
-    fields: &'a [(String, Json)],
-    /// The names that were asked for, some perhaps twice
-    known: SmallVec<[&'static str; 16]>,
-    /// A bit for each of the first fields that has one of these names
-    used: u64,
+    names: &'static [&'static str],
+    given: &'a [(String, Json)],
 }
 
 impl<'a> Object<'a> {
-    /// The field `name`, given in `camelCase`; `None` when it is absent or `null`.
+    /// The field `name`; `None` when it is absent or `null`.
     #[inline(never)]
-    pub fn field(&mut self, name: &'static str) -> Option<Node<'a>> {
-        self.known.push(name);
-        let mut found: Option<Node<'a>> = None;
-        for (place, (key, json)) in self.fields.iter().enumerate() {
-            if !is_field(key, name) {
-                continue;
-            }
-            self.used |= bit(place);
-            let node = self.node.child(json);
-            if found.is_some() {
-                node.error("is given twice");
-            } else {
-                found = Some(node);
-            }
-        }
-        found.filter(|node| *node.json != Json::Null)
+    pub fn field(&self, name: &'static str) -> Option<Node<'a>> {
+        debug_assert!(self.names.contains(&name), "{name} is not declared");
+        let (_, json) = self.given.iter().find(|(key, _)| is_field(key, name))?;
+        Some(self.node.child(json)).filter(|node| *node.json != Json::Null)
     }
 
     /// The field `name`, unless it is the empty string, which protobuf takes for absent.
     #[inline(never)]
-    pub fn given(&mut self, name: &'static str) -> Option<Node<'a>> {
+    pub fn given(&self, name: &'static str) -> Option<Node<'a>> {
         self.field(name).filter(|node| !matches!(node.json, Json::String(text) if text.is_empty()))
     }
 
-    /// The string field `name`. Empty is the same as absent, as in protobuf.
+    /// Reads the field `name`; `None` when it is absent.
     #[inline(never)]
-    pub fn string(&mut self, name: &'static str) -> Option<&'a str> {
-        self.given(name)?.string()
+    pub fn optional<T>(
+        &self,
+        name: &'static str,
+        read: Reader<'a, T>,
+    ) -> Result<Option<T>, Reported> {
+        self.optional_with(name, read)
     }
 
-    /// The port field `name`; 0 is the same as absent, as in protobuf, and stands for any port.
-    pub fn port(&mut self, name: &'static str) -> Option<u16> {
-        self.field(name).filter(|node| node.json != &Json::Integer(0))?.port()
-    }
-
-    /// The elements of the list field `name`; none when it is absent.
-    #[inline(never)]
-    pub fn list(&mut self, name: &'static str) -> Vec<Node<'a>> {
-        self.field(name).map_or(Vec::new(), |node| node.elements())
+    /// As [`Object::optional`], for a reader that needs more than the node.
+    pub fn optional_with<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(&Node<'a>) -> Result<T, Reported>,
+    ) -> Result<Option<T>, Reported> {
+        match self.field(name) {
+            Some(node) => read(&node).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The field `name`; an error when it is absent.
     #[inline(never)]
-    pub fn required(&mut self, name: &'static str) -> Option<Node<'a>> {
-        let field = self.field(name);
-        if field.is_none() {
-            self.absent(name, "is required");
-        }
-        field
+    pub fn required(&self, name: &'static str) -> Result<Node<'a>, Reported> {
+        self.field(name).ok_or_else(|| self.absent(name, "is required"))
+    }
+
+    /// Reports an error about the field `name`, which is absent.
+    pub fn absent(&self, name: &'static str, reason: impl fmt::Display) -> Reported {
+        self.node.report.error(self.node.json, Some(name), &reason)
+    }
+
+    /// The string field `name`. Empty is the same as absent, as in protobuf.
+    #[inline(never)]
+    pub fn string(&self, name: &'static str) -> Result<Option<&'a str>, Reported> {
+        self.given(name).map(|node| node.string()).transpose()
+    }
+
+    /// The flag `name`; `false` when it is absent.
+    #[inline(never)]
+    pub fn flag(&self, name: &'static str) -> Result<bool, Reported> {
+        Ok(self.optional(name, Node::boolean)?.unwrap_or_default())
+    }
+
+    /// The port field `name`; 0 is the same as absent, as in protobuf, and stands for any port.
+    #[inline(never)]
+    pub fn port(&self, name: &'static str) -> Result<Option<u16>, Reported> {
+        let field = self.field(name).filter(|node| node.json != &Json::Integer(0));
+        field.map(|node| node.port()).transpose()
+    }
+
+    /// The elements of the list field `name`; none when it is absent.
+    #[inline(never)]
+    pub fn elements(&self, name: &'static str) -> Result<Vec<Node<'a>>, Reported> {
+        self.field(name).map_or(Ok(Vec::new()), |node| node.elements())
+    }
+
+    /// Reads all elements of the list field `name`; none when it is absent.
+    #[inline(never)]
+    pub fn list<T>(&self, name: &'static str, read: Reader<'a, T>) -> Result<Vec<T>, Reported> {
+        self.field(name).map_or(Ok(Vec::new()), |node| node.each(read))
+    }
+
+    /// As [`Object::list`], for a reader that needs more than the node.
+    pub fn list_with<T>(
+        &self,
+        name: &'static str,
+        read: impl FnMut(&Node<'a>) -> Result<T, Reported>,
+    ) -> Result<Vec<T>, Reported> {
+        all(self.elements(name)?.iter().map(read))
     }
 
     /// The elements of the list field `name`; an error when it is absent or empty.
     #[inline(never)]
-    pub fn required_list(&mut self, name: &'static str) -> Vec<Node<'a>> {
-        let Some(node) = self.required(name) else { return Vec::new() };
+    pub fn required_elements(&self, name: &'static str) -> Result<Vec<Node<'a>>, Reported> {
+        let node = self.required(name)?;
         if node.is_empty_list() {
-            node.error("is empty");
+            return Err(node.error("must not be empty"));
         }
         node.elements()
     }
 
-    /// Reports an error about the field `name`, which is absent.
-    pub fn absent(&self, name: &'static str, reason: impl fmt::Display) {
-        self.node.report.error(self.node.json, Some(name), &reason);
+    /// The entries of the field `name`, an object whose keys the user chooses; none when it is absent.
+    #[inline(never)]
+    pub fn entries(&self, name: &'static str) -> Result<Vec<(&'a str, Node<'a>)>, Reported> {
+        self.field(name).map_or(Ok(Vec::new()), |node| node.entries())
     }
-}
 
-impl Drop for Object<'_> {
-    fn drop(&mut self) {
-        for (place, (key, json)) in self.fields.iter().enumerate() {
-            if self.used & bit(place) != 0 || self.known.iter().any(|name| is_field(key, name)) {
-                continue;
+    /// Reports an error when the object has both fields.
+    #[inline(never)]
+    pub fn exclude(&self, first: &'static str, second: &'static str) -> Result<(), Reported> {
+        match (self.given(first), self.given(second)) {
+            (Some(_), Some(_)) => {
+                Err(self.node.error(format_args!("cannot have both {first} and {second}")))
             }
-            let node = self.node.child(json);
-            let nearest = self
-                .known
-                .iter()
-                .map(|name| (strsim::osa_distance(key, name), *name))
-                .min()
-                .filter(|(distance, name)| *distance * 2 < name.len());
-            match nearest {
-                Some((_, name)) => {
-                    node.error(format_args!("unknown field, did you mean {name:?}?"));
-                }
-                None => {
-                    let mut names: Vec<&str> = Vec::new();
-                    for name in &self.known {
-                        if !names.contains(name) {
-                            names.push(name);
-                        }
-                    }
-                    let known = names.join(", ");
-                    node.error(format_args!("unknown field, known are {known}"));
-                }
+            _ => Ok(()),
+        }
+    }
+
+    /// The one field of `names` that the object has; an error when it has several.
+    #[inline(never)]
+    pub fn at_most_one(
+        &self,
+        names: &[&'static str],
+    ) -> Result<Option<(&'static str, Node<'a>)>, Reported> {
+        let mut given = names.iter().filter_map(|name| Some((*name, self.field(name)?)));
+        let first = given.next();
+        match (first, given.next()) {
+            (Some((first, _)), Some((second, _))) => {
+                Err(self.node.error(format_args!("cannot have both {first} and {second}")))
             }
+            _ => Ok(first),
         }
+    }
+
+    /// The one field of `names` that the object has; an error when it has none or several.
+    #[inline(never)]
+    pub fn exactly_one(
+        &self,
+        names: &[&'static str],
+    ) -> Result<(&'static str, Node<'a>), Reported> {
+        self.at_most_one(names)?
+            .ok_or_else(|| self.node.error(format_args!("must have one of {}", names.join(", "))))
     }
 }
 
-/// The bit of the field at a place; none beyond the 64th.
-fn bit(place: usize) -> u64 {
-    u32::try_from(place).ok().and_then(|place| 1u64.checked_shl(place)).unwrap_or_default()
-}
-
-/// Whether `key` of the document is the field that Istio calls `name` in `camelCase`.
-fn is_field(key: &str, name: &str) -> bool {
-    // Most fields are others, and most of these start with another letter.
-    if key.as_bytes().first() != name.as_bytes().first() {
-        return false;
-    }
-    if bytes::equal(key.as_bytes(), name.as_bytes()) {
-        return true;
-    }
-    let mut key = key.chars();
-    for wanted in name.chars() {
-        if wanted.is_ascii_uppercase() && key.next() != Some('_') {
-            return false;
+#[inline(never)]
+fn report_unknown(node: &Node<'_>, key: &str, names: &[&'static str]) {
+    let distances = names.iter().map(|name| (strsim::osa_distance(key, name), *name));
+    let nearest = distances.min().filter(|(distance, name)| *distance * 2 < name.len());
+    match nearest {
+        Some((_, name)) => node.error(format_args!("unknown field, did you mean {name:?}?")),
+        None => {
+            let names = names.join(", ");
+            node.error(format_args!("unknown field, the fields here are {names}"))
         }
-        let mut next = key.next();
-        // `consecutive_5xx_errors` is `consecutive5xxErrors`.
-        if wanted.is_ascii_digit() && next == Some('_') {
-            next = key.next();
-        }
-        if next != Some(wanted.to_ascii_lowercase()) {
-            return false;
-        }
-    }
-    key.next().is_none()
+    };
 }
 
 #[cfg(test)]

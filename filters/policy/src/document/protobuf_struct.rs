@@ -134,6 +134,7 @@ impl<'a> Iterator for Fields<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::parse::parse;
 
     fn bytes(number: u8, payload: &[u8]) -> Vec<u8> {
         let length = u8::try_from(payload.len()).unwrap();
@@ -159,7 +160,7 @@ mod tests {
             entry("c", &bytes(5, &inner)),
         ]
         .concat();
-        let expected = Json::parse(br#"{"a": "s", "b": [50, 0.5, null], "c": {"x": true}}"#);
+        let expected = parse(br#"{"a": "s", "b": [50, 0.5, null], "c": {"x": true}}"#);
         assert_eq!(decode(&message), expected.ok());
         assert_eq!(decode(b""), Some(Json::Object(Vec::new())));
     }

@@ -1,35 +1,77 @@
-//! What is wrong with a configuration document, all of it at once.
+//! Everything that is wrong with a configuration document, and everything remarkable about it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::document::filter::Filter;
+use crate::document::filter::{Filter, Filters};
 use crate::document::json::Json;
 
-/// One finding: where it is, as a JSON path from the root of the document, and what it is.
+/// Why the configuration was refused, or something to know about a configuration that was accepted.
 ///
 /// Its text is the path, a colon and the reason:
 /// `virtualServices[0].http[1].route[0].weight: -1 is negative`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The JSON path; empty for the document as a whole.
+    /// The JSON path of the value from the root of the document; empty for the whole document
     pub path: String,
-    /// The offending value, where there is one, and the reason, in lower case and without a full stop.
+    /// What the finding means. Programs decide by the kind, never by the reason
+    pub kind: Kind,
+    /// The value, where it helps, and the reason, in lower case and without a full stop
     pub reason: String,
+    /// The JSON path of a second place that the reason refers to
+    pub other: Option<String>,
+}
+
+/// What a finding means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// It costs memory in every worker.
+    Costly,
+    /// It has a newer name.
+    Deprecated,
+    /// The document is refused for it.
+    Error,
+    /// Envoy carries it out, where it is set in Envoy.
+    LeftToEnvoy,
+    /// Another filter of the bundle carries it out.
+    LeftToFilter(Filter),
+    /// No request fulfils it.
+    NeverMatches,
+    /// An earlier rule takes all of its requests.
+    NeverReached,
+    /// It has no effect, or not the one that it seems to have.
+    NoEffect,
+    /// It has no meaning in a plugin document.
+    NotApplicable,
+    /// Another value takes its place.
+    Overridden,
+}
+
+impl Finding {
+    /// A finding without a second place.
+    pub fn new(path: String, kind: Kind, reason: impl fmt::Display) -> Self {
+        Self { path, kind, reason: text(&reason), other: None }
+    }
+
+    /// The same finding, whose reason refers to a second place.
+    pub fn with_other(self, other: String) -> Self {
+        Self { other: Some(other), ..self }
+    }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path.is_empty() { "configuration" } else { &self.path };
-        write!(f, "{path}: {}", self.reason)
+        write!(f, "{path}: {}", self.reason)?;
+        self.other.as_ref().map_or(Ok(()), |other| write!(f, ": {other}"))
     }
 }
 
-/// A document that was refused. Holds every error, in the order of the document.
+/// A document that was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// At least one.
+    /// Every error, at least one, in the order of the document
     pub errors: Vec<Finding>,
 }
 
@@ -47,16 +89,23 @@ impl fmt::Display for Rejection {
 
 impl std::error::Error for Rejection {}
 
+/// Proof that an error about the document was reported.
+///
+/// Only a report makes one. A reader that returns it instead of a value cannot lose the value
+/// without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reported(());
+
 /// Collects findings while a document is read and compiled.
 ///
-/// Errors refuse the document. Notices do not: they name what is accepted as Istio accepts it, but
-/// is left to another filter or to Envoy, or can never take effect.
+/// Errors refuse the document. Notices do not: they name what is accepted as Istio accepts it, and
+/// is left to another filter or to Envoy, or has no effect.
 ///
 /// Findings are kept with the identity of the value that they are about. Their paths are worked out
-/// at the end, so that reading a document without findings, however large, costs nothing for them.
+/// at the end, so that a document without findings, however large, costs nothing for them.
 #[derive(Debug)]
 pub struct Report {
-    filter: Filter,
+    filters: Filters,
     errors: RefCell<Vec<Entry>>,
     notices: RefCell<Vec<Entry>>,
 }
@@ -65,34 +114,55 @@ pub struct Report {
 struct Entry {
     /// The address of the value, used only to find it again in the document
     value: usize,
-    /// The member of the value that the finding is about, where that is missing
+    /// The member that the value lacks, where the finding is about that
     member: Option<&'static str>,
+    kind: Kind,
     reason: String,
+    other: Option<String>,
 }
 
 impl Report {
-    /// A report for a filter, without findings.
-    pub fn new(filter: Filter) -> Self {
-        Self { filter, errors: RefCell::default(), notices: RefCell::default() }
+    /// A report without findings, for the filters that the document is read for.
+    pub fn new(filters: impl Into<Filters>) -> Self {
+        Self { filters: filters.into(), errors: RefCell::default(), notices: RefCell::default() }
     }
 
-    /// The filter that reads the document.
-    pub fn filter(&self) -> Filter {
-        self.filter
+    /// The filters that the document is read for.
+    pub fn filters(&self) -> Filters {
+        self.filters
     }
 
-    /// Adds an error about `value`, or about a `member` that it should have.
+    /// Adds an error about `value`, or about a `member` that it lacks.
     #[inline(never)]
-    pub fn error(&self, value: &Json, member: Option<&'static str>, reason: &dyn fmt::Display) {
-        let reason = reason.to_string();
-        self.errors.borrow_mut().push(Entry { value: address(value), member, reason });
+    pub fn error(
+        &self,
+        value: &Json,
+        member: Option<&'static str>,
+        reason: &dyn fmt::Display,
+    ) -> Reported {
+        let (kind, reason) = (Kind::Error, text(reason));
+        let entry = Entry { value: address(value), member, kind, reason, other: None };
+        self.errors.borrow_mut().push(entry);
+        Reported(())
     }
 
-    /// Adds a notice about `value`.
+    /// Adds a notice about `value`, which may refer to a second place.
     #[inline(never)]
-    pub fn notice(&self, value: &Json, reason: &dyn fmt::Display) {
-        let reason = reason.to_string();
-        self.notices.borrow_mut().push(Entry { value: address(value), member: None, reason });
+    pub fn notice(
+        &self,
+        value: &Json,
+        kind: Kind,
+        reason: &dyn fmt::Display,
+        other: Option<String>,
+    ) {
+        let entry =
+            Entry { value: address(value), member: None, kind, reason: text(reason), other };
+        self.notices.borrow_mut().push(entry);
+    }
+
+    /// Whether there was any error.
+    pub fn has_errors(&self) -> bool {
+        !self.errors.borrow().is_empty()
     }
 
     /// The notices, or the rejection if there was any error. `root` is the document that was read.
@@ -103,6 +173,12 @@ impl Report {
         }
         Ok(locate(self.notices.into_inner(), root))
     }
+}
+
+/// The text of a reason. In a build with the feature `opaque-reasons` all reasons are the same: a
+/// test compares its decisions with those of a usual build.
+fn text(reason: &dyn fmt::Display) -> String {
+    if cfg!(feature = "opaque-reasons") { "-".to_owned() } else { reason.to_string() }
 }
 
 fn address(value: &Json) -> usize {
@@ -134,7 +210,8 @@ fn walk(
         if let Some(member) = entry.member {
             push_member(path, member);
         }
-        findings.push(Finding { path: path.clone(), reason: entry.reason });
+        let Entry { kind, reason, other, .. } = entry;
+        findings.push(Finding { path: path.clone(), kind, reason, other });
         path.truncate(length);
     }
     match value {
@@ -172,10 +249,11 @@ fn push_member(path: &mut String, key: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::parse::parse;
 
     #[test]
     fn findings_come_in_document_order_with_their_paths() {
-        let root = Json::parse(br#"{"a": [{"b-c": 1, "d.e": 2}], "": 3}"#).unwrap();
+        let root = parse(br#"{"a": [{"b-c": 1, "d.e": 2}], "": 3}"#).unwrap();
         let Json::Object(fields) = &root else { panic!("not an object") };
         let Json::Array(list) = &fields[0].1 else { panic!("not an array") };
         let Json::Object(inner) = &list[0] else { panic!("not an object") };
@@ -194,10 +272,10 @@ mod tests {
 
     #[test]
     fn notices_are_given_where_there_is_no_error() {
-        let root = Json::parse(b"[1]").unwrap();
+        let root = parse(b"[1]").unwrap();
         let report = Report::new(Filter::Router);
-        report.notice(&root, &"remarkable");
+        report.notice(&root, Kind::NoEffect, &"remarkable", Some("a.b".to_owned()));
         let notices = report.finish(&root).unwrap();
-        assert_eq!(notices[0].to_string(), "configuration: remarkable");
+        assert_eq!(notices[0].to_string(), "configuration: remarkable: a.b");
     }
 }

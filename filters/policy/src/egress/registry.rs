@@ -1,51 +1,49 @@
-//! The registry: which names and addresses service entries make known, for which protocol and port.
+//! The registry of the names and addresses of service entries, by protocol and port.
 //!
-//! A lookup costs a hash for each label of the name and the binary search of one list; how many entries
-//! there are does not matter.
+//! A lookup needs one hash for each label of the name, and a binary search in a list. Its time does
+//! not depend on the number of service entries.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;
 
-use xxhash_rust::xxh64::xxh64;
-
-use crate::bytes;
+use crate::lookup::name_table::NameTable;
 use crate::spec::service_entry::{Protocol, ServiceEntry, ServicePort};
 use crate::value::address::{AddressRange, AddressSet};
 
-/// The longest host name (RFC 1035, section 2.3.4, in text form).
+/// Maximum length of a host name (RFC 1035, section 2.3.4, in text form).
 const MAX_NAME: usize = 253;
 
 /// Service entries, compiled.
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// Names, and for wildcards what follows the `*`, with a dot in front; in lower case
+    /// Names in lower case. A wildcard is stored without its `*`, so it starts with a dot
     names: Names,
-    /// The addresses that are known without a name
+    /// The addresses that are allowed without a name
     addresses: HashMap<Key, AddressSet>,
 }
 
-/// What a client speaks, and the port.
+/// The protocol of the client, and the port.
 type Key = (Protocol, u16);
 
-/// What is known of a name for one protocol and port.
+/// The service entry and the addresses of a name, for one protocol and port.
 #[derive(Debug)]
 struct Binding {
     key: Key,
-    /// The first service entry that has it
+    /// Index of the first service entry with this name, protocol and port
     entry: usize,
-    /// Where the name may be called; anywhere when absent
+    /// The allowed addresses; `None` if all addresses are allowed
     addresses: Option<AddressSet>,
 }
 
-/// All that may be spoken at a port.
+/// The keys of a port, one for each of its protocols.
 fn keys(port: &ServicePort) -> impl Iterator<Item = Key> {
     let number = port.number;
     port.protocols.iter().map(move |protocol| (*protocol, number))
 }
 
-/// A binding of which not all entries have been read.
+/// A binding while the service entries are read.
 struct Draft {
     entry: usize,
     addresses: Option<Vec<AddressRange>>,
@@ -57,19 +55,20 @@ impl Binding {
     }
 }
 
-/// Why a name is not known.
+/// Why no service entry matches a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
-    /// The name is known, but not at this address.
+    /// A service entry has the name, but not the address.
     Address,
-    /// No entry has the name.
+    /// No service entry has the name.
     Name,
-    /// The name is known, but not for this protocol and port.
+    /// A service entry has the name, but not for this protocol and port.
     Port,
 }
 
 impl Registry {
-    /// Compiles service entries. What several say of one name, protocol and port holds together.
+    /// Compiles service entries. Entries with the same name, protocol and port are merged: an address
+    /// is allowed if one of them allows it.
     pub fn new(entries: &[ServiceEntry]) -> Self {
         let mut names: HashMap<&str, HashMap<Key, Draft>> = HashMap::new();
         let mut addresses: HashMap<Key, Vec<AddressRange>> = HashMap::new();
@@ -79,8 +78,8 @@ impl Registry {
                 addresses.entry(key).or_default().extend(&entry.addresses);
                 for host in &entry.hosts {
                     let name = host.strip_prefix('*').unwrap_or(host);
-                    let first = || Draft { entry: index, addresses: Some(Vec::new()) };
-                    let draft = names.entry(name).or_default().entry(key).or_insert_with(first);
+                    let new = || Draft { entry: index, addresses: Some(Vec::new()) };
+                    let draft = names.entry(name).or_default().entry(key).or_insert_with(new);
                     match &mut draft.addresses {
                         Some(ranges) if is_bound => ranges.extend(&entry.addresses),
                         allowed => *allowed = None,
@@ -92,14 +91,14 @@ impl Registry {
         Self { names: Names::new(names), addresses: addresses.collect() }
     }
 
-    /// The index of the service entry by which the name, as a client gives it, may be called. Of the
-    /// names that fit the most specific one decides, as in Envoy: the name itself, then the wildcard
-    /// with the most labels.
+    /// The index of the service entry that allows a name, as the client sent it. If several names
+    /// of service entries match, the most specific one decides, as in Envoy: first the name itself,
+    /// then the wildcard with the most labels.
     ///
-    /// `address` is where the client wants to go.
+    /// `address` is the destination address.
     ///
     /// # Errors
-    /// Why there is none.
+    /// [`Unknown`] if no service entry allows the name.
     #[inline]
     pub fn find(
         &self,
@@ -117,94 +116,60 @@ impl Registry {
             unknown = Unknown::Port;
             let place = bindings.binary_search_by_key(&(protocol, port), |binding| binding.key);
             let Some(binding) = place.ok().and_then(|place| bindings.get(place)) else { continue };
-            let fits = match &binding.addresses {
+            let is_allowed = match &binding.addresses {
                 None => true,
                 Some(allowed) => address.is_some_and(|address| allowed.contains(address)),
             };
-            return if fits { Ok(binding.entry) } else { Err(Unknown::Address) };
+            return if is_allowed { Ok(binding.entry) } else { Err(Unknown::Address) };
         }
         Err(unknown)
     }
 
-    /// Whether an address may be called without a name.
+    /// Returns whether an address is allowed without a name.
     pub fn has_address(&self, address: IpAddr, protocol: Protocol, port: u16) -> bool {
         let known = self.addresses.get(&(protocol, port));
         known.is_some_and(|known| known.contains(address))
     }
 }
 
-/// A hash table of names with the bindings of each, in a few large pieces of memory: one allocation for
-/// every name would leave the heap of the module in as many pieces, and every request would pay for it.
+/// Names, each with its bindings. All bindings are in one allocation.
 #[derive(Debug, Default)]
 struct Names {
-    /// Indices into `names` plus one, 0 where there is none, at the place that the hash says or after it.
-    /// More than half are 0
-    slots: Box<[usize]>,
-    names: Box<[Name]>,
-    /// All names, one after another
-    text: Box<[u8]>,
+    /// For each name, the range of its bindings in `bindings`
+    ranges: NameTable<Range<usize>>,
+    /// The bindings of all names. Those of one name are sorted by their keys
     bindings: Box<[Binding]>,
-}
-
-/// The parts of `text` and `bindings` that are a name's.
-#[derive(Debug)]
-struct Name {
-    text: Range<usize>,
-    bindings: Range<usize>,
 }
 
 impl Names {
     fn new(drafts: HashMap<&str, HashMap<Key, Draft>>) -> Self {
-        let mut slots = vec![0; (drafts.len() * 2 + 1).next_power_of_two()].into_boxed_slice();
-        let mut names = Vec::with_capacity(drafts.len());
-        let mut text = Vec::with_capacity(drafts.keys().map(|name| name.len()).sum());
+        let mut ranges = NameTable::default();
         let mut bindings = Vec::with_capacity(drafts.values().map(HashMap::len).sum());
         for (name, drafts) in drafts {
-            let (start, first) = (text.len(), bindings.len());
-            text.extend_from_slice(name.as_bytes());
+            let start = bindings.len();
             let mut own: Vec<Binding> = drafts.into_iter().map(Binding::new).collect();
             own.sort_unstable_by_key(|binding| binding.key);
             bindings.append(&mut own);
-            names.push(Name { text: start..text.len(), bindings: first..bindings.len() });
-            let free =
-                places(name.as_bytes(), slots.len()).find(|place| slots.get(*place) == Some(&0));
-            if let Some(slot) = free.and_then(|place| slots.get_mut(place)) {
-                *slot = names.len();
-            }
+            ranges.entry(name.as_bytes(), || start..bindings.len());
         }
-        let (names, bindings) = (names.into_boxed_slice(), bindings.into_boxed_slice());
-        Self { slots, names, text: text.into_boxed_slice(), bindings }
+        Self { ranges, bindings: bindings.into_boxed_slice() }
     }
 
     #[inline]
     fn get(&self, name: &[u8]) -> Option<&[Binding]> {
-        for place in places(name, self.slots.len()) {
-            let index = self.slots.get(place)?.checked_sub(1)?;
-            let found = self.names.get(index)?;
-            let text = self.text.get(found.text.clone())?;
-            if bytes::equal(text, name) {
-                return self.bindings.get(found.bindings.clone());
-            }
-        }
-        None
+        self.bindings.get(self.ranges.get(name)?.clone())
     }
 }
 
-/// The places where a name may be in a table of this size, a power of two or 0.
-fn places(name: &[u8], size: usize) -> impl Iterator<Item = usize> {
-    let first = xxh64(name, 0) as usize;
-    (0..size).map(move |step| first.wrapping_add(step) & (size - 1))
-}
-
-/// A name in lower case and without the dot at the end of a fully qualified one; `None` for what cannot
-/// be a name. A wildcard must not stand for `evil.com/` or `evil.com:80 `.
+/// Returns a name in lower case, without the final dot of a fully qualified name. `None` for text
+/// that is not a name, because a wildcard must not match `evil.com/` or `evil.com:80 `.
 #[inline]
 fn normalize(name: &[u8]) -> Option<Cow<'_, [u8]>> {
     let name = name.strip_suffix(b".").unwrap_or(name);
     if name.len() > MAX_NAME {
         return None;
     }
-    // A label is never empty.
+    // Starts with a dot, because the first label must not be empty.
     let (mut last, mut has_upper_case) = (b'.', false);
     for byte in name {
         match byte {
@@ -225,13 +190,11 @@ mod tests {
     use crate::testing;
 
     fn registry(text: &str) -> Registry {
-        let entries = testing::read(text, |node| {
-            node.elements().iter().map(ServiceEntry::read).collect::<Option<Vec<_>>>()
-        });
+        let entries = testing::read(text, |node| node.each(ServiceEntry::read));
         Registry::new(&entries.unwrap())
     }
 
-    /// The entry of a TLS name, at port 443 if it has none.
+    /// The entry of a TLS name. The default port is 443.
     fn find(registry: &Registry, name: &str, address: &str) -> Result<usize, Unknown> {
         let (name, port) = name.split_once(':').unwrap_or((name, "443"));
         let address = address.parse().ok();
@@ -239,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_name_for_the_port_decides() {
+    fn the_most_specific_name_with_the_port_decides() {
         let registry = registry(
             r#"[{"hosts": ["*.b.com"], "ports": [{"number": 443, "name": "tls", "protocol": "TLS"}]},
                 {"hosts": ["*.a.b.com", "a.com"], "ports": [{"number": 443, "name": "tls", "protocol": "HTTPS"},
@@ -257,14 +220,14 @@ mod tests {
         assert_eq!(found("y.x.a.b.com:444"), Ok(1));
         assert_eq!(found("a.com."), Ok(1));
         assert_eq!(found("x.b.com:444"), Err(Unknown::Port));
-        assert_eq!(found("a.com:80"), Err(Unknown::Port), "for HTTP only");
+        assert_eq!(found("a.com:80"), Err(Unknown::Port), "this port is HTTP only");
         for name in ["b.com", "com", "", ".b.com", "x..b.com", "a.com..", "b.com.evil.com"] {
             assert_eq!(found(name), Err(Unknown::Name), "{name}");
         }
     }
 
     #[test]
-    fn of_many_names_each_has_its_own_entry() {
+    fn each_of_many_names_has_its_own_entry() {
         let entry = |number| {
             let port = r#"{"number": 443, "name": "tls", "protocol": "TLS"}"#;
             format!(r#"{{"hosts": ["h{number}.com", "*.h{number}.com"], "ports": [{port}]}}"#)
@@ -279,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_fits_no_wildcard() {
+    fn wildcards_do_not_match_invalid_names() {
         let registry = registry(
             r#"[{"hosts": ["*.b.com"], "ports": [{"number": 443, "name": "tls", "protocol": "TLS"}]}]"#,
         );
@@ -303,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_addresses_is_known_there_only() {
+    fn a_name_with_addresses_is_allowed_at_these_only() {
         let port = r#"[{"number": 443, "name": "tls", "protocol": "TLS"}]"#;
         let registry = registry(&format!(
             r#"[{{"hosts": ["a.com"], "addresses": ["10.0.0.0/8"], "ports": {port}}},
@@ -320,9 +283,9 @@ mod tests {
         assert_eq!(
             find(&registry, "b.com", "192.0.2.9"),
             Ok(2),
-            "the fourth entry asks for no address"
+            "the fourth entry allows all addresses"
         );
-        assert_eq!(find(&registry, "c.com", "192.0.2.9"), Ok(4), "Envoy looks the name up itself");
+        assert_eq!(find(&registry, "c.com", "192.0.2.9"), Ok(4), "Envoy resolves the name itself");
         let has = |address: &str, port| {
             registry.has_address(address.parse().unwrap(), Protocol::Tls, port)
         };

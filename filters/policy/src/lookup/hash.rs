@@ -1,11 +1,13 @@
-//! A hash for keys from configurations: a few instructions for eight bytes.
+//! A fast hash for keys from configurations: a few instructions for eight bytes.
 //!
-//! Whoever chooses the keys can make them collide. Requests only look keys up, and so cannot.
+//! The hash does not resist chosen keys: whoever chooses the stored keys can make them collide. The
+//! stored keys come from the configuration, and requests only look keys up.
 
 use crate::bytes;
 
-/// The hash of what was taken so far. How it was divided makes a difference: two pieces have another hash
-/// than both together. Only single bytes one after another are a hash of a text that can be extended.
+/// The state of a hash. The division into pieces changes the result: two pieces have a different
+/// hash than one piece with the same bytes. For a text that is hashed in steps, use [`Hash::byte`]
+/// only.
 #[derive(Clone, Copy, Debug)]
 pub struct Hash(u64);
 
@@ -16,16 +18,16 @@ impl Default for Hash {
 }
 
 impl Hash {
-    /// Takes one more byte, as FNV-1a does.
+    /// Adds one byte, as in FNV-1a.
     #[inline]
     pub fn byte(&mut self, byte: u8) {
         self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
 
-    /// Takes a piece as a whole.
+    /// Adds a piece, including its length.
     #[inline(never)]
     pub fn piece(&mut self, bytes: &[u8]) {
-        // With the length, so that zero bytes at the end count too.
+        // The length is included, so that zero bytes at the end change the hash.
         let mut hash = mix(self.0 ^ bytes.len() as u64);
         let mut rest = bytes;
         while let Some((word, next)) = rest.split_first_chunk() {
@@ -35,14 +37,14 @@ impl Hash {
         self.0 = if rest.is_empty() { hash } else { mix(hash ^ bytes::end(bytes)) };
     }
 
-    /// The hash, with a last step that spreads it over all bits.
+    /// Returns the hash. A final step makes all bits depend on the input.
     #[inline]
     pub fn finish(&self) -> u64 {
         mix(self.0 ^ (self.0 >> 32))
     }
 }
 
-/// Spreads a number over all bits: upwards by the product, then down again.
+/// Makes all bits depend on `number`: the product changes the high bits, the shift the low bits.
 #[inline]
 fn mix(number: u64) -> u64 {
     let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -55,14 +57,14 @@ mod tests {
 
     use super::*;
 
-    fn of(bytes: &[u8]) -> u64 {
+    fn hash_of(bytes: &[u8]) -> u64 {
         let mut hash = Hash::default();
         hash.piece(bytes);
         hash.finish()
     }
 
     #[test]
-    fn texts_that_differ_a_little_have_other_hashes_in_all_bits() {
+    fn similar_texts_have_different_hashes() {
         let mut texts = vec![Vec::new()];
         for length in 1..30 {
             texts.push(vec![0; length]);
@@ -73,10 +75,10 @@ mod tests {
             }
         }
         texts.extend((0..10_000).map(|number| format!("user-{number}").into_bytes()));
-        let hashes: Vec<u64> = texts.iter().map(|text| of(text)).collect();
+        let hashes: Vec<u64> = texts.iter().map(|text| hash_of(text)).collect();
         let distinct =
             |shift| hashes.iter().map(|hash| (hash >> shift) as u32).collect::<HashSet<_>>();
-        // Of 10,436 random numbers of 32 bits there are 0.01 pairs.
+        // Among 10,436 random numbers of 32 bits, the expected number of equal pairs is 0.01.
         assert_eq!([distinct(0).len(), distinct(32).len()], [texts.len(); 2]);
     }
 }

@@ -1,56 +1,112 @@
-//! A hash table by names that configurations, or Envoy, give.
+//! A hash table of names from the configuration or from Envoy.
 
-use hashbrown::HashTable;
+use std::ops::Range;
+
+use hashbrown::hash_table::{self, HashTable};
 
 use crate::bytes;
 use crate::lookup::hash::Hash;
 
-/// Names, each with a value. As [`Hash`] says, clients are not to choose the names that are entered.
+/// Names, each with a value. Clients must not choose the names, because they could choose names
+/// with the same [`Hash`](struct@Hash). Clients may choose which names are looked up.
 #[derive(Debug)]
-pub struct NameTable<T>(HashTable<(Box<[u8]>, T)>);
+pub struct NameTable<T> {
+    names: Names,
+    values: Vec<T>,
+}
+
+/// The names, each with its index in the order in which they were added.
+#[derive(Debug, Default)]
+struct Names {
+    entries: HashTable<Entry>,
+    /// All names, concatenated. An allocation for each name would fragment the heap of the module,
+    /// which makes later allocations slower.
+    text: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: Range<usize>,
+    index: usize,
+}
 
 impl<T> Default for NameTable<T> {
     fn default() -> Self {
-        Self(HashTable::new())
+        Self { names: Names::default(), values: Vec::new() }
     }
 }
 
 impl<T> NameTable<T> {
-    /// The value of a name; of a new one it is made.
+    /// The value of a name. A new name is added with the value that `make` returns.
     pub fn entry(&mut self, name: &[u8], make: impl FnOnce() -> T) -> &mut T {
-        let is_name = |known: &(Box<[u8]>, T)| bytes::equal(&known.0, name);
-        let entry = self.0.entry(hash(name), is_name, |known| hash(&known.0));
-        &mut entry.or_insert_with(|| (name.into(), make())).into_mut().1
+        let index = self.names.add(name);
+        if index == self.values.len() {
+            self.values.push(make());
+        }
+        #[allow(clippy::indexing_slicing, reason = "there is a value for each index of a name")]
+        &mut self.values[index]
     }
 
     /// The value of a name.
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<&T> {
-        let found = self.0.find(hash(name), |known| bytes::equal(&known.0, name));
-        found.map(|(_, value)| value)
+        self.values.get(self.names.find(name)?)
     }
 
-    /// The value of a name, to be changed.
+    /// A mutable reference to the value of a name.
     #[inline]
     pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut T> {
-        let found = self.0.find_mut(hash(name), |known| bytes::equal(&known.0, name));
-        found.map(|(_, value)| value)
+        self.values.get_mut(self.names.find(name)?)
     }
 
     /// All names with their values, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &T)> {
-        self.0.iter().map(|(name, value)| (&**name, value))
+        self.names.iter().filter_map(|(name, index)| Some((name, self.values.get(index)?)))
     }
 
-    /// How many names there are.
+    /// The number of names.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.values.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether the table has no names.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.values.is_empty()
     }
+}
+
+impl Names {
+    /// The index of a name, which is added if it is new.
+    fn add(&mut self, name: &[u8]) -> usize {
+        let Self { entries, text } = self;
+        let index = entries.len();
+        let is_name = |entry: &Entry| bytes::equal(slice(text, &entry.name), name);
+        let hash_of = |entry: &Entry| hash(slice(text, &entry.name));
+        match entries.entry(hash(name), is_name, hash_of) {
+            hash_table::Entry::Occupied(entry) => entry.get().index,
+            hash_table::Entry::Vacant(place) => {
+                let range = text.len()..text.len() + name.len();
+                text.extend_from_slice(name);
+                place.insert(Entry { name: range, index });
+                index
+            }
+        }
+    }
+
+    #[inline]
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        let is_name = |entry: &Entry| bytes::equal(slice(&self.text, &entry.name), name);
+        self.entries.find(hash(name), is_name).map(|entry| entry.index)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        self.entries.iter().map(|entry| (slice(&self.text, &entry.name), entry.index))
+    }
+}
+
+#[inline]
+fn slice<'a>(text: &'a [u8], range: &Range<usize>) -> &'a [u8] {
+    text.get(range.clone()).unwrap_or_default()
 }
 
 #[inline]
@@ -65,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_name_has_the_value_that_it_was_entered_with() {
+    fn each_name_keeps_its_value() {
         let mut table = NameTable::default();
         let name = |number: usize| format!("host-{number}").into_bytes();
         for number in 0..1000 {

@@ -1,29 +1,30 @@
-//! Finds the first of many rules that matches without looking at all of them.
+//! Finds the first rule that matches a request without a check of all rules.
 //!
-//! Each rule stands under one of its conditions: the one that the fewest rules share. A request looks
-//! up what it has (its path, the prefixes of it, its headers, its query parameters, ...) and gets lists
-//! of candidates, which are checked in the order of the rules. Rules without a condition that can be
-//! looked up are candidates of every request. Lists are found by hashes of 32 bits alone: should two
-//! conditions have the same one, there are candidates too many, and these do not match.
+//! The index lists each rule under one of its conditions: the one that the fewest rules share. For
+//! a request, the index looks up the path, the prefixes of the path, the headers, the query
+//! parameters and so on, and gets lists of candidates. The candidates are checked in the order of
+//! the rules. Rules without a condition that the index supports are candidates for every request.
+//! Conditions are compared only by a hash of 32 bits. Two conditions with the same hash cause
+//! additional candidates, and the check rejects these.
 
 mod lists;
 
 use self::lists::{Entry, Lists};
-use crate::lookup::hash::Hash as Bytes;
+use crate::lookup::hash::Hash;
 use crate::request::Request;
 use crate::request::header_map::NameFilter;
 
-/// Up to this many rules are checked one after another, which takes less time than looking them up.
-const FEW: usize = 4;
+/// Maximum number of rules without an index. Checking so few rules is faster than a lookup.
+const MAX_UNINDEXED_RULES: usize = 4;
 
-/// Up to this many names of headers are looked for in a request. Of more than these it is the headers of the
-/// request that are looked for among the names.
-const FEW_NAMES: usize = 4;
+/// Maximum number of header names that are each searched in the request. If the rules use more
+/// names, each header of the request is looked up in the index instead.
+const MAX_SEARCHED_NAMES: usize = 4;
 
-/// How many lists of candidates are kept in order. Those of further ones are checked list by list.
-const LISTS: usize = 8;
+/// Maximum number of candidate lists that are merged. Further lists are checked one after another.
+const MAX_MERGED_LISTS: usize = 8;
 
-/// What a condition is on.
+/// The part of a request that a condition tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject<'a> {
     /// `:authority`
@@ -34,38 +35,38 @@ pub enum Subject<'a> {
     Method,
     /// The path
     Path,
-    /// The path, in any case
+    /// The path, without regard to case
     PathInAnyCase,
     /// A query parameter
     Query(&'a [u8]),
 }
 
-/// What a value has to have at least for a condition to hold.
+/// A test that a value must pass. It may be weaker than the condition of the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need<'a> {
-    /// It is this one.
+    /// The value is equal to this one.
     Exact(&'a [u8]),
-    /// It starts with this.
+    /// The value starts with this prefix.
     Prefix(&'a [u8]),
-    /// It is there.
+    /// The value is present.
     Present,
 }
 
-/// A condition without which a rule does not match.
+/// A necessary condition of a rule: the rule matches only if the subject passes the test.
 pub type Key<'a> = (Subject<'a>, Need<'a>);
 
-/// Under which conditions rules stand.
+/// An index of rules by their conditions.
 #[derive(Debug, Default)]
 pub struct RuleIndex {
     count: u32,
-    /// Rules that no condition leads to
-    always: Vec<Entry>,
+    /// Rules without a condition, which are candidates for every request
+    unconditional: Vec<Entry>,
     lists: Lists,
-    /// By the hashes of their subjects, sorted
+    /// The lookups for each subject, sorted by the hash of the subject
     subjects: Vec<(u32, Lookups)>,
-    /// The header names among the subjects: all of them while there are few, and what tells most others
-    /// from them
+    /// The header names among the subjects; incomplete if longer than [`MAX_SEARCHED_NAMES`]
     header_names: Vec<Box<[u8]>>,
+    /// All header names among the subjects
     header_filter: NameFilter,
     has_path: bool,
     has_path_in_any_case: bool,
@@ -74,52 +75,53 @@ pub struct RuleIndex {
     has_query: bool,
 }
 
-/// What is looked up of a subject.
+/// The lookups that are needed for a subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Lookups {
     exact: bool,
     present: bool,
-    /// The lengths of prefixes, sorted
+    /// The distinct lengths of prefixes, sorted
     prefixes: Vec<usize>,
 }
 
 impl RuleIndex {
-    /// Enters rules by their conditions, given by `keys` for each rule from 0 to `count`.
+    /// Indexes the rules from 0 to `count - 1`. `keys` returns the conditions of a rule.
     #[inline(never)]
     pub fn new<'a>(count: usize, keys: &dyn Fn(usize) -> Vec<Key<'a>>) -> Self {
         let mut index = Self { count: u32::try_from(count).unwrap_or(u32::MAX), ..Self::default() };
-        if count <= FEW {
+        if count <= MAX_UNINDEXED_RULES {
             return index;
         }
-        // How many rules have each condition tells which of a rule's own leads to the fewest.
-        let mut shared = Vec::new();
+        // First pass: the lists of all conditions, to find the rarest condition of each rule.
+        let mut by_condition = Vec::new();
         for rule in 0..index.count {
             let keys = keys(rule as usize);
-            shared.extend(keys.iter().map(|key| Entry { hash: hash(key), rule }));
+            by_condition.extend(keys.iter().map(|key| Entry { hash: hash(key), rule }));
         }
-        let shared = Lists::new(shared);
+        let by_condition = Lists::new(by_condition);
         let mut entries = Vec::new();
         for rule in 0..index.count {
             let keys = keys(rule as usize);
-            let chosen = keys.iter().min_by_key(|key| (shared.get(hash(key)).len(), rank(key)));
+            let chosen =
+                keys.iter().min_by_key(|key| (by_condition.get(hash(key)).len(), rank(key)));
             let Some(key) = chosen else {
-                index.always.push(Entry { hash: 0, rule });
+                index.unconditional.push(Entry { hash: 0, rule });
                 continue;
             };
             entries.push(Entry { hash: hash(key), rule });
-            index.look_up(key);
+            index.register(key);
         }
         index.lists = Lists::new(entries);
         index
     }
 
-    fn look_up(&mut self, (subject, need): &Key<'_>) {
+    fn register(&mut self, (subject, need): &Key<'_>) {
         match subject {
             Subject::Authority => self.has_authority = true,
             Subject::Header(name) => {
                 self.header_filter = self.header_filter.with(name);
                 let is_known = self.header_names.iter().any(|known| **known == **name);
-                if !is_known && self.header_names.len() <= FEW_NAMES {
+                if !is_known && self.header_names.len() <= MAX_SEARCHED_NAMES {
                     self.header_names.push((*name).into());
                 }
             }
@@ -128,7 +130,7 @@ impl RuleIndex {
             Subject::PathInAnyCase => self.has_path_in_any_case = true,
             Subject::Query(_) => self.has_query = true,
         }
-        let hash = subject.start().finish();
+        let hash = subject.hash().finish();
         let place = self.subjects.partition_point(|(known, _)| *known < hash);
         if self.subjects.get(place).is_none_or(|(known, _)| *known != hash) {
             self.subjects.insert(place, (hash, Lookups::default()));
@@ -145,26 +147,26 @@ impl RuleIndex {
         }
     }
 
-    /// What `check` finds for the first rule for which it finds anything. It is asked about candidates
-    /// only, and not always in order.
+    /// The result of `check` for the first rule for which it returns `Some`. `check` is called only
+    /// for candidates, and not always in the order of rules.
     #[inline]
     pub fn first<T>(
         &self,
         request: &Request<'_>,
         mut check: impl FnMut(usize) -> Option<T>,
     ) -> Option<T> {
-        if self.lists.is_empty() && self.always.is_empty() {
+        if self.lists.is_empty() && self.unconditional.is_empty() {
             return (0..self.count as usize).find_map(check);
         }
-        let mut candidates = Candidates { lists: [&[]; LISTS], len: 0, end: u32::MAX };
+        let mut candidates = Candidates { lists: [&[]; MAX_MERGED_LISTS], len: 0, end: u32::MAX };
         let mut found = None;
         let mut add = |list| {
             if let Some(full) = candidates.add(list) {
-                found = candidates.first_in(full, &mut check).or(found.take());
+                found = candidates.check_list(full, &mut check).or(found.take());
             }
         };
         self.collect(request, &mut add);
-        add(&self.always);
+        add(&self.unconditional);
         while let Some(rule) = candidates.next() {
             let matched = check(rule as usize);
             if matched.is_some() {
@@ -188,7 +190,7 @@ impl RuleIndex {
         if self.has_authority {
             self.add_lists(Subject::Authority, request.authority, add);
         }
-        if self.header_names.len() <= FEW_NAMES {
+        if self.header_names.len() <= MAX_SEARCHED_NAMES {
             for name in &self.header_names {
                 if let Some(value) = request.values(name) {
                     self.add_lists(Subject::Header(name), &value, add);
@@ -196,7 +198,7 @@ impl RuleIndex {
             }
         } else if self.header_filter.may_meet(request.names()) {
             for (place, (name, _)) in request.headers().iter().enumerate() {
-                // The value of a repeated header is that of all of them.
+                // The value of a repeated header is the joined value of all its headers.
                 if self.header_filter.may_have(name)
                     && let Some(value) = request.values_at(place)
                 {
@@ -218,16 +220,17 @@ impl RuleIndex {
         value: &[u8],
         add: &mut dyn FnMut(&'i [Entry]),
     ) {
-        let start = subject.start();
-        let Ok(place) = self.subjects.binary_search_by_key(&start.finish(), |(hash, _)| *hash)
+        let subject_hash = subject.hash();
+        let Ok(place) =
+            self.subjects.binary_search_by_key(&subject_hash.finish(), |(hash, _)| *hash)
         else {
             return;
         };
         let Some((_, lookups)) = self.subjects.get(place) else { return };
         if lookups.exact {
-            add(self.lists.get(start.with(EXACT).whole(value).finish()));
+            add(self.lists.get(subject_hash.with(EXACT).with_value(value).finish()));
         }
-        let (mut prefix, mut written) = (start.with(PREFIX), 0);
+        let (mut prefix, mut written) = (subject_hash.with(PREFIX), 0);
         for length in &lookups.prefixes {
             let Some(more) = value.get(written..*length) else { break };
             prefix = prefix.extend(more);
@@ -235,21 +238,21 @@ impl RuleIndex {
             add(self.lists.get(prefix.finish()));
         }
         if lookups.present {
-            add(self.lists.get(start.with(PRESENT).finish()));
+            add(self.lists.get(subject_hash.with(PRESENT).finish()));
         }
     }
 }
 
-/// Lists of candidates, each in the order of rules.
+/// Lists of candidates, each in the order of rules, which are merged.
 struct Candidates<'i> {
-    lists: [&'i [Entry]; LISTS],
+    lists: [&'i [Entry]; MAX_MERGED_LISTS],
     len: usize,
-    /// The first rule that is already known to match
+    /// The first rule for which a match was found already; later rules need no check
     end: u32,
 }
 
 impl<'i> Candidates<'i> {
-    /// Adds a list, or gives it back when there are too many.
+    /// Adds a list. Returns it if the maximum number of lists is reached.
     #[inline]
     fn add(&mut self, list: &'i [Entry]) -> Option<&'i [Entry]> {
         if list.is_empty() {
@@ -261,7 +264,7 @@ impl<'i> Candidates<'i> {
         None
     }
 
-    /// The next candidate of all lists.
+    /// The next candidate of all lists, in the order of rules.
     #[inline]
     fn next(&mut self) -> Option<u32> {
         let lists = self.lists.get_mut(..self.len)?;
@@ -272,9 +275,9 @@ impl<'i> Candidates<'i> {
         (entry.rule < self.end).then_some(entry.rule)
     }
 
-    /// What is found in one list, where it comes before all that was found in others.
+    /// Checks one list. Returns its first match if it is before the matches of all other lists.
     #[inline]
-    fn first_in<T>(
+    fn check_list<T>(
         &mut self,
         list: &[Entry],
         check: &mut impl FnMut(usize) -> Option<T>,
@@ -292,15 +295,16 @@ const PREFIX: u8 = b'^';
 const PRESENT: u8 = b'?';
 
 impl Subject<'_> {
-    /// Whether requests may be without it.
+    /// Returns whether a request may be without this subject.
     pub fn may_be_absent(self) -> bool {
         matches!(self, Self::Header(_) | Self::Query(_))
     }
 
-    /// The hash of everything about this subject starts so.
+    /// The hash of this subject. The hashes of its conditions extend it.
     #[inline]
-    fn start(self) -> Hash {
-        let mut hash = Hash { bytes: Bytes::default(), in_any_case: self == Self::PathInAnyCase };
+    fn hash(self) -> ConditionHash {
+        let in_any_case = self == Self::PathInAnyCase;
+        let mut hash = ConditionHash { bytes: Hash::default(), in_any_case };
         let (kind, name): (u8, &[u8]) = match self {
             Self::Authority => (b'a', &[]),
             Self::Header(name) => (b'h', name),
@@ -317,17 +321,17 @@ impl Subject<'_> {
 
 #[inline(never)]
 fn hash((subject, need): &Key<'_>) -> u32 {
-    let start = subject.start();
+    let subject_hash = subject.hash();
     let hash = match need {
-        Need::Exact(value) => start.with(EXACT).whole(value),
-        Need::Prefix(prefix) => start.with(PREFIX).extend(prefix),
-        Need::Present => start.with(PRESENT),
+        Need::Exact(value) => subject_hash.with(EXACT).with_value(value),
+        Need::Prefix(prefix) => subject_hash.with(PREFIX).extend(prefix),
+        Need::Present => subject_hash.with(PRESENT),
     };
     hash.finish()
 }
 
-/// Of conditions that equally many rules share, the one that requests are less likely to meet comes
-/// first.
+/// The order of conditions that the same number of rules share. The conditions that fewer requests
+/// are likely to satisfy come first.
 fn rank((subject, need): &Key<'_>) -> usize {
     match (subject, need) {
         (Subject::Method, _) => usize::MAX - 1,
@@ -337,24 +341,24 @@ fn rank((subject, need): &Key<'_>) -> usize {
     }
 }
 
-/// The hash of a subject and what follows it.
+/// The hash of a subject, and of the condition if it was added.
 #[derive(Clone, Copy)]
-struct Hash {
-    bytes: Bytes,
+struct ConditionHash {
+    bytes: Hash,
     in_any_case: bool,
 }
 
-impl Hash {
-    /// This, followed by one byte.
+impl ConditionHash {
+    /// Adds one byte.
     #[inline]
     fn with(mut self, byte: u8) -> Self {
         self.bytes.byte(byte);
         self
     }
 
-    /// This, followed by a value after which nothing comes.
+    /// Adds a complete value. Nothing can be added after it.
     #[inline]
-    fn whole(mut self, value: &[u8]) -> Self {
+    fn with_value(mut self, value: &[u8]) -> Self {
         if self.in_any_case {
             return self.extend(value);
         }
@@ -362,8 +366,8 @@ impl Hash {
         self
     }
 
-    /// This, followed by bytes after which others may come: the hashes of all prefixes of a text take one
-    /// pass.
+    /// Adds the next bytes of a text. More bytes can be added later, so one pass gives the hashes
+    /// of all prefixes of a text.
     #[inline]
     fn extend(mut self, bytes: &[u8]) -> Self {
         for byte in bytes {

@@ -1,11 +1,10 @@
-//! Choosing the virtual host of a request, as Envoy does: by the exact name, the longest suffix,
-//! the longest prefix, then `*`. Case does not matter, and neither does the port, which Istio has
-//! Envoy ignore.
+//! Selects the virtual host of a request, as Envoy does: the exact name, then the longest suffix,
+//! then the longest prefix, then `*`. Matches ignore case and the port, as Istio configures Envoy.
 
 use crate::lookup::name_table::NameTable;
 use crate::value::host_name::without_port;
 
-/// Names of hosts with the index of what they stand for.
+/// Domains, each with the index of its virtual host.
 #[derive(Debug, Default)]
 pub struct VirtualHosts {
     exact: NameTable<usize>,
@@ -14,11 +13,12 @@ pub struct VirtualHosts {
     any: Option<usize>,
 }
 
-/// The fixed parts of wildcards.
+/// Wildcard domains, stored by their text without the `*`.
 #[derive(Debug, Default)]
 struct Wildcards {
     parts: NameTable<usize>,
-    /// Every length that occurs, the longest first: a lookup tries one of each.
+    /// The distinct lengths of the parts, the longest first. A lookup tries one part of each
+    /// length.
     lengths: Vec<usize>,
 }
 
@@ -31,14 +31,15 @@ impl Wildcards {
         *self.parts.entry(part, || index)
     }
 
-    /// The longest part for which `part_of` finds a part of the host of that length.
+    /// The index of the longest part that matches. `part_of` returns the part of the host with the
+    /// given length.
     fn find<'a>(&self, part_of: impl Fn(usize) -> Option<&'a [u8]>) -> Option<usize> {
         self.lengths.iter().find_map(|length| self.parts.get(part_of(*length)?).copied())
     }
 }
 
 impl VirtualHosts {
-    /// What the domain `domain` stands for; entered as `index` if it is new. In lower case.
+    /// The index of `domain`, which is in lower case. A new domain is added with `index`.
     pub fn entry(&mut self, domain: &str, index: usize) -> usize {
         if domain == "*" {
             return *self.any.get_or_insert(index);
@@ -54,7 +55,7 @@ impl VirtualHosts {
     #[inline]
     pub fn find(&self, authority: &[u8]) -> Option<usize> {
         let host = without_port(authority);
-        // Names are in lower case, so one that is found as it was sent is too.
+        // The stored names are in lower case, so most hosts match without a conversion.
         let exact = self.exact.get(host).copied();
         if exact.is_some() {
             return exact;
@@ -67,7 +68,7 @@ impl VirtualHosts {
     }
 
     fn find_wildcard(&self, host: &[u8]) -> Option<usize> {
-        // The wildcard stands for at least one character.
+        // The wildcard matches at least one character.
         let suffix = |length| {
             let start = host.len().checked_sub(length).filter(|start| *start > 0)?;
             host.get(start..)
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_fitting_name_there_is_none() {
+    fn hosts_without_a_matching_domain_have_no_virtual_host() {
         let hosts = hosts(&["a.com", "*.b.com"]);
         for authority in ["b.com", "xa.com", "a.com.", "[::1]:80"] {
             assert_eq!(hosts.find(authority.as_bytes()), None, "{authority}");

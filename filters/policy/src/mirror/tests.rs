@@ -13,12 +13,13 @@ fn mirrors(more: &str, route: &str) -> Mirrors {
         r#"{{"clusterName": "{{host}}[-{{subset}}]", {more} "virtualServices": [{{"hosts": ["a"],
             "http": [{{"name": "all", {route}, "route": [{{"destination": {{"host": "a"}}}}]}}]}}]}}"#
     );
-    let (mirrors, notices) = Mirrors::from_json(document.as_bytes(), &NoMetadata).unwrap();
+    let (mirrors, notices) = Mirrors::compile(document.as_bytes(), &NoMetadata).unwrap();
     assert_eq!(notices, []);
     mirrors
 }
 
-/// The clusters that copies go to, how many mirrors were not drawn, and how many not eligible.
+/// The clusters that get copies, the number of mirrors that were not sampled, and that of mirrors
+/// for which the request is not eligible.
 fn planned(mirrors: &Mirrors, headers: &[(&str, &str)], draw: u64) -> (String, usize, usize) {
     let mut all = pairs(&[(":authority", "a"), (":path", "/"), (":method", "GET")]);
     all.extend(pairs(headers));
@@ -29,7 +30,7 @@ fn planned(mirrors: &Mirrors, headers: &[(&str, &str)], draw: u64) -> (String, u
 }
 
 #[test]
-fn one_draw_decides_about_all_mirrors() {
+fn all_mirrors_use_one_draw() {
     let mirrors = mirrors("", HALF_AND_ALL);
     let planned = |draw| planned(&mirrors, &[], draw);
     assert_eq!(planned(99_999), ("b,c-v2,d".to_owned(), 0, 0));
@@ -38,7 +39,7 @@ fn one_draw_decides_about_all_mirrors() {
 }
 
 #[test]
-fn a_header_names_the_cluster_by_the_place_of_the_mirror() {
+fn header_names_have_the_index_of_the_mirror() {
     let mirrors = mirrors("", HALF_AND_ALL);
     let all = pairs(&[(":authority", "a"), (":path", "/")]);
     let attributes = FixedAttributes::default();
@@ -55,7 +56,7 @@ fn a_header_names_the_cluster_by_the_place_of_the_mirror() {
 }
 
 #[test]
-fn the_users_of_a_smaller_share_are_among_those_of_a_larger_one() {
+fn a_larger_share_includes_the_users_of_a_smaller_one() {
     let mirrors =
         mirrors(r#""sampling": {"key": [{"header": "user"}], "salt": "1"},"#, HALF_AND_ALL);
     let mut counts = [0u32; 3];
@@ -71,7 +72,7 @@ fn the_users_of_a_smaller_share_are_among_those_of_a_larger_one() {
             other => panic!("{other}"),
         }] += 1;
     }
-    // Each a multinomial count: within four standard deviations of 1,000, 1,000 and 8,000.
+    // Each count is within four standard deviations of the expected 1,000, 1,000 and 8,000.
     for (count, share) in counts.iter().zip([0.1, 0.1, 0.8]) {
         let deviation = (10_000.0_f64 * share * (1.0 - share)).sqrt();
         assert!((f64::from(*count) - 10_000.0 * share).abs() < 4.0 * deviation, "{counts:?}");
@@ -79,14 +80,14 @@ fn the_users_of_a_smaller_share_are_among_those_of_a_larger_one() {
 }
 
 #[test]
-fn what_is_not_forwarded_is_not_copied() {
+fn requests_that_are_not_forwarded_are_not_copied() {
     let preflights = mirrors(
         "",
         r#""corsPolicy": {"allowOrigins": [{"exact": "http://o"}]}, "mirror": {"host": "b"}"#,
     );
     let preflight =
         [(":method", "OPTIONS"), ("origin", "http://o"), ("access-control-request-method", "GET")];
-    // The pseudo-header stands first, so it is the one that counts.
+    // Not `planned`, because it adds the method GET.
     let mut all = pairs(&preflight);
     all.extend(pairs(&[(":authority", "a"), (":path", "/")]));
     let attributes = FixedAttributes::default();
@@ -96,22 +97,22 @@ fn what_is_not_forwarded_is_not_copied() {
 
     let document = r#"{"clusterName": "{host}", "virtualServices": [{"hosts": ["a"], "http": [
         {"mirror": {"host": "b"}, "directResponse": {"status": 200}}]}]}"#;
-    let (none, notices) = Mirrors::from_json(document.as_bytes(), &NoMetadata).unwrap();
+    let (none, notices) = Mirrors::compile(document.as_bytes(), &NoMetadata).unwrap();
     assert_eq!(planned(&none, &[], 0), (String::new(), 0, 0));
     assert_eq!(
         notices[0].to_string(),
-        "virtualServices[0].http[0]: has mirrors without effect: it forwards nothing"
+        "virtualServices[0].http[0]: has mirrors that have no effect, because the route forwards nothing"
     );
 }
 
 #[test]
-fn conditions_leave_requests_out() {
-    let gets = mirrors(r#""mirroring": {"methods": ["POST"]},"#, HALF_AND_ALL);
-    assert_eq!(planned(&gets, &[], 0), (String::new(), 0, 3));
+fn conditions_exclude_requests() {
+    let posts = mirrors(r#""mirroring": {"methods": ["POST"]},"#, HALF_AND_ALL);
+    assert_eq!(planned(&posts, &[], 0), (String::new(), 0, 3));
 }
 
 #[test]
-fn headers_that_a_client_sent_are_found_whatever_their_number() {
+fn mirror_headers_from_the_client_are_found_for_any_index() {
     let all = pairs(&[
         ("x-sluice-mirror-0", "a"),
         ("x-sluice-mirror-0", "b"),

@@ -1,4 +1,4 @@
-//! Where a request may go while hosts are ejected.
+//! Selects the hosts of a request while hosts are ejected.
 
 use std::time::Duration;
 
@@ -6,31 +6,33 @@ use super::cluster::{Cluster, Standing};
 use crate::request::Draws;
 use crate::spec::outlier_detection::Settings;
 
-/// How many hosts a request is told. The first one gets it, and each retry the next one.
+/// Maximum number of hosts in the header of a request. The first host gets the request, and each
+/// retry goes to the next one.
 pub const MAX_LISTED: usize = 16;
 
-/// What a cluster looks like to requests: worked out once for each change of the cluster.
+/// The state of a cluster that requests need. It is computed once for each change of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
     healthy: Vec<Box<[u8]>>,
-    /// The hosts that have been ejected before or are, in order of their addresses
+    /// The hosts that are ejected or were ejected before, in order of their addresses
     known_outliers: Vec<(Box<[u8]>, Standing)>,
     ejected: u64,
     min_health_percent: u64,
     has_fallback: bool,
-    /// When the next probe can be taken ([`Cluster::take_probe`]); never if absent
+    /// Time of the next probe ([`Cluster::take_probe`]); `None` if there is none
     pub next_probe: Option<Duration>,
 }
 
-/// Where a request may go.
+/// The hosts that a request may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Anywhere, as Envoy sees fit.
+    /// Any host: Envoy selects one.
     Any,
-    /// To these hosts, in this order: the value of the header that the cluster's load balancer
-    /// reads, addresses with commas between them.
+    /// These hosts, in this order. The value is that of the header that the cluster's load balancer
+    /// reads: addresses separated by commas.
     Hosts(Vec<u8>),
-    /// Nowhere in this cluster: to its fallback if it has one, else 503.
+    /// No host of this cluster. The request goes to the fallback if there is one, otherwise it gets
+    /// 503.
     None,
 }
 
@@ -55,12 +57,12 @@ impl View {
         &self.healthy
     }
 
-    /// Whether no host is ejected, so that there is nothing to choose and [`Choice::Any`] is right.
+    /// Returns whether no host is ejected. In this case, every choice is [`Choice::Any`].
     pub fn is_whole(&self) -> bool {
         self.ejected == 0
     }
 
-    /// What counting has to know of the host `address`, as [`Cluster::standing`].
+    /// The ejection state of the host `address`, see [`Cluster::standing`].
     pub fn standing(&self, address: &[u8]) -> Standing {
         let outliers = &self.known_outliers;
         let found = outliers.binary_search_by(|(known, _)| (**known).cmp(address));
@@ -68,13 +70,13 @@ impl View {
         known.map(|(_, standing)| *standing).unwrap_or_default()
     }
 
-    /// Where a request may go. `endpoints` is as for [`Cluster::detect`]; `rotation` is one more each
-    /// time, so that the hosts take turns.
+    /// Selects the hosts of a request. For `endpoints` see [`Cluster::detect`]. `rotation` must be
+    /// incremented for each request, so that all hosts get the same number of requests.
     ///
-    /// While nothing is ejected that is up to Envoy. So it is where less than `minHealthPercent` of
-    /// the hosts are left, unless there is a fallback, which then gets the requests. A host that
-    /// has never had traffic is not known here, so a share of the requests, as large as that of
-    /// unknown hosts, is left to Envoy too.
+    /// Envoy selects the host if no host is ejected. If less than `minHealthPercent` of the hosts
+    /// are healthy, the fallback gets the request; without a fallback, Envoy selects the host.
+    /// Hosts that never had traffic are unknown here. So Envoy selects the host of a share of the
+    /// requests that is equal to the share of unknown hosts.
     pub fn choose(&self, endpoints: u64, rotation: usize, draws: &mut dyn Draws) -> Choice {
         if self.is_whole() {
             return Choice::Any;
@@ -96,7 +98,7 @@ impl View {
         Choice::Hosts(self.header(None, rotation))
     }
 
-    /// The value of the header for a request that probes `host`. Its retries go to healthy hosts.
+    /// The value of the header for a request that probes `host`. The retries go to healthy hosts.
     pub fn probe_header(&self, host: &[u8], rotation: usize) -> Vec<u8> {
         self.header(Some(host), rotation)
     }

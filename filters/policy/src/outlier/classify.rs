@@ -1,31 +1,32 @@
-//! What an attempt to reach a host was: a success, or a failure of which kind. Nothing is counted
-//! here.
+//! Classifies an attempt to reach a host as a success or as a kind of failure. Counting is
+//! separate.
 
 use std::time::Duration;
 
 use crate::spec::outlier_detection::{Failures, Settings};
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A response came.
+    /// The host sent a response.
     Response(Verdict),
-    /// A response came, which was told before, and broke off.
+    /// The response ended early. It was recorded as `Response` before.
     Broken,
-    /// There was no connection.
+    /// The connection failed.
     NoConnection,
-    /// There was a connection, and no response until the time was over or the connection gone.
+    /// The connection succeeded, but there was no response before the timeout or the end of the
+    /// connection.
     NoResponse,
 }
 
-/// What a response says of its host.
+/// The classification of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// 502, 503, 504 or what counts as such: a failure that another host may not have.
+    /// 502, 503, 504 or an equivalent failure. Another host may succeed.
     GatewayError,
-    /// 500 or what counts as such.
+    /// Another 5xx or an equivalent failure.
     ServerError,
-    /// The host does well.
+    /// No failure.
     Success,
 }
 
@@ -33,30 +34,31 @@ pub enum Verdict {
 pub struct Response<'a> {
     /// The HTTP status
     pub status: u16,
-    /// How long after the attempt began
+    /// Time from the start of the attempt to the response headers
     pub latency: Duration,
-    /// The value of a header, given in lower case. Asked only where it is needed
+    /// Returns the value of a header; the name is in lower case. Called only for headers that are
+    /// needed
     pub header: &'a dyn Fn(&str) -> Option<Vec<u8>>,
 }
 
-/// What the headers of a response say; `None` when that is up to its trailers.
+/// Classifies a response by its headers. `None` if the result depends on its trailers.
 ///
-/// A gRPC status in the headers is taken for the HTTP status that Envoy maps it to, here whatever
-/// the request was, in Envoy that of a gRPC request. With
-/// `outlierDetectionHttpErrorCodes`, a status of the list that is no 5xx counts as 500, and
-/// every other one, 503 too, as a success; it is the HTTP status that is looked at.
-/// Source: Envoy `Filter::onUpstreamHeaders`, `Grpc::Utility::grpcToHttpStatus`.
+/// A gRPC status in the headers is mapped to an HTTP status as in Envoy. Envoy does this only for
+/// gRPC requests, this function for all requests. With `outlierDetectionHttpErrorCodes`, a listed
+/// status that is not a 5xx counts as 500, and every status that is not listed, also 503, is a
+/// success. The list applies to the HTTP status only. Source: Envoy `Filter::onUpstreamHeaders`,
+/// `Grpc::Utility::grpcToHttpStatus`.
 pub fn classify(failures: &Failures, response: &Response<'_>) -> Option<Verdict> {
     let header = |name: &str| (response.header)(name);
     let is_slow = failures.slower_than.is_some_and(|bound| response.latency > bound);
     if is_slow || failures.headers.iter().any(|(name, c)| c.is_match(header(name).as_deref())) {
-        return Some(as_failure(response.status));
+        return Some(failure_verdict(response.status));
     }
     let grpc = header("grpc-status").filter(|status| !status.is_empty());
     if !failures.grpc_statuses.is_empty() {
         match grpc {
             Some(status) => return Some(grpc_verdict(failures, &status)),
-            // A status other than 200 is the answer of something that does not know gRPC.
+            // A status other than 200 is not from a gRPC server.
             None if response.status == 200 && is_grpc(header("content-type").as_deref()) => {
                 return None;
             }
@@ -65,48 +67,49 @@ pub fn classify(failures: &Failures, response: &Response<'_>) -> Option<Verdict>
     }
     if !failures.statuses.is_empty() {
         let is_failure = failures.statuses.contains(&response.status);
-        return Some(if is_failure { as_failure(response.status) } else { Verdict::Success });
+        return Some(if is_failure { failure_verdict(response.status) } else { Verdict::Success });
     }
-    let status = grpc.map_or(response.status, |status| grpc_to_http(number(&status)));
+    let status = grpc.map_or(response.status, |status| grpc_to_http(parse_number(&status)));
     Some(verdict(status))
 }
 
-/// What the trailers of a gRPC response say, by their `grpc-status`. To be asked where the
-/// headers left it open.
+/// Classifies a gRPC response by the `grpc-status` of its trailers. Call this if [`classify`]
+/// returned `None`.
 pub fn classify_trailers(failures: &Failures, grpc_status: Option<&[u8]>) -> Verdict {
     grpc_verdict(failures, grpc_status.unwrap_or_default())
 }
 
 fn grpc_verdict(failures: &Failures, status: &[u8]) -> Verdict {
-    match number(status) {
+    match parse_number(status) {
         Some(status) if failures.grpc_statuses.contains(&status) => {
-            as_failure(grpc_to_http(Some(status)))
+            failure_verdict(grpc_to_http(Some(status)))
         }
         _ => Verdict::Success,
     }
 }
 
-/// What an attempt says of the response; `None` where it is counted as local alone.
-pub(super) fn external(settings: &Settings, outcome: Outcome) -> Option<Verdict> {
+/// The verdict for the response counters. `None` if the attempt is counted only as a local failure.
+pub(super) fn external_verdict(settings: &Settings, outcome: Outcome) -> Option<Verdict> {
     match outcome {
         Outcome::Response(verdict) => Some(verdict),
         _ if settings.splits_local_origin => None,
-        // A missing connection is a 503, a missing response a 504.
+        // In Envoy, a failed connection counts as 503 and a missing response as 504.
         _ => Some(Verdict::GatewayError),
     }
 }
 
-/// Whether an attempt failed before the host had a say; `None` where that is not counted.
-pub(super) fn local(settings: &Settings, outcome: Outcome) -> Option<bool> {
+/// Whether an attempt failed without a complete response of the host. `None` if such failures are
+/// not counted separately.
+pub(super) fn is_local_failure(settings: &Settings, outcome: Outcome) -> Option<bool> {
     settings.splits_local_origin.then_some(!matches!(outcome, Outcome::Response(_)))
 }
 
-/// Whether an attempt was a failure of any kind, as a probe is judged.
+/// Returns whether an attempt is a failure of any kind. Probes use this rule.
 pub fn is_failure(outcome: Outcome) -> bool {
     outcome != Outcome::Response(Verdict::Success)
 }
 
-/// The verdict on an HTTP status.
+/// The verdict for an HTTP status.
 fn verdict(status: u16) -> Verdict {
     match status {
         502..=504 => Verdict::GatewayError,
@@ -115,8 +118,8 @@ fn verdict(status: u16) -> Verdict {
     }
 }
 
-/// The verdict on a failure that has this status, perhaps a good one.
-fn as_failure(status: u16) -> Verdict {
+/// The verdict for a failure with this HTTP status, which may be a status of success.
+fn failure_verdict(status: u16) -> Verdict {
     match verdict(status) {
         Verdict::Success => Verdict::ServerError,
         failure => failure,
@@ -128,11 +131,11 @@ fn is_grpc(content_type: Option<&[u8]>) -> bool {
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-fn number(text: &[u8]) -> Option<u8> {
+fn parse_number(text: &[u8]) -> Option<u8> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// The HTTP status that Envoy takes a gRPC status for; of an unknown one 500.
+/// The HTTP status to which Envoy maps a gRPC status: 500 for unknown ones.
 fn grpc_to_http(status: Option<u8>) -> u16 {
     match status {
         Some(0) => 200,

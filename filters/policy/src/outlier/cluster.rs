@@ -1,4 +1,4 @@
-//! The hosts of a cluster and what is done with them. The value that workers share of a cluster.
+//! The hosts of a cluster and their ejections. The workers share this value.
 
 use std::time::Duration;
 
@@ -7,75 +7,76 @@ use super::rates::Rates;
 use crate::request::Draws;
 use crate::spec::outlier_detection::{HalfOpen, Settings};
 
-/// How many hosts of a cluster are kept. Those beyond get traffic and are never ejected.
+/// Maximum number of known hosts in a cluster. Further hosts get traffic and are never ejected.
 pub const MAX_HOSTS: usize = 10_000;
 
-/// The length of the longest address: no `ip:port` and no path of a socket is longer.
+/// Maximum length of an address, in bytes. Every `ip:port` and every socket path is shorter.
 const MAX_ADDRESS: usize = 255;
 
-/// The hosts of a cluster. Times are since any moment that is the same for all workers.
+/// The hosts of a cluster. All times are relative to a point in time that is the same for all
+/// workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
     /// In order of their addresses
     pub(super) hosts: Vec<Host>,
-    /// When the last tick was, or the first host appeared
+    /// Time of the last tick. Before the first tick, the time at which the cluster was created
     pub(super) last_tick: Duration,
 }
 
 /// A host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// The address, as Envoy gives it: `ip:port`
+    /// The address in Envoy's form: `ip:port`
     pub address: Box<[u8]>,
-    /// When it was last said to have had traffic, see [`Cluster::observe`]
+    /// Time of the last reported traffic, see [`Cluster::observe`]
     pub seen: Duration,
-    /// How often it has been ejected
+    /// Number of ejections so far
     pub ejections: u32,
-    /// How many base times its next ejection is longer than none
+    /// Length of an ejection, in multiples of the base time. Each ejection increments it first
     pub multiplier: u32,
-    /// The ejection that it is in, if any
+    /// The current ejection
     pub ejection: Option<Ejection>,
-    /// When it last came back
+    /// Time of the last return from an ejection
     pub returned: Option<Duration>,
-    /// Its attempts since the last tick
+    /// The attempts since the last tick
     pub rates: Rates,
 }
 
 /// An ejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ejection {
-    /// When it began
+    /// Time at which the ejection began
     pub at: Duration,
-    /// How much longer it is than others
+    /// Random time that is added to the length of the ejection
     pub jitter: Duration,
-    /// When the probe was sent that is on its way, if one is
+    /// Time at which the current probe was sent; `None` if no probe is in progress
     pub probe: Option<Duration>,
-    /// How many probes in a row have succeeded
+    /// Number of consecutive successful probes
     pub successes: u32,
 }
 
-/// What counting has to know of a host. That of an unknown host is the default.
+/// The ejection state of a host, for its counters. Unknown hosts have the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// How often it has been ejected
+    /// Number of ejections so far
     pub ejections: u32,
-    /// Whether it is
+    /// Whether the host is ejected now
     pub is_ejected: bool,
 }
 
-/// What became of a host that had traffic.
+/// The result of [`Cluster::observe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observed {
-    /// It is new, and kept.
+    /// The host is new and was added.
     Added,
-    /// It is new, and there is no room for it, or its address is none.
+    /// The host is new and was not added, because the cluster is full or the address is too long.
     Full,
-    /// It was known.
+    /// The host was known before.
     Known,
 }
 
 impl Cluster {
-    /// A cluster without hosts, at its first moment.
+    /// A cluster without hosts that is created at `now`.
     pub fn new(now: Duration) -> Self {
         Self { hosts: Vec::new(), last_tick: now }
     }
@@ -85,18 +86,18 @@ impl Cluster {
         &self.hosts
     }
 
-    /// How many hosts are ejected.
+    /// The number of ejected hosts.
     pub fn ejected(&self) -> usize {
         self.hosts.iter().filter(|host| host.ejection.is_some()).count()
     }
 
-    /// What counting has to know of the host `address`.
+    /// The ejection state of the host `address`.
     pub fn standing(&self, address: &[u8]) -> Standing {
         self.find(address).map(Host::standing).unwrap_or_default()
     }
 
-    /// Says that the host `address` has traffic. To be said of each host that a worker saw, once
-    /// between two ticks; of a new one at once.
+    /// Records that the host `address` has traffic. A worker calls this immediately for a new host,
+    /// and once between two ticks for each known host that it used.
     pub fn observe(&mut self, address: &[u8], now: Duration) -> Observed {
         match self.position(address) {
             Ok(index) => {
@@ -124,17 +125,17 @@ impl Cluster {
         }
     }
 
-    /// Adds the attempts that a worker counted. Those of an unknown host are dropped.
+    /// Adds the attempts that a worker counted. Attempts of unknown hosts are ignored.
     pub fn add_rates(&mut self, address: &[u8], rates: Rates) {
         if let Some(host) = self.find_mut(address) {
             host.rates.add(rates);
         }
     }
 
-    /// Acts on a detection: ejects the host `address`, unless it is ejected already, or that would
-    /// be too many, or the draw is against it. A new host becomes a known one. `endpoints` is the size
-    /// of the cluster (`upstream.num_endpoints`), 0 if it is unknown: then the known hosts are
-    /// the cluster.
+    /// Handles a detection: ejects the host `address`, except if it is ejected already, if the
+    /// maximum share of hosts is ejected, or if the draw for enforcement fails. A new host is
+    /// added. `endpoints` is the number of hosts in the cluster (`upstream.num_endpoints`). 0 means
+    /// unknown: then the number of known hosts is used.
     pub fn detect(
         &mut self,
         settings: &Settings,
@@ -151,7 +152,7 @@ impl Cluster {
         let Some(host) = self.find_mut(address).filter(|host| host.ejection.is_none()) else {
             return Vec::new();
         };
-        // The share first: what is too much is an overflow, whether it would be enforced or not.
+        // The maximum is checked first: above it, the result is an overflow without a draw.
         let enforced = allowed && draws.draw() % 100 < u64::from(enforcing(settings, reason));
         let mut effects = vec![host.effect(EffectKind::Detected { reason, enforced })];
         if enforced {
@@ -169,19 +170,20 @@ impl Cluster {
             || (settings.always_ejects_one_host && ejected == 0)
     }
 
-    /// How many hosts the cluster has.
+    /// The number of hosts in the cluster.
     pub(super) fn size(&self, endpoints: u64) -> u64 {
         if endpoints > 0 { endpoints } else { self.hosts.len() as u64 }
     }
 
-    /// When the next probe can be sent; `None` where hosts are not probed, or none is ejected.
+    /// The time at which the next probe can be sent. `None` if half-open recovery is off or no host
+    /// is ejected.
     pub fn next_probe(&self, settings: &Settings) -> Option<Duration> {
         let half_open = settings.half_open?;
         self.hosts.iter().filter_map(|host| host.probe_time(settings, half_open)).min()
     }
 
-    /// Takes the right to send one probe, and the address that it is for: the host that has waited
-    /// longest. See [`super::View::probe_header`] for the request that goes there.
+    /// Reserves one probe and returns the address of its host: the one that has waited longest.
+    /// `None` if no probe is due. The request needs the header of [`super::View::probe_header`].
     pub fn take_probe(&mut self, settings: &Settings, now: Duration) -> Option<&[u8]> {
         let half_open = settings.half_open?;
         let waiting = self.hosts.iter_mut().filter_map(|host| {
@@ -193,8 +195,10 @@ impl Cluster {
         Some(&host.address)
     }
 
-    /// What came of an attempt that began at `began` with an ejected host: the probe's answer if it
-    /// is from after the probe was sent. With `None` nothing came of it, as when the client left.
+    /// Records the result of an attempt with an ejected host. `began` is the start of the attempt.
+    /// The result is ignored if no probe is in progress, or if the attempt began before the probe
+    /// was sent. `is_failure` is `None` if there is no result, for example because the client
+    /// closed the request.
     pub fn end_probe(
         &mut self,
         settings: &Settings,
@@ -215,7 +219,7 @@ impl Cluster {
             return Some(host.eject(settings, Reason::Probe, now, draws));
         }
         ejection.successes = ejection.successes.saturating_add(1);
-        if ejection.successes < needed { None } else { host.admit(now) }
+        if ejection.successes < needed { None } else { host.end_ejection(now) }
     }
 
     pub(super) fn position(&self, address: &[u8]) -> Result<usize, usize> {
@@ -241,7 +245,7 @@ impl Host {
         Effect { host: self.address.clone(), kind }
     }
 
-    /// Ejects it, once more if it is ejected.
+    /// Ejects the host. A host that is ejected gets a new ejection.
     fn eject(
         &mut self,
         settings: &Settings,
@@ -249,10 +253,11 @@ impl Host {
         now: Duration,
         draws: &mut dyn Draws,
     ) -> Effect {
-        let most = u64::try_from(settings.max_ejection_time_jitter.as_millis()).unwrap_or(u64::MAX);
-        let jitter = match most {
+        let max_jitter = settings.max_ejection_time_jitter.as_millis();
+        let max_jitter = u64::try_from(max_jitter).unwrap_or(u64::MAX);
+        let jitter = match max_jitter {
             0 => 0,
-            _ => draws.draw() % most.saturating_add(1),
+            _ => draws.draw() % max_jitter.saturating_add(1),
         };
         let ejection =
             Ejection { at: now, jitter: Duration::from_millis(jitter), probe: None, successes: 0 };
@@ -267,47 +272,47 @@ impl Host {
         self.effect(EffectKind::Ejected { reason, time, ejections: self.ejections })
     }
 
-    /// Ends its ejection.
-    pub(super) fn admit(&mut self, now: Duration) -> Option<Effect> {
-        let first = self.ejection.take()?;
+    /// Ends the ejection. `None` if the host is not ejected.
+    pub(super) fn end_ejection(&mut self, now: Duration) -> Option<Effect> {
+        let ejection = self.ejection.take()?;
         self.returned = Some(now);
-        Some(self.effect(EffectKind::Returned { after: now.saturating_sub(first.at) }))
+        Some(self.effect(EffectKind::Returned { after: now.saturating_sub(ejection.at) }))
     }
 
     pub(super) fn ejection_time(&self, settings: &Settings, ejection: &Ejection) -> Duration {
         settings.ejection_time(self.multiplier).saturating_add(ejection.jitter)
     }
 
-    /// When it can be probed; `None` if it is not ejected.
+    /// The time at which the host can be probed. `None` if it is not ejected.
     fn probe_time(&self, settings: &Settings, half_open: HalfOpen) -> Option<Duration> {
         let ejection = self.ejection?;
         Some(match ejection.probe {
-            // An answer that does not come must not keep the host out for good.
+            // A probe without a result must not keep the host ejected forever.
             Some(sent) => sent.saturating_add(half_open.probe_timeout),
             None => ejection.at.saturating_add(self.ejection_time(settings, &ejection)),
         })
     }
 }
 
-/// How often a detection is enforced, in percent.
+/// The probability that a detection is enforced, in percent.
 fn enforcing(settings: &Settings, reason: Reason) -> u32 {
-    let of_success_rate = settings.success_rate.as_ref();
-    let of_failures = settings.failure_percentage.as_ref();
+    let success_rate = settings.success_rate.as_ref();
+    let failure_percentage = settings.failure_percentage.as_ref();
     match reason {
         Reason::Consecutive5xx => settings.consecutive_5xx.enforcing,
         Reason::ConsecutiveGatewayFailure => settings.consecutive_gateway_failure.enforcing,
         Reason::ConsecutiveLocalOriginFailure => {
             settings.consecutive_local_origin_failure.enforcing
         }
-        Reason::FailurePercentage => of_failures.map_or(0, |rate| rate.enforcing),
+        Reason::FailurePercentage => failure_percentage.map_or(0, |rate| rate.enforcing),
         Reason::LocalOriginFailurePercentage => {
-            of_failures.map_or(0, |rate| rate.enforcing_local_origin)
+            failure_percentage.map_or(0, |rate| rate.enforcing_local_origin)
         }
         Reason::LocalOriginSuccessRate => {
-            of_success_rate.map_or(0, |rate| rate.enforcing_local_origin)
+            success_rate.map_or(0, |rate| rate.enforcing_local_origin)
         }
         Reason::Probe => 100,
-        Reason::SuccessRate => of_success_rate.map_or(0, |rate| rate.enforcing),
+        Reason::SuccessRate => success_rate.map_or(0, |rate| rate.enforcing),
     }
 }
 

@@ -1,12 +1,12 @@
-//! A cluster as bytes, for the key-value store that workers share. Numbers are little-endian, times
-//! in nanoseconds; what a host does not have takes no room.
+//! The encoding of a cluster for the key-value store that workers share. Numbers are little-endian,
+//! times are in nanoseconds. Optional fields of a host are encoded only if they are present.
 
 use std::time::Duration;
 
 use super::cluster::{Cluster, Ejection, Host, MAX_HOSTS};
 use super::rates::{Rate, Rates};
 
-/// The version of the encoding. Another one is as if there were none.
+/// The version of the encoding. Values with another version are rejected.
 const VERSION: u8 = 1;
 
 const HAS_EJECTION: u8 = 1;
@@ -15,7 +15,7 @@ const HAS_RETURNED: u8 = 1 << 2;
 const HAS_RATES: u8 = 1 << 3;
 
 impl Cluster {
-    /// The cluster as bytes.
+    /// Encodes the cluster.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(16 + self.hosts.len() * 64);
         out.push(VERSION);
@@ -26,7 +26,7 @@ impl Cluster {
         out
     }
 
-    /// The cluster of an encoding; `None` for anything else.
+    /// Decodes a cluster. `None` if `bytes` is not a valid encoding.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         let [VERSION] = reader.take()? else { return None };
@@ -114,7 +114,7 @@ fn put(out: &mut Vec<u8>, number: u32) {
     out.extend_from_slice(&number.to_le_bytes());
 }
 
-/// 64 bits of nanoseconds are 584 years.
+/// Writes a time in nanoseconds. 64 bits are enough for 584 years.
 fn put_time(out: &mut Vec<u8>, time: Duration) {
     let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     out.extend_from_slice(&nanoseconds.to_le_bytes());

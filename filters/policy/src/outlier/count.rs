@@ -1,29 +1,29 @@
-//! Counting failures in a row. Nothing is ejected here.
+//! Counts consecutive failures. Ejection is separate.
 
-use super::classify::{Outcome, Verdict, external, local};
+use super::classify::{Outcome, Verdict, external_verdict, is_local_failure};
 use super::cluster::Standing;
 use super::effect::Reason;
 use crate::spec::outlier_detection::{Consecutive, Settings};
 
-/// How many failures in a row a host has had. The value that workers share of a host.
+/// The consecutive failures of a host. The workers share this value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// How often the host had been ejected then: counts from before an ejection are none
+    /// Number of ejections of the host when the counts were recorded. Older counts are ignored
     generation: u32,
-    /// Failures of any kind
+    /// Consecutive failures of any kind
     pub consecutive_5xx: u32,
-    /// Gateway errors
+    /// Consecutive gateway errors
     pub consecutive_gateway_failure: u32,
-    /// Local failures
+    /// Consecutive local failures
     pub consecutive_local_origin_failure: u32,
 }
 
-/// What one attempt gave reason to suspect, in the order in which it is to be acted on.
+/// The detections that one attempt caused, in the order in which they must be handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Detections([Option<Reason>; 2]);
 
 impl Detections {
-    /// Whether there is none.
+    /// Returns whether there are no detections.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
@@ -35,10 +35,10 @@ impl Detections {
 }
 
 impl Counts {
-    /// The length of the encoding.
+    /// The length of the encoding, in bytes.
     pub const LENGTH: usize = 16;
 
-    /// The counts as bytes. A missing value is one without failures.
+    /// Encodes the counts. A missing value in the store is equal to counts without failures.
     pub fn encode(self) -> [u8; Self::LENGTH] {
         let words = [
             self.generation,
@@ -53,7 +53,7 @@ impl Counts {
         bytes
     }
 
-    /// The counts of an encoding; `None` for anything else.
+    /// Decodes counts. `None` if `bytes` is not a valid encoding.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; Self::LENGTH] = bytes.try_into().ok()?;
         let mut words = bytes.chunks_exact(4).map_while(|word| word.try_into().ok());
@@ -66,14 +66,14 @@ impl Counts {
         })
     }
 
-    /// What of the counts holds: those from before an ejection do not.
+    /// The counts since the last ejection. Counts from before it are replaced by zeros.
     pub fn since_ejection(self, standing: Standing) -> Self {
         if self.generation == standing.ejections { self } else { Self::default() }
     }
 
-    /// The counts after an attempt, and what it gave reason to suspect. Counts that are as they were
-    /// need not be written: so it is with a success on a host without failures, and with any
-    /// outcome on a host that is ejected.
+    /// Returns the counts after an attempt, and the detections that it caused. Counts that did not
+    /// change need no write. This is the case for a success of a host without failures, and for all
+    /// outcomes of an ejected host.
     ///
     /// Source: Envoy `DetectorHostMonitorImpl::putHttpResponseCode` and `putResult`.
     pub fn record(
@@ -87,56 +87,56 @@ impl Counts {
         }
         let mut counts = self.since_ejection(standing);
         let mut found = Detections::default();
-        if let Some(is_failure) = local(settings, outcome) {
+        if let Some(is_failure) = is_local_failure(settings, outcome) {
             let [first, _] = &mut found.0;
             let count = &mut counts.consecutive_local_origin_failure;
-            // A connection was made before the response failed to come: only it counts.
+            // Without a response, the connection was still a success, which resets the count first.
             if !is_failure || outcome == Outcome::NoResponse {
                 *count = 0;
             }
             if is_failure {
                 let detector = settings.consecutive_local_origin_failure;
-                *first = raise(count, detector, Reason::ConsecutiveLocalOriginFailure);
+                *first = increment(count, detector, Reason::ConsecutiveLocalOriginFailure);
             }
         }
-        if let Some(verdict) = external(settings, outcome) {
+        if let Some(verdict) = external_verdict(settings, outcome) {
             let (gateway, all) =
                 (&mut counts.consecutive_gateway_failure, &mut counts.consecutive_5xx);
             let [first, second] = &mut found.0;
             if verdict == Verdict::GatewayError {
                 let detector = settings.consecutive_gateway_failure;
-                *first = raise(gateway, detector, Reason::ConsecutiveGatewayFailure);
+                *first = increment(gateway, detector, Reason::ConsecutiveGatewayFailure);
             } else {
                 *gateway = 0;
             }
             if verdict == Verdict::Success {
                 *all = 0;
             } else {
-                *second = raise(all, settings.consecutive_5xx, Reason::Consecutive5xx);
+                *second = increment(all, settings.consecutive_5xx, Reason::Consecutive5xx);
             }
         }
         counts.generation = standing.ejections;
-        // What is clear is the same in any generation, and never written for that alone.
+        // Counts without failures are equal in all generations, so a new generation needs no write.
         if counts.is_clear() && self.is_clear() {
             counts = self;
         }
         (counts, found)
     }
 
-    /// Whether there are no failures.
+    /// Returns whether there are no failures.
     pub fn is_clear(&self) -> bool {
         *self == Self { generation: self.generation, ..Self::default() }
     }
 }
 
-/// Counts one more. The counter starts over when it fires.
-fn raise(count: &mut u32, detector: Consecutive, reason: Reason) -> Option<Reason> {
+/// Increments a counter. At the threshold, resets the counter and returns `reason`.
+fn increment(count: &mut u32, detector: Consecutive, reason: Reason) -> Option<Reason> {
     *count = count.saturating_add(1);
-    let fires = *count == detector.threshold;
-    if fires {
+    let is_reached = *count == detector.threshold;
+    if is_reached {
         *count = 0;
     }
-    fires.then_some(reason)
+    is_reached.then_some(reason)
 }
 
 #[cfg(test)]

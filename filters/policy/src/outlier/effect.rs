@@ -1,4 +1,4 @@
-//! What is detected and done about a host.
+//! The events of a host: detections, ejections and returns.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,26 +6,26 @@ use std::time::Duration;
 /// Why a host was detected as an outlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// 5xx or what counts as such, in a row.
+    /// Consecutive 5xx or equivalent failures.
     Consecutive5xx,
-    /// 502, 503 and 504 or what counts as such, in a row.
+    /// Consecutive 502, 503 or 504, or equivalent failures.
     ConsecutiveGatewayFailure,
-    /// Connections that failed and responses that did not come, in a row.
+    /// Consecutive failed connections and missing responses.
     ConsecutiveLocalOriginFailure,
-    /// A share of failures.
+    /// The percentage of failures.
     FailurePercentage,
-    /// A share of local failures.
+    /// The percentage of local failures.
     LocalOriginFailurePercentage,
-    /// A success rate of connections and responses far below that of the other hosts.
+    /// A local success rate far below the mean of all hosts.
     LocalOriginSuccessRate,
-    /// A probe that failed: the host had not recovered.
+    /// A failed probe: the host has not recovered.
     Probe,
-    /// A success rate far below that of the other hosts.
+    /// A success rate far below the mean of all hosts.
     SuccessRate,
 }
 
 impl Reason {
-    /// The name in statistics, as Envoy has it: `ejections_detected_NAME`. `probe` is our own.
+    /// The name in statistics, as in Envoy's `ejections_detected_NAME`. Envoy has no `probe`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Consecutive5xx => "consecutive_5xx",
@@ -46,41 +46,42 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What happened to a host.
+/// An event of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effect {
-    /// Its address, as Envoy gives it: `ip:port`
+    /// The address of the host in Envoy's form: `ip:port`
     pub host: Box<[u8]>,
-    /// What happened
+    /// The kind of event
     pub kind: EffectKind,
 }
 
-/// What can happen to a host.
+/// The kinds of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EffectKind {
-    /// It is an outlier; an `Ejected` or `Overflow` follows where it is enforced or too much.
+    /// The host was detected as an outlier. If this is enforced, `Ejected` follows. Above the
+    /// maximum, `Overflow` follows.
     Detected {
-        /// Why
+        /// The reason of the detection
         reason: Reason,
-        /// Whether it is ejected for that
+        /// Whether the host is ejected
         enforced: bool,
     },
-    /// It gets no more traffic.
+    /// The host gets no more traffic.
     Ejected {
-        /// Why
+        /// The reason of the ejection
         reason: Reason,
-        /// For how long; it returns at the first tick after that, or is probed
+        /// Length of the ejection. The host returns at the first tick after it, or is probed then
         time: Duration,
-        /// How often it has been ejected so far, this time included
+        /// Number of ejections so far, including this one
         ejections: u32,
     },
-    /// It has left, or had no traffic for long: its counts can be dropped.
+    /// The host left the cluster or had no traffic for a long time. Its counts can be deleted.
     Forgotten,
-    /// It would be ejected if that were not too many (`maxEjectionPercent`).
+    /// The host was not ejected, because this would exceed `maxEjectionPercent`.
     Overflow,
-    /// It gets traffic again.
+    /// The host gets traffic again.
     Returned {
-        /// How long it got none
+        /// Length of the time without traffic
         after: Duration,
     },
 }

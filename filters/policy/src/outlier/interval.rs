@@ -1,5 +1,5 @@
-//! The tick of a cluster: hosts return, rates are looked at, multipliers fall, hosts that left are
-//! forgotten.
+//! The tick of a cluster: returns hosts, checks rates, decrements multipliers and removes hosts
+//! that left the cluster.
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ use super::rates::{Rate, Rates};
 use crate::request::Draws;
 use crate::spec::outlier_detection::Settings;
 
-/// After how long without traffic a host that is not ejected is forgotten.
+/// Time without traffic after which a host that is not ejected is forgotten.
 pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 
-/// After how many intervals without traffic a host is forgotten while more hosts are known than the
-/// cluster has, so that some must have left.
+/// Number of intervals without traffic after which a host is forgotten if there are more known
+/// hosts than hosts in the cluster, because then some hosts must have left.
 pub const FORGET_AFTER_INTERVALS: u32 = 3;
 
-/// The rates of one kind, and the reasons that they are.
-struct Kind {
+/// A kind of rates, and the reasons of the detections by these rates.
+struct RateKind {
     rate: fn(&Rates) -> Rate,
     success_rate: Reason,
     failure_percentage: Reason,
 }
 
-const KINDS: [Kind; 2] = [
-    Kind {
+const RATE_KINDS: [RateKind; 2] = [
+    RateKind {
         rate: |rates| rates.external,
         success_rate: Reason::SuccessRate,
         failure_percentage: Reason::FailurePercentage,
     },
-    Kind {
+    RateKind {
         rate: |rates| rates.local,
         success_rate: Reason::LocalOriginSuccessRate,
         failure_percentage: Reason::LocalOriginFailurePercentage,
@@ -37,13 +37,13 @@ const KINDS: [Kind; 2] = [
 ];
 
 impl Cluster {
-    /// When the next tick is due: an interval after the last one.
+    /// The time of the next tick: one interval after the last one.
     pub fn next_tick(&self, settings: &Settings) -> Duration {
         self.last_tick.saturating_add(settings.interval)
     }
 
-    /// A tick. To be called by whichever worker comes first once it is due; `endpoints` is as for
-    /// [`Cluster::detect`].
+    /// Performs a tick. When it is due ([`Cluster::next_tick`]), the first worker to notice calls
+    /// this. For `endpoints` see [`Cluster::detect`].
     pub fn on_interval(
         &mut self,
         settings: &Settings,
@@ -55,18 +55,18 @@ impl Cluster {
         let mut effects = Vec::new();
         if settings.half_open.is_none() {
             effects
-                .extend(self.hosts.iter_mut().filter_map(|host| host.end_ejection(settings, now)));
+                .extend(self.hosts.iter_mut().filter_map(|host| host.end_if_over(settings, now)));
         }
-        for kind in KINDS {
+        for kind in RATE_KINDS {
             for (host, reason) in self.outliers(settings, &kind) {
                 effects.extend(self.detect(settings, &host, reason, endpoints, now, draws));
             }
         }
         for host in &mut self.hosts {
             host.rates = Rates::default();
-            let is_settled = host.ejection.is_none()
+            let is_recovered = host.ejection.is_none()
                 && host.returned.is_some_and(|at| now.saturating_sub(at) >= settings.interval);
-            if is_settled {
+            if is_recovered {
                 host.multiplier = host.multiplier.saturating_sub(1);
             }
         }
@@ -74,8 +74,8 @@ impl Cluster {
         effects
     }
 
-    /// The hosts whose rates are bad, and why.
-    fn outliers(&self, settings: &Settings, kind: &Kind) -> Vec<(Box<[u8]>, Reason)> {
+    /// The hosts with bad rates, and the reasons.
+    fn outliers(&self, settings: &Settings, kind: &RateKind) -> Vec<(Box<[u8]>, Reason)> {
         let mut found = Vec::new();
         if let Some(detector) = settings.success_rate {
             let hosts = self.rated(kind, detector.request_volume, detector.minimum_hosts);
@@ -92,9 +92,9 @@ impl Cluster {
         found
     }
 
-    /// The hosts with at least `volume` attempts and their success rates in percent; none where
-    /// there are fewer of them than `minimum`.
-    fn rated(&self, kind: &Kind, volume: u32, minimum: u32) -> Vec<(&Host, f64)> {
+    /// The hosts with at least `volume` attempts, and their success rates in percent. Empty if
+    /// there are fewer than `minimum` such hosts.
+    fn rated(&self, kind: &RateKind, volume: u32, minimum: u32) -> Vec<(&Host, f64)> {
         let rate = |host: &Host| {
             let Rate { requests, successes } = (kind.rate)(&host.rates);
             let is_enough = host.ejection.is_none() && requests > 0 && requests >= volume;
@@ -105,7 +105,8 @@ impl Cluster {
         if hosts.len() as u64 >= u64::from(minimum) { hosts } else { Vec::new() }
     }
 
-    /// Drops hosts that have had no traffic for long. Of an ejected host that says nothing.
+    /// Removes hosts that had no traffic for a long time. Ejected hosts stay, because they get no
+    /// traffic.
     fn forget(
         &mut self,
         settings: &Settings,
@@ -118,7 +119,7 @@ impl Cluster {
         self.hosts.retain(|host| {
             let unseen = now.saturating_sub(host.seen);
             let has_left = unseen >= FORGET_AFTER || (surplus > 0 && unseen >= soon);
-            // Nor of one that has just come back.
+            // A host that has just returned stays too.
             let returned = host.returned.map_or(FORGET_AFTER, |at| now.saturating_sub(at));
             let stays = host.ejection.is_some() || returned < soon || !has_left;
             if !stays {
@@ -131,16 +132,16 @@ impl Cluster {
 }
 
 impl Host {
-    /// Ends its ejection if the time of that is over.
-    fn end_ejection(&mut self, settings: &Settings, now: Duration) -> Option<Effect> {
+    /// Ends the ejection if its time is over.
+    fn end_if_over(&mut self, settings: &Settings, now: Duration) -> Option<Effect> {
         let ejection = self.ejection?;
         let is_over = self.ejection_time(settings, &ejection) <= now.saturating_sub(ejection.at);
-        if is_over { self.admit(now) } else { None }
+        if is_over { self.end_ejection(now) } else { None }
     }
 }
 
-/// Below which success rate a host is an outlier: the mean less `factor` thousandths of the standard
-/// deviation of all.
+/// The success rate below which a host is an outlier: the mean of all hosts minus `factor` / 1000
+/// standard deviations.
 fn success_rate_threshold(hosts: &[(&Host, f64)], factor: u32) -> f64 {
     let count = hosts.len() as f64;
     let mean = hosts.iter().map(|(_, rate)| rate).sum::<f64>() / count;

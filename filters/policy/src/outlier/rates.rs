@@ -1,14 +1,14 @@
-//! Counting all attempts, where rates are looked at.
+//! Counts all attempts and their successes, for the detection by rates.
 
-use super::classify::{Outcome, Verdict, external, local};
+use super::classify::{Outcome, Verdict, external_verdict, is_local_failure};
 use crate::spec::outlier_detection::Settings;
 
-/// How many attempts there were, and how many of them were good.
+/// Number of attempts and number of successes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rate {
-    /// All
+    /// Number of attempts
     pub requests: u32,
-    /// The good ones
+    /// Number of successful attempts
     pub successes: u32,
 }
 
@@ -24,23 +24,24 @@ impl Rate {
     }
 }
 
-/// The attempts of an interval. A worker counts its own, and adds them to those of the others
-/// before a tick ([`super::Cluster::add_rates`]).
+/// The attempts of an interval. Each worker counts its own attempts, and adds them to the shared
+/// cluster before a tick ([`super::Cluster::add_rates`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
-    /// Responses, and all that counts as one
+    /// Responses, and failures that count as responses
     pub external: Rate,
-    /// Connections and missing responses, where they are counted by themselves
+    /// Connections and missing responses, if they are counted separately
     pub local: Rate,
 }
 
 impl Rates {
     /// Counts an attempt.
     pub fn record(&mut self, settings: &Settings, outcome: Outcome) {
-        if let Some(verdict) = external(settings, outcome) {
+        if let Some(verdict) = external_verdict(settings, outcome) {
             self.external.record(verdict == Verdict::Success);
         }
-        if let Some(is_failure) = local(settings, outcome) {
+        if let Some(is_failure) = is_local_failure(settings, outcome) {
+            // The connection succeeded, so it counts as one success.
             if outcome == Outcome::NoResponse {
                 self.local.record(true);
             }
@@ -48,7 +49,7 @@ impl Rates {
         }
     }
 
-    /// Adds the attempts that another counted.
+    /// Adds attempts that were counted elsewhere.
     pub fn add(&mut self, more: Self) {
         self.external.add(more.external);
         self.local.add(more.local);

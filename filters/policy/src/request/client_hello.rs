@@ -1,42 +1,44 @@
-//! The ClientHello with which a TLS connection begins, as far as it has arrived.
+//! Parses the ClientHello at the start of a TLS connection, also when only a part of it has
+//! arrived.
 //!
-//! Read is what tells where the client wants to go: the server name (RFC 6066 section 3), and whether
-//! there is an encrypted hello inside with perhaps another name (RFC 9849). Everything else is stepped
-//! over, unknown and GREASE extensions (RFC 8701) included. What cannot be a ClientHello is found at
-//! the first byte that shows it.
+//! The parser reads the server name (RFC 6066 section 3) and whether there is an encrypted
+//! ClientHello, which may have another name (RFC 9849). It skips everything else, including unknown
+//! and GREASE extensions (RFC 8701). It rejects other protocols at the first byte that differs from
+//! a ClientHello.
 
 use smallvec::SmallVec;
 
 use crate::value::server_name::ServerName;
 
-/// What the bytes from a client are.
+/// The result of parsing the first bytes from a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientHello {
-    /// The start of a ClientHello that is not complete yet. More bytes can turn it into any other.
+    /// The start of a ClientHello that is not complete. With more bytes, any other result is
+    /// possible.
     NeedMore {
-        /// It cannot be decided before there are so many bytes, which is more than there are; what
-        /// breaks a rule in its middle is found then
+        /// Minimum number of bytes, from the start of the connection, that the next call requires.
+        /// Always more than the present number. Errors in these bytes are reported then.
         at_least: usize,
     },
     /// A ClientHello with a server name.
     Sni {
-        /// The name; of an encrypted hello the outer one
+        /// The name. If there is an encrypted ClientHello, this is the outer name
         name: ServerName,
-        /// Whether there is an encrypted hello, or what looks like one: browsers send it to servers
-        /// without, too, so that nobody can tell (RFC 9849 section 6.2)
+        /// Whether the extension `encrypted_client_hello` is present. Browsers also send it with
+        /// random content to servers that do not support it (GREASE, RFC 9849 section 6.2)
         has_ech: bool,
     },
     /// A ClientHello without a server name.
     NoSni {
-        /// As above
+        /// Whether the extension `encrypted_client_hello` is present, see [`ClientHello::Sni`]
         has_ech: bool,
     },
-    /// Something else than TLS, or not its start.
+    /// Not TLS, or TLS that does not start with a ClientHello.
     NotTls,
-    /// A ClientHello that breaks a rule: lengths that contradict each other, an extension that is
-    /// there twice, several names or one that is no host name.
+    /// An invalid ClientHello: lengths that contradict each other, a repeated extension, several
+    /// names, or a name that is not a host name.
     Malformed,
-    /// A ClientHello that has more bytes than allowed.
+    /// A ClientHello that is larger than allowed.
     TooLarge,
 }
 
@@ -44,20 +46,20 @@ pub enum ClientHello {
 const HANDSHAKE: u8 = 22;
 /// The handshake message type of a ClientHello (RFC 8446 section 4).
 const CLIENT_HELLO: u8 = 1;
-/// The largest record (RFC 8446 section 5.1).
+/// Maximum length of a record, in bytes, without its header (RFC 8446 section 5.1).
 const MAX_RECORD: usize = 1 << 14;
 const RECORD_HEADER: usize = 5;
 /// Extension `server_name` (RFC 6066 section 3).
 const SERVER_NAME: u16 = 0;
-/// The only type of a name in it.
+/// The only defined type of a name in this extension.
 const HOST_NAME: u8 = 0;
 /// Extension `encrypted_client_hello` (RFC 9849 section 5).
 const ECH: u16 = 0xfe0d;
 
 impl ClientHello {
-    /// Reads the bytes that a client has sent from the start of its connection, in which the
-    /// ClientHello, with the headers of its records, may take up `max` bytes. How they came in pieces
-    /// does not matter, and what follows the ClientHello is not looked at.
+    /// Parses the bytes from the start of a connection. `max` is the maximum size of the
+    /// ClientHello in bytes, including its record headers. The bytes after the ClientHello are not
+    /// read.
     #[inline]
     pub fn parse(bytes: &[u8], max: usize) -> Self {
         let mut reader =
@@ -65,7 +67,8 @@ impl ClientHello {
         match reader.client_hello() {
             Ok((Some(name), has_ech)) => Self::Sni { name, has_ech },
             Ok((None, has_ech)) => Self::NoSni { has_ech },
-            // The headers are looked at byte by byte, the rest once all of it can be there.
+            // Until the message header is complete, each byte is checked when it arrives. After
+            // that, the parser waits until the message can be complete.
             Err(Stop::End) if reader.message.is_none() => {
                 Self::NeedMore { at_least: bytes.len().saturating_add(1) }
             }
@@ -77,28 +80,28 @@ impl ClientHello {
     }
 }
 
-/// Why reading ends before the message does.
+/// Why reading stops before the end of the message.
 enum Stop {
-    /// The bytes have ended.
+    /// More bytes are required.
     End,
     Malformed,
     NotTls,
     TooLarge,
 }
 
-/// Types of extensions.
+/// A set of extension types.
 #[derive(Default)]
-struct Kinds {
-    /// A bit for each of those below 64, which most are
+struct ExtensionTypes {
+    /// A bit for each type below 64. Most types are in this range
     low: u64,
-    /// Others, as many as are looked through faster than all bits are set to 0
+    /// The first 16 other types. Searching this list is faster than initializing `all`
     few: SmallVec<[u16; 16]>,
-    /// A bit for each type, once there are more
+    /// A bit for each type that does not fit into `few`
     all: Vec<u64>,
 }
 
-impl Kinds {
-    /// Whether it is a new one.
+impl ExtensionTypes {
+    /// Adds a type. Returns whether it is new.
     #[inline]
     fn insert(&mut self, kind: u16) -> bool {
         let set = |word: &mut u64| {
@@ -122,22 +125,22 @@ impl Kinds {
     }
 }
 
-/// Goes through the bytes of the message, from record to record.
+/// Reads the bytes of a message that may be split into several records. All fields are in bytes.
 struct Reader<'a> {
     rest: &'a [u8],
-    /// How much of the input is read
+    /// Bytes of the input that were read
     position: usize,
-    /// How much of the record is left
+    /// Bytes that remain in the current record
     record: usize,
-    /// How much of the message is left, once its header is read
+    /// Bytes that remain in the message. `None` before its header was read
     message: Option<usize>,
-    /// The least that the input has to have for the message to be complete, as far as that is known
+    /// Minimum length of the input for a complete message, according to the lengths read so far
     at_least: usize,
     max: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// The parts of a ClientHello in their order (RFC 8446 section 4.1.2).
+    /// Reads the fields of a ClientHello in their order (RFC 8446 section 4.1.2).
     #[inline]
     fn client_hello(&mut self) -> Result<(Option<ServerName>, bool), Stop> {
         if self.u8()? != CLIENT_HELLO {
@@ -146,7 +149,7 @@ impl<'a> Reader<'a> {
         let length = usize::from(self.u8()?) << 16 | usize::from(self.u16()?);
         self.message = Some(length);
         self.check_size()?;
-        // legacy_version: 3.1 to 3.3 in practice.
+        // legacy_version: from 3.1 to 3.3 in practice.
         if self.u8()? != 3 {
             return Err(Stop::Malformed);
         }
@@ -158,7 +161,7 @@ impl<'a> Reader<'a> {
         let compression_methods = self.u8()?;
         self.skip_checked(compression_methods.into(), compression_methods >= 1)?;
         if self.message == Some(0) {
-            // Before TLS 1.3 there may be no extensions at all (RFC 5246 section 7.4.1.2).
+            // Before TLS 1.3, the list of extensions is optional (RFC 5246 section 7.4.1.2).
             return Ok((None, false));
         }
         let extensions = usize::from(self.u16()?);
@@ -170,15 +173,15 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn extensions(&mut self) -> Result<(Option<ServerName>, bool), Stop> {
-        let mut seen = Kinds::default();
+        let mut seen = ExtensionTypes::default();
         let mut name = None;
         let mut has_ech = false;
         while self.message != Some(0) {
-            let (kind, length) = match self.whole() {
+            let (kind, length) = match self.read_array() {
                 Some([a, b, c, d]) => (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
                 None => (self.u16()?, self.u16()?),
             };
-            // Not more than one of a type (RFC 8446 section 4.2).
+            // Each type may occur only once (RFC 8446 section 4.2).
             if !seen.insert(kind) {
                 return Err(Stop::Malformed);
             }
@@ -193,7 +196,7 @@ impl<'a> Reader<'a> {
         Ok((name, has_ech))
     }
 
-    /// A list of exactly one name, a host name.
+    /// Reads the list of names. It must contain exactly one name, of the type host name.
     #[inline]
     fn server_name(&mut self, extension: u16) -> Result<ServerName, Stop> {
         let list = self.u16()?;
@@ -201,7 +204,7 @@ impl<'a> Reader<'a> {
             return Err(Stop::Malformed);
         }
         let length = self.u16()?;
-        // No name is longer, so a longer one need not be kept.
+        // Longer names are invalid, so they are rejected before they are stored.
         if list.checked_sub(3) != Some(length) || !(1..=255).contains(&length) {
             return Err(Stop::Malformed);
         }
@@ -214,7 +217,7 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn u8(&mut self) -> Result<u8, Stop> {
-        match self.whole() {
+        match self.read_array() {
             Some([byte]) => Ok(byte),
             None => self.take(1)?.first().copied().ok_or(Stop::Malformed),
         }
@@ -222,15 +225,16 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn u16(&mut self) -> Result<u16, Stop> {
-        match self.whole() {
+        match self.read_array() {
             Some(bytes) => Ok(u16::from_be_bytes(bytes)),
             None => Ok(u16::from_be_bytes([self.u8()?, self.u8()?])),
         }
     }
 
-    /// The next bytes where the record has all of them, as nearly always. Otherwise nothing is taken.
+    /// Reads the next `N` bytes if the current record contains all of them, the usual case.
+    /// Otherwise reads nothing.
     #[inline]
-    fn whole<const N: usize>(&mut self) -> Option<[u8; N]> {
+    fn read_array<const N: usize>(&mut self) -> Option<[u8; N]> {
         if self.record < N || self.message.is_some_and(|left| left < N) {
             return None;
         }
@@ -249,7 +253,7 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn skip(&mut self, mut length: usize) -> Result<(), Stop> {
-        // At once, so that a length that cannot be is found before its bytes come.
+        // Checked first, so that an invalid length is rejected before its bytes arrive.
         if self.message.is_some_and(|left| left < length) {
             return Err(Stop::Malformed);
         }
@@ -259,7 +263,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The next bytes of the message: at least one, at most `length`, as many as the record has.
+    /// Reads the next bytes of the message: at least one, at most `length`, and only from one
+    /// record.
     #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], Stop> {
         if self.message == Some(0) {
@@ -275,37 +280,37 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Goes to the next record. All of a message are of the same type and none is empty (RFC 8446
-    /// section 5.1).
+    /// Reads the header of the next record. All records of a message have the same type, and no
+    /// record is empty (RFC 8446 section 5.1).
     fn record_header(&mut self) -> Result<(), Stop> {
-        let wrong = || if self.message.is_none() { Stop::NotTls } else { Stop::Malformed };
+        let invalid = || if self.message.is_none() { Stop::NotTls } else { Stop::Malformed };
         let header = self.rest.get(..RECORD_HEADER).unwrap_or(self.rest);
-        // 3.1 to 3.3 in practice; the rest of the version must be ignored.
-        let starts_wrong = match header {
+        // The version is from 3.1 to 3.3 in practice. The minor version must be ignored.
+        let is_invalid = match header {
             [] => false,
             [kind] => *kind != HANDSHAKE,
             [kind, major, ..] => *kind != HANDSHAKE || *major != 3,
         };
-        if starts_wrong {
-            return Err(wrong());
+        if is_invalid {
+            return Err(invalid());
         }
         let &[_, _, _, high, low] = header else {
             return Err(Stop::End);
         };
         let length = usize::from(u16::from_be_bytes([high, low]));
         if length == 0 || length > MAX_RECORD {
-            return Err(wrong());
+            return Err(invalid());
         }
         self.advance(RECORD_HEADER)?;
         self.record = length;
         self.check_size()
     }
 
-    /// Finds out how much there is to come at the least: what is left of the record, and the largest
-    /// records for all that the message lacks then.
+    /// Updates `at_least` and checks it against `max`. The minimum is the rest of the current
+    /// record, then records of maximum length for the rest of the message.
     fn check_size(&mut self) -> Result<(), Stop> {
         let Some(message) = self.message else { return Ok(()) };
-        // No client sends anything along with its ClientHello in one record.
+        // No client sends more data after its ClientHello in the same record.
         let Some(beyond) = message.checked_sub(self.record) else {
             return Err(Stop::Malformed);
         };

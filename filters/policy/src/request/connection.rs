@@ -1,9 +1,9 @@
-//! A TCP connection as the policy sees it.
+//! The TCP connection that a policy decides about.
 
 use std::net::IpAddr;
 
-/// What a network filter can learn about a connection. Asked only when a rule needs it, since every
-/// answer costs a call into Envoy.
+/// The attributes of a connection. Each one is read only when a rule needs it, because each read is
+/// a call to Envoy.
 pub trait Connection {
     /// The address that the client connected to.
     fn destination_ip(&self) -> Option<IpAddr>;

@@ -1,26 +1,28 @@
-//! A header map in the one piece of memory in which Envoy passes it to a module.
+//! A header map in the encoding of proxy-wasm, in which Envoy passes it to a module.
 //!
-//! The encoding is proxy-wasm's: the number of headers, the lengths of each name and value, then the
-//! texts, each with a zero byte at its end; numbers have 32 bits, the least significant byte first.
-//! Reading it in place is one allocation for all headers, not two for each.
+//! The encoding contains the number of headers, then the lengths of each name and value, then the
+//! names and values themselves, each followed by a zero byte. Numbers have 32 bits, little-endian.
+//! The headers are read in place. This needs one allocation for all headers, instead of two for
+//! each.
 
 use smallvec::SmallVec;
 
-/// Header names in lower case with their values, in order. Those of most requests need no memory of their
-/// own.
+/// Header names in lower case with their values, in order. Up to 24 headers, the case of most
+/// requests, need no allocation.
 pub type HeaderRefs<'a> = SmallVec<[(&'a [u8], &'a [u8]); 24]>;
 
-/// A set of header names that may take another name for one of its own, but never misses one. Asking it
-/// takes less time than a comparison of two names.
+/// A set of header names with false positives but no false negatives (a Bloom filter). A test takes
+/// less time than a comparison of two names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameFilter(u64);
 
 impl NameFilter {
-    /// The set without a name.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// The factor is such that no header of browsers or of Envoy, but for the rare
-    /// `x-envoy-expected-rq-timeout-ms`, is taken for one by which the router steers Envoy.
+    /// The factor 39 gives few false positives for the set of headers that the router removes. A
+    /// test of the router lists the common header names among them. A false positive costs only the
+    /// comparison of the name.
     #[inline]
     const fn bit(name: &[u8]) -> u64 {
         let last = match name {
@@ -30,34 +32,34 @@ impl NameFilter {
         1 << (name.len().wrapping_add(last.wrapping_mul(39)) % 64)
     }
 
-    /// This, with one name more.
+    /// Returns the set with `name` added.
     #[must_use]
     #[inline]
     pub const fn with(self, name: &[u8]) -> Self {
         Self(self.0 | Self::bit(name))
     }
 
-    /// Whether a name may be in the set.
+    /// Returns whether the set may contain `name`.
     #[inline]
     pub fn may_have(self, name: &[u8]) -> bool {
         self.0 & Self::bit(name) != 0
     }
 
-    /// The part of the set that may be this name.
+    /// Returns the part of the set that may be `name`: empty if the set does not contain it.
     #[must_use]
     #[inline]
     pub fn common(self, name: &[u8]) -> Self {
         Self(self.0 & Self::bit(name))
     }
 
-    /// Both sets in one.
+    /// Returns the union of both sets.
     #[must_use]
     #[inline]
     pub fn joined(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether a name may be in both sets.
+    /// Returns whether both sets may have a name in common.
     #[inline]
     pub fn may_meet(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -79,7 +81,7 @@ pub fn encode<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> 
     bytes
 }
 
-/// Reads headers. What is cut off has only the headers that are there as a whole.
+/// Reads headers. If the encoding is truncated, only the complete headers are returned.
 #[inline]
 pub fn decode(bytes: &[u8]) -> Headers<'_> {
     let split = bytes.split_first_chunk::<4>().and_then(|(count, rest)| {
@@ -93,7 +95,7 @@ pub fn decode(bytes: &[u8]) -> Headers<'_> {
 /// The headers of a map, one after another.
 #[derive(Clone, Debug)]
 pub struct Headers<'a> {
-    /// Of each header the length of the name and of the value
+    /// For each header, the length of its name and the length of its value
     lengths: std::slice::Iter<'a, [u8; 8]>,
     texts: &'a [u8],
 }
@@ -107,7 +109,7 @@ impl<'a> Iterator for Headers<'a> {
         let header = take_text(self.texts, lengths as u32)
             .and_then(|(name, rest)| Some((name, take_text(rest, (lengths >> 32) as u32)?)));
         let Some((name, (value, rest))) = header else {
-            // What comes after a header that is cut off is none.
+            // Nothing after a truncated header is a header.
             self.lengths = Default::default();
             return None;
         };
@@ -128,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_encoded_is_read_again() {
+    fn decoding_returns_the_encoded_headers() {
         let headers: [(&[u8], &[u8]); 3] = [(b":path", b"/"), (b"x", b"\xff\0"), (b"x", b"")];
         let bytes = encode(headers.iter().copied());
         assert_eq!(bytes[..12], [3, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0]);
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_has_its_whole_headers() {
+    fn truncated_maps_have_their_complete_headers() {
         let headers: [(&[u8], &[u8]); 2] = [(b"a", b"1"), (b"b", b"2")];
         let bytes = encode(headers.iter().copied());
         for length in 0..bytes.len() {
@@ -146,7 +148,7 @@ mod tests {
             assert_eq!(read.len(), usize::from(length >= 24), "{length} bytes");
         }
         assert_eq!(decode(b"\xff\xff\xff\xff").next(), None);
-        // The first one says that it is longer than all, so the second is not known to be one.
+        // The length of the first name exceeds the map, so the start of the second one is unknown.
         let mut longer = bytes.clone();
         longer[4] = 200;
         let mut headers = decode(&longer);
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_never_miss_a_name() {
+    fn filters_have_no_false_negatives() {
         let names = ["a", "x-b", "content-length", ""].map(str::as_bytes);
         let filter = names.iter().fold(NameFilter::NONE, |filter, name| filter.with(name));
         for name in names {

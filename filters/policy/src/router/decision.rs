@@ -1,4 +1,4 @@
-//! What the policy wants done with a request.
+//! The decision of the router about a request.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -9,22 +9,45 @@ use crate::value::header::{FixedEdit, HeaderEdit};
 /// The decision about one request.
 #[derive(Debug)]
 pub struct Decision<'a> {
-    /// What happened, for counters
+    /// The outcome, for counters
     pub outcome: Outcome,
     /// The name of the match that decided, for access logs: Istio's route name, or the JSON path
     pub note: &'a str,
-    /// Edits of the request's headers that this request asks for
+    /// Edits of the request's headers that depend on the request
     pub(crate) own_edits: Vec<HeaderEdit<'a>>,
-    /// Those of the destination, which come after them
+    /// Edits of the destination, applied after `own_edits`
     pub(crate) fixed_edits: &'a [FixedEdit],
-    /// The answer to give instead of forwarding
+    /// The local reply; if present, the request is not forwarded
     pub reply: Option<Reply<'a>>,
-    /// What is to be done to the response, the reply included
+    /// Edits of the response, either from the upstream or the local reply
     pub response: Option<ResponsePlan>,
 }
 
-impl Decision<'_> {
-    /// Edits of the request's headers, in order; none where there is a reply.
+impl<'a> Decision<'a> {
+    /// Forwards the request with these edits.
+    #[inline]
+    pub(crate) fn forward(
+        outcome: Outcome,
+        note: &'a str,
+        own_edits: Vec<HeaderEdit<'a>>,
+        fixed_edits: &'a [FixedEdit],
+    ) -> Self {
+        Self { outcome, note, own_edits, fixed_edits, reply: None, response: None }
+    }
+
+    /// Answers the request with a local reply.
+    #[inline]
+    pub(crate) fn reply(outcome: Outcome, note: &'a str, reply: Reply<'a>) -> Self {
+        Self { reply: Some(reply), ..Self::forward(outcome, note, Vec::new(), &[]) }
+    }
+
+    /// Answers the request with 404.
+    #[inline]
+    pub(crate) fn not_found(outcome: Outcome, note: &'a str) -> Self {
+        Self::reply(outcome, note, Reply { status: 404, headers: Vec::new(), body: &[] })
+    }
+
+    /// Edits of the request's headers, in order. Empty if there is a reply.
     #[inline]
     pub fn edits(&self) -> impl Iterator<Item = HeaderEdit<'_>> {
         let own = self.own_edits.iter().map(HeaderEdit::borrowed);
@@ -32,26 +55,26 @@ impl Decision<'_> {
     }
 }
 
-/// What happened to a request.
+/// The outcome of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A destination was chosen.
+    /// The request is forwarded to a destination.
     Forwarded,
-    /// No route of the virtual host matched: 404.
+    /// No route of the virtual host matches: 404.
     NoRoute,
     /// No virtual service has the host: 404.
     NoVirtualHost,
-    /// No virtual service has the host, and the request is left to Envoy's own routes.
+    /// No virtual service has the host, and Envoy's own routes handle the request.
     Passed,
-    /// A CORS preflight was answered.
+    /// The reply answers a CORS preflight.
     Preflight,
-    /// A redirect was answered.
+    /// The reply is a redirect.
     Redirected,
-    /// A fixed response was answered.
+    /// The reply is a direct response.
     Responded,
 }
 
-/// An answer of the filter itself.
+/// A local reply: a response that the filter sends itself.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply<'a> {
     /// The HTTP status
@@ -62,17 +85,18 @@ pub struct Reply<'a> {
     pub body: &'a [u8],
 }
 
-/// Edits of a response, to be kept until it arrives.
+/// Edits of a response. The filter keeps them until the response arrives.
 #[derive(Debug)]
 pub struct ResponsePlan {
     route: Rc<HttpRoute>,
     target: usize,
-    /// The origin that a browser may read the response from
+    /// The origin whose scripts may read the response (CORS)
     allowed_origin: Option<Vec<u8>>,
 }
 
 impl ResponsePlan {
-    /// A plan for the destination `target` of `route`; `None` when there is nothing to do.
+    /// The plan for the destination with the index `target` of `route`. `None` if there are no
+    /// edits.
     #[inline]
     pub(crate) fn new(
         route: &Rc<HttpRoute>,

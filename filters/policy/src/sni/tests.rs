@@ -13,7 +13,7 @@ fn policy(settings: &str) -> SniPolicy {
                 {{"match": [{{"sniHosts": ["x.b.com"]}}], "route": [
                     {{"destination": {{"host": "c3"}}}}]}}]}}]}}"#
     );
-    let (policy, notices) = SniPolicy::from_json(document.as_bytes(), &NoMetadata)
+    let (policy, notices) = SniPolicy::compile(document.as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("{rejection}"));
     assert_eq!(notices, []);
     policy
@@ -38,7 +38,7 @@ fn inspect(policy: &SniPolicy, outer: &str, hello: &ClientHello) -> Option<Outco
 }
 
 #[test]
-fn connections_go_where_their_name_is_routed() {
+fn connections_are_routed_by_their_name() {
     let policy = policy("{}");
     assert_eq!(open(&policy, "x.b.com"), (Outcome::Routed, Some("c3".to_owned())));
     assert_eq!(open(&policy, "X.B.com"), (Outcome::Routed, Some("c3".to_owned())));
@@ -49,7 +49,7 @@ fn connections_go_where_their_name_is_routed() {
 }
 
 #[test]
-fn a_source_address_is_always_sent_to_the_same_destination() {
+fn each_source_address_always_gets_the_same_destination() {
     let policy = policy("{}");
     let mut seen = std::collections::BTreeSet::new();
     for source in 0..40 {
@@ -60,14 +60,14 @@ fn a_source_address_is_always_sent_to_the_same_destination() {
         seen.extend(pick(0));
     }
     assert_eq!(Vec::from_iter(seen), ["c1", "c2"]);
-    // Without an address there is a draw.
+    // Without a source address, the destination is drawn at random.
     let connection = FixedConnection::default();
     let pick = |draw| policy.open(Some(b"a.com"), &connection, &mut FixedDraw(draw)).cluster;
     assert_eq!([pick(0), pick(1)], [Some("c1"), Some("c2")]);
 }
 
 #[test]
-fn a_list_of_hosts_comes_before_the_routes() {
+fn hosts_are_checked_before_routes() {
     let listed = policy(r#"{"hosts": ["a.com"]}"#);
     assert_eq!(open(&listed, "a.com").0, Outcome::Routed);
     assert_eq!(open(&listed, "x.b.com"), (Outcome::HostNotAllowed, None));
@@ -79,7 +79,7 @@ fn a_list_of_hosts_comes_before_the_routes() {
 }
 
 #[test]
-fn connections_without_a_name_pass_only_where_that_is_set() {
+fn connections_without_a_name_are_rejected_by_default() {
     let allow = policy(r#"{"missing": "allow", "routing": false}"#);
     assert_eq!(open(&allow, "").0, Outcome::Allowed);
     assert_eq!(open(&policy(r#"{"missing": "allow"}"#), "").0, Outcome::NoRoute);
@@ -89,7 +89,7 @@ fn connections_without_a_name_pass_only_where_that_is_set() {
 }
 
 #[test]
-fn hellos_are_read_where_there_is_something_to_find() {
+fn client_hellos_are_read_only_if_a_check_needs_them() {
     let reads = |settings: &str| {
         let policy = policy(settings);
         [policy.reads_hello(false), policy.reads_hello(true)]
@@ -100,7 +100,7 @@ fn hellos_are_read_where_there_is_something_to_find() {
 }
 
 #[test]
-fn an_encrypted_hello_counts_by_its_outer_name_only_where_that_is_set() {
+fn encrypted_client_hellos_are_rejected_by_default() {
     let outer = policy(r#"{"ech": "outerName"}"#);
     assert_eq!(inspect(&outer, "a.com", &hello("a.com", true)), Some(Outcome::SnisMatch));
     assert_eq!(inspect(&outer, "a.com", &hello("b.com", true)), Some(Outcome::SnisDoNotMatch));
@@ -110,7 +110,7 @@ fn an_encrypted_hello_counts_by_its_outer_name_only_where_that_is_set() {
 }
 
 #[test]
-fn exact_authorities_are_the_server_name() {
+fn exact_authorities_must_be_the_server_name() {
     let exact = policy(r#"{"hosts": ["*"], "authority": "exact"}"#);
     let request = |authority: &str| exact.request(Some(b"A.com"), authority.as_bytes());
     assert_eq!(request("a.com:443"), Outcome::Agreed);
@@ -122,7 +122,7 @@ fn exact_authorities_are_the_server_name() {
 }
 
 #[test]
-fn nothing_is_refused_in_report_only_mode() {
+fn report_only_mode_rejects_nothing() {
     let report = policy(r#"{"mode": "reportOnly"}"#);
     assert!(Outcome::ALL.iter().all(|outcome| !report.refuses(*outcome)));
     let refused = |outcome: &&Outcome| policy("{}").refuses(**outcome);
@@ -130,7 +130,7 @@ fn nothing_is_refused_in_report_only_mode() {
 }
 
 #[test]
-fn every_outcome_has_a_name_of_its_own() {
+fn names_of_outcomes_are_unique() {
     let names = Outcome::ALL.map(Outcome::name);
     for (index, name) in names.iter().enumerate() {
         assert!(names.iter().skip(index + 1).all(|other| other != name), "{name}");
@@ -138,49 +138,46 @@ fn every_outcome_has_a_name_of_its_own() {
 }
 
 #[test]
-fn settings_are_checked() {
+fn invalid_settings_are_rejected() {
     let text = br#"{"sni": {"mode": "off", "missing": 1, "ech": "inner", "authority": "x",
         "innerMustMatchOuter": 1, "routing": "no", "forwardSni": 0, "hosts": ["a.com", "A.com", "10.0.0.1", "a.*"],
         "maxClientHelloBytes": 65537, "helloTimeout": "0s", "host": []},
         "virtualServices": [{"hosts": ["a.com"], "tcp": [{}]}]}"#;
     assert_eq!(
-        SniPolicy::from_json(text, &NoMetadata).unwrap_err().to_string(),
-        "sni.mode: \"off\" is neither enforce nor reportOnly\n\
+        SniPolicy::compile(text, &NoMetadata).unwrap_err().to_string(),
+        "sni.mode: \"off\" is not one of enforce, reportOnly\n\
          sni.missing: 1 is not a string\n\
-         sni.ech: \"inner\" is neither refuse nor outerName\n\
-         sni.authority: \"x\" is neither entry nor exact\n\
-         sni.innerMustMatchOuter: 1 is not true or false\n\
-         sni.routing: \"no\" is not true or false\n\
-         sni.forwardSni: 0 is not true or false\n\
-         sni.hosts[1]: \"A.com\" is given twice\n\
+         sni.ech: \"inner\" is not one of refuse, outerName\n\
+         sni.authority: \"x\" is not one of entry, exact\n\
+         sni.innerMustMatchOuter: 1 is neither true nor false\n\
+         sni.routing: \"no\" is neither true nor false\n\
+         sni.forwardSni: 0 is neither true nor false\n\
+         sni.hosts[1]: \"A.com\" occurs twice\n\
          sni.hosts[2]: \"10.0.0.1\" is an IP address, which is never a server name\n\
          sni.hosts[3]: \"a.*\" is not a server name\n\
-         sni.maxClientHelloBytes: 65537 is not in 64..=65536\n\
+         sni.maxClientHelloBytes: 65537 is not in the range 64 to 65536\n\
          sni.helloTimeout: \"0s\" is shorter than 1ms\n\
          sni.host: unknown field, did you mean \"hosts\"?"
     );
 }
 
 #[test]
-fn matches_that_are_never_reached_are_remarked_upon() {
+fn unreachable_matches_are_reported() {
     let text = br#"{"clusterName": "{host}", "virtualServices": [{"hosts": ["*.com"], "tls": [
         {"match": [{"sniHosts": ["a.com"], "port": 1}, {"sniHosts": ["*.b.com", "c.com"]}],
          "route": [{"destination": {"host": "x"}}]},
         {"match": [{"sniHosts": ["a.com"]}, {"sniHosts": ["x.b.com", "*.y.b.com", "c.com"]},
                    {"sniHosts": ["b.com", "c.com"]}, {"sniHosts": ["a.com"], "port": 2}],
          "route": [{"destination": {"host": "x"}}]}]}]}"#;
-    let (_, notices) = SniPolicy::from_json(text, &NoMetadata).unwrap();
+    let (_, notices) = SniPolicy::compile(text, &NoMetadata).unwrap();
     let notices: Vec<_> = notices.iter().map(ToString::to_string).collect();
     let place = "virtualServices[0].tls";
+    let reason = "is never reached, an earlier match has its server names";
     assert_eq!(
         notices,
         [
-            format!(
-                "{place}[1].match[1]: is never reached, {place}[0].match[1] comes first for its server names"
-            ),
-            format!(
-                "{place}[1].match[3]: is never reached, {place}[1].match[0] comes first for its server names"
-            ),
+            format!("{place}[1].match[1]: {reason}: {place}[0].match[1]"),
+            format!("{place}[1].match[3]: {reason}: {place}[1].match[0]"),
         ]
     );
 }

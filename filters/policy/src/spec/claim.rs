@@ -1,37 +1,37 @@
-//! Conditions on the claims of a request's JWT: header conditions called `@request.auth.claims...`.
+//! Conditions on JWT claims: header conditions named `@request.auth.claims.NAME`, as in Istio.
 
 use crate::request::Request;
 use crate::spec::string_match::ValueMatch;
 
-/// Header conditions with this prefix are on claims.
+/// Prefix of the header names that refer to claims; Istio compares it without case.
 const PREFIX: &str = "@request.auth.claims";
 
-/// A condition on one claim of the token that Envoy's JWT filter verified.
+/// Condition on one claim of the token that Envoy's JWT filter verified.
 #[derive(Clone, Debug)]
 pub struct ClaimCondition {
-    /// The name of the claim, and of the members inside of it
+    /// Name of the claim, followed by the names of nested members
     pub path: Vec<String>,
-    /// What any of its values has to be
+    /// Condition that at least one value of the claim must match
     pub condition: ValueMatch,
-    /// Whether no value may be so (`withoutHeaders`)
+    /// Whether no value may match (`withoutHeaders`)
     pub is_inverted: bool,
 }
 
 impl ClaimCondition {
-    /// Whether the condition holds for a request.
+    /// Returns whether the condition holds for a request.
     pub fn holds(&self, request: &Request<'_>) -> bool {
         let values = request.claim(&self.path);
         values.iter().any(|value| self.condition.is_match(Some(value))) != self.is_inverted
     }
 }
 
-/// Whether a header condition of this name is on a claim.
+/// Returns whether a header condition with this name refers to a claim.
 pub fn is_claim(name: &str) -> bool {
     name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
-/// The members that lead to a claim, from `@request.auth.claims.a.b` or
-/// `@request.auth.claims[a][b]`; the latter form allows dots in names.
+/// Returns the path of a claim from `@request.auth.claims.a.b` or `@request.auth.claims[a][b]`. The
+/// bracket form allows dots in names. Returns `None` if the name has neither form.
 pub fn path_of(name: &str) -> Option<Vec<String>> {
     let rest = name.get(PREFIX.len()..)?;
     let bracketed = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_matches_by_any_of_its_values() {
+    fn a_claim_matches_if_any_of_its_values_matches() {
         assert!(holds("@request.auth.claims.groups", r#"{"exact": "admin"}"#, false));
         assert!(holds("@request.auth.claims[a][b]", r#"{"exact": "c"}"#, false));
         assert!(holds("@Request.auth.claims.a.b", "{}", false));
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_dotted_or_bracketed() {
+    fn claim_paths_use_dots_or_brackets() {
         assert_eq!(path_of("@request.auth.claims[a.b][c]").unwrap(), ["a.b", "c"]);
         for name in [
             "@request.auth.claims",

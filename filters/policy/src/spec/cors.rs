@@ -1,9 +1,11 @@
-//! `CorsPolicy`: answers to preflights and the headers that let a browser read a response, as
-//! Envoy's CORS filter gives them.
+//! `CorsPolicy`: answers preflight requests, and adds the response headers that allow a browser to
+//! read a response. The headers are those of Envoy's CORS filter.
 
 use std::borrow::Cow;
 
+use crate::document::fields::fields;
 use crate::document::node::{Node, Object};
+use crate::document::report::{self, Reported};
 use crate::request::Request;
 use crate::spec::string_match::{self, EmptyPrefix, StringMatch};
 use crate::value::duration;
@@ -11,6 +13,24 @@ use crate::value::header::{HeaderEdit, is_token};
 
 const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"];
+
+const UNMATCHED_PREFLIGHTS: [&str; 3] = ["FORWARD", "IGNORE", "UNSPECIFIED"];
+
+fields!(Cors as "CorsPolicy", "Cross-origin requests.", {
+    "allowOrigin": Kind::TEXTS => "Deprecated, use allowOrigins.";
+    "allowOrigins": Kind::List(&Kind::Object(StringMatch::schema)) =>
+        "Allowed origins; none if absent.";
+    "allowMethods": Kind::TEXTS => "Allowed methods; * allows any method.";
+    "allowHeaders": Kind::TEXTS => "Allowed request headers; * allows any header.";
+    "exposeHeaders": Kind::TEXTS => "Response headers that a browser may read.";
+    "maxAge": Kind::Text =>
+        "Time for which a browser may cache the answer to a preflight request, such as 24h.";
+    "allowCredentials": Kind::Boolean =>
+        "Whether requests with credentials are allowed; false if absent.";
+    "unmatchedPreflights": Kind::OneOf(&UNMATCHED_PREFLIGHTS) =>
+        "What happens to a preflight request of an origin that is not allowed: FORWARD \
+         (default), or IGNORE, which answers 200 without CORS headers.";
+});
 
 /// A CORS policy, compiled.
 #[derive(Clone, Debug, Default)]
@@ -24,60 +44,50 @@ pub struct Cors {
     ignores_unmatched_preflights: bool,
 }
 
-/// What a policy says of a request.
+/// Decision of a policy about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CorsDecision<'a> {
-    /// A preflight: answer 200 with these headers.
+    /// The request is a preflight request: answer 200 with these headers.
     Preflight(Vec<(&'static str, Cow<'a, [u8]>)>),
-    /// A request of this allowed origin: forward it and mark the response.
+    /// The request has this allowed origin: forward it and add the CORS headers to the response.
     Allowed(Vec<u8>),
-    /// Not a matter of CORS, or of an origin that is not allowed: forward it.
+    /// The request has no origin, or one that is not allowed: forward it unchanged.
     Forward,
 }
 
 impl Cors {
     /// Reads a `corsPolicy`.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let mut cors = Self::default();
-        let deprecated = object.field("allowOrigin");
-        if let Some(node) = &deprecated {
-            node.notice("is deprecated, use allowOrigins");
-        }
-        for node in deprecated.map_or(Vec::new(), |node| node.elements()) {
-            cors.origins.extend(node.string().map(|o| StringMatch::Exact(o.as_bytes().into())));
-        }
-        for node in object.list("allowOrigins") {
-            cors.origins.extend(read_origin(&node));
-        }
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let deprecated = object.optional("allowOrigin", |node| {
+            node.notice(report::Kind::Deprecated, "is deprecated, use allowOrigins");
+            node.each(|node| Ok(StringMatch::Exact(node.string()?.as_bytes().into())))
+        });
+        let origins = object.list("allowOrigins", read_origin);
         let is_method = |text: &str| METHODS.contains(&text);
         let is_name = |text: &str| text == "*" || is_token(text);
-        cors.methods = read_list(&mut object, "allowMethods", is_method, "is not an HTTP method");
-        cors.headers = read_list(&mut object, "allowHeaders", is_name, "is not a header name");
-        cors.exposed = read_list(&mut object, "exposeHeaders", is_name, "is not a header name");
-        cors.max_age = object.field("maxAge").and_then(|node| {
-            let milliseconds = duration::read_milliseconds(&node)?;
-            if milliseconds % 1000 != 0 {
-                node.invalid("is not a whole number of seconds");
-            }
-            Some((milliseconds / 1000).to_string().into_bytes().into())
-        });
-        let credentials = object.field("allowCredentials");
-        cors.allows_credentials = credentials.and_then(|node| node.boolean()).unwrap_or_default();
-        cors.ignores_unmatched_preflights =
-            object.field("unmatchedPreflights").is_some_and(|node| match node.string() {
-                Some("IGNORE") => true,
-                None | Some("FORWARD" | "UNSPECIFIED") => false,
-                Some(_) => {
-                    node.invalid("is neither FORWARD nor IGNORE");
-                    false
-                }
-            });
-        Some(cors)
+        let methods = read_list(&object, "allowMethods", is_method, "is not an HTTP method");
+        let headers = read_list(&object, "allowHeaders", is_name, "is not a header name");
+        let exposed = read_list(&object, "exposeHeaders", is_name, "is not a header name");
+        let max_age = object.optional("maxAge", read_max_age);
+        let allows_credentials = object.flag("allowCredentials");
+        let unmatched =
+            object.optional("unmatchedPreflights", |node| node.one_of(&UNMATCHED_PREFLIGHTS));
+        let mut allowed = deprecated?.unwrap_or_default();
+        allowed.append(&mut origins?);
+        Ok(Self {
+            origins: allowed,
+            methods: methods?,
+            headers: headers?,
+            exposed: exposed?,
+            max_age: max_age?,
+            allows_credentials: allows_credentials?,
+            ignores_unmatched_preflights: unmatched? == Some("IGNORE"),
+        })
     }
 
-    /// Decides about a request. The requested method and headers of a preflight are not compared
-    /// with the lists: the browser does that.
+    /// Returns the decision about a request. Does not compare the requested method and headers of a
+    /// preflight request with the lists, because the browser does that.
     pub fn decide<'a, 'r: 'a>(&'a self, request: &Request<'r>) -> CorsDecision<'a> {
         let Some(origin) = request.header("origin").filter(|origin| !origin.is_empty()) else {
             return CorsDecision::Forward;
@@ -110,8 +120,8 @@ impl Cors {
             headers.push(("access-control-allow-credentials", Cow::Borrowed(b"true")));
         }
         let requested_headers = request.header("access-control-request-headers");
-        let methods = echo_if_any(&self.methods, Some(method));
-        let allowed = echo_if_any(&self.headers, requested_headers);
+        let methods = allowed_values(&self.methods, Some(method));
+        let allowed = allowed_values(&self.headers, requested_headers);
         headers.extend(methods.map(|value| ("access-control-allow-methods", value)));
         headers.extend(allowed.map(|value| ("access-control-allow-headers", value)));
         let max_age = self.max_age.as_deref().map(Cow::Borrowed);
@@ -119,7 +129,7 @@ impl Cors {
         headers
     }
 
-    /// The edits of the response to a request of an allowed origin.
+    /// Returns the edits of the response to a request with an allowed origin.
     pub fn response_edits<'a>(&'a self, origin: &'a [u8]) -> Vec<HeaderEdit<'a>> {
         let mut edits = vec![HeaderEdit::set("access-control-allow-origin", origin)];
         if self.allows_credentials {
@@ -132,8 +142,9 @@ impl Cors {
     }
 }
 
-/// The list to answer: what the browser asked for where the list is `*`, nothing where it is empty.
-fn echo_if_any<'a>(list: &'a [u8], requested: Option<Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
+/// Returns the header value for a list: the requested value if the list is `*`, no value if the
+/// list is empty, otherwise the list.
+fn allowed_values<'a>(list: &'a [u8], requested: Option<Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
     match list {
         b"" => None,
         b"*" => requested,
@@ -141,31 +152,35 @@ fn echo_if_any<'a>(list: &'a [u8], requested: Option<Cow<'a, [u8]>>) -> Option<C
     }
 }
 
-fn read_origin(node: &Node<'_>) -> Option<StringMatch> {
+/// Reads `maxAge` as the value of `access-control-max-age`, in whole seconds.
+fn read_max_age(node: &Node<'_>) -> Result<Box<[u8]>, Reported> {
+    let milliseconds = duration::read_milliseconds(node)?;
+    if milliseconds % 1000 != 0 {
+        return Err(node.invalid("is not a whole number of seconds"));
+    }
+    Ok((milliseconds / 1000).to_string().into_bytes().into())
+}
+
+fn read_origin(node: &Node<'_>) -> Result<StringMatch, Reported> {
     let condition = string_match::read(node, EmptyPrefix::Refused)?;
     if matches!(&condition, StringMatch::Exact(exact) if exact.is_empty()) {
-        node.error("is an empty origin");
-        return None;
+        return Err(node.error("must not be an empty origin"));
     }
-    Some(condition)
+    Ok(condition)
 }
 
 /// Reads a list of names and joins it with commas.
 fn read_list(
-    object: &mut Object<'_>,
+    object: &Object<'_>,
     field: &'static str,
     is_valid: impl Fn(&str) -> bool,
     reason: &str,
-) -> Box<[u8]> {
-    let mut names = Vec::new();
-    for node in object.list(field) {
-        match node.string() {
-            Some(name) if is_valid(name) => names.push(name),
-            Some(_) => node.invalid(reason),
-            None => {}
-        }
-    }
-    names.join(",").into_bytes().into()
+) -> Result<Box<[u8]>, Reported> {
+    let names = object.list_with(field, |node| {
+        let name = node.string()?;
+        if is_valid(name) { Ok(name) } else { Err(node.invalid(reason)) }
+    });
+    Ok(names?.join(",").into_bytes().into())
 }
 
 #[cfg(test)]
@@ -178,7 +193,7 @@ mod tests {
         "allowMethods": ["POST", "GET"], "allowHeaders": ["X-Foo-Bar", "X-Foo-Baz"],
         "exposeHeaders": ["X-Out"], "maxAge": "24h", "allowCredentials": true}"#;
 
-    /// The decision in one line.
+    /// Returns the decision as one line of text.
     fn decide(text: &str, headers: &[(&str, &str)]) -> String {
         let cors = testing::read(text, Cors::read).unwrap();
         let headers = pairs(headers);
@@ -212,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn preflights_of_allowed_origins_are_answered_with_the_lists() {
+    fn preflights_of_allowed_origins_are_answered() {
         assert_eq!(
             decide(POLICY, &preflight("https://b.com")),
             "200 access-control-allow-origin=https://b.com access-control-allow-credentials=true \
@@ -229,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn others_go_on_unless_the_policy_ignores_them() {
+    fn other_requests_are_forwarded_unless_the_policy_ignores_preflights() {
         assert_eq!(decide(POLICY, &preflight("https://z.com")), "forward");
         let ignore = POLICY.replacen('{', r#"{"unmatchedPreflights": "IGNORE", "#, 1);
         assert_eq!(decide(&ignore, &preflight("https://z.com")), "200 ");
@@ -239,29 +254,29 @@ mod tests {
     }
 
     #[test]
-    fn simple_requests_of_allowed_origins_are_marked() {
-        let marked = "access-control-allow-origin=https://a.com \
+    fn responses_to_allowed_origins_get_cors_headers() {
+        let expected = "access-control-allow-origin=https://a.com \
              access-control-allow-credentials=true access-control-expose-headers=X-Out";
         for method in ["GET", "OPTIONS"] {
             let headers = [(":method", method), ("origin", "https://a.com")];
-            assert_eq!(decide(POLICY, &headers), marked, "{method}");
+            assert_eq!(decide(POLICY, &headers), expected, "{method}");
         }
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let text = r#"{"allowOrigins": [{"exact": ""}, {}], "allowMethods": ["get"],
             "allowHeaders": ["a b"], "exposeHeaders": ["*"], "maxAge": "1500ms",
             "unmatchedPreflights": "DROP", "allowCredentials": "yes"}"#;
         assert_eq!(
             testing::read(text, Cors::read).unwrap_err(),
-            "allowOrigins[0]: is an empty origin\n\
-             allowOrigins[1]: has none of exact, prefix and regex\n\
+            "allowOrigins[0]: must not be an empty origin\n\
+             allowOrigins[1]: must have one of exact, prefix, regex\n\
              allowMethods[0]: \"get\" is not an HTTP method\n\
              allowHeaders[0]: \"a b\" is not a header name\n\
              maxAge: \"1500ms\" is not a whole number of seconds\n\
-             unmatchedPreflights: \"DROP\" is neither FORWARD nor IGNORE\n\
-             allowCredentials: \"yes\" is not true or false"
+             unmatchedPreflights: \"DROP\" is not one of FORWARD, IGNORE, UNSPECIFIED\n\
+             allowCredentials: \"yes\" is neither true nor false"
         );
     }
 }

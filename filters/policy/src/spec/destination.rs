@@ -1,45 +1,48 @@
-//! Destinations, and the names that Envoy's clusters have for them.
+//! Istio's `Destination`, and the name of the Envoy cluster that belongs to it.
 
 mod read_name;
 
+use crate::document::fields::fields;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::value::host_name::{self, is_label, qualify};
 
-/// A `Destination` as it is written.
+/// A `Destination`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
-    /// The host, complete and in lower case
+    /// Host in lower case; a short name is completed with the namespace
     pub host: String,
-    /// The subset, if any
+    /// Subset; `None` if the destination has none
     pub subset: Option<String>,
-    /// The port, if given
+    /// Port; `None` if the destination has none
     pub port: Option<u16>,
-    /// The name of Envoy's cluster
+    /// Name of the Envoy cluster
     pub cluster: String,
 }
 
 impl Destination {
-    /// What the destination is called in sticky draws, whatever the clusters are called.
+    /// Returns the name of the destination in sticky draws. It does not depend on cluster names.
     pub fn sampling_name(&self) -> String {
         let port = self.port.map_or(String::new(), |port| port.to_string());
         format!("{}|{port}|{}", self.host, self.subset.as_deref().unwrap_or_default())
     }
 }
 
-/// How destinations become cluster names: `namespace` and `clusterName` of the document.
+/// How destinations are named: `namespace` and `clusterName` of the document.
 #[derive(Clone, Debug)]
 pub struct Naming {
-    /// Completes short host names; without it they stay short
+    /// Namespace that completes short host names; without it they remain short
     pub namespace: Option<String>,
-    /// The pattern of cluster names
+    /// Pattern of cluster names
     pub template: ClusterTemplate,
 }
 
 /// A pattern for cluster names.
 ///
-/// `{host}`, `{subset}` and `{port}` stand for the parts of a destination; `{subset}` is empty when
-/// there is none. A part in `[...]` is left out when a placeholder in it is empty: `{host}[-{subset}]`
-/// makes `payment-v1` or `payment`. The default is Istio's, `outbound|{port}|{subset}|{host}`.
+/// The placeholders `{host}`, `{subset}` and `{port}` are replaced by the parts of a destination;
+/// `{subset}` is empty if the destination has no subset. A part in `[...]` is omitted if a
+/// placeholder in it is empty: `{host}[-{subset}]` results in `payment-v1` or `payment`. The
+/// default is Istio's pattern, `outbound|{port}|{subset}|{host}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterTemplate(Vec<Part>);
 
@@ -61,24 +64,27 @@ impl Default for ClusterTemplate {
 }
 
 impl ClusterTemplate {
-    /// Reads a pattern. After an error it is one that asks nothing of destinations, so that they are
-    /// not refused for it as well.
-    pub fn read(node: &Node<'_>) -> Self {
-        match node.string().map(parse) {
-            Some(Ok(parts)) => Self(parts),
-            Some(Err(reason)) => {
-                node.invalid(reason);
-                Self(Vec::new())
-            }
-            None => Self(Vec::new()),
-        }
+    /// Returns a pattern without placeholders. It replaces a pattern that has an error, so that
+    /// this error causes no other errors.
+    pub fn unknown() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Returns whether the pattern is [`ClusterTemplate::unknown`].
+    pub fn is_unknown(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads a pattern.
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        parse(node.string()?).map(Self).map_err(|reason| node.invalid(reason))
     }
 
     fn needs_port(&self) -> bool {
         self.0.contains(&Part::Port)
     }
 
-    /// The name of the cluster of a destination.
+    /// Returns the name of the cluster of a destination.
     pub fn name(&self, host: &str, subset: Option<&str>, port: Option<u16>) -> String {
         let port = port.map_or(String::new(), |port| port.to_string());
         let values = Values { host, subset: subset.unwrap_or_default(), port: &port };
@@ -93,7 +99,7 @@ struct Values<'a> {
 }
 
 impl Values<'_> {
-    /// The text of `parts`, and whether every placeholder in them had a value.
+    /// Returns the text of `parts`, and whether every placeholder in them has a value.
     fn fill(&self, parts: &[Part]) -> (String, bool) {
         let mut name = String::new();
         let mut complete = true;
@@ -166,61 +172,62 @@ fn parse(text: &str) -> Result<Vec<Part>, &'static str> {
     }
 }
 
-/// Reads a `Destination` and names its cluster.
-pub fn read(node: &Node<'_>, naming: &Naming) -> Option<Destination> {
-    let mut object = node.object()?;
-    let host = object.required("host");
-    let subset = object.field("subset");
-    let port = object.field("port");
-    // All three are looked at before any of them ends the reading, to report every error.
-    let subset = subset.map(|node| read_subset(&node));
-    let port = port.map(|node| read_port(&node));
-    let host = read_host(&host?, naming);
-    let (host, subset, port) = (host?, subset, port);
-    if matches!(subset, Some(None)) || matches!(port, Some(None)) {
-        return None;
+fields!(Destination, "A service, or a subset of it.", {
+    "host" required: Kind::Text =>
+        "Host name of the service; a short name is completed with namespace.";
+    "subset": Kind::Text => "Name of the subset; no subset if absent.";
+    "port": Kind::Object(PortSelector::schema) =>
+        "Port of the service; required if clusterName requires {port}.";
+});
+
+/// `PortSelector`: a port, given by its number.
+pub struct PortSelector;
+
+fields!(PortSelector, "A port, given by its number.", {
+    "number" required: Kind::PORT => "Port number, 1 to 65535.";
+});
+
+impl PortSelector {
+    /// Reads the port number.
+    pub fn read(node: &Node<'_>) -> Result<u16, Reported> {
+        node.object::<Self>()?.required("number")?.port()
     }
-    let (subset, port) = (subset.flatten().flatten(), port.flatten());
+}
+
+/// Reads a `Destination` and determines the name of its cluster.
+pub fn read(node: &Node<'_>, naming: &Naming) -> Result<Destination, Reported> {
+    let object = node.object::<Destination>()?;
+    let host = object.required("host").and_then(|node| read_host(&node, naming));
+    let subset = object.optional("subset", read_subset);
+    let port = object.optional("port", PortSelector::read);
+    let (host, subset, port) = (host?, subset?.flatten(), port?);
     if port.is_none() && naming.template.needs_port() {
-        object.absent(
-            "port",
-            "is required: clusterName has {port} and there is no service registry to ask",
-        );
-        return None;
+        let reason = "is required: clusterName has {port} and there is no service registry to ask";
+        return Err(object.absent("port", reason));
     }
     let cluster = naming.template.name(&host, subset.as_deref(), port);
-    Some(Destination { host, subset, port, cluster })
+    Ok(Destination { host, subset, port, cluster })
 }
 
-fn read_host(node: &Node<'_>, naming: &Naming) -> Option<String> {
+fn read_host(node: &Node<'_>, naming: &Naming) -> Result<String, Reported> {
     let host = node.string()?;
     if host == "*" {
-        node.invalid("is not a destination");
-        return None;
+        return Err(node.invalid("is not a destination"));
     }
-    if let Err(reason) = host_name::check(host) {
-        node.invalid(reason);
-        return None;
-    }
-    Some(qualify(host, naming.namespace.as_deref()))
+    host_name::check(host).map_err(|reason| node.invalid(reason))?;
+    Ok(qualify(host, naming.namespace.as_deref()))
 }
 
-fn read_port(node: &Node<'_>) -> Option<u16> {
-    let mut object = node.object()?;
-    object.required("number")?.port()
-}
-
-/// Reads the name of a subset; `Some(None)` for an empty one.
-pub(crate) fn read_subset(node: &Node<'_>) -> Option<Option<String>> {
+/// Reads the name of a subset; `None` for an empty one.
+pub(crate) fn read_subset(node: &Node<'_>) -> Result<Option<String>, Reported> {
     let subset = node.string()?;
     if subset.is_empty() {
-        return Some(None);
+        return Ok(None);
     }
     if !is_label(subset) || subset.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        node.invalid("is not a lower-case DNS label");
-        return None;
+        return Err(node.invalid("is not a lower-case DNS label"));
     }
-    Some(Some(subset.to_owned()))
+    Ok(Some(subset.to_owned()))
 }
 
 #[cfg(test)]
@@ -237,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn istio_names_by_default() {
+    fn the_default_pattern_is_that_of_istio() {
         let text = r#"{"host": "Reviews", "subset": "v2", "port": {"number": 9080}}"#;
         assert_eq!(
             cluster(None, Some("prod"), text),
@@ -248,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn optional_parts_go_with_their_placeholder() {
+    fn optional_parts_are_omitted_if_a_placeholder_is_empty() {
         let template = Some("{host}[-{subset}][:{port}]");
         assert_eq!(cluster(template, None, r#"{"host": "payment"}"#), "payment");
         let text = r#"{"host": "payment", "subset": "v1"}"#;
@@ -259,12 +266,12 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         assert_eq!(
             cluster(None, None, r#"{"host": "*", "subset": "V 1", "port": {"number": 0}}"#),
             "host: \"*\" is not a destination\n\
              subset: \"V 1\" is not a lower-case DNS label\n\
-             port.number: 0 is not in 1..=65535"
+             port.number: 0 is not in the range 1 to 65535"
         );
         assert_eq!(cluster(None, None, "{}"), "host: is required");
         assert_eq!(
@@ -274,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_are_checked() {
+    fn rejects_invalid_templates() {
         for text in ["", "{", "{hosts}", "a}", "[[a]]", "a]", "[a", "a b", "ä"] {
             assert!(parse(text).is_err(), "{text:?}");
         }

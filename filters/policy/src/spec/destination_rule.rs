@@ -1,11 +1,13 @@
-//! `DestinationRule`: what holds for the clusters of a host. Of its traffic policy the outlier
-//! detection is read; the rest is Envoy's work.
+//! `DestinationRule`: the policies of the clusters of a host. The filters carry out only the
+//! outlier detection; Envoy carries out the other policies.
 
 use std::rc::Rc;
 
+use crate::document::fields::fields;
 use crate::document::filter::Filter;
-use crate::document::node::{Node, Object};
-use crate::spec::destination::{Naming, read_subset};
+use crate::document::node::{Node, Object, all};
+use crate::document::report::{self, Reported};
+use crate::spec::destination::{Naming, PortSelector, read_subset};
 use crate::spec::outlier_detection::Settings;
 use crate::spec::proxy::{Proxy, read_labels};
 use crate::value::host_name::{self, qualify};
@@ -13,21 +15,22 @@ use crate::value::host_name::{self, qualify};
 /// The rules of a document, compiled.
 #[derive(Debug, Default)]
 pub struct DestinationRules {
-    /// The most specific host first
+    /// Rules, the most specific host first
     rules: Vec<Rule>,
     naming: Option<Naming>,
 }
 
-/// What holds for a cluster.
+/// The policy of a cluster.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Its outlier detection
+    /// Settings of the outlier detection
     pub settings: Rc<Settings>,
-    /// The name of the cluster that gets the requests while this one is out
+    /// Name of the cluster that receives the requests while all hosts of this one are ejected
     pub fallback: Option<String>,
 }
 
-/// What holds for a host: of all its rules that a workload selector picks, or of all others.
+/// Policy of a host. It combines either all rules of the host that have a workload selector, or all
+/// rules that have none.
 #[derive(Debug)]
 struct Rule {
     host: String,
@@ -40,14 +43,14 @@ struct Rule {
 #[derive(Debug, Default)]
 struct Policy {
     detection: Option<Detection>,
-    /// By port. A port level inherits nothing: without outlier detection it has none
+    /// Policies by port. They inherit nothing: `None` turns outlier detection off for the port
     ports: Vec<(u16, Option<Detection>)>,
 }
 
 #[derive(Clone, Debug)]
 struct Detection {
     settings: Rc<Settings>,
-    /// The subset that the requests go to instead
+    /// Subset that receives the requests while all hosts are ejected
     fallback: Option<String>,
 }
 
@@ -56,7 +59,8 @@ impl Policy {
         self.detection.is_some() || self.ports.iter().any(|(_, detection)| detection.is_some())
     }
 
-    /// What holds for a port in place of what is `inherited` (`MergeTrafficPolicy` of Istio).
+    /// Returns the detection of a port, else that of the policy, else the inherited one
+    /// (`MergeTrafficPolicy` of Istio).
     fn at<'a>(
         &'a self,
         port: Option<u16>,
@@ -72,30 +76,41 @@ impl Policy {
 impl DestinationRules {
     /// Reads `destinationRules[]`.
     ///
-    /// As in Istio, a host may have several rules: their subsets are taken together, and one of them
-    /// may have a `trafficPolicy` for all. What Istio then drops without a word is an error: a second
-    /// `trafficPolicy` and a second subset of a name.
-    pub fn read(node: &Node<'_>, naming: &Naming, proxy: &Proxy<'_>) -> Self {
-        node.notice_to(Filter::Router, "is not carried out by this filter");
+    /// As in Istio, a host may have several rules: their subsets are combined, and one of the rules
+    /// may have a `trafficPolicy`. Istio silently ignores a second `trafficPolicy` and a second
+    /// subset with the same name; here both are errors.
+    pub fn read(node: &Node<'_>, naming: &Naming, proxy: &Proxy<'_>) -> Result<Self, Reported> {
+        let left_to = report::Kind::LeftToFilter(Filter::Outlier);
+        node.notice_to(Filter::Router, left_to, "is left to the outlier filter");
         let mut rules: Vec<Rule> = Vec::new();
         let mut fallbacks = Vec::new();
-        for node in node.elements() {
-            read_rule(&node, naming, proxy, &mut rules, &mut fallbacks);
-        }
-        for (host, node) in fallbacks {
-            let subset = node.string();
+        let nodes = node.elements()?;
+        let read = |node| read_rule(node, naming, proxy, &mut rules, &mut fallbacks);
+        let read = all(nodes.iter().map(read));
+        // After an error the subsets are incomplete, so fallbacks cannot be checked.
+        read?;
+        for (host, node, subset) in fallbacks {
             let is_known = |rule: &Rule| {
-                rule.host == host && rule.subsets.iter().any(|(name, _)| Some(&**name) == subset)
+                rule.host == host && rule.subsets.iter().any(|(name, _)| name == subset)
             };
-            if subset.is_some() && !rules.iter().any(is_known) {
+            if !rules.iter().any(is_known) {
                 node.invalid("is not a subset of this host");
             }
         }
-        Self { rules, naming: Some(naming.clone()) }
+        Ok(Self { rules, naming: Some(naming.clone()) })
     }
 
-    /// What holds for Envoy's cluster of this name: by the rule with the most specific host, a
-    /// subset's policy before the host's.
+    /// Returns the hosts of the rules with outlier detection; a host may be a wildcard.
+    pub fn watched_hosts(&self) -> impl Iterator<Item = &str> {
+        let has_detection = |rule: &&Rule| {
+            let policies = rule.subsets.iter().map(|(_, policy)| policy).chain(&rule.policy);
+            policies.into_iter().any(Policy::has_detection)
+        };
+        self.rules.iter().filter(has_detection).map(|rule| rule.host.as_str())
+    }
+
+    /// Returns the policy of the Envoy cluster `cluster`, from the rule with the most specific
+    /// host. In this rule the policy of the subset has priority over that of the host.
     pub fn target(&self, cluster: &str) -> Option<Target> {
         let template = &self.naming.as_ref()?.template;
         let read = |rule: &Rule, subset| template.read_name(cluster, &rule.host, subset);
@@ -117,47 +132,103 @@ impl DestinationRules {
     }
 }
 
-/// Reads a rule into the one of its host. Each subset that a fallback names goes to `fallbacks` with
-/// the host, to be looked for when all rules are there.
+/// A fallback: host of the rule, node with the name of the subset, and this name.
+type Fallback<'a> = (String, Node<'a>, &'a str);
+
+/// `spec` of a DestinationRule.
+pub struct DestinationRule;
+
+fields!(DestinationRule, "The spec of a DestinationRule.", {
+    "host" required: Kind::Text =>
+        "Host that the rule applies to; *.SUFFIX for all hosts with this suffix.";
+    "trafficPolicy": Kind::Object(Policy::schema) =>
+        "Policy of the host, for subsets without their own policy too.";
+    "subsets": Kind::List(&Kind::Object(Subset::schema)) => "Subsets (versions) of the service.";
+    "workloadSelector": Kind::Object(WorkloadSelector::schema) =>
+        "Workloads whose proxies apply the rule; all if absent.";
+    "exportTo": Kind::TEXTS =>
+        "Has no effect: a filter applies only the documents that are attached to it.";
+});
+
+/// `WorkloadSelector`
+struct WorkloadSelector;
+
+fields!(WorkloadSelector, "Selects workloads by their labels.", {
+    "matchLabels" required: Kind::TEXT_MAP => "Labels that a workload must have.";
+});
+
+/// `Subset`
+struct Subset;
+
+fields!(Subset, "A subset (version) of the service.", {
+    "name" required: Kind::Text => "Name of the subset.";
+    "labels": Kind::TEXT_MAP =>
+        "Labels of the endpoints; the filters do not use them, the Envoy cluster selects \
+         endpoints.";
+    "trafficPolicy": Kind::Object(Policy::schema) =>
+        "Policy of the subset; that of the host if absent.";
+});
+
+fields!(Policy as "TrafficPolicy", "Policy of the clusters of a host or subset.", {
+    "outlierDetection": Kind::Object(Settings::schema) => "Ejects hosts that fail; off if absent.";
+    "portLevelSettings": Kind::List(&Kind::Object(PortPolicy::schema)) =>
+        "Policies of single ports; each replaces the whole policy for its port.";
+    "loadBalancer": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+    "connectionPool": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+    "tls": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+    "tunnel": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+    "proxyProtocol": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+    "retryBudget": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+});
+
+/// `PortTrafficPolicy`
+struct PortPolicy;
+
+fields!(PortPolicy, "Policy of one port.", {
+    "port" required: Kind::Object(PortSelector::schema) => "Port that the policy applies to.";
+    "outlierDetection": Kind::Object(Settings::schema) => "Ejects hosts that fail; off if absent.";
+    "loadBalancer": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+    "connectionPool": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+    "tls": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
+});
+
+/// Reads a rule and merges it into the rule of its host. Adds the fallbacks to `fallbacks`, because
+/// they can be checked only after all rules are read.
 fn read_rule<'a>(
     node: &Node<'a>,
     naming: &Naming,
     proxy: &Proxy<'_>,
     rules: &mut Vec<Rule>,
-    fallbacks: &mut Vec<(String, Node<'a>)>,
-) {
-    let Some(mut object) = node.object() else { return };
+    fallbacks: &mut Vec<Fallback<'a>>,
+) -> Result<(), Reported> {
+    let object = node.object::<DestinationRule>()?;
     let host = object.required("host").and_then(|node| {
         let host = node.string()?;
-        if let Err(reason) = host_name::check(host) {
-            node.invalid(reason);
-            return None;
-        }
-        Some(qualify(host, naming.namespace.as_deref()))
+        host_name::check(host).map_err(|reason| node.invalid(reason))?;
+        Ok(qualify(host, naming.namespace.as_deref()))
     });
-    let selector = object.field("workloadSelector").map(|node| {
-        let labels = node.object().and_then(|mut object| object.required("matchLabels"));
-        labels.map_or(Vec::new(), |node| read_labels(&node))
+    let selector = object.optional("workloadSelector", |node| {
+        read_labels(&node.object::<WorkloadSelector>()?.required("matchLabels")?)
     });
-    if let Some(node) = object.field("exportTo") {
-        node.strings();
-        node.notice("is of no effect in a filter, only attached documents apply");
-    }
-    let policy_node = object.field("trafficPolicy");
+    let exports = object.optional("exportTo", |node| {
+        node.notice(report::Kind::NotApplicable, NOT_EXPORTED);
+        node.strings()
+    });
     let mut named = Vec::new();
-    let policy = policy_node.map(|node| (node, read_policy(&node, naming, None, &mut named)));
-    let subsets = object.list("subsets").into_iter();
-    let subsets: Vec<_> = subsets
-        .filter_map(|node| Some((node, read_subset_policy(&node, naming, &mut named)?)))
-        .collect();
-    let Some(host) = host else { return };
-    // Another workload's rule says nothing here, so nothing here conflicts with it.
+    let policy = object.optional_with("trafficPolicy", |node| {
+        Ok((*node, read_policy(node, naming, None, &mut named)?))
+    });
+    let subsets = object
+        .list_with("subsets", |node| Ok((*node, read_subset_policy(node, naming, &mut named)?)));
+    let (host, selector, policy, subsets) = (host?, selector?, policy?, subsets?);
+    exports?;
+    // A rule for other workloads has no effect on this proxy, so it cannot conflict.
     if selector.as_ref().is_some_and(|labels| !proxy.has_labels(labels)) {
-        return;
+        return Ok(());
     }
-    fallbacks.extend(named.into_iter().map(|node| (host.clone(), node)));
+    fallbacks.extend(named.into_iter().map(|(node, subset)| (host.clone(), node, subset)));
     let is_selected = selector.is_some();
-    // The most specific host first, and the rules of some workloads before those of all.
+    // The most specific host comes first. For one host, rules with a selector come first.
     let specificity = |host: &str, is_selected| (!host.starts_with('*'), host.len(), is_selected);
     let own = specificity(&host, is_selected);
     let is_same = |rule: &Rule| rule.host == host && rule.is_selected == is_selected;
@@ -167,111 +238,115 @@ fn read_rule<'a>(
         rules.insert(index, Rule { host, is_selected, policy: None, subsets: Vec::new() });
         index
     });
-    let Some(rule) = rules.get_mut(index) else { return };
+    let Some(rule) = rules.get_mut(index) else { return Ok(()) };
     if let Some((node, policy)) = policy
         && rule.policy.replace(policy).is_some()
     {
-        node.error("is given twice for this host");
+        node.error("occurs twice for this host");
     }
     for (node, (name, policy)) in subsets {
         if rule.subsets.iter().any(|(known, _)| *known == name) {
-            node.error(format_args!("{name:?} is given twice for this host"));
+            node.error(format_args!("{name:?} occurs twice for this host"));
         }
         rule.subsets.push((name, policy));
     }
+    Ok(())
 }
+
+/// Reason why `exportTo` has no effect.
+pub(crate) const NOT_EXPORTED: &str = "has no effect in a filter, only attached documents apply";
 
 fn read_subset_policy<'a>(
     node: &Node<'a>,
     naming: &Naming,
-    fallbacks: &mut Vec<Node<'a>>,
-) -> Option<(String, Policy)> {
-    let mut object = node.object()?;
-    let name = object.required("name");
-    // Which endpoints have them is up to Envoy's cluster.
-    let _ = object.field("labels").map(|node| read_labels(&node));
-    let policy = object.field("trafficPolicy");
-    let name = name.and_then(|node| {
-        let name = read_subset(&node)?;
-        if name.is_none() {
-            node.error("is empty");
+    fallbacks: &mut Vec<(Node<'a>, &'a str)>,
+) -> Result<(String, Policy), Reported> {
+    let object = node.object::<Subset>()?;
+    let name = object
+        .required("name")
+        .and_then(|node| read_subset(&node)?.ok_or_else(|| node.error("must not be empty")));
+    // The labels are only checked: the Envoy cluster selects the endpoints.
+    let labels = object.optional("labels", read_labels);
+    let own = name.as_deref().unwrap_or_default();
+    let policy = object.optional_with("trafficPolicy", |node| {
+        let policy = read_policy(node, naming, Some(own), fallbacks)?;
+        let is_named = naming.template.has_subset() || naming.template.is_unknown();
+        if policy.has_detection() && !is_named {
+            let reason = "has no effect, clusterName has no {subset}";
+            node.notice_to(Filter::Outlier, report::Kind::NoEffect, reason);
         }
-        name
+        Ok(policy)
     });
-    let own = Some(name.as_deref().unwrap_or_default());
-    let policy = policy.map(|node| {
-        let policy = read_policy(&node, naming, own, fallbacks);
-        if policy.has_detection() && !naming.template.has_subset() {
-            node.notice_to(Filter::Outlier, "never takes effect, clusterName has no {subset}");
-        }
-        policy
-    });
-    Some((name?, policy.unwrap_or_default()))
+    labels?;
+    Ok((name?, policy?.unwrap_or_default()))
 }
 
-/// What Envoy carries out.
-const OF_ENVOY: [&str; 6] =
+/// Fields of a policy that only Envoy carries out. A policy of a port has only the first three.
+const LEFT_TO_ENVOY: [&str; 6] =
     ["loadBalancer", "connectionPool", "tls", "tunnel", "proxyProtocol", "retryBudget"];
 
-/// Reads a `trafficPolicy`, of a subset if there is one.
+/// Reads a `trafficPolicy` of a host, or of `subset` if it is given.
 fn read_policy<'a>(
     node: &Node<'a>,
     naming: &Naming,
     subset: Option<&str>,
-    fallbacks: &mut Vec<Node<'a>>,
-) -> Policy {
-    let Some(mut object) = node.object() else { return Policy::default() };
-    leave_to_envoy(&mut object, &OF_ENVOY);
-    let detection = object.field("outlierDetection");
-    let mut policy = Policy {
-        detection: detection.and_then(|node| read_detection(&node, subset, fallbacks)),
-        ports: Vec::new(),
-    };
-    for node in object.list("portLevelSettings") {
-        let Some(mut object) = node.object() else { continue };
-        leave_to_envoy(&mut object, &OF_ENVOY[..3]);
-        let port = object.required("port").and_then(|node| node.object()?.required("number"));
-        let detection = object.field("outlierDetection");
-        if detection.is_some() && !naming.template.has_port() {
-            node.notice_to(Filter::Outlier, "never takes effect, clusterName has no {port}");
+    fallbacks: &mut Vec<(Node<'a>, &'a str)>,
+) -> Result<Policy, Reported> {
+    let object = node.object::<Policy>()?;
+    leave_to_envoy(&object, &LEFT_TO_ENVOY);
+    let detection =
+        object.optional_with("outlierDetection", |node| read_detection(node, subset, fallbacks));
+    let mut numbers = Vec::new();
+    let ports = object.list_with("portLevelSettings", |node| {
+        let object = node.object::<PortPolicy>()?;
+        leave_to_envoy(&object, &LEFT_TO_ENVOY[..3]);
+        let number = object.required("port").and_then(|node| PortSelector::read(&node));
+        let detection = object.optional_with("outlierDetection", |detection| {
+            if !naming.template.has_port() && !naming.template.is_unknown() {
+                let reason = "has no effect, clusterName has no {port}";
+                node.notice_to(Filter::Outlier, report::Kind::NoEffect, reason);
+            }
+            read_detection(detection, subset, fallbacks)
+        });
+        let (number, detection) = (number?, detection?);
+        if numbers.contains(&number) {
+            return Err(node.error(format_args!("port {number} occurs twice")));
         }
-        let detection = detection.and_then(|node| read_detection(&node, subset, fallbacks));
-        let Some(number) = port.and_then(|node| node.port()) else { continue };
-        if policy.ports.iter().any(|(known, _)| *known == number) {
-            node.error(format_args!("port {number} is given twice"));
-        }
-        policy.ports.push((number, detection));
-    }
-    policy
+        numbers.push(number);
+        Ok((number, detection))
+    });
+    Ok(Policy { detection: detection?, ports: ports? })
 }
 
-fn leave_to_envoy(object: &mut Object<'_>, names: &[&'static str]) {
+fn leave_to_envoy(object: &Object<'_>, names: &[&'static str]) {
     for node in names.iter().filter_map(|name| object.field(name)) {
-        node.notice_to(Filter::Outlier, "is not carried out by this filter, set it in Envoy");
+        let reason = "is left to Envoy, set it in the cluster";
+        node.notice_to(Filter::Outlier, report::Kind::LeftToEnvoy, reason);
     }
 }
 
 fn read_detection<'a>(
     node: &Node<'a>,
     subset: Option<&str>,
-    fallbacks: &mut Vec<Node<'a>>,
-) -> Option<Detection> {
+    fallbacks: &mut Vec<(Node<'a>, &'a str)>,
+) -> Result<Detection, Reported> {
     let (settings, fallback) = Settings::read(node)?;
-    let name = fallback.as_ref().and_then(Node::string);
-    if let Some(fallback) = fallback {
+    let name = fallback.as_ref().map(Node::string).transpose()?;
+    if let (Some(fallback), Some(name)) = (fallback, name) {
         match subset {
-            None => fallback.error("is for subsets"),
-            Some(own) if name == Some(own) => fallback.invalid("is the subset itself"),
-            Some(_) => fallbacks.push(fallback),
+            None => return Err(fallback.error("can only be used in a subset")),
+            Some(own) if name == own => return Err(fallback.invalid("is the subset itself")),
+            Some(_) => fallbacks.push((fallback, name)),
         }
         if settings.max_ejection_percent < 100 && settings.min_health_percent == 0 {
             fallback.notice_to(
                 Filter::Outlier,
-                "is of use once all hosts are out, for which maxEjectionPercent has to be 100",
+                report::Kind::NoEffect,
+                "is used only when all hosts are out, which requires maxEjectionPercent: 100",
             );
         }
     }
-    Some(Detection { settings: Rc::new(settings), fallback: name.map(str::to_owned) })
+    Ok(Detection { settings: Rc::new(settings), fallback: name.map(str::to_owned) })
 }
 
 #[cfg(test)]

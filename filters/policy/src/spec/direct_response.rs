@@ -1,62 +1,69 @@
-//! `HTTPDirectResponse`: a fixed answer.
+//! `HTTPDirectResponse`: a fixed response.
 
 use base64::Engine as _;
 
+use crate::document::fields::fields;
 use crate::document::node::Node;
+use crate::document::report::{self, Reported};
 use crate::value::http_status::read_status;
 
-/// The largest body that Istio accepts, in bytes.
+/// Largest body that Istio accepts, in bytes.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// A body from which Istio warns, since every proxy keeps it in memory.
+/// Body size in bytes from which Istio warns, because every proxy keeps the body in memory.
 const LARGE_BODY_BYTES: usize = 100 << 10;
 
-/// A fixed answer, compiled.
+/// A fixed response, compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectResponse {
-    /// The status, 200 to 599
+    /// HTTP status, 200 to 599
     pub status: u16,
-    /// The body
+    /// Body; may be empty
     pub body: Vec<u8>,
 }
 
 impl DirectResponse {
     /// Reads `directResponse: { status, body: { string | bytes } }`. `bytes` is base64.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let status = object.required("status");
-        let body = object.field("body").map_or(Some(Vec::new()), |node| read_body(&node));
-        Some(Self { status: read_status(&status?)?, body: body? })
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let status = object.required("status").and_then(|node| read_status(&node));
+        let body = object.optional("body", read_body);
+        Ok(Self { status: status?, body: body?.unwrap_or_default() })
     }
 }
 
-fn read_body(node: &Node<'_>) -> Option<Vec<u8>> {
-    let mut object = node.object()?;
-    let (string, bytes) = (object.field("string"), object.field("bytes"));
-    let body = match (&string, &bytes) {
-        (Some(_), Some(_)) => {
-            node.error("has both string and bytes");
-            return None;
-        }
-        (Some(node), None) => node.string()?.as_bytes().to_vec(),
-        (None, Some(node)) => match base64::prelude::BASE64_STANDARD.decode(node.string()?) {
-            Ok(body) => body,
-            Err(_) => {
-                node.invalid("is not base64");
-                return None;
-            }
-        },
-        (None, None) => Vec::new(),
+fields!(DirectResponse, "A fixed response.", {
+    "status" required: Kind::Integer(200, 599) => "HTTP status, 200 to 599.";
+    "body": Kind::Object(Body::schema) => "Body of the response; empty if absent.";
+});
+
+/// `HTTPBody`
+struct Body;
+
+fields!(Body, "Body of a fixed response: exactly one of the two fields.", {
+    "string": Kind::Text => "Body as text.";
+    "bytes": Kind::Text => "Body in base64.";
+});
+
+fn read_body(node: &Node<'_>) -> Result<Vec<u8>, Reported> {
+    let object = node.object::<Body>()?;
+    let body = match object.at_most_one(&["string", "bytes"])? {
+        None => Vec::new(),
+        Some(("string", node)) => node.string()?.as_bytes().to_vec(),
+        Some((_, node)) => base64::prelude::BASE64_STANDARD
+            .decode(node.string()?)
+            .map_err(|_| node.invalid("is not base64"))?,
     };
-    if body.len() > MAX_BODY_BYTES {
-        node.error(format_args!("has {} bytes, at most {MAX_BODY_BYTES} are allowed", body.len()));
-        return None;
+    let length = body.len();
+    if length > MAX_BODY_BYTES {
+        let reason = format_args!("has {length} bytes; the limit is {MAX_BODY_BYTES}");
+        return Err(node.error(reason));
     }
-    if body.len() > LARGE_BODY_BYTES {
-        let text = format!("has {} bytes, which every worker keeps in memory", body.len());
-        node.notice(text);
+    if length > LARGE_BODY_BYTES {
+        let reason = format_args!("has {length} bytes, which every worker keeps in memory");
+        node.notice(report::Kind::Costly, reason);
     }
-    Some(body)
+    Ok(body)
 }
 
 #[cfg(test)]
@@ -77,12 +84,12 @@ mod tests {
         );
         assert_eq!(
             read(r#"{"status": 600, "body": {"bytes": "", "string": ""}}"#).unwrap_err(),
-            "status: 600 is not in 200..=599\nbody: has both string and bytes"
+            "status: 600 is not in the range 200 to 599\nbody: cannot have both string and bytes"
         );
     }
 
     #[test]
-    fn large_bodies_are_remarked_on_and_huge_ones_refused() {
+    fn large_bodies_are_reported_and_too_large_ones_rejected() {
         let text =
             |size| format!(r#"{{"status": 200, "body": {{"string": "{}"}}}}"#, "x".repeat(size));
         let (_, notices) =
@@ -90,7 +97,7 @@ mod tests {
         assert_eq!(notices, "body: has 102401 bytes, which every worker keeps in memory");
         assert_eq!(
             testing::read(&text(MAX_BODY_BYTES + 1), DirectResponse::read).unwrap_err(),
-            "body: has 1048577 bytes, at most 1048576 are allowed"
+            "body: has 1048577 bytes; the limit is 1048576"
         );
     }
 }

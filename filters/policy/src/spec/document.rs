@@ -1,147 +1,247 @@
-//! A configuration document: what all filters share. Every filter takes the same document, checks
-//! all of it and uses what it needs.
+//! The configuration document. Every filter reads the same document, checks all of it, and uses the
+//! fields that it needs.
 
-use crate::document::filter::Filter;
+use std::rc::Rc;
+
+use crate::document::fields::fields;
+use crate::document::filter::{Filter, Filters};
 use crate::document::json::Json;
-use crate::document::node::{Node, Object};
-use crate::document::report::{Finding, Rejection, Report};
+use crate::document::node::{Node, Object, all};
+use crate::document::parse::parse;
+use crate::document::report::{self, Finding, Rejection, Report, Reported};
 use crate::spec::destination::{ClusterTemplate, Naming};
-use crate::spec::destination_rule::DestinationRules;
-use crate::spec::egress::{EgressFields, EgressSettings, read_outbound_traffic_policy};
+use crate::spec::destination_rule::{DestinationRule, DestinationRules};
+use crate::spec::egress::{EgressFields, EgressSettings, OutboundTrafficPolicy};
 use crate::spec::fault::settings::FaultSettings;
 use crate::spec::mirror::settings::MirrorSettings;
-use crate::spec::proxy::{NodeMetadata, Proxy};
+use crate::spec::place::Place;
+use crate::spec::proxy::{NodeMetadata, Proxy, ProxySettings, read_namespace};
 use crate::spec::sampling::Sampling;
 use crate::spec::service_entry::ServiceEntry;
 use crate::spec::sni::SniSettings;
-use crate::spec::tls_route::TlsRoute;
+use crate::spec::tls_route::TlsRoutes;
 use crate::spec::virtual_service::VirtualService;
-use crate::spec::virtual_services::VirtualServices;
-use crate::value::host_name;
+use crate::spec::virtual_services::{VirtualServices, domain};
 
 /// A document, compiled.
 #[derive(Debug, Default)]
 pub struct Document {
-    /// `virtualServices`
-    pub services: VirtualServices,
+    /// `virtualServices[].http`
+    pub services: Rc<VirtualServices>,
     /// `sampling`
     pub sampling: Sampling,
-    /// Whether requests for hosts of no virtual service pass (`unmatchedHosts: pass`)
+    /// Whether requests for hosts without virtual service pass (`unmatchedHosts: pass`)
     pub passes_unmatched_hosts: bool,
     /// `faults`
     pub faults: FaultSettings,
     /// `destinationRules`
-    pub destination_rules: DestinationRules,
+    pub destination_rules: Rc<DestinationRules>,
     /// `mirroring`
     pub mirroring: MirrorSettings,
-    /// `tls` of the virtual services that are for this proxy, in order
-    pub tls: Vec<TlsRoute>,
-    /// The hosts of the virtual services that are for this proxy, as they are written
+    /// `virtualServices[].tls`
+    pub tls: Rc<TlsRoutes>,
+    /// Hosts of the virtual services that apply to this proxy; short names are not completed
     pub hosts: Vec<String>,
     /// `sni`
     pub sni: SniSettings,
     /// `serviceEntries`, `outboundTrafficPolicy` and `egress`
     pub egress: EgressFields,
+    /// HTTP rules that do not apply to this proxy
+    pub left_out: Vec<LeftOut>,
 }
 
+/// Rules that do not apply to this proxy because of its gateways, labels or namespace. The compiled
+/// filters do not contain them.
+#[derive(Clone, Debug)]
+pub struct LeftOut {
+    /// Place of the virtual service, route or match
+    pub place: Place,
+    /// Hosts of the virtual service; short names are completed
+    pub hosts: Rc<[String]>,
+}
+
+fields!(Document as "PluginDocument",
+    "Configuration of Sluice's filters. Each filter checks all of it.", {
+    "namespace": Kind::Text =>
+        "Namespace that completes short host names; they are not completed if absent.";
+    "clusterName": Kind::Text =>
+        "Pattern of Envoy's cluster names, with the placeholders {host}, {subset} and {port}; a \
+         part in [...] is omitted if a placeholder in it is empty. Default: \
+         outbound|{port}|{subset}|{host}, as in Istio.";
+    "proxy": Kind::Object(ProxySettings::schema) =>
+        "Properties of this proxy, for conditions on the proxy. Default: Envoy's node metadata.";
+    "virtualServices": Kind::List(&Kind::Object(VirtualService::schema)) =>
+        "The spec of each Istio VirtualService.";
+    "destinationRules": Kind::List(&Kind::Object(DestinationRule::schema)) =>
+        "The spec of each Istio DestinationRule; the filters carry out only its outlier detection.";
+    "serviceEntries": Kind::List(&Kind::Object(ServiceEntry::schema)) =>
+        "The spec of each Istio ServiceEntry.";
+    "outboundTrafficPolicy": Kind::Object(OutboundTrafficPolicy::schema) =>
+        "Which destinations clients may call; required by the egress filter.";
+    "unmatchedHosts": Kind::OneOf(&UNMATCHED_HOSTS) =>
+        "What happens to requests for hosts without VirtualService: notFound (default) answers \
+         404, pass leaves them to Envoy's own routes.";
+    "sampling": Kind::Object(Sampling::schema) =>
+        "Makes random choices depend on the user, so that a user always gets the same choice.";
+    "faults": Kind::Object(FaultSettings::schema) => "Settings and limits of the fault filter.";
+    "mirroring": Kind::Object(MirrorSettings::schema) =>
+        "Which requests may be copied, and how responses to copies are compared.";
+    "sni": Kind::Object(SniSettings::schema) => "Checks of the sni filter on TLS server names.";
+    "egress": Kind::Object(EgressSettings::schema) => "Settings of the egress filter.";
+});
+
+const UNMATCHED_HOSTS: [&str; 2] = ["notFound", "pass"];
+
 impl Document {
-    /// Compiles a document for a filter on the proxy that `metadata` describes. Along with it come
-    /// notices: what is accepted and left to others.
+    /// Compiles the bytes of a document for the given filters, on the proxy that `metadata`
+    /// describes. Returns the notices too: they list fields that have no effect or that another
+    /// component handles.
     ///
     /// # Errors
-    /// A document with any error is rejected as a whole, with all of its errors.
+    /// Rejects a document with at least one error as a whole, and returns all errors.
     pub fn parse(
         document: &[u8],
-        filter: Filter,
+        filters: impl Into<Filters>,
         metadata: &dyn NodeMetadata,
     ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let json = Json::parse(document).map_err(|reason| Rejection {
-            errors: vec![Finding { path: String::new(), reason }],
+        Self::parse_for(document, filters.into(), metadata)
+    }
+
+    #[inline(never)]
+    fn parse_for(
+        document: &[u8],
+        filters: Filters,
+        metadata: &dyn NodeMetadata,
+    ) -> Result<(Self, Vec<Finding>), Rejection> {
+        let json = parse(document).map_err(|reason| Rejection {
+            errors: vec![Finding::new(String::new(), report::Kind::Error, reason)],
         })?;
-        Self::compile(&json, filter, metadata)
+        Self::compile(&json, filters, metadata)
     }
 
-    /// As [`Document::parse`], of a tree.
-    pub(crate) fn compile(
+    /// Like [`Document::parse`], for a document that is already parsed as JSON.
+    ///
+    /// # Errors
+    /// Like [`Document::parse`].
+    pub fn compile(
         json: &Json,
-        filter: Filter,
+        filters: impl Into<Filters>,
         metadata: &dyn NodeMetadata,
     ) -> Result<(Self, Vec<Finding>), Rejection> {
-        let report = Report::new(filter);
-        let read = Self::read(&Node::root(json, &report), filter, metadata);
-        let notices = report.finish(json)?;
-        Ok((read.unwrap_or_default(), notices))
+        let report = Report::new(filters);
+        let filters = report.filters();
+        let read = Self::read(&Node::root(json, &report), metadata);
+        let mut notices = report.finish(json)?;
+        // `finish` returned no error, so `read` contains a document.
+        let document = read.unwrap_or_default();
+        if filters.contains(Filter::Sni) {
+            notices.extend(document.tls.unreachable().into_iter().map(|(path, earlier)| {
+                let reason = "is never reached, an earlier match has its server names";
+                Finding::new(path.to_owned(), report::Kind::NeverReached, reason)
+                    .with_other(earlier.to_owned())
+            }));
+        }
+        Ok((document, notices))
     }
 
-    fn read(node: &Node<'_>, filter: Filter, metadata: &dyn NodeMetadata) -> Option<Self> {
-        let mut object = node.object()?;
-        let proxy = Proxy::read(object.field("proxy").as_ref(), metadata);
-        let namespace = object.field("namespace").and_then(|node| {
-            let namespace = node.string().filter(|namespace| host_name::is_label(namespace));
-            if namespace.is_none() {
-                node.invalid("is not a namespace");
-            }
-            namespace.map(str::to_owned)
+    fn read(node: &Node<'_>, metadata: &dyn NodeMetadata) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        require_fields(&object);
+        let proxy = object.optional_with("proxy", |node| Proxy::read(node, metadata));
+        let namespace = object.optional("namespace", read_namespace);
+        let template = object.optional("clusterName", ClusterTemplate::read);
+        let sampling = object.optional("sampling", Sampling::read);
+        let unmatched = object.optional("unmatchedHosts", |node| node.one_of(&UNMATCHED_HOSTS));
+        let faults = object.optional("faults", FaultSettings::read);
+        let mirroring = object.optional("mirroring", MirrorSettings::read);
+        let sni = object.optional("sni", SniSettings::read);
+        let entries = object.list("serviceEntries", ServiceEntry::read);
+        let outbound = object.optional("outboundTrafficPolicy", OutboundTrafficPolicy::read);
+        let egress = object.optional("egress", EgressSettings::read);
+
+        // If a field below has an error, the rest of the document is read with an unknown value.
+        let naming = Naming {
+            namespace: namespace.clone().unwrap_or_default(),
+            template: match &template {
+                Ok(template) => template.clone().unwrap_or_default(),
+                Err(_) => ClusterTemplate::unknown(),
+            },
+        };
+        let own_proxy = match proxy {
+            Ok(proxy) => proxy.unwrap_or_else(|| Proxy::new(metadata)),
+            Err(_) => Proxy::unknown(metadata),
+        };
+        let rules = object.optional_with("destinationRules", |node| {
+            DestinationRules::read(node, &naming, &own_proxy)
         });
-        let template = object.field("clusterName").map(|node| ClusterTemplate::read(&node));
-        let naming = Naming { namespace, template: template.unwrap_or_default() };
-        let sampling = object.field("sampling").and_then(|node| Sampling::read(&node));
-        let unmatched =
-            object.field("unmatchedHosts").and_then(|node| node.one_of(&["notFound", "pass"]));
-        let faults = object.field("faults").and_then(|node| FaultSettings::read(&node));
-        let rules = object.field("destinationRules");
-        let rules = rules.map(|node| DestinationRules::read(&node, &naming, &proxy));
-        if rules.is_none() {
-            node.notice_to(Filter::Outlier, "has no destinationRules, so nothing is done");
-        }
-        let mirroring = object.field("mirroring").and_then(|node| MirrorSettings::read(&node));
-        let sni = object.field("sni").and_then(|node| SniSettings::read(&node));
-        // Who may be called, and which hosts are out, has nothing to do with routes.
-        let nodes = match filter {
-            Filter::Egress | Filter::Outlier => object.list("virtualServices"),
-            _ => object.required_list("virtualServices"),
-        };
-        let egress = read_egress(&mut object, filter);
-        let read = |(index, node): (usize, &Node<'_>)| {
-            let path = format!("virtualServices[{index}]");
-            VirtualService::read(node, &path, &naming, &proxy)
-        };
-        let services: Vec<_> = nodes.iter().enumerate().filter_map(read).collect();
-        let services: Vec<_> =
-            services.into_iter().filter(|service| service.is_for_this_proxy).collect();
+        let services = object.elements("virtualServices").and_then(|nodes| {
+            all(nodes
+                .iter()
+                .enumerate()
+                .map(|(index, node)| VirtualService::read(node, index, &naming, &own_proxy)))
+        });
+
+        namespace?;
+        template?;
+        let services = services?;
+        let (services, left_out) = separate_left_out(services, naming.namespace.as_deref());
         let entered = VirtualServices::new(&services, naming.namespace.as_deref());
         let (mut tls, mut hosts) = (Vec::new(), Vec::new());
         for mut service in services {
             tls.append(&mut service.tls);
             hosts.append(&mut service.hosts);
         }
-        Some(Self {
-            services: entered,
-            sampling: sampling.unwrap_or_default(),
-            passes_unmatched_hosts: unmatched == Some("pass"),
-            faults: faults.unwrap_or_default(),
-            destination_rules: rules.unwrap_or_default(),
-            mirroring: mirroring.unwrap_or_default(),
-            tls,
+        Ok(Self {
+            services: Rc::new(entered),
+            sampling: sampling?.unwrap_or_default(),
+            passes_unmatched_hosts: unmatched? == Some("pass"),
+            faults: faults?.unwrap_or_default(),
+            destination_rules: Rc::new(rules?.unwrap_or_default()),
+            mirroring: mirroring?.unwrap_or_default(),
+            tls: Rc::new(TlsRoutes::new(tls)),
             hosts,
-            sni: sni.unwrap_or_default(),
-            egress,
+            sni: sni?.unwrap_or_default(),
+            egress: EgressFields {
+                entries: entries?,
+                allows_any: outbound?.unwrap_or_default(),
+                settings: egress?.unwrap_or_default(),
+            },
+            left_out,
         })
     }
 }
 
-fn read_egress(object: &mut Object<'_>, filter: Filter) -> EgressFields {
-    let entries = object.list("serviceEntries");
-    // Istio has two defaults: ALLOW_ANY for the mesh, REGISTRY_ONLY in a Sidecar.
-    let policy = if filter == Filter::Egress {
-        object.required("outboundTrafficPolicy")
-    } else {
-        object.field("outboundTrafficPolicy")
-    };
-    let settings = object.field("egress").and_then(|node| EgressSettings::read(&node));
-    EgressFields {
-        entries: entries.iter().filter_map(ServiceEntry::read).collect(),
-        allows_any: policy.and_then(|node| read_outbound_traffic_policy(&node)).unwrap_or_default(),
-        settings: settings.unwrap_or_default(),
+/// Reports missing fields that the filters require.
+fn require_fields(object: &Object<'_>) {
+    let filters = object.node.filters();
+    let routed = [Filter::Fault, Filter::Mirror, Filter::Router, Filter::Sni];
+    if routed.into_iter().any(|filter| filters.contains(filter)) {
+        match object.required("virtualServices") {
+            Ok(node) if node.is_empty_list() => _ = node.error("must not be empty"),
+            Ok(_) | Err(_) => {}
+        }
     }
+    // Required, because Istio has two defaults: ALLOW_ANY for the mesh, REGISTRY_ONLY in a Sidecar.
+    if filters.contains(Filter::Egress) {
+        _ = object.required("outboundTrafficPolicy");
+    }
+    if object.field("destinationRules").is_none() {
+        let reason = "has no destinationRules, so nothing is done";
+        object.node.notice_to(Filter::Outlier, report::Kind::NoEffect, reason);
+    }
+}
+
+/// Returns the virtual services that apply to this proxy, and the rules that do not.
+fn separate_left_out(
+    services: Vec<VirtualService>,
+    namespace: Option<&str>,
+) -> (Vec<VirtualService>, Vec<LeftOut>) {
+    let mut left_out = Vec::new();
+    for service in services.iter().filter(|service| !service.left_out.is_empty()) {
+        let hosts: Rc<[String]> =
+            service.hosts.iter().map(|host| domain(host, namespace)).collect();
+        let places = service.left_out.iter();
+        left_out.extend(places.map(|place| LeftOut { place: *place, hosts: Rc::clone(&hosts) }));
+    }
+    (services.into_iter().filter(|service| service.is_for_this_proxy).collect(), left_out)
 }

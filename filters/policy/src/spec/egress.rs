@@ -1,43 +1,45 @@
 //! `serviceEntries`, `outboundTrafficPolicy` and `egress` of a document.
 
+use crate::document::fields::fields;
 use crate::document::json::Json;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::spec::service_entry::ServiceEntry;
 
-/// The parts of a document that are about egress, as they were read.
+/// Fields of a document that the egress filter uses.
 #[derive(Debug, Default)]
 pub struct EgressFields {
     /// `serviceEntries`
     pub entries: Vec<ServiceEntry>,
-    /// `outboundTrafficPolicy.mode`: whether what is not known passes
+    /// `outboundTrafficPolicy.mode`: whether unknown destinations are allowed
     pub allows_any: bool,
     /// `egress`
     pub settings: EgressSettings,
 }
 
-/// `egress` of a document: what Istio has no field for.
+/// `egress` of a document: settings that Istio does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EgressSettings {
-    /// The status with which a request is refused: 502 with an empty body, as by Istio, or 403 with
-    /// the reason
+    /// Status of the response to a refused request: 502 with an empty body, as in Istio, or 403
+    /// with the reason
     pub block_status: u16,
-    /// Whether what would be refused is only counted (`mode: reportOnly`)
+    /// Whether violations are only counted and not refused (`mode: reportOnly`)
     pub only_reports: bool,
-    /// Whether what gives no name is known by its address, in place of being refused
-    /// (`missing: byAddress`)
+    /// Whether requests and connections without a name are looked up by their address instead of
+    /// being refused (`missing: byAddress`)
     pub goes_by_address: bool,
-    /// Which port a request or connection is for
+    /// Source of the port of a request or connection
     pub port: Port,
 }
 
-/// Where the port comes from that has to be that of a service entry.
+/// Source of the port that is compared with the ports of a service entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
-    /// The one in the host of a request, 80 if there is none. For connections as `Destination`.
+    /// Port in the authority of a request, 80 if it has none. For connections like `Destination`.
     Authority,
-    /// The one that the client connected to.
+    /// Port that the client connected to.
     Destination,
-    /// Always this one.
+    /// Always this port.
     Fixed(u16),
 }
 
@@ -52,39 +54,66 @@ impl Default for EgressSettings {
     }
 }
 
+fields!(EgressSettings as "Egress", "Settings of the egress filter.", {
+    "mode": Kind::OneOf(&MODES) =>
+        "enforce (default) refuses violations, reportOnly only counts them.";
+    "blockStatus": Kind::OneOfIntegers(&[502, 403]) =>
+        "Status of the response to a refused request: 502 (default), or 403 with the reason.";
+    "missing": Kind::OneOf(&MISSING) =>
+        "What happens to requests and connections without a name: refuse (default), or \
+         byAddress, which looks up their address.";
+    "port": Kind::Either(&[Kind::PORT, Kind::OneOf(&PORTS)]) =>
+        "Port that a ServiceEntry must have: destination (default), the port that the client \
+         connected to; authority, the port in the host of the request; or a fixed number.";
+});
+
+const MODES: [&str; 2] = ["enforce", "reportOnly"];
+const MISSING: [&str; 2] = ["refuse", "byAddress"];
+const PORTS: [&str; 2] = ["destination", "authority"];
+
 impl EgressSettings {
     /// Reads `egress: { mode, blockStatus, missing, port }`; all are optional.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let mut settings = Self::default();
-        if let Some(node) = object.field("mode") {
-            settings.only_reports = node.one_of(&["enforce", "reportOnly"])? == "reportOnly";
-        }
-        if let Some(node) = object.field("blockStatus") {
-            match node.integer()? {
-                502 => {}
-                403 => settings.block_status = 403,
-                _ => node.invalid("is neither 502 nor 403"),
-            }
-        }
-        if let Some(node) = object.field("missing") {
-            settings.goes_by_address = node.one_of(&["refuse", "byAddress"])? == "byAddress";
-        }
-        if let Some(node) = object.field("port") {
-            settings.port = match node.json {
-                Json::String(_) => match node.one_of(&["destination", "authority"])? {
-                    "authority" => Port::Authority,
-                    _ => Port::Destination,
-                },
-                _ => Port::Fixed(node.port()?),
-            };
-        }
-        Some(settings)
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let mode = object.optional("mode", |node| node.one_of(&MODES));
+        let block_status = object.optional("blockStatus", |node| match node.integer()? {
+            502 => Ok(502),
+            403 => Ok(403),
+            _ => Err(node.invalid("is neither 502 nor 403")),
+        });
+        let missing = object.optional("missing", |node| node.one_of(&MISSING));
+        let port = object.optional("port", |node| match node.json {
+            Json::String(_) => Ok(match node.one_of(&PORTS)? {
+                "authority" => Port::Authority,
+                _ => Port::Destination,
+            }),
+            _ => node.port().map(Port::Fixed),
+        });
+        let default = Self::default();
+        Ok(Self {
+            block_status: block_status?.unwrap_or(default.block_status),
+            only_reports: mode? == Some("reportOnly"),
+            goes_by_address: missing? == Some("byAddress"),
+            port: port?.unwrap_or(default.port),
+        })
     }
 }
 
-/// Reads `outboundTrafficPolicy: { mode }`: whether what is not known passes.
-pub fn read_outbound_traffic_policy(node: &Node<'_>) -> Option<bool> {
-    let mode = node.object()?.required("mode")?.one_of(&["REGISTRY_ONLY", "ALLOW_ANY"])?;
-    Some(mode == "ALLOW_ANY")
+/// `outboundTrafficPolicy`
+pub struct OutboundTrafficPolicy;
+
+const OUTBOUND_MODES: [&str; 2] = ["REGISTRY_ONLY", "ALLOW_ANY"];
+
+fields!(OutboundTrafficPolicy, "Which destinations clients may call.", {
+    "mode" required: Kind::OneOf(&OUTBOUND_MODES) =>
+        "REGISTRY_ONLY allows only the hosts and addresses of ServiceEntries, ALLOW_ANY allows \
+         all.";
+});
+
+impl OutboundTrafficPolicy {
+    /// Reads `outboundTrafficPolicy: { mode }`. Returns whether unknown destinations are allowed.
+    pub fn read(node: &Node<'_>) -> Result<bool, Reported> {
+        let mode = node.object::<Self>()?.required("mode")?.one_of(&OUTBOUND_MODES)?;
+        Ok(mode == "ALLOW_ANY")
+    }
 }

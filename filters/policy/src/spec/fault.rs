@@ -1,80 +1,82 @@
-//! `HTTPFaultInjection` as it is written: Istio's fields, what Istio refuses about them and what it
-//! would silently drop, and the fields beyond Istio's: `exponentialDelay`, `maxDelay`, `jitter`,
-//! `reset` and, after Envoy's, `responseRateLimit`.
+//! `HTTPFaultInjection`: Istio's fields, and fields that Istio does not have: `exponentialDelay`,
+//! `maxDelay`, `jitter`, `reset` and `responseRateLimit` (from Envoy). Values that Istio rejects or
+//! silently ignores are errors.
 
 pub mod settings;
 
 use std::time::Duration;
 
+use crate::document::fields::fields;
 use crate::document::node::{Node, Object};
+use crate::document::report::Reported;
 use crate::value::duration;
 use crate::value::grpc_status::read_grpc_status;
 use crate::value::http_status::read_status;
-use crate::value::percent::{Percent, read_fault_percent};
+use crate::value::percent::{Percent, read_fault_percent, read_plain_percent};
 
-/// What a route injects.
+/// Faults that a route injects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Waits before the request goes on
+    /// Delay before the request is forwarded
     pub delay: Option<Delay>,
-    /// Answers in the upstream's place, after the delay
+    /// Response that replaces that of the upstream, after the delay
     pub abort: Option<Abort>,
-    /// Breaks off the response's body; neither Istio nor Envoy has that
+    /// Reset of the stream within the response body; neither Istio nor Envoy has this fault
     pub reset: Option<Reset>,
-    /// Slows the response's body down; Istio does not have that
+    /// Rate limit of the response body; Envoy has this fault, Istio does not
     pub rate_limit: Option<RateLimit>,
 }
 
-/// A response whose body is slow.
+/// Rate limit of a response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// The rate, above 0
+    /// Maximum rate in bytes per second, at least 1024
     pub bytes_per_second: u64,
-    /// How often; never when absent
+    /// Share of the responses that this applies to
     pub percentage: Percent,
 }
 
-/// A response that breaks off.
+/// Reset of a stream after a part of the response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reset {
-    /// After how many bytes of the body, at the most
+    /// Maximum number of bytes of the body that are forwarded before the reset
     pub after_bytes: u64,
-    /// How often; never when absent
+    /// Share of the responses that this applies to
     pub percentage: Percent,
 }
 
 /// A delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delay {
-    /// How long
+    /// Length of the delay
     pub length: DelayLength,
-    /// How often; never when absent, as in Istio
+    /// Share of the requests that this applies to
     pub percentage: Percent,
 }
 
 /// The length of a delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DelayLength {
-    /// Exponentially distributed, which neither Istio nor Envoy has.
+    /// Exponentially distributed length; neither Istio nor Envoy has it.
     Exponential {
-        /// The mean
+        /// Mean length
         mean: Duration,
-        /// What no delay is longer than
+        /// Maximum length
         max: Duration,
     },
-    /// Always the same, and beyond Istio up to `jitter` more, evenly distributed.
+    /// Fixed length plus a uniformly distributed random part, which Istio does not have.
     Fixed {
-        /// The shortest delay, at least 1 ms
+        /// Minimum length, at least 1 ms
         duration: Duration,
-        /// What the longest has more
+        /// Maximum of the random part
         jitter: Duration,
     },
 }
 
 impl DelayLength {
-    /// The length for a random number.
+    /// Returns the length of one delay, from a uniformly distributed random number.
     pub fn draw(self, random: u64) -> Duration {
-        // In (0, 1), so that the logarithm is finite.
+        // `point` is in (0, 1), so its logarithm is finite.
         let point = ((random >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
         match self {
             Self::Exponential { mean, max } => {
@@ -89,9 +91,9 @@ impl DelayLength {
 /// An abort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abort {
-    /// With what
+    /// Status of the response
     pub status: AbortStatus,
-    /// How often; never when absent, as in Istio
+    /// Share of the requests that this applies to
     pub percentage: Percent,
 }
 
@@ -100,131 +102,144 @@ pub struct Abort {
 pub enum AbortStatus {
     /// A gRPC status, 0 to 16; a request that is not gRPC gets HTTP 200
     Grpc(u8),
-    /// An HTTP status, 200 to 599; for a gRPC request Envoy derives the gRPC status from it
+    /// An HTTP status, 200 to 599; Envoy derives the gRPC status of a gRPC request from it
     Http(u16),
 }
 
+fields!(Fault, "Injected faults; requires at least one of the fields.", {
+    "delay": Kind::Object(Delay::schema) => "Delays requests.";
+    "abort": Kind::Object(Abort::schema) => "Answers requests with an error.";
+    "reset": Kind::Object(Reset::schema) =>
+        "Resets the stream within the response body; not in Istio.";
+    "responseRateLimit": Kind::Object(RateLimit::schema) =>
+        "Limits the rate of the response body; not in Istio.";
+});
+
+fields!(Delay, "A delay: exactly one of fixedDelay and exponentialDelay.", {
+    "percentage": Kind::Object(Percent::schema) =>
+        "Share of the requests, in percent; 0 if absent.";
+    "percent": Kind::Percentage => "Deprecated, use percentage.";
+    "fixedDelay": Kind::Text => "Length of the delay, such as 5s.";
+    "exponentialDelay": Kind::Text =>
+        "Mean length of exponentially distributed delays, such as 100ms; not in Istio.";
+    "jitter": Kind::Text =>
+        "Maximum of a uniformly distributed random time that is added to fixedDelay; 0 if \
+         absent; not in Istio.";
+    "maxDelay": Kind::Text =>
+        "Maximum length of an exponential delay; ten times the mean if absent; not in Istio.";
+});
+
+fields!(Abort, "An abort: exactly one status.", {
+    "percentage": Kind::Object(Percent::schema) =>
+        "Share of the requests, in percent; 0 if absent.";
+    "httpStatus": Kind::Integer(200, 599) => "HTTP status, 200 to 599.";
+    "grpcStatus": Kind::Text => "Name of the gRPC status, such as UNAVAILABLE.";
+    "http2Error": Kind::Unsupported => "Not supported, as in Istio and Envoy.";
+});
+
+fields!(Reset, "A reset of the stream within the response body.", {
+    "percentage": Kind::Object(Percent::schema) =>
+        "Share of the responses, in percent; 0 if absent.";
+    "afterBytes" required: Kind::Integer(0, i64::MAX) =>
+        "Maximum number of bytes of the body that are forwarded before the reset.";
+});
+
+fields!(RateLimit, "A rate limit of the response body.", {
+    "percentage": Kind::Object(Percent::schema) =>
+        "Share of the responses, in percent; 0 if absent.";
+    "limitKbps" required: Kind::Integer(1, 1 << 40) => "Maximum rate, in KiB per second.";
+});
+
 /// Reads a route's `fault`.
-pub fn read(node: &Node<'_>) -> Option<Fault> {
-    let mut object = node.object()?;
-    let (delay, abort) = (object.field("delay"), object.field("abort"));
-    let reset = object.field("reset");
-    let rate_limit = object.field("responseRateLimit");
-    if [&delay, &abort, &reset, &rate_limit].iter().all(|field| field.is_none()) {
-        node.error("has none of delay, abort, reset and responseRateLimit");
+pub fn read(node: &Node<'_>) -> Result<Fault, Reported> {
+    let object = node.object::<Fault>()?;
+    let delay = object.optional("delay", read_delay);
+    let abort = object.optional("abort", read_abort);
+    let reset = object.optional("reset", read_reset);
+    let rate_limit = object.optional("responseRateLimit", read_rate_limit);
+    let (delay, abort, reset, rate_limit) = (delay?, abort?, reset?, rate_limit?);
+    if delay.is_none() && abort.is_none() && reset.is_none() && rate_limit.is_none() {
+        return Err(node.error("must have one of delay, abort, reset, responseRateLimit"));
     }
-    Some(Fault {
-        delay: delay.and_then(|node| read_delay(&node)),
-        abort: abort.and_then(|node| read_abort(&node)),
-        reset: reset.and_then(|node| read_reset(&node)),
-        rate_limit: rate_limit.and_then(|node| read_rate_limit(&node)),
-    })
+    Ok(Fault { delay, abort, reset, rate_limit })
 }
 
-fn read_rate_limit(node: &Node<'_>) -> Option<RateLimit> {
-    let mut object = node.object()?;
-    let percentage = object.field("percentage");
-    let percentage = percentage.map_or(Some(Percent::NONE), |node| read_fault_percent(&node));
-    let limit = object.required("limitKbps")?;
-    let kibibytes = u64::try_from(limit.integer()?).ok().filter(|kib| (1..=1 << 40).contains(kib));
-    if kibibytes.is_none() {
-        limit.invalid("is not 1 or more KiB/s");
-    }
-    Some(RateLimit { bytes_per_second: kibibytes? * 1024, percentage: percentage? })
+/// Reads the share of a fault. Without `percentage` the share is 0, as in Istio.
+fn read_percentage(object: &Object<'_>) -> Result<Percent, Reported> {
+    Ok(object.optional("percentage", read_fault_percent)?.unwrap_or(Percent::NONE))
 }
 
-fn read_reset(node: &Node<'_>) -> Option<Reset> {
-    let mut object = node.object()?;
-    let percentage = object.field("percentage");
-    let percentage = percentage.map_or(Some(Percent::NONE), |node| read_fault_percent(&node));
-    let bytes = object.required("afterBytes")?;
-    let after_bytes = u64::try_from(bytes.integer()?).ok();
-    if after_bytes.is_none() {
-        bytes.invalid("is negative");
-    }
-    Some(Reset { after_bytes: after_bytes?, percentage: percentage? })
+fn read_rate_limit(node: &Node<'_>) -> Result<RateLimit, Reported> {
+    let object = node.object::<RateLimit>()?;
+    let percentage = read_percentage(&object);
+    let limit = object.required("limitKbps").and_then(|node| {
+        let kibibytes = u64::try_from(node.integer()?).ok();
+        let kibibytes = kibibytes.filter(|kibibytes| (1..=1 << 40).contains(kibibytes));
+        kibibytes.ok_or_else(|| node.invalid("is not 1 or more KiB per second"))
+    });
+    Ok(RateLimit { bytes_per_second: limit? * 1024, percentage: percentage? })
 }
 
-/// How many times its mean an exponential delay may be if the rule does not say.
+fn read_reset(node: &Node<'_>) -> Result<Reset, Reported> {
+    let object = node.object::<Reset>()?;
+    let percentage = read_percentage(&object);
+    let after_bytes = object
+        .required("afterBytes")
+        .and_then(|node| u64::try_from(node.integer()?).map_err(|_| node.invalid("is negative")));
+    Ok(Reset { after_bytes: after_bytes?, percentage: percentage? })
+}
+
+/// Default maximum of an exponential delay, in multiples of its mean.
 const DEFAULT_MAX_MEANS: u32 = 10;
 
-fn read_delay(node: &Node<'_>) -> Option<Delay> {
-    let mut object = node.object()?;
-    let percentage = object.field("percentage");
-    // The deprecated whole percentage, read where there is no other.
-    let percent = object.field("percent");
-    let length = read_length(&mut object);
-    let percentage = match (percentage, percent) {
-        (Some(node), _) => read_fault_percent(&node),
-        (None, Some(node)) => {
-            let percent = node.number().and_then(Percent::new);
-            if percent.is_none() {
-                node.invalid("is not in 0..=100");
-            }
-            percent
-        }
-        (None, None) => Some(Percent::NONE),
-    };
-    Some(Delay { length: length?, percentage: percentage? })
+fn read_delay(node: &Node<'_>) -> Result<Delay, Reported> {
+    let object = node.object::<Delay>()?;
+    let percentage = object.optional("percentage", read_fault_percent);
+    // The deprecated `percent` counts only if `percentage` is absent.
+    let percent = object.optional("percent", read_plain_percent);
+    let length = read_length(&object);
+    let percentage = percentage?.or(percent?).unwrap_or(Percent::NONE);
+    Ok(Delay { length: length?, percentage })
 }
 
-fn read_length(object: &mut Object<'_>) -> Option<DelayLength> {
-    let node = object.node;
-    let duration = |node: &Node<'_>| duration::read_milliseconds(node).map(Duration::from_millis);
-    let fixed = object.field("fixedDelay").map(|node| duration(&node));
-    let mean = object.field("exponentialDelay").map(|node| duration(&node));
-    let jitter = object.field("jitter");
-    let max = object.field("maxDelay");
-    if let (Some(node), None) = (&jitter, &fixed) {
-        node.error("goes with fixedDelay");
+fn read_length(object: &Object<'_>) -> Result<DelayLength, Reported> {
+    let fixed = object.optional("fixedDelay", duration::read);
+    let mean = object.optional("exponentialDelay", duration::read);
+    let jitter = object.optional("jitter", duration::read);
+    let max = object.optional("maxDelay", duration::read);
+    let exclusive = object.exclude("fixedDelay", "exponentialDelay");
+    let mut lone = None;
+    for (name, base) in [("jitter", "fixedDelay"), ("maxDelay", "exponentialDelay")] {
+        if let (Some(node), None) = (object.field(name), object.field(base)) {
+            lone = Some(node.error(format_args!("can only be used with {base}")));
+        }
     }
-    if let (Some(node), None) = (&max, &mean) {
-        node.error("goes with exponentialDelay");
-    }
-    let jitter = jitter.map_or(Some(Duration::ZERO), |node| duration(&node));
-    let max = max.map(|node| duration(&node));
+    let (fixed, mean, jitter, max) = (fixed?, mean?, jitter?, max?);
+    exclusive?;
     match (fixed, mean) {
-        (Some(_), Some(_)) => {
-            node.error("has both fixedDelay and exponentialDelay");
-            None
+        (None, None) => Err(object.node.error("must have one of fixedDelay, exponentialDelay")),
+        _ if let Some(reported) = lone => Err(reported),
+        (Some(duration), None) => {
+            Ok(DelayLength::Fixed { duration, jitter: jitter.unwrap_or_default() })
         }
-        (Some(duration), None) => Some(DelayLength::Fixed { duration: duration?, jitter: jitter? }),
-        (None, Some(mean)) => {
-            let mean = mean?;
-            let max = max.unwrap_or_else(|| mean.checked_mul(DEFAULT_MAX_MEANS))?;
-            Some(DelayLength::Exponential { mean, max })
-        }
-        (None, None) => {
-            node.error("has neither fixedDelay nor exponentialDelay");
-            None
+        (_, Some(mean)) => {
+            let default = || mean.checked_mul(DEFAULT_MAX_MEANS).unwrap_or(Duration::MAX);
+            Ok(DelayLength::Exponential { mean, max: max.unwrap_or_else(default) })
         }
     }
 }
 
-fn read_abort(node: &Node<'_>) -> Option<Abort> {
-    let mut object = node.object()?;
-    let percentage = object.field("percentage");
-    let given =
-        ["httpStatus", "grpcStatus", "http2Error"].map(|name| Some((name, object.field(name)?)));
-    let percentage = percentage.map_or(Some(Percent::NONE), |node| read_fault_percent(&node));
-    let mut given = given.into_iter().flatten();
-    let Some((name, status)) = given.next() else {
-        node.error("has neither httpStatus nor grpcStatus");
-        return None;
-    };
-    if let Some((other, _)) = given.next() {
-        node.error(format_args!("has both {name} and {other}"));
-        return None;
-    }
-    let status = match name {
-        "httpStatus" => AbortStatus::Http(read_status(&status)?),
-        "grpcStatus" => AbortStatus::Grpc(read_grpc_status(&status)?),
-        _ => {
-            status.error("is not supported by Istio and Envoy");
-            return None;
-        }
-    };
-    Some(Abort { status, percentage: percentage? })
+fn read_abort(node: &Node<'_>) -> Result<Abort, Reported> {
+    let object = node.object::<Abort>()?;
+    let percentage = read_percentage(&object);
+    let status = object.at_most_one(&["httpStatus", "grpcStatus", "http2Error"]);
+    let status = status.and_then(|given| match given {
+        Some(("httpStatus", node)) => read_status(&node).map(AbortStatus::Http),
+        Some(("grpcStatus", node)) => read_grpc_status(&node).map(AbortStatus::Grpc),
+        Some((_, node)) => Err(node.error("is supported neither by Istio nor by Envoy")),
+        None => Err(node.error("must have one of httpStatus, grpcStatus")),
+    });
+    Ok(Abort { status: status?, percentage: percentage? })
 }
 
 #[cfg(test)]
@@ -237,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_percentage_is_never() {
+    fn an_absent_percentage_is_0() {
         let fault = read_text(
             r#"{"delay": {"fixedDelay": "7s"}, "abort": {"grpcStatus": "DEADLINE_EXCEEDED",
                 "percentage": {"value": 50}}}"#,
@@ -252,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_beyond_istio() {
+    fn exponential_delays_and_jitter() {
         let length = |text: &str| read_text(text).unwrap().delay.unwrap().length;
         let ms = Duration::from_millis;
         assert_eq!(
@@ -269,20 +284,20 @@ mod tests {
         );
         assert_eq!(
             read_text(r#"{"delay": {"fixedDelay": "1s", "maxDelay": "2s"}}"#).unwrap_err(),
-            "delay.maxDelay: goes with exponentialDelay"
+            "delay.maxDelay: can only be used with exponentialDelay"
         );
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let refuse = |text: &str| read_text(text).unwrap_err();
         assert_eq!(
             refuse("{}"),
-            "configuration: has none of delay, abort, reset and responseRateLimit"
+            "configuration: must have one of delay, abort, reset, responseRateLimit"
         );
         assert_eq!(
             refuse(r#"{"responseRateLimit": {"limitKbps": 0}}"#),
-            "responseRateLimit.limitKbps: 0 is not 1 or more KiB/s"
+            "responseRateLimit.limitKbps: 0 is not 1 or more KiB per second"
         );
         assert_eq!(refuse(r#"{"reset": {"afterBytes": -1}}"#), "reset.afterBytes: -1 is negative");
         assert_eq!(refuse(r#"{"reset": {}}"#), "reset.afterBytes: is required");
@@ -291,14 +306,14 @@ mod tests {
                 r#"{"delay": {"exponentialDelay": "1s", "fixedDelay": "1s"},
                     "abort": {"http2Error": "X"}}"#
             ),
-            "delay: has both fixedDelay and exponentialDelay\n\
-             abort.http2Error: is not supported by Istio and Envoy"
+            "delay: cannot have both fixedDelay and exponentialDelay\n\
+             abort.http2Error: is supported neither by Istio nor by Envoy"
         );
         assert_eq!(
             refuse(r#"{"delay": {}, "abort": {"percentage": {"value": 101}}}"#),
-            "delay: has neither fixedDelay nor exponentialDelay\n\
-             abort: has neither httpStatus nor grpcStatus\n\
-             abort.percentage.value: 101 is neither 0 nor in 0.0001..=100"
+            "delay: must have one of fixedDelay, exponentialDelay\n\
+             abort: must have one of httpStatus, grpcStatus\n\
+             abort.percentage.value: 101 is neither 0 nor in the range 0.0001 to 100"
         );
         assert_eq!(
             refuse(
@@ -306,12 +321,12 @@ mod tests {
                 "abort": {"httpStatus": 600}}"#
             ),
             "delay.fixedDelay: \"1.5ms\" is not a whole number of milliseconds\n\
-             delay.percentage.value: 0.00001 is neither 0 nor in 0.0001..=100\n\
-             abort.httpStatus: 600 is not in 200..=599"
+             delay.percentage.value: 0.00001 is neither 0 nor in the range 0.0001 to 100\n\
+             abort.httpStatus: 600 is not in the range 200 to 599"
         );
         assert_eq!(
             refuse(r#"{"abort": {"httpStatus": 200, "grpcStatus": "BAD_STATUS"}}"#),
-            "abort: has both httpStatus and grpcStatus"
+            "abort: cannot have both httpStatus and grpcStatus"
         );
         assert_eq!(
             refuse(r#"{"abort": {"grpcStatus": "BAD_STATUS"}}"#),

@@ -1,49 +1,51 @@
 //! A condition on a request header.
 
-mod lint;
-
-use crate::document::node::Node;
+use crate::document::node::{Node, all};
+use crate::document::report::Reported;
 use crate::lookup::rule_index::{Key, Subject};
 use crate::request::Request;
 use crate::spec::string_match::{self, ValueMatch};
 use crate::value::header::check_name;
 
-/// What a header has to be, or must not be.
+/// A condition on the value, the presence or the absence of a header.
 #[derive(Clone, Debug)]
 pub struct HeaderCondition {
-    name: String,
-    condition: ValueMatch,
-    is_inverted: bool,
+    /// Name of the header, in lower case
+    pub name: String,
+    /// Condition on the value
+    pub condition: ValueMatch,
+    /// Whether the condition must not hold (`withoutHeaders`)
+    pub is_inverted: bool,
 }
 
 impl HeaderCondition {
-    /// A condition on the header `name`, which `node` stands at; `None` after an error. Inverted, it
-    /// asks for a request without such a header.
+    /// Creates a condition on the header `name`; reports an invalid name at `node`.
     pub fn new(
         node: &Node<'_>,
         name: &str,
-        condition: Option<ValueMatch>,
+        condition: Result<ValueMatch, Reported>,
         is_inverted: bool,
-    ) -> Option<Self> {
+    ) -> Result<Self, Reported> {
         let name = check_name(node, name, &[":method", ":scheme", ":authority", ":path"]);
-        Some(Self { name: name?, condition: condition?, is_inverted })
+        Ok(Self { name: name?, condition: condition?, is_inverted })
     }
 
-    /// Reads the conditions of an object of header names with `StringMatch`es.
-    pub fn read_all(node: &Node<'_>) -> Vec<Self> {
-        let entries = node.entries();
-        let read = |(name, node): &(&str, Node<'_>)| {
-            Self::new(node, name, string_match::read_value_match(node), false)
-        };
-        entries.iter().filter_map(read).collect()
+    /// Reads an object whose keys are header names and whose values are `StringMatch`es.
+    pub fn read_all(node: &Node<'_>) -> Result<Vec<Self>, Reported> {
+        all(node
+            .entries()?
+            .iter()
+            .map(|(name, node)| Self::new(node, name, string_match::read_value_match(node), false)))
     }
 
-    /// What a request has to have for the condition to hold; `None` where that is not known.
+    /// Returns the index key of the condition: what a request must contain to satisfy it. `None`
+    /// for an inverted condition, which has no key.
     pub fn key(&self) -> Option<Key<'_>> {
         (!self.is_inverted).then(|| (Subject::Header(self.name.as_bytes()), self.condition.need()))
     }
 
-    /// Whether a request is as it has to be. Values of a repeated header are joined with commas.
+    /// Returns whether the condition holds for a request. Values of a repeated header are joined
+    /// with commas.
     #[inline]
     pub fn holds(&self, request: &Request<'_>) -> bool {
         let value = request.header(&self.name);
@@ -52,5 +54,25 @@ impl HeaderCondition {
         } else {
             self.condition.is_match(value.as_deref())
         }
+    }
+
+    /// Returns whether every request that satisfies `other` satisfies this condition too.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        if self.name != other.name || self.is_inverted != other.is_inverted {
+            return false;
+        }
+        if self.is_inverted {
+            other.condition.covers(&self.condition) && self.condition.covers(&other.condition)
+        } else {
+            self.condition.covers(&other.condition)
+        }
+    }
+
+    /// Returns whether no request satisfies both this condition and `other`.
+    pub(crate) fn excludes(&self, other: &Self) -> bool {
+        self.name == other.name
+            && !self.is_inverted
+            && other.is_inverted
+            && other.condition.covers(&self.condition)
     }
 }

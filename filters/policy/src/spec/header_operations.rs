@@ -1,45 +1,48 @@
 //! Header operations of a route or a destination: `headers.request` and `headers.response`.
 //!
-//! Order within one level: removals, then `set`, then `add`, each sorted by name, as Istio gives
-//! them to Envoy. Between the levels: the destination's first, then the route's, so where both set
-//! one header the route wins. That is what Istio does with several destinations; with a single one
-//! Istio lets the destination win, and adding a canary would silently turn it around.
+//! Order within one level: removals, then `set`, then `add`, each sorted by name, as in the Envoy
+//! configuration that Istio generates. The operations of the destination apply before those of the
+//! route, so if both set the same header, the value of the route is sent. Istio does the same for
+//! several destinations. For a single destination Istio sends the value of the destination; adding
+//! a second destination would then silently change the value.
 
-use crate::document::node::{Node, Object};
+use crate::document::fields::fields;
+use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::value::header::{FixedEdit, HeaderEdit, HeaderOperation, OWN_PREFIX, check_name};
 use crate::value::url::read_authority;
 
-/// The operations of one level.
+/// Operations of one level: a route or a destination.
 #[derive(Clone, Debug, Default)]
 pub struct Headers {
-    /// On the request, before it goes upstream
+    /// Operations on the request to the upstream
     pub request: HeaderOps,
-    /// On the response, before it goes to the client
+    /// Operations on the response to the client
     pub response: HeaderOps,
 }
 
-/// The operations on one message.
+/// Operations on one request or response.
 #[derive(Clone, Debug, Default)]
 pub struct HeaderOps {
-    /// The new authority, from setting or adding `Host`; `set` wins over `add`
+    /// New authority, from `set` or `add` of `Host`; `set` has priority
     pub authority: Option<Box<[u8]>>,
-    /// Whether the authority is both set and added
+    /// Whether both `set` and `add` contain the authority
     pub has_two_authorities: bool,
     edits: Vec<FixedEdit>,
 }
 
 impl HeaderOps {
-    /// The edits, in the order in which they apply.
+    /// Returns the edits, in the order in which they apply.
     pub fn edits(&self) -> impl Iterator<Item = HeaderEdit<'_>> {
         self.edits.iter().map(FixedEdit::as_edit)
     }
 
-    /// The edits as they are kept.
+    /// Returns the stored edits, in the order in which they apply.
     pub fn fixed_edits(&self) -> &[FixedEdit] {
         &self.edits
     }
 
-    /// The names that are set, not added or removed.
+    /// Returns the names of the headers in `set`.
     pub fn names_set(&self) -> impl Iterator<Item = &str> {
         let sets = self.edits.iter().filter(|edit| edit.operation() == HeaderOperation::Set);
         sets.map(FixedEdit::name)
@@ -52,113 +55,121 @@ enum Message {
     Response,
 }
 
+fields!(Headers, "Operations on request and response headers.", {
+    "request": Kind::Object(HeaderOps::schema) => "Operations on the request.";
+    "response": Kind::Object(HeaderOps::schema) => "Operations on the response.";
+});
+
+fields!(HeaderOps as "HeaderOperations", "Operations on the headers of a message.", {
+    "set": Kind::TEXT_MAP => "Headers to set, by name; the value replaces all present values.";
+    "add": Kind::TEXT_MAP => "Headers to add, by name; present values remain.";
+    "remove": Kind::TEXTS => "Names of headers to remove.";
+});
+
 /// Reads the `headers` of a route or a destination.
-pub fn read(node: &Node<'_>) -> Option<Headers> {
-    let mut object = node.object()?;
-    Some(Headers {
-        request: read_ops(&mut object, "request", Message::Request),
-        response: read_ops(&mut object, "response", Message::Response),
-    })
+pub fn read(node: &Node<'_>) -> Result<Headers, Reported> {
+    let object = node.object::<Headers>()?;
+    let request = object.optional("request", |node| read_ops(node, Message::Request));
+    let response = object.optional("response", |node| read_ops(node, Message::Response));
+    Ok(Headers { request: request?.unwrap_or_default(), response: response?.unwrap_or_default() })
 }
 
-fn read_ops(headers: &mut Object<'_>, field: &'static str, message: Message) -> HeaderOps {
-    let mut ops = HeaderOps::default();
-    let Some(mut object) = headers.field(field).and_then(|node| node.object()) else {
-        return ops;
-    };
-    let sets = object.field("set").map_or(Vec::new(), |node| read_values(&node, message));
-    let adds = object.field("add").map_or(Vec::new(), |node| read_values(&node, message));
+fn read_ops(node: &Node<'_>, message: Message) -> Result<HeaderOps, Reported> {
+    let object = node.object::<HeaderOps>()?;
+    let sets = object.optional_with("set", |node| read_values(node, message));
+    let adds = object.optional_with("add", |node| read_values(node, message));
+    let removed = object.list("remove", |node| read_name(node, node.string()?));
+    let (sets, adds) = (sets?.unwrap_or_default(), adds?.unwrap_or_default());
     let mut removes: Vec<String> = Vec::new();
-    for node in object.list("remove") {
-        if let Some(name) = node.string().and_then(|name| read_name(&node, name)) {
-            let place = removes.partition_point(|known| *known < name);
-            removes.insert(place, name);
-        }
+    for name in removed? {
+        let place = removes.partition_point(|known| *known < name);
+        removes.insert(place, name);
     }
 
-    let (host_sets, sets): (Vec<_>, Vec<_>) =
-        sets.into_iter().partition(|(name, _)| name == ":authority");
-    let (host_adds, adds): (Vec<_>, Vec<_>) =
-        adds.into_iter().partition(|(name, _)| name == ":authority");
-    ops.has_two_authorities = host_sets.len() + host_adds.len() > 1;
-    ops.authority = host_sets.into_iter().chain(host_adds).next().map(|(_, value)| value);
-
-    let remove = |name: String| FixedEdit::new(HeaderOperation::Remove, &name, []);
-    ops.edits.extend(removes.into_iter().map(remove));
-    let set =
-        |(name, value): (String, Box<[u8]>)| FixedEdit::new(HeaderOperation::Set, &name, value);
-    ops.edits.extend(sets.into_iter().map(set));
-    let add =
-        |(name, value): (String, Box<[u8]>)| FixedEdit::new(HeaderOperation::Add, &name, value);
-    ops.edits.extend(adds.into_iter().map(add));
-    ops
+    let is_authority = |(name, _): &(String, _)| name == ":authority";
+    let (host_sets, sets): (Vec<_>, Vec<_>) = sets.into_iter().partition(is_authority);
+    let (host_adds, adds): (Vec<_>, Vec<_>) = adds.into_iter().partition(is_authority);
+    let mut ops = HeaderOps {
+        has_two_authorities: host_sets.len() + host_adds.len() > 1,
+        authority: host_sets.into_iter().chain(host_adds).next().map(|(_, value)| value),
+        edits: Vec::with_capacity(removes.len() + sets.len() + adds.len()),
+    };
+    let mut push = |operation, name: &str, value| {
+        ops.edits.push(FixedEdit::new(operation, name, value));
+    };
+    removes.iter().for_each(|name| push(HeaderOperation::Remove, name, Box::default()));
+    sets.into_iter().for_each(|(name, value)| push(HeaderOperation::Set, &name, value));
+    adds.into_iter().for_each(|(name, value)| push(HeaderOperation::Add, &name, value));
+    Ok(ops)
 }
 
-/// Names with their values, sorted by name.
-fn read_values(node: &Node<'_>, message: Message) -> Vec<(String, Box<[u8]>)> {
-    let mut values: Vec<(String, Box<[u8]>)> = Vec::new();
-    for (name, node) in node.entries() {
+/// Name of a header in lower case, and a value.
+type NamedValue = (String, Box<[u8]>);
+
+/// Reads header names with their values, and sorts them by name.
+fn read_values(node: &Node<'_>, message: Message) -> Result<Vec<NamedValue>, Reported> {
+    let mut values: Vec<NamedValue> = Vec::new();
+    let mut failure = None;
+    for (name, node) in node.entries()? {
         let name = match message {
-            // The name Host, in any spelling, is a rewrite of the authority.
-            Message::Request if is_authority(name) => Some(":authority".to_owned()),
+            // `Host` in any case rewrites the authority.
+            Message::Request if is_authority(name) => Ok(":authority".to_owned()),
             _ => read_name(&node, name),
         };
         let value = match name.as_deref() {
-            Some(":authority") => read_authority(&node),
+            Ok(":authority") => read_authority(&node),
             _ => read_header_value(&node),
         };
-        let (Some(name), Some(value)) = (name, value) else { continue };
+        let (name, value) = match (name, value) {
+            (Ok(name), Ok(value)) => (name, value),
+            (Err(reported), _) | (_, Err(reported)) => {
+                failure = Some(reported);
+                continue;
+            }
+        };
         let place = values.partition_point(|(known, _)| *known < name);
         if values.get(place).is_some_and(|(known, _)| *known == name) {
-            node.error("is given twice, in another spelling");
+            failure = Some(node.error("occurs twice, in another spelling"));
         } else {
             values.insert(place, (name, value));
         }
     }
-    values
+    failure.map_or(Ok(values), Err)
 }
 
-/// A name that may be changed: no pseudo-header, not `Host`, not one of Sluice's own.
-fn read_name(node: &Node<'_>, name: &str) -> Option<String> {
+/// Reads the name of a header that may be changed. Rejects pseudo-headers, `Host` and the headers
+/// of Sluice itself.
+fn read_name(node: &Node<'_>, name: &str) -> Result<String, Reported> {
     if is_authority(name) {
-        node.error(format_args!("{name:?} cannot be changed here"));
-        return None;
+        return Err(node.error(format_args!("{name:?} cannot be changed here")));
     }
     let lower = check_name(node, name, &[])?;
     if lower.starts_with(OWN_PREFIX) {
-        node.error(format_args!("{name:?} is one of Sluice's own headers"));
-        return None;
+        return Err(node.error(format_args!("{name:?} is one of Sluice's own headers")));
     }
-    Some(lower)
+    Ok(lower)
 }
 
 fn is_authority(name: &str) -> bool {
     name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority")
 }
 
-/// Reads a value and takes the doubled `%%` of Envoy's format for `%`.
+/// Reads a header value, in which `%%` means `%` as in Envoy's format.
 ///
-/// A `%COMMAND%` is refused: Envoy would replace it, a filter cannot, and passing it on literally
-/// would be wrong without a word.
-fn read_header_value(node: &Node<'_>) -> Option<Box<[u8]>> {
+/// Rejects a `%COMMAND%`: Envoy would replace it, but a filter cannot, and the unchanged text would
+/// be a wrong value.
+fn read_header_value(node: &Node<'_>) -> Result<Box<[u8]>, Reported> {
     let text = node.string()?;
     if text.bytes().any(|byte| byte != b'\t' && byte.is_ascii_control()) {
-        node.invalid("has a control character");
-        return None;
+        return Err(node.invalid("has a control character"));
     }
     let plain = text.replace("%%", "");
     match plain.matches('%').count() {
-        0 => Some(text.replace("%%", "%").into_bytes().into()),
-        count if count % 2 == 0 => {
-            node.invalid(
-                "has a %COMMAND%, which a filter cannot evaluate; set it in Envoy's route",
-            );
-            None
-        }
-        _ => {
-            node.invalid("has a single %, write %%");
-            None
-        }
+        0 => Ok(text.replace("%%", "%").into_bytes().into()),
+        count if count % 2 == 0 => Err(node.invalid(
+            "has a %COMMAND%, which a filter cannot evaluate; set the header in Envoy's route",
+        )),
+        _ => Err(node.invalid("has a single %; write %%")),
     }
 }
 
@@ -172,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn removes_then_sets_then_adds_each_sorted() {
+    fn edits_are_ordered_by_operation_and_name() {
         let headers = read_text(
             r#"{"request": {"add": {"B": "1", "a": "100%%"}, "set": {"d": "3", "Host": "x"},
                 "remove": ["Z", "y"]}}"#,
@@ -191,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_the_header() {
+    fn errors_name_the_header() {
         let text = r#"{"request": {"set": {"": "1", ":path": "/", "x-sluice-cluster": "v"},
             "add": {"a": "abc%123", "b": "%START_TIME%", "c": "%START_TIME%%", "d": "\n"},
             "remove": ["Host"]}, "response": {"set": {":authority": "x"}}}"#;
@@ -200,10 +211,10 @@ mod tests {
             "request.set[\"\"]: \"\" is not a header name\n\
              request.set[\":path\"]: \":path\" is a pseudo-header that cannot be used here\n\
              request.set.x-sluice-cluster: \"x-sluice-cluster\" is one of Sluice's own headers\n\
-             request.add.a: \"abc%123\" has a single %, write %%\n\
+             request.add.a: \"abc%123\" has a single %; write %%\n\
              request.add.b: \"%START_TIME%\" has a %COMMAND%, which a filter cannot evaluate; \
-             set it in Envoy's route\n\
-             request.add.c: \"%START_TIME%%\" has a single %, write %%\n\
+             set the header in Envoy's route\n\
+             request.add.c: \"%START_TIME%%\" has a single %; write %%\n\
              request.add.d: \"\\n\" has a control character\n\
              request.remove[0]: \"Host\" cannot be changed here\n\
              response.set[\":authority\"]: \":authority\" cannot be changed here"

@@ -1,58 +1,71 @@
-//! `HTTPMatchRequest`: the conditions under which a route applies. All of them have to hold.
-
-mod explain;
-mod lint;
+//! `HTTPMatchRequest`: conditions on a request. A request must satisfy all of them.
 
 use crate::bytes;
+use crate::document::fields::fields;
 use crate::document::filter::Filter;
-use crate::document::node::{Node, Object};
+use crate::document::json::Json;
+use crate::document::node::{Node, Object, all};
+use crate::document::report::{self, Reported};
 use crate::lookup::rule_index::{Key, Need, Subject};
 use crate::request::Request;
 use crate::spec::claim::{self, ClaimCondition};
 use crate::spec::header_condition::HeaderCondition;
-use crate::spec::proxy::{Proxy, read_gateways, read_labels};
+use crate::spec::scope::{Scope, is_for_proxy};
 use crate::spec::string_match::{self, EmptyPrefix, StringMatch, ValueMatch};
-use crate::value::host_name;
-
-/// What a match is read in.
-pub struct Scope<'a> {
-    /// The namespace of the document
-    pub namespace: Option<&'a str>,
-    /// The proxy that runs the policy
-    pub proxy: &'a Proxy<'a>,
-    /// Whether the virtual service is bound to gateways other than the mesh
-    pub is_for_gateway: bool,
-}
 
 /// One entry of `match[]`, compiled.
 #[derive(Clone, Debug)]
 pub struct HttpMatch {
-    /// `name`, for logs
+    /// `name`, used in logs
     pub name: Option<String>,
-    /// Whether the conditions on the proxy hold: gateways, source labels and source namespace
+    /// Whether the proxy satisfies `gateways`, `sourceLabels` and `sourceNamespace`
     pub is_for_this_proxy: bool,
-    uri: Option<StringMatch>,
-    ignore_uri_case: bool,
-    scheme: Option<StringMatch>,
-    method: Option<StringMatch>,
-    authority: Option<StringMatch>,
-    headers: Box<[HeaderCondition]>,
-    claims: Box<[ClaimCondition]>,
-    query: Box<[(Box<[u8]>, ValueMatch)]>,
-    port: Option<u16>,
+    pub(crate) uri: Option<StringMatch>,
+    pub(crate) ignore_uri_case: bool,
+    pub(crate) scheme: Option<StringMatch>,
+    pub(crate) method: Option<StringMatch>,
+    pub(crate) authority: Option<StringMatch>,
+    pub(crate) headers: Box<[HeaderCondition]>,
+    pub(crate) claims: Box<[ClaimCondition]>,
+    pub(crate) query: Box<[(Box<[u8]>, ValueMatch)]>,
+    pub(crate) port: Option<u16>,
 }
 
-/// The part of the path that a match was about, which a rewrite replaces.
+fields!(HttpMatch, "Conditions on a request; all of them must hold.", {
+    "name": Kind::Text => "Name of the match in logs.";
+    "uri": Kind::Object(StringMatch::schema) => "Condition on the path without the query.";
+    "ignoreUriCase": Kind::Boolean =>
+        "Whether exact and prefix of uri ignore case; false if absent.";
+    "scheme": Kind::Object(StringMatch::schema) => "Condition on the scheme, http or https.";
+    "method": Kind::Object(StringMatch::schema) => "Condition on the method, such as GET.";
+    "authority": Kind::Object(StringMatch::schema) =>
+        "Condition on the host, including the port if the request has one.";
+    "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
+        "Conditions on headers, by name; {} requires that the header is present.";
+    "withoutHeaders": Kind::Map(&Kind::Nullable(&Kind::Object(StringMatch::schema))) =>
+        "Conditions on headers that must not hold, by name; {} requires that the header is absent.";
+    "queryParams": Kind::Map(&Kind::Object(StringMatch::schema)) =>
+        "Conditions on query parameters, by name; {} requires that the parameter is present.";
+    "port": Kind::Integer(0, 65535) =>
+        "Port that the client connected to; any port if absent or 0.";
+    "sourceLabels": Kind::TEXT_MAP => "Labels that the workload of this proxy must have.";
+    "sourceNamespace": Kind::Text => "Namespace that the workload of this proxy must be in.";
+    "gateways": Kind::TEXTS =>
+        "Gateways of which this proxy must serve one; replaces those of the virtual service.";
+    "statPrefix": Kind::Text => "Not carried out by the filters; set it in Envoy's route.";
+});
+
+/// Part of the path that matched; a rewrite replaces this part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatchedPath {
-    /// This many bytes from the start.
+    /// The first bytes of the path; the value is their number.
     Prefix(usize),
-    /// All of it.
+    /// The whole path.
     Whole,
 }
 
 impl HttpMatch {
-    /// A match without conditions: every request with a path.
+    /// Returns a match without conditions, which matches every request with a path.
     pub fn any() -> Self {
         Self {
             name: None,
@@ -70,41 +83,48 @@ impl HttpMatch {
     }
 
     /// Reads one entry of `match[]`.
-    pub fn read(node: &Node<'_>, scope: &Scope<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let condition = |node: Option<Node<'_>>, empty| string_match::read(&node?, empty);
-        let mut read = Self {
-            name: object.string("name").map(str::to_owned),
-            uri: condition(object.field("uri"), EmptyPrefix::Allowed),
-            scheme: condition(object.field("scheme"), EmptyPrefix::Refused),
-            method: condition(object.field("method"), EmptyPrefix::Refused),
-            authority: condition(object.field("authority"), EmptyPrefix::Refused),
-            ..Self::any()
+    pub fn read(node: &Node<'_>, scope: &Scope<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let condition = |name, empty| {
+            object.optional_with(name, |node: &Node<'_>| string_match::read(node, empty))
         };
-        read.ignore_uri_case =
-            object.field("ignoreUriCase").and_then(|node| node.boolean()).unwrap_or_default();
-        let (mut headers, mut claims) = (Vec::new(), Vec::new());
-        for (field, is_inverted) in [("headers", false), ("withoutHeaders", true)] {
-            let node = object.field(field);
-            read_headers(node, is_inverted, scope, &mut headers, &mut claims);
-        }
-        (read.headers, read.claims) = (headers.into(), claims.into());
-        let mut query = Vec::new();
-        for (name, node) in object.field("queryParams").map_or(Vec::new(), |node| node.entries()) {
-            if let Some(condition) = string_match::read_value_match(&node) {
-                query.push((name.as_bytes().into(), condition));
-            }
-        }
-        read.query = query.into();
-        read.port = object.port("port");
-        read.is_for_this_proxy = is_for_proxy(&mut object, scope);
-        if let Some(node) = object.field("statPrefix") {
-            node.notice_to(Filter::Router, "is not carried out by this filter, set it in Envoy");
-        }
-        Some(read)
+        let name = object.string("name");
+        let uri = condition("uri", EmptyPrefix::Allowed);
+        let scheme = condition("scheme", EmptyPrefix::Refused);
+        let method = condition("method", EmptyPrefix::Refused);
+        let authority = condition("authority", EmptyPrefix::Refused);
+        let ignore_uri_case = object.flag("ignoreUriCase");
+        let headers = read_headers(&object, scope);
+        let query = object.entries("queryParams").and_then(|entries| {
+            all(entries.iter().map(|(name, node)| {
+                Ok((name.as_bytes().into(), string_match::read_value_match(node)?))
+            }))
+        });
+        let port = object.port("port");
+        let is_for_this_proxy = is_for_proxy(&object, scope);
+        let stat_prefix = object.optional("statPrefix", |node| {
+            let reason = "is left to Envoy, set it in Envoy's route";
+            node.notice_to(Filter::Router, report::Kind::LeftToEnvoy, reason);
+            node.string()
+        });
+        stat_prefix?;
+        let (headers, claims) = headers?;
+        Ok(Self {
+            name: name?.map(str::to_owned),
+            is_for_this_proxy: is_for_this_proxy?,
+            uri: uri?,
+            ignore_uri_case: ignore_uri_case?,
+            scheme: scheme?,
+            method: method?,
+            authority: authority?,
+            headers: headers.into(),
+            claims: claims.into(),
+            query: query?.into(),
+            port: port?,
+        })
     }
 
-    /// The part of the path that matched, if all conditions hold.
+    /// Returns the part of the path that matched, or `None` if a condition does not hold.
     #[inline]
     pub fn matches(&self, request: &Request<'_>) -> Option<MatchedPath> {
         let matched = self.match_path(request.path())?;
@@ -125,7 +145,7 @@ impl HttpMatch {
     }
 
     #[inline]
-    fn match_path(&self, path: &[u8]) -> Option<MatchedPath> {
+    pub(crate) fn match_path(&self, path: &[u8]) -> Option<MatchedPath> {
         let is_start = |prefix: &[u8]| {
             if !self.ignore_uri_case {
                 return bytes::start_with(path, prefix);
@@ -133,7 +153,7 @@ impl HttpMatch {
             path.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         };
         match &self.uri {
-            // As a prefix of "/": neither CONNECT nor "OPTIONS *" has that.
+            // Equal to the prefix "/", which excludes CONNECT and "OPTIONS *".
             None => (path.first() == Some(&b'/')).then_some(MatchedPath::Prefix(1)),
             Some(StringMatch::Exact(exact)) => {
                 (path.len() == exact.len() && is_start(exact)).then_some(MatchedPath::Whole)
@@ -147,11 +167,12 @@ impl HttpMatch {
         }
     }
 
-    /// Conditions that have to hold, for an index; not all there are.
+    /// Returns index keys: conditions that every matching request satisfies. Not every condition
+    /// has a key.
     #[inline(never)]
     pub fn keys(&self) -> Vec<Key<'_>> {
         let path = match &self.uri {
-            // Always as it is written.
+            // A regular expression does not depend on `ignoreUriCase`.
             Some(StringMatch::Regex(_)) => Subject::Path,
             _ if self.ignore_uri_case => Subject::PathInAnyCase,
             _ => Subject::Path,
@@ -165,18 +186,17 @@ impl HttpMatch {
             values.into_iter().filter_map(|(of, value)| Some((of, value.as_ref()?.need())));
         let headers = self.headers.iter().filter_map(HeaderCondition::key);
         let query = self.query.iter().map(|(name, value)| (Subject::Query(name), value.need()));
-        // Every path starts with nothing, and so does every method. Of what may be absent it says that
-        // it is there.
-        let tells = |key: &Key<'_>| key.1 != Need::Prefix(&[]) || key.0.may_be_absent();
-        values.chain(headers).chain(query).filter(tells).collect()
+        // An empty prefix selects only among requests in which the subject may be absent.
+        let is_selective = |key: &Key<'_>| key.1 != Need::Prefix(&[]) || key.0.may_be_absent();
+        values.chain(headers).chain(query).filter(is_selective).collect()
     }
 
-    /// Whether the path is matched as a whole, by `exact` or `regex`.
+    /// Returns whether the match compares the whole path, by `exact` or `regex`.
     pub fn matches_whole_path(&self) -> bool {
         matches!(self.uri, Some(StringMatch::Exact(_) | StringMatch::Regex(_)))
     }
 
-    /// Whether every request with a path matches, so that nothing after it is ever reached.
+    /// Returns whether every request with a path matches, so that no later match is reached.
     pub fn is_catch_all(&self) -> bool {
         let any_path = match &self.uri {
             None => true,
@@ -196,74 +216,57 @@ impl HttpMatch {
     }
 }
 
-/// Reads `headers` or, inverted, `withoutHeaders`.
+/// Reads `headers`, and `withoutHeaders` as inverted conditions.
 fn read_headers(
-    node: Option<Node<'_>>,
+    object: &Object<'_>,
+    scope: &Scope<'_>,
+) -> Result<(Vec<HeaderCondition>, Vec<ClaimCondition>), Reported> {
+    let (mut headers, mut claims) = (Vec::new(), Vec::new());
+    let mut failure = None;
+    for (field, is_inverted) in [("headers", false), ("withoutHeaders", true)] {
+        let entries = object.entries(field);
+        failure = entries.as_ref().err().copied().or(failure);
+        for (name, node) in entries.unwrap_or_default() {
+            let condition = match is_inverted {
+                true => read_without_header(&node),
+                false => string_match::read_value_match(&node),
+            };
+            let read = if claim::is_claim(name) {
+                read_claim(&node, name, condition, is_inverted, scope).map(|own| claims.push(own))
+            } else {
+                HeaderCondition::new(&node, name, condition, is_inverted)
+                    .map(|own| headers.push(own))
+            };
+            failure = read.err().or(failure);
+        }
+    }
+    failure.map_or(Ok((headers, claims)), Err)
+}
+
+fn read_claim(
+    node: &Node<'_>,
+    name: &str,
+    condition: Result<ValueMatch, Reported>,
     is_inverted: bool,
     scope: &Scope<'_>,
-    headers: &mut Vec<HeaderCondition>,
-    claims: &mut Vec<ClaimCondition>,
-) {
-    for (name, node) in node.map_or(Vec::new(), |node| node.entries()) {
-        let condition = if is_inverted {
-            read_without_header(&node)
-        } else {
-            string_match::read_value_match(&node)
-        };
-        if claim::is_claim(name) {
-            let path = claim::path_of(name);
-            if path.is_none() {
-                node.error(format_args!(
-                    "{name:?} is not a claim, write @request.auth.claims.NAME"
-                ));
-            }
-            if !scope.is_for_gateway {
-                node.error("is for virtual services of a gateway, set gateways");
-            }
-            if let (Some(path), Some(condition)) = (path, condition) {
-                claims.push(ClaimCondition { path, condition, is_inverted });
-            }
-            continue;
-        }
-        headers.extend(HeaderCondition::new(&node, name, condition, is_inverted));
-    }
-}
-
-/// Whether the conditions on the proxy hold. As in Istio, `gateways` replaces the two others.
-pub(crate) fn is_for_proxy(object: &mut Object<'_>, scope: &Scope<'_>) -> bool {
-    let labels = object.field("sourceLabels").map_or(Vec::new(), |node| read_labels(&node));
-    let namespace = object.field("sourceNamespace");
-    let namespace = namespace.and_then(|node| {
-        let namespace = node.string().filter(|namespace| !namespace.is_empty())?;
-        if !host_name::is_label(namespace) {
-            node.invalid("is not a namespace");
-        }
-        Some(namespace)
+) -> Result<ClaimCondition, Reported> {
+    let path = claim::path_of(name).ok_or_else(|| {
+        node.error(format_args!("{name:?} is not a claim; write @request.auth.claims.NAME"))
     });
-    if let Some(node) = object.field("gateways") {
-        let gateways = read_gateways(&node, scope.namespace);
-        if !gateways.is_empty() {
-            let served = scope.proxy.serves(&gateways);
-            if served.is_none() {
-                node.error(
-                    "needs proxy.gateways, the gateways that this proxy serves (mesh for a sidecar)",
-                );
-            }
-            return served.unwrap_or_default();
-        }
+    if !scope.is_for_gateway {
+        return Err(node.error("can only be used in a virtual service with gateways"));
     }
-    scope.proxy.has_labels(&labels)
-        && namespace.is_none_or(|namespace| scope.proxy.is_in_namespace(namespace))
+    Ok(ClaimCondition { path: path?, condition: condition?, is_inverted })
 }
 
-/// A condition of `withoutHeaders`, where `null` and the regex `*` ask for absence like `{}`.
-fn read_without_header(node: &Node<'_>) -> Option<ValueMatch> {
-    use crate::document::json::Json;
+/// Reads a condition of `withoutHeaders`. Like `{}`, `null` and the regex `*` require that the
+/// header is absent.
+fn read_without_header(node: &Node<'_>) -> Result<ValueMatch, Reported> {
     match node.json {
-        Json::Null => Some(ValueMatch::Present),
+        Json::Null => Ok(ValueMatch::Present),
         Json::Object(fields) => match fields.as_slice() {
             [(name, Json::String(regex))] if name == "regex" && regex == "*" => {
-                Some(ValueMatch::Present)
+                Ok(ValueMatch::Present)
             }
             _ => string_match::read_value_match(node),
         },
@@ -274,11 +277,11 @@ fn read_without_header(node: &Node<'_>) -> Option<ValueMatch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::proxy::NoMetadata;
+    use crate::spec::proxy::{NoMetadata, Proxy};
     use crate::testing::{self, FixedAttributes, pairs};
 
     fn read_match(text: &str) -> Result<HttpMatch, String> {
-        let proxy = Proxy::read(None, &NoMetadata);
+        let proxy = Proxy::new(&NoMetadata);
         let scope = Scope { namespace: None, proxy: &proxy, is_for_gateway: true };
         testing::read(text, |node| HttpMatch::read(node, &scope))
     }
@@ -294,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_match_without_the_query_and_prefixes_anywhere() {
+    fn paths_match_without_query_and_prefixes_within_segments() {
         use MatchedPath::{Prefix, Whole};
         let prefix = r#"{"uri": {"prefix": "/foo"}}"#;
         assert_eq!(path_matches(prefix, "/foobar?x"), Some(Prefix(4)));
@@ -315,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_of_every_kind_have_to_hold() {
+    fn all_kinds_of_conditions_must_hold() {
         let text = r#"{"method": {"exact": "GET"}, "scheme": {"exact": "http"}, "port": 80,
             "authority": {"prefix": "a."}, "headers": {"Host": {"exact": "a.com:80"}, "x": {}},
             "withoutHeaders": {"y": {}}, "queryParams": {"q": {"exact": "1"}}}"#;
@@ -338,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn catch_alls_have_no_condition() {
+    fn a_catch_all_has_no_condition() {
         let is_catch_all = |text: &str| read_match(text).unwrap().is_catch_all();
         for text in
             ["{}", r#"{"uri": {"prefix": "/"}}"#, r#"{"uri": {"regex": ".*"}}"#, r#"{"name": "n"}"#]
@@ -357,17 +360,17 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let text = r#"{"uri": {}, "headers": {"a": null, ":status": {}, "b": {"regex": "*"}},
             "port": 70000, "gateways": ["mesh"], "sourceNamespace": "a b", "withoutHeaders": {"c": 1}}"#;
         assert_eq!(
             read_match(text).unwrap_err(),
-            "uri: has none of exact, prefix and regex\n\
+            "uri: must have one of exact, prefix, regex\n\
              headers.a: null is not an object\n\
              headers[\":status\"]: \":status\" is a pseudo-header that cannot be used here\n\
              headers.b.regex: \"*\" is not a regular expression: repetition operator missing expression\n\
-             port: 70000 is not in 1..=65535\n\
-             gateways: needs proxy.gateways, the gateways that this proxy serves (mesh for a sidecar)\n\
+             port: 70000 is not in the range 1 to 65535\n\
+             gateways: requires proxy.gateways, the gateways that this proxy serves (mesh for a sidecar)\n\
              sourceNamespace: \"a b\" is not a namespace\n\
              withoutHeaders.c: 1 is not an object"
         );

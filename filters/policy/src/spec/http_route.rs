@@ -1,47 +1,60 @@
-//! `HTTPRoute`: what happens to the requests that one of its matches fits.
-
-mod rules;
+//! `HTTPRoute`: what happens to a request that satisfies one of the route's matches.
 
 use std::rc::Rc;
 
+use crate::document::fields::fields;
 use crate::document::filter::Filter;
-use crate::document::node::{Node, Object};
-use crate::lookup::rule_index::Key;
+use crate::document::node::{Node, Object, all};
+use crate::document::report::{self, Reported};
 use crate::request::Request;
 use crate::spec::cors::Cors;
 use crate::spec::destination::{self, Destination, Naming};
 use crate::spec::direct_response::DirectResponse;
 use crate::spec::fault::{self, Fault};
 use crate::spec::header_operations::{self, Headers};
-use crate::spec::http_match::{HttpMatch, MatchedPath, Scope};
+use crate::spec::http_match::{HttpMatch, MatchedPath};
 use crate::spec::mirror::{self, Mirror};
+use crate::spec::place::Place;
 use crate::spec::redirect::Redirect;
 use crate::spec::rewrite::Rewrite;
-use crate::spec::split::{Choice, Split};
-use crate::spec::timeouts;
+use crate::spec::scope::Scope;
+use crate::spec::split::{Choice, Split, read_weight};
+use crate::spec::timeouts::{self, Retries};
 use crate::value::header::{CLUSTER, FixedEdit, HeaderOperation};
+use crate::value::percent::Percent;
 
-/// Why a route or a destination with more than one new authority is refused.
+/// Error for a route or a destination with more than one new authority.
 const TWO_AUTHORITIES: &str = "sets the authority more than once";
+
+/// A match with its route.
+#[derive(Debug)]
+pub struct Rule {
+    /// Name in logs: Istio's name of the route, or the place if the route has no name
+    pub name: Box<str>,
+    /// Place of the match, or of the route if it has no matches
+    pub place: Place,
+    /// Conditions of the match
+    pub conditions: HttpMatch,
+    /// Route of the requests that satisfy the conditions
+    pub route: Rc<HttpRoute>,
+}
 
 /// A route, compiled.
 #[derive(Debug)]
 pub struct HttpRoute {
-    /// The conditions, of which one is enough
-    matches: Box<[NamedMatch]>,
-    /// What it does
+    /// Action on a request
     pub action: Action,
-    /// The rewrite of what is forwarded
+    /// Rewrite of forwarded requests
     pub rewrite: Rewrite,
-    /// The CORS policy
+    /// CORS policy
     pub cors: Option<Cors>,
-    /// The fault that it injects
+    /// Faults to inject
     pub fault: Option<Fault>,
-    /// Where its requests are copied to
+    /// Destinations of copies of the requests
     pub mirrors: Box<[Mirror]>,
 }
 
-/// What a route does.
+/// Action of a route on a request.
 #[derive(Debug)]
 pub enum Action {
     /// Sends the request to a cluster.
@@ -52,45 +65,60 @@ pub enum Action {
     Respond(DirectResponse, Box<[FixedEdit]>),
 }
 
-/// A destination with everything that is fixed about sending a request there.
+/// A destination with the edits that do not depend on the request.
 #[derive(Debug)]
 pub struct Target {
-    /// Edits of the request, the cluster included
+    /// Edits of the request, including the header that selects the cluster
     pub request: Box<[FixedEdit]>,
     /// Edits of the response
     pub response: Box<[FixedEdit]>,
 }
 
-#[derive(Debug)]
-struct NamedMatch {
-    name: Box<str>,
-    conditions: HttpMatch,
+/// Rules of a route that apply to this proxy.
+pub struct RouteRules {
+    /// The rules, in order
+    pub rules: Vec<Rc<Rule>>,
+    /// Places of the matches that do not apply to this proxy, or of the route if none applies
+    pub left_out: Vec<Place>,
+}
+
+fields!(HttpRoute as "HTTPRoute", "What happens to requests that satisfy one of the matches.", {
+    "name": Kind::Text => "Name of the route in logs.";
+    "match": Kind::List(&Kind::Object(HttpMatch::schema)) =>
+        "Matches, of which a request must satisfy one; without matches the route applies to all \
+         requests.";
+    "route": Kind::List(&Kind::Object(WeightedDestination::schema)) =>
+        "Destinations of the requests, selected by weight.";
+    "redirect": Kind::Object(Redirect::schema) => "Answers with a redirect.";
+    "directResponse": Kind::Object(DirectResponse::schema) => "Answers with a fixed response.";
+    "delegate": Kind::Unsupported => "Not supported; write the routes of the delegate instead.";
+    "rewrite": Kind::Object(Rewrite::schema) =>
+        "Changes the path or the host of forwarded requests.";
+    "timeout": Kind::Text =>
+        "Maximum time until the response is complete, such as 3s; that of Envoy's route if absent.";
+    "retries": Kind::Object(Retries::schema) =>
+        "Retries of failed requests; those of Envoy's route if absent.";
+    "fault": Kind::Object(Fault::schema) => "Faults to inject, such as delays and aborts.";
+    "mirror": Kind::Object(Destination::schema) => "Destination of copies of the requests.";
+    "mirrorPercentage": Kind::Object(Percent::schema) =>
+        "Share of the requests that are copied, in percent; all if absent.";
+    "mirrorPercent": Kind::PERCENT => "Deprecated, use mirrorPercentage.";
+    "mirrors": Kind::List(&Kind::Object(Mirror::schema)) =>
+        "Several destinations of copies of the requests.";
+    "corsPolicy": Kind::Object(Cors::schema) => "Policy for cross-origin requests.";
+    "headers": Kind::Object(Headers::schema) => "Operations on request and response headers.";
+});
+
+impl Rule {
+    /// Returns the part of the path that matched, or `None` if a condition does not hold.
+    #[inline]
+    pub fn matches(&self, request: &Request<'_>) -> Option<MatchedPath> {
+        self.conditions.matches(request)
+    }
 }
 
 impl HttpRoute {
-    /// How many matches there are, of which one is enough.
-    pub fn match_count(&self) -> usize {
-        self.matches.len()
-    }
-
-    /// The name for logs of a match, and the part of the path that it is about, if it fits.
-    #[inline]
-    pub fn matches(&self, index: usize, request: &Request<'_>) -> Option<(&str, MatchedPath)> {
-        let entry = self.matches.get(index)?;
-        Some((&*entry.name, entry.conditions.matches(request)?))
-    }
-
-    /// The conditions of a match, for an index.
-    pub fn keys(&self, index: usize) -> Vec<Key<'_>> {
-        self.matches.get(index).map_or(Vec::new(), |entry| entry.conditions.keys())
-    }
-
-    /// Whether every request with a path matches.
-    pub fn is_catch_all(&self) -> bool {
-        self.matches.iter().any(|entry| entry.conditions.is_catch_all())
-    }
-
-    /// Edits of the response for the destination with this index.
+    /// Returns the edits of the response for the destination with the index `target`.
     #[inline]
     pub fn response_edits(&self, target: usize) -> &[FixedEdit] {
         match &self.action {
@@ -99,243 +127,229 @@ impl HttpRoute {
         }
     }
 
-    /// Reads the route at `path`. `None` after an error, and for a route that is not for this proxy.
+    /// Reads the route at `place`.
     pub fn read(
         node: &Node<'_>,
-        path: &str,
+        place: Place,
         naming: &Naming,
         scope: &Scope<'_>,
-    ) -> Option<Rc<Self>> {
-        let mut object = node.object()?;
+    ) -> Result<RouteRules, Reported> {
+        let object = node.object::<Self>()?;
         let name = object.string("name");
-        let match_nodes = object.list("match");
-        let matches = read_matches(path, name, &match_nodes, scope);
-        let headers = object.field("headers").and_then(|node| header_operations::read(&node));
-        let headers = headers.unwrap_or_default();
-        let rewrite_node = object.field("rewrite");
-        let rewrite = rewrite_node.as_ref().and_then(Rewrite::read).unwrap_or_default();
-        check_authority(&object, &rewrite, &headers);
-        let cors = object.field("corsPolicy").and_then(|node| Cors::read(&node));
-        let mut fixed: Vec<FixedEdit> = Vec::new();
-        fixed.extend(object.field("timeout").and_then(|node| timeouts::read_timeout(&node)));
-        fixed.extend(object.field("retries").map_or(Vec::new(), |n| timeouts::read_retries(&n)));
-        if let Some(node) = object.field("delegate") {
-            node.error("is not supported, write the delegate's routes here");
-        }
-        let fault = object.field("fault").and_then(|node| {
-            node.notice_to(Filter::Router, "is not carried out by this filter");
-            fault::read(&node)
+        let matches = object
+            .elements("match")
+            .and_then(|nodes| all(nodes.iter().map(|node| HttpMatch::read(node, scope))));
+        let headers = object.optional("headers", header_operations::read);
+        let rewrite = object.optional("rewrite", Rewrite::read);
+        let cors = object.optional("corsPolicy", Cors::read);
+        let timeout = object.optional("timeout", timeouts::read_timeout);
+        let retries = object.optional("retries", timeouts::read_retries);
+        let delegate = object.optional("delegate", |node| {
+            Err::<(), _>(node.error("is not supported; write the routes of the delegate instead"))
         });
-        let mirrors = read_mirrors(&mut object, naming);
-        let action = read_action(&mut object, naming, &headers, &rewrite, &fixed);
-        if let Some(Action::Redirect(redirect, _)) = &action {
-            check_prefix_redirect(&mut object, redirect, &matches);
+        let fault = object.optional("fault", |node| {
+            let left_to = report::Kind::LeftToFilter(Filter::Fault);
+            node.notice_to(Filter::Router, left_to, "is left to the fault filter");
+            fault::read(node)
+        });
+        let mirrors = read_mirrors(&object, naming);
+        let targets = read_destinations(&object, naming);
+        let redirect = object.optional("redirect", Redirect::read);
+        let response = object.optional("directResponse", DirectResponse::read);
+        let conflict = check_action(&object);
+        if let (Ok(Some(redirect)), Ok(matches), Some(node)) =
+            (&redirect, &matches, object.field("redirect"))
+            && redirect.replaces_prefix()
+            && matches.iter().any(HttpMatch::matches_whole_path)
+        {
+            node.error("has prefixRewrite, which requires matches on a uri prefix");
         }
-        // Copied into as much memory as it takes: a vector has room for more, in every route.
-        let matches: Box<[_]> =
-            matches.into_iter().filter(|entry| entry.conditions.is_for_this_proxy).collect();
-        if matches.is_empty() {
-            return None;
+
+        let (headers, rewrite) = (headers?.unwrap_or_default(), rewrite?.unwrap_or_default());
+        let is_rewritten = rewrite.authority.is_some() && headers.request.authority.is_some();
+        if is_rewritten || headers.request.has_two_authorities {
+            node.error(TWO_AUTHORITIES);
         }
-        let action = action?;
-        let mirrors = if matches!(action, Action::Forward(_)) { mirrors } else { Box::default() };
-        Some(Rc::new(Self { matches, action, rewrite, cors, fault, mirrors }))
-    }
-}
+        let (name, matches, cors, mirrors) = (name?, matches?, cors?, mirrors?);
+        let (targets, redirect, response) = (targets?, redirect?, response?);
+        let mut fixed: Vec<FixedEdit> = Vec::new();
+        fixed.extend(timeout?);
+        fixed.extend(retries?.unwrap_or_default());
+        let fault = fault?;
+        delegate?;
+        conflict?;
 
-fn read_matches(
-    path: &str,
-    route_name: Option<&str>,
-    nodes: &[Node<'_>],
-    scope: &Scope<'_>,
-) -> Vec<NamedMatch> {
-    if nodes.is_empty() {
-        let name = route_name.unwrap_or(path).into();
-        return vec![NamedMatch { name, conditions: HttpMatch::any() }];
-    }
-    let mut matches = Vec::new();
-    for (index, node) in nodes.iter().enumerate() {
-        let Some(conditions) = HttpMatch::read(node, scope) else { continue };
-        // Istio's name of the route; without one, the place in the document.
-        let name = match (route_name, &conditions.name) {
-            (Some(route), Some(own)) => format!("{route}.{own}"),
-            (Some(route), None) => route.to_owned(),
-            (None, _) => format!("{path}.match[{index}]"),
-        };
-        matches.push(NamedMatch { name: name.into(), conditions });
-    }
-    matches
-}
-
-fn read_mirrors(object: &mut Object<'_>, naming: &Naming) -> Box<[Mirror]> {
-    let mirrors = mirror::read(object, naming);
-    for mirror in &mirrors {
-        let text = format!("mirroring to {} is not carried out by this filter", mirror.cluster);
-        object.node.notice_to(Filter::Router, text);
-    }
-    let is_forwarded = object.field("route").is_some();
-    if !mirrors.is_empty() && !is_forwarded {
-        object.node.notice_to(Filter::Mirror, "has mirrors without effect: it forwards nothing");
-    }
-    mirrors.into()
-}
-
-fn check_authority(object: &Object<'_>, rewrite: &Rewrite, headers: &Headers) {
-    let is_rewritten = rewrite.authority.is_some() && headers.request.authority.is_some();
-    if is_rewritten || headers.request.has_two_authorities {
-        object.node.error(TWO_AUTHORITIES);
-    }
-}
-
-fn check_prefix_redirect(object: &mut Object<'_>, redirect: &Redirect, matches: &[NamedMatch]) {
-    let is_whole = matches.iter().any(|entry| entry.conditions.matches_whole_path());
-    if let Some(node) = object.field("redirect").filter(|_| redirect.replaces_prefix() && is_whole)
-    {
-        node.error("has prefixRewrite, which needs matches on a uri prefix, not exact or regex");
-    }
-}
-
-fn read_action(
-    object: &mut Object<'_>,
-    naming: &Naming,
-    headers: &Headers,
-    rewrite: &Rewrite,
-    fixed: &[FixedEdit],
-) -> Option<Action> {
-    let node = object.node;
-    let route = object.field("route").filter(|node| !node.is_empty_list());
-    let redirect = object.field("redirect");
-    let response = object.field("directResponse");
-    let (fault, rewrite_given) = (object.field("fault"), object.field("rewrite"));
-
-    let given = [
-        ("route", route.is_some()),
-        ("redirect", redirect.is_some()),
-        ("directResponse", response.is_some()),
-        ("fault", fault.is_some()),
-        ("rewrite", rewrite_given.is_some()),
-    ];
-    let conflict = |name: &str, others: &[&str]| {
-        for (other, is_given) in given {
-            if is_given && others.contains(&other) {
-                node.error(format_args!("has both {name} and {other}"));
+        let edits = || headers.response.fixed_edits().into();
+        let action = match (redirect, response) {
+            (Some(redirect), _) => Action::Redirect(redirect, edits()),
+            (None, Some(response)) => Action::Respond(response, edits()),
+            (None, None) => {
+                let list = object.required("route")?;
+                Action::Forward(split(&list, &targets, &headers, &rewrite, &fixed)?)
             }
-        }
-    };
-    if redirect.is_some() {
-        conflict("redirect", &["route", "directResponse", "fault", "rewrite"]);
-    } else if response.is_some() {
-        conflict("directResponse", &["route", "fault", "rewrite"]);
-    } else if route.is_none() {
-        node.error("has none of route, redirect and directResponse");
-    }
-
-    let split = route.and_then(|node| read_split(&node, naming, headers, rewrite, fixed));
-    let redirect = redirect.map(|node| Redirect::read(&node));
-    let response = response.map(|node| DirectResponse::read(&node));
-    let edits = || headers.response.fixed_edits().into();
-    match (redirect, response, split) {
-        (Some(redirect), _, _) => Some(Action::Redirect(redirect?, edits())),
-        (None, Some(response), _) => Some(Action::Respond(response?, edits())),
-        (None, None, split) => split.map(Action::Forward),
+        };
+        let is_forwarded = matches!(action, Action::Forward(_));
+        let mirrors = if is_forwarded { mirrors.into() } else { Box::default() };
+        let route = Rc::new(Self { action, rewrite, cors, fault, mirrors });
+        Ok(rules(place, name, matches, &route))
     }
 }
 
-fn read_split(
-    node: &Node<'_>,
-    naming: &Naming,
-    headers: &Headers,
-    rewrite: &Rewrite,
-    fixed: &[FixedEdit],
-) -> Option<Split<Target>> {
-    let entries = node.elements();
-    let is_single = entries.len() == 1;
-    let read = |node: &Node<'_>| {
-        let entry = read_weighted(node, naming)?;
-        if is_single {
-            notice_shadowed_headers(node, headers, &entry.headers);
+/// Returns the rules of a route, one for each match.
+fn rules(
+    place: Place,
+    name: Option<&str>,
+    matches: Vec<HttpMatch>,
+    route: &Rc<HttpRoute>,
+) -> RouteRules {
+    let rule = |place: Place, name: Option<String>, conditions| {
+        let name = name.unwrap_or_else(|| place.to_string()).into();
+        Rc::new(Rule { name, place, conditions, route: Rc::clone(route) })
+    };
+    if matches.is_empty() {
+        let rules = vec![rule(place, name.map(str::to_owned), HttpMatch::any())];
+        return RouteRules { rules, left_out: Vec::new() };
+    }
+    let mut found = RouteRules { rules: Vec::with_capacity(matches.len()), left_out: Vec::new() };
+    for (index, conditions) in matches.into_iter().enumerate() {
+        let place = place.matched(index);
+        if !conditions.is_for_this_proxy {
+            found.left_out.push(place);
+            continue;
         }
-        let target = target(&entry, headers, rewrite, fixed);
-        let sampling_name = entry.destination.sampling_name().into();
-        Some(Choice { weight: entry.weight, sampling_name, target })
-    };
-    let choices: Vec<_> = entries.iter().map(read).collect();
-    split_by_weight(node, choices.into_iter().collect::<Option<Vec<_>>>()?)
+        // Istio names the route in the same way.
+        let name = name.map(|name| match &conditions.name {
+            Some(own) => format!("{name}.{own}"),
+            None => name.to_owned(),
+        });
+        found.rules.push(rule(place, name, conditions));
+    }
+    if found.rules.is_empty() {
+        found.left_out = vec![place];
+    }
+    found
 }
 
-/// A split between choices; their errors are about `node`.
-pub(crate) fn split_by_weight<T>(node: &Node<'_>, choices: Vec<Choice<T>>) -> Option<Split<T>> {
-    let reason = match Split::try_new(choices) {
-        Ok(split) => return Some(split),
-        Err(reason) => reason,
-    };
-    node.error(reason);
-    None
+fn read_mirrors(object: &Object<'_>, naming: &Naming) -> Result<Vec<Mirror>, Reported> {
+    let mirrors = mirror::read(object, naming)?;
+    for mirror in &mirrors {
+        let reason = format_args!("mirroring to {} is left to the mirror filter", mirror.cluster);
+        let left_to = report::Kind::LeftToFilter(Filter::Mirror);
+        object.node.notice_to(Filter::Router, left_to, reason);
+    }
+    if !mirrors.is_empty() && object.field("route").is_none() {
+        let reason = "has mirrors that have no effect, because the route forwards nothing";
+        object.node.notice_to(Filter::Mirror, report::Kind::NoEffect, reason);
+    }
+    Ok(mirrors)
 }
 
-/// An entry of `route[]`.
+/// Checks that a route does exactly one thing.
+fn check_action(object: &Object<'_>) -> Result<(), Reported> {
+    let has = |name: &&'static str| {
+        object.field(name).is_some_and(|node| *name != "route" || !node.is_empty_list())
+    };
+    let (name, others): (_, &[&'static str]) = if has(&"redirect") {
+        ("redirect", &["route", "directResponse", "fault", "rewrite"])
+    } else if has(&"directResponse") {
+        ("directResponse", &["route", "fault", "rewrite"])
+    } else if has(&"route") {
+        return Ok(());
+    } else {
+        return Err(object.node.error("must have one of route, redirect, directResponse"));
+    };
+    let mut result = Ok(());
+    for other in others.iter().filter(|other| has(other)) {
+        let reason = format_args!("cannot have both {name} and {other}");
+        result = Err(object.node.error(reason));
+    }
+    result
+}
+
+/// `HTTPRouteDestination`: an entry of `route[]`.
 struct WeightedDestination {
     destination: Destination,
     weight: u32,
     headers: Headers,
 }
 
-fn read_weighted(node: &Node<'_>, naming: &Naming) -> Option<WeightedDestination> {
-    let mut object = node.object()?;
-    let destination = object.required("destination");
-    let weight = object.field("weight").map_or(Some(0), |node| read_weight(&node));
-    let headers =
-        object.field("headers").map_or(Some(Headers::default()), |n| header_operations::read(&n));
-    if headers.as_ref().is_some_and(|headers| headers.request.has_two_authorities) {
-        node.error(TWO_AUTHORITIES);
-    }
-    let destination = destination.and_then(|node| destination::read(&node, naming));
-    Some(WeightedDestination { destination: destination?, weight: weight?, headers: headers? })
+fields!(WeightedDestination as "HTTPRouteDestination", "A destination with its weight.", {
+    "destination" required: Kind::Object(Destination::schema) => "Destination of the requests.";
+    "weight": Kind::Integer(0, i32::MAX as i64) =>
+        "Share of the requests, relative to the sum of all weights; 0 if absent.";
+    "headers": Kind::Object(Headers::schema) => "Operations on request and response headers.";
+});
+
+fn read_destinations(
+    object: &Object<'_>,
+    naming: &Naming,
+) -> Result<Vec<WeightedDestination>, Reported> {
+    object.list_with("route", |node| {
+        let object = node.object::<WeightedDestination>()?;
+        let destination = object.required("destination");
+        let destination = destination.and_then(|node| destination::read(&node, naming));
+        let weight = object.optional("weight", read_weight);
+        let headers = object.optional("headers", header_operations::read);
+        let headers = headers?.unwrap_or_default();
+        if headers.request.has_two_authorities {
+            return Err(node.error(TWO_AUTHORITIES));
+        }
+        let weight = weight?.unwrap_or_default();
+        Ok(WeightedDestination { destination: destination?, weight, headers })
+    })
 }
 
-pub(crate) fn read_weight(node: &Node<'_>) -> Option<u32> {
-    let weight = node.integer()?;
-    if weight < 0 {
-        node.invalid("is negative");
-        return None;
+fn split(
+    list: &Node<'_>,
+    entries: &[WeightedDestination],
+    headers: &Headers,
+    rewrite: &Rewrite,
+    fixed: &[FixedEdit],
+) -> Result<Split<Target>, Reported> {
+    if let [entry] = entries {
+        for node in list.elements()? {
+            notice_overridden_headers(&node, headers, &entry.headers);
+        }
     }
-    let weight = i32::try_from(weight).ok().and_then(|weight| u32::try_from(weight).ok());
-    if weight.is_none() {
-        node.invalid("is above 2147483647");
-    }
-    weight
+    let choice = |entry: &WeightedDestination| Choice {
+        weight: entry.weight,
+        sampling_name: entry.destination.sampling_name().into(),
+        target: target(entry, headers, rewrite, fixed),
+    };
+    Split::try_new(entries.iter().map(choice).collect()).map_err(|reason| list.error(reason))
 }
 
-/// Everything fixed about a destination, in the order in which it applies.
+/// Returns a destination with its edits, in the order in which they apply.
 fn target(
     entry: &WeightedDestination,
     headers: &Headers,
     rewrite: &Rewrite,
     fixed: &[FixedEdit],
 ) -> Target {
-    let set = |name: &str, value: &[u8]| FixedEdit::new(HeaderOperation::Set, name, value);
     let own = &entry.headers;
     let mut request = own.request.fixed_edits().to_vec();
     request.extend_from_slice(headers.request.fixed_edits());
     let authority = [&rewrite.authority, &headers.request.authority, &own.request.authority];
     let authority = authority.into_iter().flatten().next();
-    request.extend(authority.map(|authority| set(":authority", authority)));
+    let set = |value: &[u8]| FixedEdit::new(HeaderOperation::Set, ":authority", value);
+    request.extend(authority.map(|value| set(value)));
     request.extend_from_slice(fixed);
     request.push(FixedEdit::steering(CLUSTER, entry.destination.cluster.as_bytes()));
     let response = [own.response.fixed_edits(), headers.response.fixed_edits()].concat();
     Target { request: request.into(), response: response.into() }
 }
 
-/// With a single destination Istio lets its `set` win over the route's, here the route's wins.
-fn notice_shadowed_headers(node: &Node<'_>, route: &Headers, own: &Headers) {
+/// Reports headers that both the route and its single destination set. Istio sends the value of the
+/// destination in this case, Sluice that of the route.
+fn notice_overridden_headers(node: &Node<'_>, route: &Headers, own: &Headers) {
     let pairs =
         [("request", &route.request, &own.request), ("response", &route.response, &own.response)];
     for (message, route, own) in pairs {
         for name in own.names_set().filter(|name| route.names_set().any(|other| other == *name)) {
-            let text = format!(
+            let reason = format_args!(
                 "sets the {message} header {name}, which the route sets too; the route's value is sent"
             );
-            node.notice_to(Filter::Router, text);
+            node.notice_to(Filter::Router, report::Kind::Overridden, reason);
         }
     }
 }

@@ -1,97 +1,97 @@
-//! Mirrors of a route as they are written, with everything that Istio refuses about them.
+//! Mirrors of a route. Rejects what Istio rejects.
 
 pub mod compare;
 pub mod settings;
 
 use std::rc::Rc;
 
-use crate::document::node::{Node, Object};
-use crate::spec::destination::Destination;
-use crate::spec::destination::{self, Naming};
+use crate::document::fields::fields;
+use crate::document::node::{Node, Object, all};
+use crate::document::report::{self, Reported};
+use crate::spec::destination::{self, Destination, Naming};
 use crate::value::header::{FixedEdit, HeaderEdit};
-use crate::value::percent::{Percent, read_mirror_percent};
+use crate::value::percent::{Percent, read_mirror_percent, read_plain_percent};
 
-/// The request headers that name clusters for copies start like this; the mirror's place follows.
+/// Prefix of the request headers that contain the clusters of copies; the index of the mirror
+/// follows.
 pub const HEADER_PREFIX: &str = "x-sluice-mirror-";
 
-/// One target of copies.
+/// One destination of copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
-    /// The name of Envoy's cluster
+    /// Name of the Envoy cluster
     pub cluster: Rc<str>,
-    /// How many requests are copied; all when absent, as in Istio
+    /// Share of the requests that are copied; all if absent, as in Istio
     pub percentage: Percent,
-    /// The header that asks Envoy for a copy
+    /// Header that causes Envoy to send a copy
     header: FixedEdit,
 }
 
 impl Mirror {
-    /// The mirror that stands in the place `index` of the route's.
+    /// Creates the mirror with the position `index` in the route.
     fn new(index: usize, destination: &Destination, percentage: Percent) -> Self {
         let (name, cluster) = (format!("{HEADER_PREFIX}{index}"), destination.cluster.as_str());
         let header = FixedEdit::steering(&name, cluster.as_bytes());
         Self { cluster: cluster.into(), percentage, header }
     }
 
-    /// The edit that asks Envoy for a copy.
+    /// Returns the edit of the request that causes Envoy to send a copy.
     pub fn request_edit(&self) -> HeaderEdit<'_> {
         self.header.as_edit()
     }
 }
 
+fields!(Mirror, "A destination of copies.", {
+    "destination" required: Kind::Object(Destination::schema) => "Destination of the copies.";
+    "percentage": Kind::Object(Percent::schema) =>
+        "Share of the requests that are copied, in percent; all if absent.";
+});
+
 /// Reads the mirror fields of a route: `mirror` with `mirrorPercentage` or the deprecated
 /// `mirrorPercent`, or `mirrors`.
-pub fn read(route: &mut Object<'_>, naming: &Naming) -> Vec<Mirror> {
-    let single = route.field("mirror");
-    let percentage = route.field("mirrorPercentage").map(|node| read_mirror_percent(&node));
-    let percent = route.field("mirrorPercent").map(|node| read_percent(&node));
-    let list = route.field("mirrors");
-    if let (Some(_), Some(node)) = (&single, &list) {
-        node.error("is given beside mirror");
+pub fn read(route: &Object<'_>, naming: &Naming) -> Result<Vec<Mirror>, Reported> {
+    let single = route.optional_with("mirror", |node| destination::read(node, naming));
+    let percentage = route.optional("mirrorPercentage", read_mirror_percent);
+    let percent = route.optional("mirrorPercent", |node| {
+        node.notice(report::Kind::Deprecated, "is deprecated, use mirrorPercentage");
+        node.integer()?;
+        read_plain_percent(node)
+    });
+    let entries = route.elements("mirrors").and_then(|entries| {
+        let indexed = entries.iter().enumerate();
+        all(indexed.map(|(index, node)| read_entry(index, node, naming)))
+    });
+    if let (Some(_), Some(node)) = (route.field("mirror"), route.field("mirrors")) {
+        return Err(node.error("cannot be combined with mirror"));
     }
-    let mut mirrors = Vec::new();
-    if let Some(node) = single {
-        let percentage = percentage.or(percent).unwrap_or(Some(Percent::ALL));
-        if let (Some(destination), Some(percentage)) =
-            (destination::read(&node, naming), percentage)
-        {
-            mirrors.push(Mirror::new(0, &destination, percentage));
-        }
-    }
-    let entries = list.map_or(Vec::new(), |node| node.elements());
-    let read = |(index, node)| read_entry(index, node, naming);
-    mirrors.extend(entries.iter().enumerate().filter_map(read));
-    mirrors
+    let (single, percentage, percent) = (single?, percentage?, percent?);
+    let percentage = percentage.or(percent).unwrap_or(Percent::ALL);
+    let single = single.map(|destination| Mirror::new(0, &destination, percentage));
+    let mut mirrors = entries?;
+    mirrors.extend(single);
+    Ok(mirrors)
 }
 
-fn read_entry(index: usize, node: &Node<'_>, naming: &Naming) -> Option<Mirror> {
-    let mut object = node.object()?;
+fn read_entry(index: usize, node: &Node<'_>, naming: &Naming) -> Result<Mirror, Reported> {
+    let object = node.object::<Mirror>()?;
     let destination = object.required("destination");
-    let percentage = object.field("percentage");
-    let percentage = percentage.map_or(Some(Percent::ALL), |node| read_mirror_percent(&node));
-    Some(Mirror::new(index, &destination::read(&destination?, naming)?, percentage?))
-}
-
-fn read_percent(node: &Node<'_>) -> Option<Percent> {
-    node.notice("is deprecated, use mirrorPercentage");
-    let percent = node.integer().and_then(|percent| Percent::new(percent as f64));
-    if percent.is_none() {
-        node.invalid("is not in 0..=100");
-    }
-    percent
+    let destination = destination.and_then(|node| destination::read(&node, naming));
+    let percentage = object.optional("percentage", read_mirror_percent);
+    Ok(Mirror::new(index, &destination?, percentage?.unwrap_or(Percent::ALL)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::spec::destination::ClusterTemplate;
+    use crate::spec::http_route::HttpRoute;
     use crate::testing;
 
     fn mirrors(text: &str) -> Result<(Vec<(String, u32)>, String), String> {
         let naming =
             Naming { namespace: Some("ns".to_owned()), template: ClusterTemplate::default() };
         let (mirrors, notices) =
-            testing::read_with_notices(text, |node| Some(read(&mut node.object()?, &naming)))?;
+            testing::read_with_notices(text, |node| read(&node.object::<HttpRoute>()?, &naming))?;
         let shown = |mirror: Mirror| (mirror.cluster.to_string(), mirror.percentage.per_million());
         Ok((mirrors.into_iter().map(shown).collect(), notices))
     }
@@ -100,7 +100,7 @@ mod tests {
     const CLUSTER: &str = "outbound|80|v2|a.ns.svc.cluster.local";
 
     #[test]
-    fn an_absent_percentage_is_all_and_the_newer_field_wins() {
+    fn an_absent_percentage_is_all_and_mirror_percentage_wins() {
         let shares = |fields: &str| {
             let (mirrors, notices) = mirrors(&format!(r#"{{"mirror": {V2}{fields}}}"#)).unwrap();
             assert_eq!(mirrors[0].0, CLUSTER);
@@ -118,17 +118,17 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let text = format!(
             r#"{{"mirror": {V2}, "mirrorPercent": 101, "mirrors": [{{}}, {{"destination": {V2},
                 "percentage": {{"value": -1}}}}]}}"#
         );
         assert_eq!(
             mirrors(&text).unwrap_err(),
-            "mirrorPercent: 101 is not in 0..=100\n\
-             mirrors: is given beside mirror\n\
+            "mirrorPercent: 101 is not in the range 0 to 100\n\
+             mirrors: cannot be combined with mirror\n\
              mirrors[0].destination: is required\n\
-             mirrors[1].percentage.value: -1 is not in 0..=100"
+             mirrors[1].percentage.value: -1 is not in the range 0 to 100"
         );
     }
 }

@@ -1,106 +1,81 @@
-//! `OutlierDetection` as it is written: Istio's fields with Istio's defaults, Envoy's that Istio does
-//! not have, and what neither has.
+//! `OutlierDetection`: Istio's fields with Istio's defaults, fields that only Envoy has, and fields
+//! that neither has.
 
 use std::time::Duration;
 
+mod detectors;
 mod failures;
+mod fingerprint;
 
-use crate::document::json::Json;
+use crate::document::fields::fields;
 use crate::document::node::{Node, Object};
+use crate::document::report::{self, Reported};
 use crate::value::duration;
-use crate::value::number::whole;
-pub use failures::Failures;
-use xxhash_rust::xxh64::xxh64;
+use crate::value::number::read_in;
+use detectors::{
+    number, read_5xx, read_failure_percentage, read_gateway_failures, read_local_failures,
+    read_success_rate,
+};
+use fingerprint::hash;
 
-/// Envoy's `max_ejection_time` where it is not given, unless the base time is longer.
+pub use detectors::{Consecutive, FailurePercentage, SuccessRate};
+pub use failures::Failures;
+
+/// Default of Envoy's `max_ejection_time`; if the base time is longer, it is the default.
 const MAX_EJECTION_TIME: Duration = Duration::from_secs(300);
 
 /// The outlier detection of a cluster, compiled.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `consecutive5xxErrors`: 5 if absent, 0 is off. Only detected if there is `consecutiveErrors`
+    /// `consecutive5xxErrors`: 5 if absent, 0 is off. If it is absent and `consecutiveErrors` is
+    /// present, detections are not enforced
     pub consecutive_5xx: Consecutive,
-    /// `consecutiveGatewayErrors`, once `consecutiveErrors`: 5 and only detected if absent, 0 is off
+    /// `consecutiveGatewayErrors`, formerly `consecutiveErrors`: 0 is off. If absent, 5, and
+    /// detections are not enforced
     pub consecutive_gateway_failure: Consecutive,
-    /// `consecutiveLocalOriginFailures`: 5 if absent or 0. At work only with a split
+    /// `consecutiveLocalOriginFailures`: 5 if absent or 0. Used only if `splits_local_origin` is
+    /// true
     pub consecutive_local_origin_failure: Consecutive,
-    /// `splitExternalLocalOriginErrors`: failed connections and missing responses are counted by
-    /// themselves and not as 5xx; false if absent
+    /// `splitExternalLocalOriginErrors`: failed connections and missing responses are counted
+    /// separately and not as 5xx; false if absent
     pub splits_local_origin: bool,
     /// `interval`, 10 s if absent
     pub interval: Duration,
     /// `baseEjectionTime`, 30 s if absent
     pub base_ejection_time: Duration,
-    /// `maxEjectionTime` (Envoy), 300 s or the base time if absent, whatever is longer
+    /// `maxEjectionTime` (Envoy); if absent, the longer of 300 s and the base time
     pub max_ejection_time: Duration,
-    /// `maxEjectionTimeJitter` (Envoy): what an ejection may be longer at the most; 0 if absent
+    /// `maxEjectionTimeJitter` (Envoy): maximum of a random time that is added; 0 if absent
     pub max_ejection_time_jitter: Duration,
-    /// `maxEjectionPercent`, 0 to 100; 10 if absent or 0
+    /// `maxEjectionPercent`: maximum share of ejected hosts, 1 to 100; 10 if absent or 0
     pub max_ejection_percent: u32,
-    /// `minHealthPercent`, 0 to 100: with a smaller share of healthy hosts, all get traffic; 0, which
-    /// is never, if absent
+    /// `minHealthPercent`, 0 to 100: if the share of healthy hosts is smaller, all hosts receive
+    /// requests. 0 if absent, which turns this off
     pub min_health_percent: u32,
-    /// `alwaysEjectOneHost` (Envoy): the first host may be ejected whatever the share; false if absent
+    /// `alwaysEjectOneHost` (Envoy): one host may be ejected even if this exceeds
+    /// `max_ejection_percent`; false if absent
     pub always_ejects_one_host: bool,
     /// `successRate` (Envoy); off if absent
     pub success_rate: Option<SuccessRate>,
     /// `failurePercentage` (Envoy); off if absent
     pub failure_percentage: Option<FailurePercentage>,
-    /// `halfOpen` (beyond Istio and Envoy); off if absent, unless there is a `fallback`
+    /// `halfOpen` (in neither Istio nor Envoy); if absent, off without `fallback`, else the
+    /// defaults
     pub half_open: Option<HalfOpen>,
-    /// What is a failure
+    /// Responses that count as failures
     pub failures: Failures,
-    /// A hash of the settings as they are written: state of others is not theirs
+    /// Hash of the JSON value, independent of the order of fields. State that belongs to settings
+    /// with another hash must not be reused
     pub fingerprint: u64,
 }
 
-/// A detector of failures in a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Consecutive {
-    /// How many; 0 is off
-    pub threshold: u32,
-    /// How often a detection is enforced, in percent
-    pub enforcing: u32,
-}
-
-/// A detector of hosts that are worse than the others
-/// (`success_rate_*` of Envoy's `OutlierDetection`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SuccessRate {
-    /// `minimumHosts`: how many hosts with enough requests it takes; 5 if absent
-    pub minimum_hosts: u32,
-    /// `requestVolume`: how many requests of an interval are enough; 100 if absent
-    pub request_volume: u32,
-    /// `stdevFactor`: how many thousandths of a standard deviation below the mean; 1900 if absent
-    pub stdev_factor: u32,
-    /// `enforcing`: how often a detection is enforced, in percent; 100 if absent
-    pub enforcing: u32,
-    /// `enforcingLocalOrigin`: the same of local failures; `enforcing` if absent
-    pub enforcing_local_origin: u32,
-}
-
-/// A detector of hosts that are bad
-/// (`failure_percentage_*` of Envoy's `OutlierDetection`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FailurePercentage {
-    /// `threshold`: how many percent of the requests have to fail; 85 if absent
-    pub threshold: u32,
-    /// `minimumHosts`: how many hosts with enough requests it takes; 5 if absent
-    pub minimum_hosts: u32,
-    /// `requestVolume`: how many requests of an interval are enough; 50 if absent
-    pub request_volume: u32,
-    /// `enforcing`: how often a detection is enforced, in percent; 100 if absent, where Envoy has 0
-    pub enforcing: u32,
-    /// `enforcingLocalOrigin`: the same of local failures; `enforcing` if absent
-    pub enforcing_local_origin: u32,
-}
-
-/// How ejected hosts come back where they are tried first.
+/// How ejected hosts are tested with single requests before they return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HalfOpen {
-    /// `successes`: how many probes in a row have to succeed; 1 if absent
+    /// `successes`: number of consecutive probes that must succeed, 1 to 1000; 1 if absent
     pub successes: u32,
-    /// `probeTimeout`: after how long without an answer another probe may be sent; 10 s if absent
+    /// `probeTimeout`: time without a response after which another probe may be sent; 10 s if
+    /// absent
     pub probe_timeout: Duration,
 }
 
@@ -110,241 +85,177 @@ impl Default for HalfOpen {
     }
 }
 
+fields!(Settings as "OutlierDetection",
+    "Ejects hosts that fail, so that they receive no requests.", {
+    "consecutive5xxErrors": Kind::COUNT =>
+        "Number of consecutive 5xx responses that eject a host; 5 if absent; 0 turns it off.";
+    "consecutiveGatewayErrors": Kind::COUNT =>
+        "Number of consecutive 502, 503 and 504 responses that eject a host; off if absent or 0.";
+    "consecutiveErrors": Kind::COUNT => "Deprecated, use consecutiveGatewayErrors.";
+    "consecutiveLocalOriginFailures": Kind::COUNT =>
+        "Number of consecutive failed connections that eject a host, requires \
+         splitExternalLocalOriginErrors; 5 if absent or 0.";
+    "splitExternalLocalOriginErrors": Kind::Boolean =>
+        "Whether failed connections are counted separately from 5xx responses; false if absent.";
+    "interval": Kind::Text =>
+        "Time between two evaluations of success and failure rates; 10s if absent.";
+    "baseEjectionTime": Kind::Text =>
+        "Length of the first ejection of a host; later ones last a multiple of it; 30s if absent.";
+    "maxEjectionTime": Kind::Text =>
+        "Maximum length of an ejection; if absent, the longer of 300s and baseEjectionTime.";
+    "maxEjectionTimeJitter": Kind::Text =>
+        "Maximum of a random time that is added to an ejection; 0 if absent.";
+    "maxEjectionPercent": Kind::PERCENT =>
+        "Maximum share of ejected hosts, in percent; 10 if absent or 0.";
+    "minHealthPercent": Kind::PERCENT =>
+        "If the share of healthy hosts in percent is smaller, all hosts receive requests; 0 if \
+         absent.";
+    "alwaysEjectOneHost": Kind::Boolean =>
+        "Whether one host may be ejected even if this exceeds maxEjectionPercent; false if absent.";
+    "enforcingConsecutive5xx": Kind::PERCENT =>
+        "Share of detections by consecutive5xxErrors that eject the host, in percent; 100 if \
+         absent, but 0 if only consecutiveErrors is present.";
+    "enforcingConsecutiveGatewayFailure": Kind::PERCENT =>
+        "Share of detections by consecutiveGatewayErrors that eject the host, in percent; if \
+         absent, 100 with consecutiveGatewayErrors and 0 without it.";
+    "enforcingConsecutiveLocalOriginFailure": Kind::PERCENT =>
+        "Share of detections by consecutiveLocalOriginFailures that eject the host, in percent; \
+         100 if absent.";
+    "successRate": Kind::Object(SuccessRate::schema) =>
+        "Ejects hosts whose success rate is far below the mean; off if absent.";
+    "failurePercentage": Kind::Object(FailurePercentage::schema) =>
+        "Ejects hosts with a large share of failed requests; off if absent.";
+    "halfOpen": Kind::Object(HalfOpen::schema) =>
+        "Tests ejected hosts with single requests before they return; off if absent, unless \
+         fallback is present.";
+    "fallback": Kind::Object(Fallback::schema) =>
+        "Subset that receives the requests while all hosts of this one are ejected.";
+    "outlierDetectionHttpErrorCodes": Kind::List(&Kind::Integer(100, 599)) =>
+        "HTTP statuses that count as failures, in place of 5xx.";
+    "failure": Kind::Object(Failures::schema) => "Other responses that count as failures.";
+});
+
+fields!(HalfOpen, "Tests ejected hosts with single requests (probes) before they return.", {
+    "successes": Kind::Integer(1, 1000) =>
+        "Number of consecutive probes that must succeed; 1 if absent.";
+    "probeTimeout": Kind::Text =>
+        "Time without a response after which another probe is sent; 10s if absent.";
+});
+
+/// `fallback`
+struct Fallback;
+
+fields!(Fallback, "Subset that receives the requests while all hosts of this one are ejected.", {
+    "subset" required: Kind::Text => "Name of another subset of the same host.";
+});
+
 impl Settings {
-    /// Reads `outlierDetection`, and the name of the subset of its `fallback`.
-    pub fn read<'a>(node: &Node<'a>) -> Option<(Self, Option<Node<'a>>)> {
-        let mut object = node.object()?;
-        let fields = &mut object;
-        let [splits, always_ejects_one_host] =
-            ["splitExternalLocalOriginErrors", "alwaysEjectOneHost"].map(|name| flag(fields, name));
-        let [interval, base_ejection_time, max_ejection_time_jitter] = times(
-            fields,
-            [("interval", 10_000), ("baseEjectionTime", 30_000), ("maxEjectionTimeJitter", 0)],
-        );
-        let [max_ejection_percent, min_health_percent] =
-            numbers(fields, [("maxEjectionPercent", 100, 0), ("minHealthPercent", 100, 0)]);
-        let fallback = fields.field("fallback");
-        let half_open = fields.field("halfOpen").map(|node| read_half_open(&node));
+    /// Reads `outlierDetection`. Returns the settings, and the node with the subset of `fallback`.
+    pub fn read<'a>(node: &Node<'a>) -> Result<(Self, Option<Node<'a>>), Reported> {
+        let object = &node.object::<Self>()?;
+        let splits = object.flag("splitExternalLocalOriginErrors");
+        let always_ejects_one_host = object.flag("alwaysEjectOneHost");
+        let interval = time(object, "interval", 10_000);
+        let base_ejection_time = time(object, "baseEjectionTime", 30_000);
+        let max_ejection_time_jitter = time(object, "maxEjectionTimeJitter", 0);
+        let max_ejection_time = read_max_ejection_time(object, base_ejection_time);
+        let max_ejection_percent = number(object, "maxEjectionPercent", 100, 0);
+        let min_health_percent = number(object, "minHealthPercent", 100, 0);
+        let consecutive_5xx = read_5xx(object);
+        let consecutive_gateway_failure = read_gateway_failures(object);
+        let consecutive_local_origin_failure = read_local_failures(object, splits);
+        let success_rate = object.optional("successRate", read_success_rate);
+        let failure_percentage = object.optional("failurePercentage", read_failure_percentage);
+        let half_open = object.optional("halfOpen", read_half_open);
+        let fallback = object.optional("fallback", |node| {
+            let subset = node.object::<Fallback>()?.required("subset")?;
+            subset.string().map(|_| subset)
+        });
+        let failures = Failures::read(object);
+        let fallback = fallback?;
         let settings = Self {
-            consecutive_5xx: read_5xx(fields),
-            consecutive_gateway_failure: read_gateway_failures(fields),
-            consecutive_local_origin_failure: read_local_failures(fields, splits),
-            splits_local_origin: splits,
-            interval,
-            base_ejection_time,
-            max_ejection_time: read_max_ejection_time(fields, base_ejection_time),
-            max_ejection_time_jitter,
-            // 0 is absent, as in protobuf.
-            max_ejection_percent: if max_ejection_percent > 0 { max_ejection_percent } else { 10 },
-            min_health_percent,
-            always_ejects_one_host,
-            success_rate: fields.field("successRate").and_then(|node| read_success_rate(&node)),
-            failure_percentage: fields
-                .field("failurePercentage")
-                .and_then(|node| read_failure_percentage(&node)),
-            half_open: half_open.or_else(|| fallback.map(|_| HalfOpen::default())),
-            failures: Failures::read(fields),
+            consecutive_5xx: consecutive_5xx?,
+            consecutive_gateway_failure: consecutive_gateway_failure?,
+            consecutive_local_origin_failure: consecutive_local_origin_failure?,
+            splits_local_origin: splits?,
+            interval: interval?,
+            base_ejection_time: base_ejection_time?,
+            max_ejection_time: max_ejection_time?,
+            max_ejection_time_jitter: max_ejection_time_jitter?,
+            // 0 counts as absent, as in protobuf.
+            max_ejection_percent: Some(max_ejection_percent?).filter(|p| *p > 0).unwrap_or(10),
+            min_health_percent: min_health_percent?,
+            always_ejects_one_host: always_ejects_one_host?,
+            success_rate: success_rate?,
+            failure_percentage: failure_percentage?,
+            half_open: half_open?.or_else(|| fallback.map(|_| HalfOpen::default())),
+            failures: failures?,
             fingerprint: hash(node.json, 0),
         };
-        settings.remark(node);
-        let fallback = fallback.and_then(|node| node.object()?.required("subset"));
-        Some((settings, fallback))
+        settings.report_idle_detectors(node);
+        Ok((settings, fallback))
     }
 
-    /// Remarks on settings that can do nothing.
-    fn remark(&self, node: &Node<'_>) {
+    /// Reports settings that can never eject a host.
+    fn report_idle_detectors(&self, node: &Node<'_>) {
         let detectors = [
             self.consecutive_5xx,
             self.consecutive_gateway_failure,
             self.consecutive_local_origin_failure,
         ];
-        let is_at_work = |(index, detector): (usize, &Consecutive)| {
+        let is_active = |(index, detector): (usize, &Consecutive)| {
             detector.threshold > 0
                 && detector.enforcing > 0
                 && (index < 2 || self.splits_local_origin)
         };
-        if !detectors.iter().enumerate().any(is_at_work) && !self.has_rates() {
-            node.notice("ejects nothing, all of its detectors are off");
+        if !detectors.iter().enumerate().any(is_active) && !self.has_rates() {
+            node.notice(report::Kind::NoEffect, "ejects nothing, all of its detectors are off");
         }
     }
 
-    /// Whether shares of failures are looked at, so that successes have to be counted too.
+    /// Returns whether a detector uses rates, so that successes must be counted too.
     pub fn has_rates(&self) -> bool {
         self.success_rate.is_some() || self.failure_percentage.is_some()
     }
 
-    /// How many hosts a cluster needs for one of them to be ejected: 10 by default, since one in
-    /// nine is more than 10 %.
+    /// Returns the minimum number of hosts at which one host may be ejected: 10 by default, because
+    /// one of nine hosts is more than 10 %.
     pub fn minimum_hosts(&self) -> u32 {
         if self.always_ejects_one_host { 1 } else { 100u32.div_ceil(self.max_ejection_percent) }
     }
 
-    /// How long an ejection is, without the jitter.
+    /// Returns the length of an ejection without jitter, for a multiple of the base time.
     pub fn ejection_time(&self, multiplier: u32) -> Duration {
         self.base_ejection_time.saturating_mul(multiplier).min(self.max_ejection_time)
     }
 }
 
-/// A detector that is enforced where its threshold is given, else in so many percent.
+fn read_max_ejection_time(
+    object: &Object<'_>,
+    base: Result<Duration, Reported>,
+) -> Result<Duration, Reported> {
+    let given = time(object, "maxEjectionTime", 0)?;
+    let base = base?;
+    match object.field("maxEjectionTime") {
+        None => Ok(MAX_EJECTION_TIME.max(base)),
+        Some(node) if given < base => Err(node.invalid("is shorter than baseEjectionTime")),
+        Some(_) => Ok(given),
+    }
+}
+
+fn read_half_open(node: &Node<'_>) -> Result<HalfOpen, Reported> {
+    let object = node.object::<HalfOpen>()?;
+    let successes = object.optional("successes", |node| read_in(node, 1..=1000));
+    let probe_timeout = time(&object, "probeTimeout", 10_000);
+    Ok(HalfOpen { successes: successes?.unwrap_or(1), probe_timeout: probe_timeout? })
+}
+
+/// Reads the duration field `name`; `default` is in milliseconds.
+// Not inlined, to reduce code size: every filter contains the code of every setting.
 #[inline(never)]
-fn consecutive(
-    object: &mut Object<'_>,
-    threshold: Option<Node<'_>>,
-    enforcing: (&'static str, u32),
-) -> Consecutive {
-    let default = if threshold.is_some() { 100 } else { enforcing.1 };
-    // A threshold of 0 is one that is never reached.
-    let threshold = threshold.and_then(|node| whole(&node, 0..=u32::MAX)).unwrap_or(5);
-    let [enforcing] = numbers(object, [(enforcing.0, 100, default)]);
-    Consecutive { threshold, enforcing }
-}
-
-fn read_5xx(object: &mut Object<'_>) -> Consecutive {
-    // Documents of the time of `consecutiveErrors` are about gateway errors alone.
-    let default = if object.field("consecutiveErrors").is_some() { 0 } else { 100 };
-    let threshold = object.field("consecutive5xxErrors");
-    consecutive(object, threshold, ("enforcingConsecutive5xx", default))
-}
-
-/// Gateway errors. Istio called them `consecutiveErrors` once, and leaves Envoy's detector on without
-/// having it enforced where they are not given.
-fn read_gateway_failures(object: &mut Object<'_>) -> Consecutive {
-    const NAME: &str = "consecutiveGatewayErrors";
-    let legacy = object.field("consecutiveErrors");
-    let threshold = object.field(NAME);
-    match (&legacy, &threshold) {
-        (Some(node), Some(_)) => {
-            node.error(format_args!("has been replaced by {NAME}, which is given too"));
-        }
-        (Some(node), None) => {
-            node.notice(format_args!("has been replaced by {NAME}, and is taken for that"));
-        }
-        (None, _) => {}
-    }
-    consecutive(object, legacy.or(threshold), ("enforcingConsecutiveGatewayFailure", 0))
-}
-
-fn read_local_failures(object: &mut Object<'_>, splits: bool) -> Consecutive {
-    let threshold = object
-        .field("consecutiveLocalOriginFailures")
-        // For Istio 0 is absent here, other than in the other two.
-        .filter(|node| *node.json != Json::Integer(0));
-    if let (Some(node), false) = (&threshold, splits) {
-        node.error("goes with splitExternalLocalOriginErrors: true");
-    }
-    consecutive(object, threshold, ("enforcingConsecutiveLocalOriginFailure", 100))
-}
-
-fn read_max_ejection_time(object: &mut Object<'_>, base: Duration) -> Duration {
-    let [given] = times(object, [("maxEjectionTime", 0)]);
-    if given.is_zero() {
-        return MAX_EJECTION_TIME.max(base);
-    }
-    if let (Some(node), true) = (object.field("maxEjectionTime"), given < base) {
-        node.invalid("is shorter than baseEjectionTime");
-    }
-    given
-}
-
-fn read_success_rate(node: &Node<'_>) -> Option<SuccessRate> {
-    let mut object = node.object()?;
-    let [minimum_hosts, request_volume, stdev_factor, enforcing] = numbers(
-        &mut object,
-        [
-            ("minimumHosts", u32::MAX, 5),
-            ("requestVolume", u32::MAX, 100),
-            ("stdevFactor", u32::MAX, 1900),
-            ("enforcing", 100, 100),
-        ],
-    );
-    let [enforcing_local_origin] = numbers(&mut object, [("enforcingLocalOrigin", 100, enforcing)]);
-    Some(SuccessRate {
-        minimum_hosts,
-        request_volume,
-        stdev_factor,
-        enforcing,
-        enforcing_local_origin,
-    })
-}
-
-fn read_failure_percentage(node: &Node<'_>) -> Option<FailurePercentage> {
-    let mut object = node.object()?;
-    let [threshold, minimum_hosts, request_volume, enforcing] = numbers(
-        &mut object,
-        [
-            ("threshold", 100, 85),
-            ("minimumHosts", u32::MAX, 5),
-            ("requestVolume", u32::MAX, 50),
-            ("enforcing", 100, 100),
-        ],
-    );
-    let [enforcing_local_origin] = numbers(&mut object, [("enforcingLocalOrigin", 100, enforcing)]);
-    Some(FailurePercentage {
-        threshold,
-        minimum_hosts,
-        request_volume,
-        enforcing,
-        enforcing_local_origin,
-    })
-}
-
-fn read_half_open(node: &Node<'_>) -> HalfOpen {
-    let Some(mut object) = node.object() else { return HalfOpen::default() };
-    let successes = object.field("successes").and_then(|node| whole(&node, 1..=1000));
-    let [probe_timeout] = times(&mut object, [("probeTimeout", 10_000)]);
-    HalfOpen { successes: successes.unwrap_or(1), probe_timeout }
-}
-
-#[inline(never)]
-fn flag(object: &mut Object<'_>, name: &'static str) -> bool {
-    object.field(name).and_then(|node| node.boolean()).unwrap_or_default()
-}
-
-/// Durations by name, with defaults in milliseconds.
-fn times<const N: usize>(
-    object: &mut Object<'_>,
-    fields: [(&'static str, u64); N],
-) -> [Duration; N] {
-    fields.map(|(name, default)| Duration::from_millis(time(object, name, default)))
-}
-
-/// Numbers by name, each up to a maximum and with a default.
-fn numbers<const N: usize>(
-    object: &mut Object<'_>,
-    fields: [(&'static str, u32, u32); N],
-) -> [u32; N] {
-    fields.map(|(name, most, default)| number(object, name, most, default))
-}
-
-// Not inlined, since every module has the code for every setting.
-#[inline(never)]
-fn time(object: &mut Object<'_>, name: &'static str, default: u64) -> u64 {
-    let milliseconds = object.field(name).and_then(|node| duration::read_milliseconds(&node));
-    milliseconds.unwrap_or(default)
-}
-
-#[inline(never)]
-fn number(object: &mut Object<'_>, name: &'static str, most: u32, default: u32) -> u32 {
-    object.field(name).and_then(|node| whole(&node, 0..=most)).unwrap_or(default)
-}
-
-/// A hash of a value, after one of what is before it.
-fn hash(json: &Json, seed: u64) -> u64 {
-    match json {
-        Json::Null => xxh64(b"n", seed),
-        Json::Bool(value) => xxh64(&[b'b', u8::from(*value)], seed),
-        Json::Integer(value) => xxh64(&value.to_le_bytes(), seed),
-        Json::Float(value) => xxh64(&value.to_bits().to_le_bytes(), seed),
-        Json::String(value) => xxh64(value.as_bytes(), seed),
-        Json::Array(values) => {
-            values.iter().fold(xxh64(b"a", seed), |seed, value| hash(value, seed))
-        }
-        Json::Object(fields) => {
-            // A protobuf `Struct` comes with its fields in another order each time.
-            let fields = fields.iter().map(|(key, value)| hash(value, xxh64(key.as_bytes(), seed)));
-            xxh64(&fields.fold(0, u64::wrapping_add).to_le_bytes(), xxh64(b"o", seed))
-        }
-    }
+fn time(object: &Object<'_>, name: &'static str, default: u64) -> Result<Duration, Reported> {
+    let milliseconds = object.optional(name, duration::read_milliseconds)?;
+    Ok(Duration::from_millis(milliseconds.unwrap_or(default)))
 }
 
 #[cfg(test)]

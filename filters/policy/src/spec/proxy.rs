@@ -1,22 +1,24 @@
-//! What the policy has to know about the proxy that it runs in: conditions on it are decided once,
-//! when the configuration is read.
+//! Properties of the proxy that runs the policy. Conditions on the proxy are evaluated once, when
+//! the configuration is read.
 
-use crate::document::node::Node;
+use crate::document::fields::fields;
+use crate::document::node::{Node, all};
+use crate::document::report::Reported;
 use crate::value::host_name;
 
-/// The gateway name that stands for all sidecars.
+/// Istio's gateway name for all sidecars.
 pub const MESH: &str = "mesh";
 
-/// What Envoy knows about itself.
+/// Envoy's node metadata.
 pub trait NodeMetadata {
-    /// The namespace of the proxy's workload (`NAMESPACE` of the node metadata).
+    /// Returns the namespace of the proxy's workload (`NAMESPACE` of the node metadata).
     fn namespace(&self) -> Option<String>;
 
-    /// The value of a label of the proxy's workload (`LABELS` of the node metadata).
+    /// Returns the value of a label of the proxy's workload (`LABELS` of the node metadata).
     fn label(&self, name: &str) -> Option<String>;
 }
 
-/// A proxy without metadata, as a plain Envoy is.
+/// Empty metadata, as in an Envoy without Istio.
 pub struct NoMetadata;
 
 impl NodeMetadata for NoMetadata {
@@ -29,34 +31,61 @@ impl NodeMetadata for NoMetadata {
     }
 }
 
-/// The proxy, from Envoy's node metadata and the `proxy` object of the document, which wins.
+/// The proxy, described by the `proxy` object of the document and by Envoy's node metadata. `proxy`
+/// has priority.
 pub struct Proxy<'a> {
     metadata: &'a dyn NodeMetadata,
     namespace: Option<String>,
     labels: Option<Vec<(String, String)>>,
     gateways: Option<Vec<String>>,
+    serves_all: bool,
 }
 
+/// `proxy` of a document.
+pub struct ProxySettings;
+
+fields!(ProxySettings as "Proxy", "Properties of this proxy.", {
+    "namespace": Kind::Text =>
+        "Namespace of the proxy's workload; from Envoy's node metadata if absent.";
+    "labels": Kind::TEXT_MAP =>
+        "Labels of the proxy's workload; from Envoy's node metadata if absent.";
+    "gateways": Kind::TEXTS =>
+        "Gateways that the proxy serves, as NAME or NAMESPACE/NAME; mesh for a sidecar.";
+});
+
 impl<'a> Proxy<'a> {
-    /// Reads `proxy: { namespace, labels, gateways }`; all are optional.
-    pub fn read(node: Option<&Node<'_>>, metadata: &'a dyn NodeMetadata) -> Self {
-        let mut proxy = Self { metadata, namespace: None, labels: None, gateways: None };
-        let Some(mut object) = node.and_then(Node::object) else {
-            return proxy;
-        };
-        proxy.namespace = object.string("namespace").map(str::to_owned);
-        proxy.labels = object.field("labels").map(|node| read_labels(&node));
-        proxy.gateways = object.field("gateways").map(|node| read_gateways(&node, None));
-        proxy
+    /// Creates a proxy that only the node metadata describes.
+    pub fn new(metadata: &'a dyn NodeMetadata) -> Self {
+        Self { metadata, namespace: None, labels: None, gateways: None, serves_all: false }
     }
 
-    /// Whether the proxy's workload is in `namespace`; never without one.
+    /// Creates a proxy for a document whose `proxy` has an error. It serves all gateways, so that
+    /// this error causes no other errors.
+    pub fn unknown(metadata: &'a dyn NodeMetadata) -> Self {
+        Self { serves_all: true, ..Self::new(metadata) }
+    }
+
+    /// Reads `proxy: { namespace, labels, gateways }`; all are optional.
+    pub fn read(node: &Node<'_>, metadata: &'a dyn NodeMetadata) -> Result<Self, Reported> {
+        let object = node.object::<ProxySettings>()?;
+        let namespace = object.string("namespace");
+        let labels = object.optional("labels", read_labels);
+        let gateways = object.optional("gateways", |node| read_gateways(node, None));
+        Ok(Self {
+            namespace: namespace?.map(str::to_owned),
+            labels: labels?,
+            gateways: gateways?,
+            ..Self::new(metadata)
+        })
+    }
+
+    /// Returns whether the proxy's workload is in `namespace`; false if its namespace is unknown.
     pub fn is_in_namespace(&self, namespace: &str) -> bool {
         let own = self.namespace.clone().or_else(|| self.metadata.namespace());
         own.as_deref() == Some(namespace)
     }
 
-    /// Whether the proxy's workload has all of `labels`.
+    /// Returns whether the proxy's workload has all of `labels`.
     pub fn has_labels(&self, labels: &[(String, String)]) -> bool {
         labels.iter().all(|(name, value)| match &self.labels {
             Some(own) => own.iter().any(|(n, v)| n == name && v == value),
@@ -64,59 +93,67 @@ impl<'a> Proxy<'a> {
         })
     }
 
-    /// Whether the proxy serves one of `gateways`; `None` when the document does not say which it
-    /// serves.
+    /// Returns whether the proxy serves one of `gateways`; `None` if the document has no
+    /// `proxy.gateways`.
     pub fn serves(&self, gateways: &[String]) -> Option<bool> {
+        if self.serves_all {
+            return Some(true);
+        }
         let own = self.gateways.as_ref()?;
         Some(gateways.iter().any(|gateway| own.contains(gateway)))
     }
 }
 
-/// Reads names of gateways. A name without a namespace is one of `namespace`, if there is one.
-pub fn read_gateways(node: &Node<'_>, namespace: Option<&str>) -> Vec<String> {
-    let mut gateways = Vec::new();
-    for node in node.elements() {
-        let Some(name) = node.string() else { continue };
+/// Reads names of gateways. A name without a namespace is completed with `namespace`, if present.
+pub fn read_gateways(node: &Node<'_>, namespace: Option<&str>) -> Result<Vec<String>, Reported> {
+    node.each_with(|node| {
+        let name = node.string()?;
         let parts: Vec<&str> = name.split('/').collect();
-        let valid = match parts.as_slice() {
+        let is_valid = match parts.as_slice() {
             [name] => host_name::check(name).is_ok() && !name.starts_with('*'),
             [namespace, name] => host_name::is_label(namespace) && host_name::is_label(name),
             _ => false,
         };
-        if !valid {
-            node.invalid("is not a gateway name, write NAME or NAMESPACE/NAME");
-            continue;
+        if !is_valid {
+            return Err(node.invalid("is not a gateway name; write NAME or NAMESPACE/NAME"));
         }
-        gateways.push(match (namespace, parts.len()) {
+        Ok(match (namespace, parts.len()) {
             (Some(namespace), 1) if name != MESH => format!("{namespace}/{name}"),
             _ => name.to_owned(),
-        });
-    }
-    gateways
+        })
+    })
 }
 
-/// Reads labels: Kubernetes' names and values.
-pub fn read_labels(node: &Node<'_>) -> Vec<(String, String)> {
-    let mut labels = Vec::new();
-    for (name, node) in node.entries() {
-        let Some(value) = node.string() else { continue };
+/// Reads labels, with the syntax of Kubernetes for names and values.
+pub fn read_labels(node: &Node<'_>) -> Result<Vec<(String, String)>, Reported> {
+    let entries = node.entries()?;
+    all(entries.into_iter().map(|(name, node)| {
+        let value = node.string()?;
         let unprefixed = match name.split_once('/') {
             Some((prefix, rest)) if prefix.split('.').all(host_name::is_label) => rest,
             _ => name,
         };
         if unprefixed.is_empty() || !is_label_text(unprefixed) {
-            node.error(format_args!("{name:?} is not a label name"));
-        } else if !is_label_text(value) {
-            node.invalid("is not a label value");
-        } else {
-            labels.push((name.to_owned(), value.to_owned()));
+            return Err(node.error(format_args!("{name:?} is not a label name")));
         }
-    }
-    labels
+        if !is_label_text(value) {
+            return Err(node.invalid("is not a label value"));
+        }
+        Ok((name.to_owned(), value.to_owned()))
+    }))
 }
 
-/// Whether `text` has at most 63 letters, digits, `-`, `_` and `.`, the first and last a letter or
-/// digit.
+/// Reads the name of a namespace.
+pub fn read_namespace(node: &Node<'_>) -> Result<String, Reported> {
+    let namespace = node.string()?;
+    if !host_name::is_label(namespace) {
+        return Err(node.invalid("is not a namespace"));
+    }
+    Ok(namespace.to_owned())
+}
+
+/// Returns whether `text` consists of at most 63 letters, digits, `-`, `_` and `.`, and starts and
+/// ends with a letter or digit.
 fn is_label_text(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     text.len() <= 63
@@ -147,16 +184,16 @@ mod tests {
     }
 
     #[test]
-    fn the_document_wins_over_the_metadata() {
-        let plain = Proxy::read(None, &Istio);
+    fn the_document_has_priority_over_the_metadata() {
+        let plain = Proxy::new(&Istio);
         assert!(plain.is_in_namespace("prod") && !plain.is_in_namespace("test"));
         assert!(plain.has_labels(&labels(&[("app", "web")])) && plain.has_labels(&[]));
         assert!(!plain.has_labels(&labels(&[("app", "web"), ("version", "v1")])));
         assert_eq!(plain.serves(&[MESH.to_owned()]), None);
         let text = r#"{"namespace": "test", "labels": {"version": "v1"}, "gateways": ["ns/gw"]}"#;
         let checks = testing::read(text, |node| {
-            let proxy = Proxy::read(Some(node), &Istio);
-            Some([
+            let proxy = Proxy::read(node, &Istio)?;
+            Ok([
                 proxy.is_in_namespace("test") && !proxy.is_in_namespace("prod"),
                 proxy.has_labels(&labels(&[("version", "v1")])),
                 !proxy.has_labels(&labels(&[("app", "web")])),
@@ -165,31 +202,31 @@ mod tests {
             ])
         });
         assert_eq!(checks, Ok([true; 5]));
-        let nowhere = Proxy::read(None, &NoMetadata);
+        let nowhere = Proxy::new(&NoMetadata);
         assert!(!nowhere.is_in_namespace("") && !nowhere.has_labels(&labels(&[("app", "web")])));
     }
 
     #[test]
-    fn names_of_gateways_are_completed() {
-        let read = |text: &str| testing::read(text, |node| Some(read_gateways(node, Some("ns"))));
+    fn gateway_names_are_completed_with_the_namespace() {
+        let read = |text: &str| testing::read(text, |node| read_gateways(node, Some("ns")));
         assert_eq!(
             read(r#"["gw", "other/gw", "mesh", "gw.istio.svc"]"#).unwrap(),
             ["ns/gw", "other/gw", "mesh", "ns/gw.istio.svc"]
         );
         assert_eq!(
             read(r#"["a/b/c", "", "a/", "*"]"#).unwrap_err(),
-            "[0]: \"a/b/c\" is not a gateway name, write NAME or NAMESPACE/NAME\n\
-             [1]: \"\" is not a gateway name, write NAME or NAMESPACE/NAME\n\
-             [2]: \"a/\" is not a gateway name, write NAME or NAMESPACE/NAME\n\
-             [3]: \"*\" is not a gateway name, write NAME or NAMESPACE/NAME"
+            "[0]: \"a/b/c\" is not a gateway name; write NAME or NAMESPACE/NAME\n\
+             [1]: \"\" is not a gateway name; write NAME or NAMESPACE/NAME\n\
+             [2]: \"a/\" is not a gateway name; write NAME or NAMESPACE/NAME\n\
+             [3]: \"*\" is not a gateway name; write NAME or NAMESPACE/NAME"
         );
     }
 
     #[test]
-    fn labels_are_kubernetes_labels() {
+    fn labels_have_kubernetes_syntax() {
         let text = r#"{"app.kubernetes.io/name": "x", "a": "", "-b": "x", "c": "x y", "": "x"}"#;
         assert_eq!(
-            testing::read(text, |node| Some(read_labels(node))).unwrap_err(),
+            testing::read(text, read_labels).unwrap_err(),
             "-b: \"-b\" is not a label name\nc: \"x y\" is not a label value\n\
              [\"\"]: \"\" is not a label name"
         );

@@ -1,7 +1,8 @@
-//! `HTTPRedirect`: an answer that sends the client elsewhere, put together as Envoy's
-//! `RedirectAction` does it.
+//! `HTTPRedirect`: a redirect response, with the same location as Envoy's `RedirectAction`.
 
+use crate::document::fields::fields;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::request::{Request, split_path};
 use crate::spec::http_match::MatchedPath;
 use crate::spec::rewrite::replace_matched;
@@ -11,13 +12,30 @@ use crate::value::url::{read_authority, read_path};
 /// A redirect, compiled.
 #[derive(Clone, Debug)]
 pub struct Redirect {
-    /// The status: 301, 302, 303, 307 or 308
+    /// HTTP status: 301, 302, 303, 307 or 308
     pub status: u16,
     authority: Option<Box<[u8]>>,
     scheme: Option<Scheme>,
     port: Port,
     path: Path,
 }
+
+const SCHEMES: [&str; 2] = ["http", "https"];
+
+const DERIVED_PORTS: [&str; 2] = ["FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"];
+
+fields!(Redirect, "A redirect; requires at least one field other than redirectCode.", {
+    "uri": Kind::Text => "New path; that of the request if absent.";
+    "prefixRewrite": Kind::Text => "Replacement for the prefix of the path that matched.";
+    "authority": Kind::Text => "New host; that of the request if absent.";
+    "scheme": Kind::OneOf(&SCHEMES) => "New scheme; that of the request if absent.";
+    "port": Kind::PORT => "New port, 1 to 65535.";
+    "derivePort": Kind::OneOf(&DERIVED_PORTS) =>
+        "Source of the new port: FROM_PROTOCOL_DEFAULT, the default port of the scheme, or \
+         FROM_REQUEST_PORT, the port that the client connected to.";
+    "redirectCode": Kind::OneOfIntegers(&[0, 301, 302, 303, 307, 308]) =>
+        "HTTP status; 301 if absent or 0.";
+});
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
@@ -27,69 +45,65 @@ enum Scheme {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Port {
-    /// What the authority has.
+    /// The port of the authority.
     Unchanged,
     Fixed(u16),
-    /// The port that the request came in by.
+    /// The port that the client connected to.
     FromRequest,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Path {
     Unchanged,
-    /// Takes the place of the whole path; the query stays, unless it has one of its own.
+    /// Replaces the whole path. Keeps the query, unless the value contains a query.
     Replaced(Box<[u8]>),
-    /// Takes the place of the prefix that was matched.
+    /// Replaces the prefix that matched.
     PrefixReplaced(Box<[u8]>),
 }
 
 impl Redirect {
     /// Reads `redirect: { uri, prefixRewrite, authority, scheme, port, derivePort, redirectCode }`.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let given = ["uri", "prefixRewrite", "authority"].map(|name| object.given(name));
-        let [uri, prefix, authority] = &given;
-        let uri = uri.as_ref().map(read_path);
-        let prefix = prefix.as_ref().map(read_path);
-        let authority = authority.as_ref().map(read_authority);
-        let scheme_node = object.given("scheme");
-        let scheme = scheme_node.as_ref().and_then(read_scheme);
-        let port_node = object.field("port");
-        let derive_node = object.field("derivePort");
-        let status = object.field("redirectCode").map_or(Some(301), |node| read_status(&node));
-
-        if uri.is_some() && prefix.is_some() {
-            node.error("has both uri and prefixRewrite");
-        }
-        if port_node.is_some() && derive_node.is_some() {
-            node.error("has both port and derivePort");
-        }
-        if given.iter().all(Option::is_none)
-            && scheme_node.is_none()
-            && port_node.is_none()
-            && derive_node.is_none()
-        {
-            node.error("has none of uri, prefixRewrite, authority, scheme, port and derivePort");
-        }
-        let port = match (port_node, derive_node) {
-            (Some(node), _) => Port::Fixed(node.port()?),
-            (None, Some(node)) => read_derived_port(&node)?,
-            (None, None) => Port::Unchanged,
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let given = |name, read: fn(&Node<'_>) -> Result<Box<[u8]>, Reported>| {
+            object.given(name).map(|node| read(&node)).transpose()
         };
+        let uri = given("uri", read_path);
+        let prefix = given("prefixRewrite", read_path);
+        let authority = given("authority", read_authority);
+        let scheme = object.given("scheme").map(|node| read_scheme(&node)).transpose();
+        let port = object.optional("port", Node::port);
+        let derived = object.optional("derivePort", read_derived_port);
+        let status = object.optional("redirectCode", read_status);
+
+        let paths = object.exclude("uri", "prefixRewrite");
+        let ports = object.exclude("port", "derivePort");
+
+        let (uri, prefix, authority) = (uri?, prefix?, authority?);
+        let (scheme, port, derived) = (scheme?, port?, derived?);
+        paths?;
+        ports?;
+        let has_target = uri.is_some() || prefix.is_some() || authority.is_some();
+        if !has_target && scheme.is_none() && port.is_none() && derived.is_none() {
+            return Err(node.error(
+                "must have one of uri, prefixRewrite, authority, scheme, port, derivePort",
+            ));
+        }
         let path = match (uri, prefix) {
-            (Some(uri), _) => Path::Replaced(uri?),
-            (None, Some(prefix)) => Path::PrefixReplaced(prefix?),
+            (Some(uri), _) => Path::Replaced(uri),
+            (None, Some(prefix)) => Path::PrefixReplaced(prefix),
             (None, None) => Path::Unchanged,
         };
-        Some(Self { status: status?, authority: authority.flatten(), scheme, port, path })
+        let port = port.map(Port::Fixed).or(derived).unwrap_or(Port::Unchanged);
+        Ok(Self { status: status?.unwrap_or(301), authority, scheme, port, path })
     }
 
-    /// Whether the matched prefix is replaced, which needs a match on a prefix.
+    /// Returns whether `prefixRewrite` is set, which requires a match on a prefix.
     pub fn replaces_prefix(&self) -> bool {
         matches!(self.path, Path::PrefixReplaced(_))
     }
 
-    /// The value of the `location` header.
+    /// Returns the value of the `location` header.
     pub fn location(&self, request: &Request<'_>, matched: MatchedPath) -> Vec<u8> {
         let scheme: &[u8] = match self.scheme {
             Some(Scheme::Http) => b"http",
@@ -101,7 +115,7 @@ impl Redirect {
             Port::Fixed(port) => Some(port),
             Port::FromRequest => request.destination_port(),
         };
-        // The port that the scheme has anyway is not written.
+        // The default port of the scheme is omitted.
         let port = port.filter(|port| !matches!((scheme, port), (b"http", 80) | (b"https", 443)));
         let authority = match &self.authority {
             Some(authority) => authority,
@@ -126,48 +140,35 @@ impl Redirect {
     }
 }
 
-/// The request's authority, without its port where a new one follows or where it was the usual one
-/// of a scheme that is left.
+/// Returns the request's authority. Omits its port if the redirect has a new port, or if the scheme
+/// changes and the port is the default port of the old scheme.
 fn kept_authority<'a>(request: &Request<'a>, scheme: &[u8], has_new_port: bool) -> &'a [u8] {
     let host = without_port(request.authority);
     let port = request.authority.get(host.len()..).unwrap_or_default();
     let forwarded = request.header("x-forwarded-proto");
-    let left = forwarded.as_deref().unwrap_or_default();
-    let was_usual =
-        scheme != left && matches!((left, port), (b"https", b":443") | (b"http", b":80"));
-    if has_new_port || was_usual { host } else { request.authority }
+    let old_scheme = forwarded.as_deref().unwrap_or_default();
+    let is_default_port = scheme != old_scheme
+        && matches!((old_scheme, port), (b"https", b":443") | (b"http", b":80"));
+    if has_new_port || is_default_port { host } else { request.authority }
 }
 
-fn read_scheme(node: &Node<'_>) -> Option<Scheme> {
-    match node.string()? {
-        "http" => Some(Scheme::Http),
-        "https" => Some(Scheme::Https),
-        _ => {
-            node.invalid("is neither http nor https");
-            None
-        }
-    }
+fn read_scheme(node: &Node<'_>) -> Result<Scheme, Reported> {
+    let name = node.one_of(&SCHEMES)?;
+    Ok(if name == "http" { Scheme::Http } else { Scheme::Https })
 }
 
-fn read_derived_port(node: &Node<'_>) -> Option<Port> {
-    match node.string()? {
-        "FROM_PROTOCOL_DEFAULT" => Some(Port::Unchanged),
-        "FROM_REQUEST_PORT" => Some(Port::FromRequest),
-        _ => {
-            node.invalid("is neither FROM_PROTOCOL_DEFAULT nor FROM_REQUEST_PORT");
-            None
-        }
-    }
+fn read_derived_port(node: &Node<'_>) -> Result<Port, Reported> {
+    let name = node.one_of(&DERIVED_PORTS)?;
+    Ok(if name == "FROM_REQUEST_PORT" { Port::FromRequest } else { Port::Unchanged })
 }
 
-fn read_status(node: &Node<'_>) -> Option<u16> {
+fn read_status(node: &Node<'_>) -> Result<u16, Reported> {
     match node.integer()? {
-        0 => Some(301),
-        status @ (301 | 302 | 303 | 307 | 308) => u16::try_from(status).ok(),
-        _ => {
-            node.invalid("is not one of 301, 302, 303, 307 and 308");
-            None
+        0 => Ok(301),
+        status @ (301 | 302 | 303 | 307 | 308) => {
+            u16::try_from(status).map_err(|_| node.invalid("is not a status"))
         }
+        _ => Err(node.invalid("is not one of 301, 302, 303, 307, 308")),
     }
 }
 
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_derived_as_istio_does() {
+    fn ports_are_derived_as_in_istio() {
         let of_request = |more: &str, host: &str, port| {
             let text = format!(r#"{{"derivePort": "FROM_REQUEST_PORT"{more}}}"#);
             location(&text, &get(host, "/foo"), port, MatchedPath::Prefix(1))
@@ -205,14 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_port_of_a_scheme_that_is_left_goes() {
+    fn the_default_port_of_the_old_scheme_is_omitted() {
         let headers = [&get("b:80", "/")[..], &[("x-forwarded-proto", "http")][..]].concat();
         let text = r#"{"scheme": "https"}"#;
         assert_eq!(location(text, &headers, 80, MatchedPath::Whole), "https://b/");
     }
 
     #[test]
-    fn paths_keep_the_query_unless_they_have_one() {
+    fn paths_keep_the_query_unless_the_new_path_has_one() {
         let to = |text: &str, matched| location(text, &get("h", "/foo/bar?k=v"), 80, matched);
         assert_eq!(to(r#"{"uri": "/new"}"#, MatchedPath::Whole), "http://h/new?k=v");
         assert_eq!(to(r#"{"uri": "/new?x"}"#, MatchedPath::Whole), "http://h/new?x");
@@ -222,26 +223,27 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let refuse = |text: &str| testing::read(text, Redirect::read).unwrap_err();
         assert_eq!(
             refuse("{}"),
-            "configuration: has none of uri, prefixRewrite, authority, scheme, port and derivePort"
+            "configuration: must have one of uri, prefixRewrite, authority, scheme, port, derivePort"
         );
         assert_eq!(
             refuse(
                 r#"{"uri": "/", "prefixRewrite": "/", "port": 1, "derivePort": "X",
                     "scheme": "ftp", "redirectCode": 304, "authority": "a b"}"#
             ),
-            "configuration: has both uri and prefixRewrite\n\
-             configuration: has both port and derivePort\n\
-             scheme: \"ftp\" is neither http nor https\n\
-             redirectCode: 304 is not one of 301, 302, 303, 307 and 308\n\
+            "configuration: cannot have both uri and prefixRewrite\n\
+             configuration: cannot have both port and derivePort\n\
+             derivePort: \"X\" is not one of FROM_PROTOCOL_DEFAULT, FROM_REQUEST_PORT\n\
+             scheme: \"ftp\" is not one of http, https\n\
+             redirectCode: 304 is not one of 301, 302, 303, 307, 308\n\
              authority: \"a b\" is not an authority"
         );
         assert_eq!(
             refuse(r#"{"derivePort": "X"}"#),
-            "derivePort: \"X\" is neither FROM_PROTOCOL_DEFAULT nor FROM_REQUEST_PORT"
+            "derivePort: \"X\" is not one of FROM_PROTOCOL_DEFAULT, FROM_REQUEST_PORT"
         );
     }
 }

@@ -1,8 +1,11 @@
-//! `HTTPRewrite`: another path or authority for the upstream. The query is always kept.
+//! `HTTPRewrite`: changes the path or the authority of the request to the upstream. The query does
+//! not change.
 
 use regex::bytes::Regex;
 
+use crate::document::fields::fields;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::request::split_path;
 use crate::spec::http_match::MatchedPath;
 use crate::value::pattern::compile_unanchored;
@@ -11,16 +14,16 @@ use crate::value::url::{read_authority, read_path};
 /// A rewrite, compiled.
 #[derive(Clone, Debug, Default)]
 pub struct Rewrite {
-    /// The new authority
+    /// New authority; unchanged if absent
     pub authority: Option<Box<[u8]>>,
     path: Option<PathRewrite>,
 }
 
 #[derive(Clone, Debug)]
 enum PathRewrite {
-    /// Takes the place of what the match was about.
+    /// Replaces the part of the path that matched.
     Matched(Box<[u8]>),
-    /// Takes the place of every match of the pattern.
+    /// Replaces every match of the pattern.
     Regex { pattern: Regex, substitution: Vec<Substitute> },
 }
 
@@ -30,30 +33,42 @@ enum Substitute {
     Literal(Vec<u8>),
 }
 
+fields!(Rewrite, "Changes the path or the host of forwarded requests.", {
+    "uri": Kind::Text => "Replacement for the part of the path that matched.";
+    "uriRegexRewrite": Kind::Object(RegexRewrite::schema) =>
+        "Replaces the parts of the path that match a regular expression.";
+    "authority": Kind::Text => "New host; unchanged if absent.";
+});
+
+/// `RegexRewrite`
+struct RegexRewrite;
+
+fields!(RegexRewrite, "Replaces the parts of the path that match a regular expression.", {
+    "match" required: Kind::Text => "Regular expression (RE2); all of its matches are replaced.";
+    "rewrite" required: Kind::Text => "Replacement; \\0 is the match, \\1 to \\9 are its groups.";
+});
+
 impl Rewrite {
     /// Reads `rewrite: { uri, uriRegexRewrite, authority }`.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let uri = object.given("uri");
-        let regex = object.field("uriRegexRewrite");
-        let authority = object.given("authority");
-        if uri.is_none() && regex.is_none() && authority.is_none() {
-            node.error("has none of uri, uriRegexRewrite and authority");
-        }
-        let path = match (uri, &regex) {
-            (Some(_), Some(_)) => {
-                node.error("has both uri and uriRegexRewrite");
-                None
-            }
-            (Some(uri), None) => read_path(&uri).map(PathRewrite::Matched),
-            (None, Some(node)) => read_regex_rewrite(node),
-            (None, None) => None,
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let given = |name, read: fn(&Node<'_>) -> Result<Box<[u8]>, Reported>| {
+            object.given(name).map(|node| read(&node)).transpose()
         };
-        let authority = authority.and_then(|node| read_authority(&node));
-        Some(Self { authority, path })
+        let uri = given("uri", read_path);
+        let regex = object.optional("uriRegexRewrite", read_regex_rewrite);
+        let authority = given("authority", read_authority);
+        let paths = object.exclude("uri", "uriRegexRewrite");
+        let (uri, regex, authority) = (uri?, regex?, authority?);
+        paths?;
+        let path = uri.map(PathRewrite::Matched).or(regex);
+        if path.is_none() && authority.is_none() {
+            return Err(node.error("must have one of uri, uriRegexRewrite, authority"));
+        }
+        Ok(Self { authority, path })
     }
 
-    /// The new request target, if it is to change.
+    /// Returns the new request target; `None` if it does not change.
     pub fn target(&self, target: &[u8], matched: MatchedPath) -> Option<Vec<u8>> {
         match self.path.as_ref()? {
             PathRewrite::Matched(replacement) => {
@@ -80,7 +95,7 @@ impl Rewrite {
     }
 }
 
-/// `target` with `replacement` in the place of what was matched.
+/// Returns `target`, with the part that matched replaced by `replacement`.
 pub fn replace_matched(target: &[u8], replacement: &[u8], matched: MatchedPath) -> Vec<u8> {
     let (path, query) = split_path(target);
     let rest = match matched {
@@ -90,33 +105,27 @@ pub fn replace_matched(target: &[u8], replacement: &[u8], matched: MatchedPath) 
     [replacement, rest, query].concat()
 }
 
-fn read_regex_rewrite(node: &Node<'_>) -> Option<PathRewrite> {
-    let mut object = node.object()?;
-    let pattern = object.required("match");
-    let substitution = object.required("rewrite");
-    let (pattern_node, substitution_node) = (pattern?, substitution?);
-    let substitution = substitution_node.string()?;
-    if substitution.is_empty() {
-        substitution_node.error("is empty");
-    }
-    read_path(&substitution_node)?;
-    let pattern = match compile_unanchored(pattern_node.string()?) {
-        Ok(pattern) => pattern,
-        Err(reason) => {
-            reason.report(&pattern_node);
-            return None;
+fn read_regex_rewrite(node: &Node<'_>) -> Result<PathRewrite, Reported> {
+    let object = node.object::<RegexRewrite>()?;
+    let pattern = object
+        .required("match")
+        .and_then(|node| compile_unanchored(node.string()?).map_err(|reason| reason.report(&node)));
+    let substitution = object.required("rewrite").and_then(|node| {
+        let text = node.string()?;
+        if text.is_empty() {
+            return Err(node.error("must not be empty"));
         }
-    };
-    match parse_substitution(substitution, pattern.captures_len()) {
-        Ok(substitution) => Some(PathRewrite::Regex { pattern, substitution }),
-        Err(reason) => {
-            substitution_node.invalid(reason);
-            None
-        }
-    }
+        read_path(&node)?;
+        Ok((node, text))
+    });
+    let (pattern, (node, text)) = (pattern?, substitution?);
+    let substitution = parse_substitution(text, pattern.captures_len());
+    let substitution = substitution.map_err(|reason| node.invalid(reason))?;
+    Ok(PathRewrite::Regex { pattern, substitution })
 }
 
-/// RE2's substitution: `\0` is the whole match, `\1` to `\9` its groups, `\\` a backslash.
+/// Parses a substitution of RE2: `\0` is the whole match, `\1` to `\9` are its groups, `\\` is a
+/// backslash.
 fn parse_substitution(text: &str, groups: usize) -> Result<Vec<Substitute>, &'static str> {
     let mut parts = Vec::new();
     let mut literal = Vec::new();
@@ -138,7 +147,7 @@ fn parse_substitution(text: &str, groups: usize) -> Result<Vec<Substitute>, &'st
                 }
                 parts.push(Substitute::Group(group));
             }
-            _ => return Err(r"has a backslash without \ or a digit"),
+            _ => return Err(r"has a backslash that is not followed by a backslash or a digit"),
         }
     }
     if !literal.is_empty() {
@@ -165,12 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn replaces_what_was_matched_and_keeps_the_query() {
+    fn replaces_the_matched_part_and_keeps_the_query() {
         let rewrite = read(r#"{"uri": "/api"}"#).unwrap();
         let target = |path: &[u8], matched| rewrite.target(path, matched).unwrap();
         assert_eq!(target(b"/foo/bar?k=/foo", MatchedPath::Prefix(4)), b"/api/bar?k=/foo");
         assert_eq!(target(b"/foo/bar?k=v", MatchedPath::Whole), b"/api?k=v");
-        // The well-known trap: a prefix with a slash against one without.
+        // A common mistake: the prefix has no final slash, the replacement has one.
         let root = read(r#"{"uri": "/"}"#).unwrap();
         assert_eq!(root.target(b"/p/x", MatchedPath::Prefix(2)).unwrap(), b"//x");
         assert_eq!(root.target(b"/p/x", MatchedPath::Prefix(3)).unwrap(), b"/x");
@@ -188,16 +197,19 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let refuse = |text: &str| read(text).unwrap_err();
-        assert_eq!(refuse("{}"), "configuration: has none of uri, uriRegexRewrite and authority");
+        assert_eq!(refuse("{}"), "configuration: must have one of uri, uriRegexRewrite, authority");
         assert_eq!(
             refuse(r#"{"uri": "/", "uriRegexRewrite": {}}"#),
-            "configuration: has both uri and uriRegexRewrite"
+            "configuration: cannot have both uri and uriRegexRewrite\n\
+             uriRegexRewrite.match: is required\n\
+             uriRegexRewrite.rewrite: is required"
         );
         assert_eq!(
             refuse(r#"{"uriRegexRewrite": {"match": ""}}"#),
-            "uriRegexRewrite.rewrite: is required"
+            "uriRegexRewrite.rewrite: is required\n\
+             uriRegexRewrite.match: is an empty regular expression"
         );
         assert_eq!(
             refuse(r#"{"uriRegexRewrite": {"match": "a", "rewrite": "\\1"}}"#),

@@ -1,161 +1,160 @@
-//! `ServiceEntry`: a service that is not in the mesh, or not known to it otherwise.
+//! `ServiceEntry`: adds a service, often one outside of the mesh, to Istio's service registry.
 
+mod endpoint;
+mod port;
+
+use crate::document::fields::fields;
 use crate::document::filter::Filter;
-use crate::document::json::Json;
-use crate::document::node::{Node, Object};
+use crate::document::node::{Node, Object, all};
+use crate::document::report::{self, Reported};
+use crate::spec::destination_rule::NOT_EXPORTED;
 use crate::spec::proxy::read_labels;
 use crate::value::address::AddressRange;
 use crate::value::host_name;
+use endpoint::{Endpoint, read_endpoint};
+use port::read_ports;
 
-/// What a client may speak to a port of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// HTTP: the service is named by the host.
-    Http,
-    /// Anything: the service is known by its address alone.
-    Tcp,
-    /// TLS: the service is named by the server name of the ClientHello.
-    Tls,
-}
+pub use port::{Protocol, ServicePort};
 
-/// A service entry, as far as it is about who may be called.
+/// A service entry: the fields that define which destinations clients may call.
 #[derive(Debug)]
 pub struct ServiceEntry {
-    /// The hosts, in lower case, `*.` in front for all names below a domain
+    /// Hosts in lower case; `*.SUFFIX` includes all names below a domain
     pub hosts: Vec<String>,
-    /// The addresses by which clients call it; none if it is known by name only
+    /// Addresses of the service; empty if clients call it only by name
     pub addresses: Vec<AddressRange>,
-    /// Its ports; none has another's number
+    /// Ports; their numbers are unique
     pub ports: Vec<ServicePort>,
-    /// Whether a caller gets to the address that it chose, whatever name it gives
+    /// Whether Envoy connects to the address that the client connected to, independent of the name
     /// (`resolution: NONE`)
     pub keeps_destination: bool,
 }
 
-/// A port of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServicePort {
-    /// The port that clients connect to
-    pub number: u16,
-    /// What they may speak there; at least one
-    pub protocols: &'static [Protocol],
-}
-
-/// Istio's names of protocols, in any case, with what they come to. UDP is none that Envoy routes.
-const PROTOCOLS: [(&str, &[Protocol]); 11] = [
-    ("HTTP", &[Protocol::Http]),
-    ("HTTPS", &[Protocol::Tls]),
-    ("TLS", &[Protocol::Tls]),
-    ("TCP", &[Protocol::Tcp]),
-    ("GRPC", &[Protocol::Http]),
-    ("GRPC-Web", &[Protocol::Http]),
-    ("HTTP2", &[Protocol::Http]),
-    ("HTTP_PROXY", &[Protocol::Http]),
-    ("Mongo", &[Protocol::Tcp]),
-    ("MySQL", &[Protocol::Tcp]),
-    ("Redis", &[Protocol::Tcp]),
-];
-
-/// Without a protocol, what a connection is decides.
-const SNIFFED: [Protocol; 3] = [Protocol::Http, Protocol::Tcp, Protocol::Tls];
-
-/// How many hosts an entry may have, by Istio's schema.
+/// Maximum number of hosts of an entry, from Istio's schema.
 const MAX_HOSTS: usize = 256;
 
-/// How Envoy gets to the addresses of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How Envoy determines the addresses of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Resolution {
-    /// By looking the hosts, or the endpoints, up.
+    /// Envoy resolves the hosts, or the endpoints if present.
     Dns,
-    /// By looking one of them up, as often as it is called.
+    /// Envoy resolves one name for each new connection.
     DnsRoundRobin,
-    /// By looking up what the client says.
+    /// Envoy resolves the name in the client's request.
     DynamicDns,
-    /// They are the ones that clients call.
+    /// Envoy connects to the address that the client connected to.
+    #[default]
     None,
-    /// They are those of the endpoints.
+    /// Envoy connects to the endpoints.
     Static,
 }
 
+/// Values of `resolution`.
+const RESOLUTIONS: [&str; 5] = ["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"];
+
+fields!(ServiceEntry, "The spec of a ServiceEntry.", {
+    "hosts" required: Kind::RequiredList(&Kind::Text) =>
+        "Host names of the service; *.SUFFIX for all names with this suffix.";
+    "addresses": Kind::TEXTS =>
+        "IP addresses of the service, as ADDRESS or ADDRESS/BITS; none if absent.";
+    "ports" required: Kind::RequiredList(&Kind::Object(ServicePort::schema)) =>
+        "Ports of the service.";
+    "location": Kind::OneOf(&["MESH_EXTERNAL", "MESH_INTERNAL"]) =>
+        "Whether the service is in the mesh; not used by the filters.";
+    "resolution": Kind::OneOf(&RESOLUTIONS) =>
+        "How Envoy determines the endpoints; NONE if absent: Envoy connects to the address that \
+         the client connected to.";
+    "endpoints": Kind::List(&Kind::Object(Endpoint::schema)) =>
+        "Endpoints of the service; the filters only check them.";
+    "workloadSelector": Kind::Object(WorkloadSelector::schema) =>
+        "Selects workloads as endpoints; the filters only check it.";
+    "exportTo": Kind::TEXTS =>
+        "Has no effect: a filter applies only the documents that are attached to it.";
+    "subjectAltNames": Kind::TEXTS =>
+        "Not carried out by the filters; set it in the TLS settings of the Envoy cluster.";
+});
+
+/// `WorkloadSelector` of a ServiceEntry.
+struct WorkloadSelector;
+
+fields!(WorkloadSelector as "ServiceEntryWorkloadSelector", "Selects workloads by their labels.", {
+    "labels": Kind::TEXT_MAP => "Labels that a workload must have.";
+});
+
 impl ServiceEntry {
     /// Reads the `spec` of a ServiceEntry (Istio's `ValidateServiceEntry`).
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        // Unknown after an error, when no other error is to follow from it.
-        let resolution = object
-            .field("resolution")
-            .map_or(Some(Resolution::None), |node| read_resolution(&node));
-        let is = |wanted: Resolution| resolution == Some(wanted);
-        let endpoints = object.list("endpoints");
-        let needs_names =
-            endpoints.is_empty() && (is(Resolution::Dns) || is(Resolution::DnsRoundRobin));
-        let hosts = read_hosts(&mut object, needs_names, is(Resolution::DynamicDns));
-        let address_nodes = object.list("addresses");
-        let addresses =
-            read_addresses(&address_nodes, is(Resolution::None) || is(Resolution::Static));
-        let port_nodes = object.required_list("ports");
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        // After an error in the resolution, the checks that depend on it are omitted.
+        let resolution = object.optional("resolution", read_resolution);
+        let known = resolution.map(Option::unwrap_or_default).ok();
+        let is = |wanted: Resolution| known == Some(wanted);
+        let endpoints = object.elements("endpoints");
+        let address_nodes = object.elements("addresses");
+        let has_endpoints = endpoints.as_ref().map_or(true, |endpoints| !endpoints.is_empty());
+        let hosts = object.required_elements("hosts").and_then(|nodes| {
+            let needs_names =
+                !has_endpoints && (is(Resolution::Dns) || is(Resolution::DnsRoundRobin));
+            read_hosts(&object, &nodes, needs_names, is(Resolution::DynamicDns))
+        });
+        let may_be_ranges = known.is_none() || is(Resolution::None) || is(Resolution::Static);
+        let addresses = address_nodes.as_deref().map_err(|reported| *reported);
+        let addresses = addresses.and_then(|nodes| read_addresses(nodes, may_be_ranges));
         let mut names = Vec::new();
-        let mut ports: Vec<ServicePort> = Vec::new();
-        for node in &port_nodes {
-            let Some(port) = read_port(node, &mut names, &ports) else { continue };
-            let is_opaque = port.protocols.contains(&Protocol::Tcp);
-            if is_opaque && is(Resolution::DynamicDns) {
-                node.error("is not for HTTP or TLS, as DYNAMIC_DNS needs");
-            } else if is_opaque && hosts.len() > 1 && resolution.is_some() && !is(Resolution::None)
-            {
-                node.error("is neither for HTTP nor for TLS, which several hosts need");
-            } else if is_opaque && address_nodes.is_empty() {
-                node.notice_to(
-                    Filter::Egress,
-                    "registers no plain TCP connection, since there are no addresses to know it by",
-                );
-            }
-            ports.push(port);
+        let ports =
+            object.required_elements("ports").and_then(|nodes| read_ports(&nodes, &mut names));
+        if let (Ok(ports), Some(nodes)) = (&ports, object.field("ports")) {
+            let checks = PortChecks {
+                has_addresses: address_nodes.as_ref().map_or(true, |nodes| !nodes.is_empty()),
+                has_several_hosts: hosts.as_ref().is_ok_and(|hosts| hosts.len() > 1),
+                resolution: known,
+            };
+            checks.check(&nodes, ports)?;
         }
-        let allowed = match resolution {
-            Some(Resolution::None | Resolution::DynamicDns) => 0,
-            Some(Resolution::DnsRoundRobin) => 1,
-            _ => usize::MAX,
-        };
-        if let Some(node) = object.field("endpoints").filter(|_| endpoints.len() > allowed) {
-            let count = endpoints.len();
-            node.error(format_args!("has {count}, at most {allowed} go with this resolution"));
-        }
+        check_endpoint_count(&object, endpoints.as_deref().unwrap_or_default().len(), known);
         if let Some(node) = object.field("addresses").filter(|_| is(Resolution::DynamicDns)) {
-            node.error("does not go with this resolution");
+            node.error("cannot be combined with this resolution");
         }
-        for endpoint in &endpoints {
-            read_endpoint(endpoint, is(Resolution::Static), &names);
-        }
-        if let Some(node) = object.field("location") {
-            node.one_of(&["MESH_EXTERNAL", "MESH_INTERNAL"]);
-        }
-        if let Some(selector) = object.field("workloadSelector") {
-            if !endpoints.is_empty() {
-                selector.error("cannot be beside endpoints");
-            } else if is(Resolution::None) {
-                selector.notice_to(Filter::Egress, "is of no effect with the resolution NONE");
+        let port_names = ports.is_ok().then_some(&*names);
+        let nodes = endpoints.as_deref().unwrap_or_default();
+        let checked = all(nodes
+            .iter()
+            .map(|endpoint| read_endpoint(endpoint, is(Resolution::Static), port_names)));
+        let location =
+            object.optional("location", |node| node.one_of(&["MESH_EXTERNAL", "MESH_INTERNAL"]));
+        let selector = object.optional_with("workloadSelector", |node| {
+            if has_endpoints && endpoints.is_ok() {
+                return Err(node.error("cannot be combined with endpoints"));
             }
-            if let Some(mut fields) = selector.object() {
-                fields.field("labels").map(|node| read_labels(&node));
+            if is(Resolution::None) {
+                let reason = "has no effect with the resolution NONE";
+                node.notice_to(Filter::Egress, report::Kind::NotApplicable, reason);
             }
-        }
-        for (name, reason) in [
-            ("exportTo", "is of no effect in a filter, only attached documents apply"),
-            ("subjectAltNames", "is for Envoy, in the TLS settings of the cluster"),
-        ] {
-            if let Some(node) = object.field(name) {
-                node.strings();
-                node.notice_to(Filter::Egress, reason);
-            }
-        }
-        Some(Self { hosts, addresses, ports, keeps_destination: is(Resolution::None) })
+            node.object::<WorkloadSelector>()?.optional("labels", read_labels)
+        });
+        let exports = object.optional("exportTo", |node| {
+            node.notice_to(Filter::Egress, report::Kind::NotApplicable, NOT_EXPORTED);
+            node.strings()
+        });
+        let subjects = object.optional("subjectAltNames", |node| {
+            let reason = "is left to Envoy, set it in the TLS settings of the cluster";
+            node.notice_to(Filter::Egress, report::Kind::LeftToEnvoy, reason);
+            node.strings()
+        });
+        resolution?;
+        checked?;
+        location?;
+        selector?;
+        exports?;
+        subjects?;
+        endpoints?;
+        let keeps_destination = is(Resolution::None);
+        Ok(Self { hosts: hosts?, addresses: addresses?, ports: ports?, keeps_destination })
     }
 }
 
-fn read_resolution(node: &Node<'_>) -> Option<Resolution> {
-    const NAMES: [&str; 5] = ["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"];
-    Some(match node.one_of(&NAMES)? {
+fn read_resolution(node: &Node<'_>) -> Result<Resolution, Reported> {
+    Ok(match node.one_of(&RESOLUTIONS)? {
         "STATIC" => Resolution::Static,
         "DNS" => Resolution::Dns,
         "DNS_ROUND_ROBIN" => Resolution::DnsRoundRobin,
@@ -164,146 +163,99 @@ fn read_resolution(node: &Node<'_>) -> Option<Resolution> {
     })
 }
 
-/// `needs_names`: whether Envoy has to look the hosts up; `needs_wildcards`: whether it looks up what
-/// clients say.
+/// Reads the hosts. `needs_names`: whether Envoy must resolve the hosts; `needs_wildcards`: whether
+/// Envoy resolves the names in the clients' requests.
 #[inline(never)]
-fn read_hosts(object: &mut Object<'_>, needs_names: bool, needs_wildcards: bool) -> Vec<String> {
-    let mut hosts = Vec::new();
-    let nodes = object.required_list("hosts");
+fn read_hosts(
+    object: &Object<'_>,
+    nodes: &[Node<'_>],
+    needs_names: bool,
+    needs_wildcards: bool,
+) -> Result<Vec<String>, Reported> {
     if let Some(node) = object.field("hosts").filter(|_| nodes.len() > MAX_HOSTS) {
-        node.error(format_args!("has {}, at most {MAX_HOSTS} are allowed", nodes.len()));
-        return hosts;
+        let reason = format_args!("has {} hosts; the limit is {MAX_HOSTS}", nodes.len());
+        return Err(node.error(reason));
     }
-    for node in nodes {
-        let Some(text) = node.string() else { continue };
+    let mut seen: Vec<String> = Vec::new();
+    all(nodes.iter().map(|node| {
+        let text = node.string()?;
         let host = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         if host == "*" {
-            node.invalid("is every host; for that, set outboundTrafficPolicy.mode to ALLOW_ANY");
-        } else if let Err(reason) = host_name::check(&host) {
-            node.invalid(reason);
-        } else if host.starts_with('*') && !host.starts_with("*.") {
-            node.invalid("has a * that is not a label of its own");
-        } else if needs_names && host.starts_with('*') {
-            node.invalid("is no name to look up, give endpoints or another resolution");
-        } else if needs_wildcards && !host.starts_with('*') {
-            node.invalid("has no wildcard, which DYNAMIC_DNS needs");
-        } else if hosts.contains(&host) {
-            node.invalid("is given twice");
-        } else {
-            hosts.push(host);
+            let reason =
+                "is every host; to allow that, set outboundTrafficPolicy.mode to ALLOW_ANY";
+            return Err(node.invalid(reason));
         }
-    }
-    hosts
+        host_name::check(&host).map_err(|reason| node.invalid(reason))?;
+        if host.starts_with('*') && !host.starts_with("*.") {
+            return Err(node.invalid("has a * that is not a label of its own"));
+        }
+        if needs_names && host.starts_with('*') {
+            let reason =
+                "is a wildcard, which DNS cannot resolve; give endpoints or another resolution";
+            return Err(node.invalid(reason));
+        }
+        if needs_wildcards && !host.starts_with('*') {
+            return Err(node.invalid("is not a wildcard, which DYNAMIC_DNS requires"));
+        }
+        if seen.contains(&host) {
+            return Err(node.invalid("occurs twice"));
+        }
+        seen.push(host.clone());
+        Ok(host)
+    }))
 }
 
 #[inline(never)]
-fn read_addresses(nodes: &[Node<'_>], may_be_ranges: bool) -> Vec<AddressRange> {
-    let mut addresses = Vec::new();
-    for node in nodes {
-        let Some(text) = node.string() else { continue };
-        match AddressRange::parse(text) {
-            None => node.invalid("is neither an IP address nor a range such as 10.0.0.0/8"),
-            Some(_) if text.contains('/') && !may_be_ranges => {
-                node.invalid("is a range, which only the resolutions NONE and STATIC allow");
-            }
-            Some(range) => addresses.push(range),
+fn read_addresses(nodes: &[Node<'_>], may_be_ranges: bool) -> Result<Vec<AddressRange>, Reported> {
+    all(nodes.iter().map(|node| {
+        let range = AddressRange::read(node)?;
+        if node.string()?.contains('/') && !may_be_ranges {
+            let reason = "is a range, which only the resolutions NONE and STATIC allow";
+            return Err(node.invalid(reason));
         }
-    }
-    addresses
+        Ok(range)
+    }))
 }
 
-#[inline(never)]
-fn read_port<'a>(
-    node: &Node<'a>,
-    names: &mut Vec<&'a str>,
-    earlier: &[ServicePort],
-) -> Option<ServicePort> {
-    let mut object = node.object()?;
-    let number_node = object.required("number");
-    let number = number_node.as_ref().and_then(Node::port);
-    if let (Some(node), Some(number)) = (number_node, number)
-        && earlier.iter().any(|port| port.number == number)
-    {
-        node.invalid("is another port's number too");
-    }
-    let name_node = object.required("name");
-    if let Some((node, name)) = name_node.and_then(|node| Some((node, node.string()?))) {
-        if !is_port_name(name) {
-            node.invalid("is not a port name: small letters, digits and -");
-        } else if names.contains(&name) {
-            node.invalid("is another port's name too");
-        } else {
-            names.push(name);
-        }
-    }
-    let protocols = match object.given("protocol") {
-        None => Some(&SNIFFED[..]),
-        Some(node) => node.string().and_then(|text| {
-            let known = PROTOCOLS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
-            if known.is_none() {
-                node.invalid("is not a protocol that Istio routes");
+/// Properties of the entry on which the checks of its ports depend.
+struct PortChecks {
+    has_addresses: bool,
+    has_several_hosts: bool,
+    resolution: Option<Resolution>,
+}
+
+impl PortChecks {
+    /// Checks plain TCP ports. Their traffic contains no host name, so only the address identifies
+    /// the service.
+    fn check(&self, list: &Node<'_>, ports: &[ServicePort]) -> Result<(), Reported> {
+        let is_plain = |port: &ServicePort| port.protocols.contains(&Protocol::Tcp);
+        let nodes = list.elements()?;
+        for (node, _) in nodes.iter().zip(ports).filter(|(_, port)| is_plain(port)) {
+            if self.resolution == Some(Resolution::DynamicDns) {
+                node.error("must be for HTTP or TLS, which DYNAMIC_DNS requires");
+            } else if self.has_several_hosts
+                && self.resolution.is_some_and(|own| own != Resolution::None)
+            {
+                node.error("must be for HTTP or TLS, which several hosts require");
+            } else if !self.has_addresses {
+                node.notice_to(
+                    Filter::Egress,
+                    report::Kind::NoEffect,
+                    "allows no plain TCP, which is known by its address: the entry has no addresses",
+                );
             }
-            known.map(|(_, protocols)| *protocols)
-        }),
+        }
+        Ok(())
+    }
+}
+
+fn check_endpoint_count(object: &Object<'_>, count: usize, resolution: Option<Resolution>) {
+    let allowed = match resolution {
+        Some(Resolution::None | Resolution::DynamicDns) => 0,
+        Some(Resolution::DnsRoundRobin) => 1,
+        _ => usize::MAX,
     };
-    // 0 is absent, as in protobuf.
-    if let Some(node) = object.field("targetPort").filter(|node| *node.json != Json::Integer(0)) {
-        node.port();
+    if let Some(node) = object.field("endpoints").filter(|_| count > allowed) {
+        node.error(format_args!("has {count} endpoints; this resolution allows {allowed}"));
     }
-    Some(ServicePort { number: number?, protocols: protocols? })
-}
-
-/// Checks a `WorkloadEntry` in the place of an endpoint. It is not this filter's business, but a wrong
-/// one would be refused by Istio.
-#[inline(never)]
-fn read_endpoint(node: &Node<'_>, is_static: bool, port_names: &[&str]) {
-    let Some(mut object) = node.object() else { return };
-    let network = object.string("network").is_some();
-    let address = object.given("address");
-    if address.is_none() && !(is_static && network) {
-        object.absent("address", "is required");
-    }
-    let mut is_socket = false;
-    if let Some((node, text)) = address.and_then(|node| Some((node, node.string()?))) {
-        is_socket = is_static && text.starts_with("unix://");
-        let is_name = || !text.starts_with('*') && host_name::check(text).is_ok();
-        if is_socket && !text.starts_with("unix:///") {
-            node.invalid("is not an absolute path");
-        } else if !is_socket && text.parse::<std::net::IpAddr>().is_err() {
-            if is_static {
-                node.invalid("is not an IP address, which STATIC needs");
-            } else if !is_name() {
-                node.invalid("is neither an IP address nor a host name");
-            }
-        }
-    }
-    if let Some(ports) = object.field("ports") {
-        if is_socket {
-            ports.error("cannot be given for a socket");
-        }
-        for (name, node) in ports.entries() {
-            node.port();
-            if !port_names.contains(&name) {
-                node.error(format_args!("the service entry has no port named {name:?}"));
-            }
-        }
-    }
-    if is_socket && port_names.len() != 1 {
-        node.error("is a socket, for which the service entry needs exactly one port");
-    }
-    if let Some(labels) = object.field("labels") {
-        read_labels(&labels);
-    }
-    object.string("locality");
-    object.string("serviceAccount");
-    if let Some(weight) =
-        object.field("weight").filter(|node| u32::try_from(node.integer().unwrap_or(-1)).is_err())
-    {
-        weight.invalid("is not in 0..=4294967295");
-    }
-}
-
-/// Istio's `ValidatePortName`: a DNS label (RFC 1123) in lower case.
-fn is_port_name(name: &str) -> bool {
-    host_name::is_label(name) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }

@@ -1,76 +1,79 @@
-//! `sni` of a document: what holds for all connections and requests. All of it is beyond Istio, and
-//! what is not given is refused.
+//! `sni` of a document: settings of the checks on TLS server names. Istio has none of them. The
+//! defaults are the strictest settings.
 
 use std::time::Duration;
 
-use crate::document::node::{Node, Object};
+use crate::document::fields::fields;
+use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::value::duration;
+use crate::value::number::read_in;
 use crate::value::server_name;
 
-/// The largest ClientHello that can be allowed, with the headers of its records; also the default, as
-/// in Envoy's TLS inspector.
-const MAX_CLIENT_HELLO: usize = 1 << 16;
+/// Upper bound and default of `maxClientHelloBytes`, as in Envoy's TLS inspector. Includes the
+/// headers of the TLS records.
+const MAX_CLIENT_HELLO: u32 = 1 << 16;
 
-/// What holds for all connections and requests.
+/// Settings for all connections and requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SniSettings {
-    /// What violations come to
+    /// What happens to violations
     pub mode: Mode,
-    /// Connections without a server name
+    /// What happens to connections without a server name
     pub missing: Missing,
-    /// Encrypted ClientHellos, where their bytes are read
+    /// What happens to encrypted ClientHellos, if the filter reads the bytes of the connection
     pub ech: Ech,
-    /// What `:authority` has to have in common with the SNI
+    /// How `:authority` is compared with the SNI
     pub authority: Authority,
-    /// Whether the bytes of a connection have to begin with a ClientHello for the connection's own
-    /// SNI; off by default
+    /// Whether the bytes of a connection must begin with a ClientHello whose server name equals the
+    /// SNI of the connection; false by default
     pub inner_must_match_outer: bool,
-    /// Whether `tls[]` decides where a connection goes; on by default
+    /// Whether `tls[]` selects the cluster of a connection; true by default
     pub routing: bool,
-    /// Whether the SNI is also the name that Envoy sends to the upstream, where it opens TLS itself; off
-    /// by default
+    /// Whether Envoy sends the SNI to the upstream too, if Envoy itself opens TLS to it; false by
+    /// default
     pub forward_sni: bool,
-    /// The allowed hosts, in lower case, perhaps with `*` at their start. Without them requests may be
-    /// for the hosts of the virtual services
+    /// Allowed hosts in lower case, which may start with `*`. If absent, the hosts of the virtual
+    /// services are allowed
     pub hosts: Option<Vec<String>>,
-    /// How large a ClientHello may be, with the headers of its records
+    /// Maximum size of a ClientHello in bytes, with the headers of its records; 65536 by default
     pub max_client_hello: usize,
-    /// How long a ClientHello may take to come, from when the connection opens
+    /// Maximum time from the start of the connection to the end of the ClientHello; 15 s by default
     pub hello_timeout: Duration,
 }
 
-/// What violations come to.
+/// What happens to violations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// They are refused.
+    /// Violations are refused.
     Enforce,
-    /// They are counted and logged, and pass.
+    /// Violations are counted and logged, and not refused.
     ReportOnly,
 }
 
-/// What becomes of a connection without a server name.
+/// What happens to a connection without a server name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// It passes, where it has a route.
+    /// The connection is allowed if a route matches.
     Allow,
     /// It is refused.
     Refuse,
 }
 
-/// What the `:authority` of a request has to have in common with the SNI of its connection.
+/// How the `:authority` of a request is compared with the SNI of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// The entry of the allowed hosts that is the most specific for it, as the hosts of one listener
-    /// in the Gateway API.
+    /// The most specific matching entry of the allowed hosts must be the same for both, as for the
+    /// listeners of the Gateway API.
     Entry,
-    /// The name.
+    /// Both names must be equal.
     Exact,
 }
 
-/// What becomes of a ClientHello with an encrypted one inside.
+/// What happens to a ClientHello that contains an encrypted ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ech {
-    /// The outer name counts.
+    /// The outer server name is used.
     OuterName,
     /// It is refused.
     Refuse,
@@ -87,79 +90,90 @@ impl Default for SniSettings {
             routing: true,
             forward_sni: false,
             hosts: None,
-            max_client_hello: MAX_CLIENT_HELLO,
+            max_client_hello: MAX_CLIENT_HELLO as usize,
             hello_timeout: Duration::from_secs(15),
         }
     }
 }
 
+const MODES: [&str; 2] = ["enforce", "reportOnly"];
+const MISSING: [&str; 2] = ["refuse", "allow"];
+const ECH: [&str; 2] = ["refuse", "outerName"];
+const AUTHORITY: [&str; 2] = ["entry", "exact"];
+
+fields!(SniSettings as "Sni", "Checks of the sni filter on TLS server names.", {
+    "mode": Kind::OneOf(&MODES) =>
+        "enforce (default) refuses violations, reportOnly only counts and logs them.";
+    "missing": Kind::OneOf(&MISSING) =>
+        "What happens to connections without a server name: refuse (default) or allow.";
+    "ech": Kind::OneOf(&ECH) =>
+        "What happens to encrypted ClientHellos: refuse (default), or outerName, which uses the \
+         outer server name.";
+    "authority": Kind::OneOf(&AUTHORITY) =>
+        "How the host of a request is compared with the server name: entry (default) requires \
+         that the same allowed host matches both best, exact requires equal names.";
+    "innerMustMatchOuter": Kind::Boolean =>
+        "Whether the bytes of a connection must begin with a ClientHello with the same server \
+         name; false if absent.";
+    "routing": Kind::Boolean =>
+        "Whether the tls routes of virtual services select the cluster; true if absent.";
+    "forwardSni": Kind::Boolean =>
+        "Whether Envoy sends the server name to the upstream too; false if absent.";
+    "hosts": Kind::TEXTS => "Allowed host names; the hosts of the virtual services if absent.";
+    "maxClientHelloBytes": Kind::Integer(64, MAX_CLIENT_HELLO as i64) =>
+        "Maximum size of a ClientHello in bytes, with its record headers; 65536 if absent.";
+    "helloTimeout": Kind::Text =>
+        "Maximum time from the start of a connection to the end of its ClientHello; 15s if absent.";
+});
+
 impl SniSettings {
-    /// Reads `sni: { mode, missing, ech, authority, innerMustMatchOuter, routing, hosts, maxClientHelloBytes,
-    /// helloTimeout }`.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
+    /// Reads `sni: { mode, missing, ech, authority, innerMustMatchOuter, routing, forwardSni,
+    /// hosts, maxClientHelloBytes, helloTimeout }`.
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let word = |name, words: [&'static str; 2]| {
+            object.optional_with(name, |node: &Node<'_>| node.one_of(&words))
+        };
+        let mode = word("mode", MODES);
+        let missing = word("missing", MISSING);
+        let ech = word("ech", ECH);
+        let authority = word("authority", AUTHORITY);
+        let inner_must_match_outer = object.flag("innerMustMatchOuter");
+        let routing = object.optional("routing", Node::boolean);
+        let forward_sni = object.flag("forwardSni");
+        let hosts = object.optional("hosts", read_hosts);
+        let max_client_hello =
+            object.optional("maxClientHelloBytes", |node| read_in(node, 64..=MAX_CLIENT_HELLO));
+        let hello_timeout = object.optional("helloTimeout", duration::read);
         let default = Self::default();
-        let mut is_second = |name, first, second| read_choice(&mut object, name, first, second);
-        let mode = is_second("mode", "enforce", "reportOnly");
-        let missing = is_second("missing", "refuse", "allow");
-        let ech = is_second("ech", "refuse", "outerName");
-        let authority = is_second("authority", "entry", "exact");
-        Some(Self {
-            mode: if mode { Mode::ReportOnly } else { Mode::Enforce },
-            missing: if missing { Missing::Allow } else { Missing::Refuse },
-            ech: if ech { Ech::OuterName } else { Ech::Refuse },
-            authority: if authority { Authority::Exact } else { Authority::Entry },
-            inner_must_match_outer: read_flag(&mut object, "innerMustMatchOuter", false),
-            routing: read_flag(&mut object, "routing", true),
-            forward_sni: read_flag(&mut object, "forwardSni", false),
-            hosts: object.field("hosts").map(|node| read_hosts(&node)),
-            max_client_hello: object
-                .field("maxClientHelloBytes")
-                .and_then(|node| read_size(&node))
-                .unwrap_or(default.max_client_hello),
-            hello_timeout: object
-                .field("helloTimeout")
-                .and_then(|node| duration::read_milliseconds(&node))
-                .map_or(default.hello_timeout, Duration::from_millis),
+        let max_client_hello = max_client_hello?.and_then(|bytes| usize::try_from(bytes).ok());
+        Ok(Self {
+            mode: if mode? == Some("reportOnly") { Mode::ReportOnly } else { Mode::Enforce },
+            missing: if missing? == Some("allow") { Missing::Allow } else { Missing::Refuse },
+            ech: if ech? == Some("outerName") { Ech::OuterName } else { Ech::Refuse },
+            authority: match authority? {
+                Some("exact") => Authority::Exact,
+                _ => Authority::Entry,
+            },
+            inner_must_match_outer: inner_must_match_outer?,
+            routing: routing?.unwrap_or(true),
+            forward_sni: forward_sni?,
+            hosts: hosts?,
+            max_client_hello: max_client_hello.unwrap_or(default.max_client_hello),
+            hello_timeout: hello_timeout?.unwrap_or(default.hello_timeout),
         })
     }
 }
 
-/// Whether it is the second of two words; the first when none is given.
-fn read_choice(object: &mut Object<'_>, name: &'static str, first: &str, second: &str) -> bool {
-    let Some(node) = object.field(name) else { return false };
-    let word = node.string();
-    if word.is_some_and(|word| word != first && word != second) {
-        node.invalid(format_args!("is neither {first} nor {second}"));
-    }
-    word == Some(second)
-}
-
-fn read_flag(object: &mut Object<'_>, name: &'static str, default: bool) -> bool {
-    object.field(name).and_then(|node| node.boolean()).unwrap_or(default)
-}
-
-fn read_hosts(node: &Node<'_>) -> Vec<String> {
-    let mut hosts: Vec<String> = Vec::new();
-    for node in node.elements() {
-        let Some(text) = node.string() else { continue };
-        let host = text.to_ascii_lowercase();
-        if let Err(reason) = server_name::check_pattern(&host) {
-            node.invalid(reason);
-        } else if hosts.contains(&host) {
-            node.invalid("is given twice");
-        } else {
-            hosts.push(host);
+fn read_hosts(node: &Node<'_>) -> Result<Vec<String>, Reported> {
+    let mut seen: Vec<String> = Vec::new();
+    node.each_with(|node| {
+        let host = node.string()?.to_ascii_lowercase();
+        server_name::check_pattern(&host).map_err(|reason| node.invalid(reason))?;
+        if seen.contains(&host) {
+            return Err(node.invalid("occurs twice"));
         }
-    }
-    hosts
-}
-
-fn read_size(node: &Node<'_>) -> Option<usize> {
-    let size = usize::try_from(node.integer()?).ok();
-    let size = size.filter(|size| (64..=MAX_CLIENT_HELLO).contains(size));
-    if size.is_none() {
-        node.invalid("is not in 64..=65536");
-    }
-    size
+        seen.push(host.clone());
+        Ok(host)
+    })
 }

@@ -1,13 +1,13 @@
-//! Choosing one of several destinations by weight.
-
-mod explain;
+//! Selects one of several destinations by weight.
 
 use std::fmt;
 
+use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::request::Draws;
 use crate::spec::sampling;
 
-/// Destinations with weights, at least one of them above 0.
+/// Destinations with weights, of which at least one is above 0.
 #[derive(Clone, Debug)]
 pub struct Split<T> {
     choices: Box<[Choice<T>]>,
@@ -17,20 +17,20 @@ pub struct Split<T> {
 /// One destination of a split.
 #[derive(Clone, Debug)]
 pub struct Choice<T> {
-    /// Its share is this out of the sum of all weights
+    /// Weight; the share is the weight divided by the sum of all weights
     pub weight: u32,
-    /// What it is called in sticky draws
+    /// Name in sticky draws
     pub sampling_name: Box<str>,
-    /// What is chosen
+    /// Value of the choice, such as a cluster
     pub target: T,
 }
 
-/// Why there is nothing to choose from.
+/// Reason why a split is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidSplit {
-    /// No destination, or several whose weights are all 0.
+    /// There is no destination, or there are several and all weights are 0.
     NoWeight,
-    /// The weights add up to more than 2^32 - 1, Envoy's limit.
+    /// The sum of the weights is greater than 2^32 - 1, Envoy's limit.
     TooHeavy(u64),
 }
 
@@ -38,17 +38,20 @@ impl fmt::Display for InvalidSplit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoWeight => f.write_str("the total weight of the destinations is 0"),
-            Self::TooHeavy(total) => write!(f, "the total weight {total} is above 4294967295"),
+            Self::TooHeavy(total) => {
+                write!(f, "the total weight {total} is greater than 4294967295")
+            }
         }
     }
 }
 
 impl<T> Split<T> {
-    /// A split between `choices`, of which those with weight 0 never win. The weight of a single
-    /// one does not matter, as in Istio.
+    /// Creates a split. Choices with weight 0 are never selected. As in Istio, a single choice is
+    /// always selected, independent of its weight.
     ///
     /// # Errors
-    /// [`InvalidSplit`] when there is nothing to choose from or the weights are beyond Envoy's.
+    /// [`InvalidSplit`] if no choice can be selected, or if the sum of the weights is greater than
+    /// Envoy's limit.
     pub fn try_new(mut choices: Vec<Choice<T>>) -> Result<Self, InvalidSplit> {
         if let [single] = choices.as_mut_slice() {
             single.weight = 1;
@@ -62,10 +65,11 @@ impl<T> Split<T> {
         }
     }
 
-    /// The choice for a request and its index: by `user`'s hash where there is one, else by a draw.
+    /// Returns the selected choice and its index: by the hash of the user if present, else by a
+    /// random draw.
     ///
-    /// A draw selects as Envoy does: its remainder by the total, walked through the intervals of
-    /// the weights in order.
+    /// A draw selects as Envoy does: each choice has an interval as long as its weight, in order,
+    /// and the draw modulo the total weight is in the interval of the selected choice.
     #[inline]
     pub fn pick(&self, user: Option<u64>, draws: &mut dyn Draws) -> Option<(usize, &T)> {
         let index = match (&*self.choices, user) {
@@ -84,13 +88,29 @@ impl<T> Split<T> {
         Some((index, &self.choices.get(index)?.target))
     }
 
-    /// The choice with this index.
+    /// Returns the targets with their weights, without those of weight 0.
+    pub fn shares(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.choices.iter().map(|choice| (choice.weight, &choice.target))
+    }
+
+    /// Returns the target of the choice with the index `index`.
     pub fn target(&self, index: usize) -> Option<&T> {
         Some(&self.choices.get(index)?.target)
     }
 }
 
-/// The index of the choice with the lowest score for `user`; the first of equals.
+/// Reads the weight of a destination: 0 to 2147483647.
+pub fn read_weight(node: &Node<'_>) -> Result<u32, Reported> {
+    let weight = node.integer()?;
+    if weight < 0 {
+        return Err(node.invalid("is negative"));
+    }
+    let weight = i32::try_from(weight).ok().and_then(|weight| u32::try_from(weight).ok());
+    weight.ok_or_else(|| node.invalid("is greater than 2147483647"))
+}
+
+/// Returns the index of the choice with the lowest score for `user`; the first one if scores are
+/// equal.
 fn winner<T>(choices: &[Choice<T>], user: u64) -> usize {
     let mut best = (0, f64::INFINITY);
     for (index, choice) in choices.iter().enumerate() {
@@ -121,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_walk_the_intervals_as_envoy_does() {
+    fn draws_select_the_same_interval_as_envoy() {
         let weights = [30, 30, 40];
         assert_eq!([115, 445, 560].map(|random| pick(&weights, random)), [0, 1, 2]);
         let weights = [2000, 3000, 5000];
@@ -130,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_weights_never_win_but_a_single_destination_always_does() {
+    fn weight_0_is_never_selected_but_a_single_destination_always_is() {
         assert_eq!(pick(&[0], u64::MAX), 0);
         assert_eq!(pick(&[0, 1], 0), 1);
         assert_eq!(split(&[0, 0]).unwrap_err(), InvalidSplit::NoWeight);
@@ -139,7 +159,8 @@ mod tests {
         assert_eq!(heavy, InvalidSplit::TooHeavy(1 << 32));
     }
 
-    /// Users by hash come out at the weights' shares: 10,000 users, within four standard deviations.
+    /// Compares the shares of 10,000 users with the weights; the tolerance is four standard
+    /// deviations.
     #[test]
     fn sticky_shares_follow_the_weights() {
         let split = split(&[70, 20, 10]).unwrap();

@@ -1,23 +1,27 @@
 //! Istio's `StringMatch`: `exact`, `prefix` or `regex`.
 
+use std::fmt;
+
 use crate::bytes;
+use crate::document::fields::fields;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::lookup::rule_index::Need;
 use crate::value::pattern::{Pattern, read_pattern};
 
-/// A condition on one value, by bytes and with case.
+/// Condition on one value. Compares bytes, so case matters.
 #[derive(Clone, Debug)]
 pub enum StringMatch {
-    /// The value is this one.
+    /// The value equals these bytes.
     Exact(Box<[u8]>),
-    /// The value starts with this. A raw prefix: `/foo` is one of `/foobar`.
+    /// The value starts with these bytes. Ignores path segments: `/foo` is a prefix of `/foobar`.
     Prefix(Box<[u8]>),
-    /// The whole value matches.
+    /// The whole value matches the pattern.
     Regex(Pattern),
 }
 
 impl StringMatch {
-    /// Whether `value` satisfies the condition.
+    /// Returns whether `value` satisfies the condition.
     #[inline]
     pub fn is_match(&self, value: &[u8]) -> bool {
         match self {
@@ -27,7 +31,20 @@ impl StringMatch {
         }
     }
 
-    /// What a value has to have to satisfy the condition.
+    /// Returns whether every value that satisfies `other` satisfies this condition too. Returns
+    /// `false` for cases that are not computed: a regular expression covers only exact values that
+    /// it matches, and itself.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(own), Self::Exact(other)) => own == other,
+            (Self::Prefix(own), Self::Exact(other) | Self::Prefix(other)) => other.starts_with(own),
+            (Self::Regex(own), Self::Exact(other)) => own.is_match(other),
+            (Self::Regex(own), Self::Regex(other)) => own.as_str() == other.as_str(),
+            _ => false,
+        }
+    }
+
+    /// Returns what every value that satisfies the condition has in common, for an index.
     pub fn need(&self) -> Need<'_> {
         match self {
             Self::Exact(exact) => Need::Exact(exact),
@@ -37,64 +54,71 @@ impl StringMatch {
     }
 }
 
-/// What Istio does with a prefix of no characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EmptyPrefix {
-    /// Of a path: every path has it.
-    Allowed,
-    /// Of anything else: refused.
-    Refused,
-}
-
-/// Reads a `StringMatch`, which has exactly one of its three fields.
-pub fn read(node: &Node<'_>, empty_prefix: EmptyPrefix) -> Option<StringMatch> {
-    match read_optional(node, empty_prefix)? {
-        Some(condition) => Some(condition),
-        None => {
-            node.error("has none of exact, prefix and regex");
-            None
+impl fmt::Display for StringMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(text) => write!(f, "exact {:?}", String::from_utf8_lossy(text)),
+            Self::Prefix(text) => write!(f, "prefix {:?}", String::from_utf8_lossy(text)),
+            Self::Regex(pattern) => write!(f, "regex {:?}", pattern.as_str()),
         }
     }
 }
 
-/// Reads a `StringMatch` that may be empty: `Some(None)` for `{}`, `None` after an error.
-pub fn read_optional(node: &Node<'_>, empty_prefix: EmptyPrefix) -> Option<Option<StringMatch>> {
-    let mut object = node.object()?;
-    let given = ["exact", "prefix", "regex"].map(|name| Some((name, object.field(name)?)));
-    let mut given = given.into_iter().flatten();
-    let Some((name, value)) = given.next() else {
-        return Some(None);
+/// How Istio handles an empty prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmptyPrefix {
+    /// Accepted for paths: it matches every path.
+    Allowed,
+    /// Rejected for all other values.
+    Refused,
+}
+
+fields!(StringMatch, "A condition on a value: exactly one of the three fields.", {
+    "exact": Kind::Text => "The value equals this text.";
+    "prefix": Kind::Text => "The value starts with this text.";
+    "regex": Kind::Text => "The whole value matches this regular expression (RE2).";
+});
+
+/// Reads a `StringMatch`. Requires exactly one of its three fields.
+pub fn read(node: &Node<'_>, empty_prefix: EmptyPrefix) -> Result<StringMatch, Reported> {
+    read_optional(node, empty_prefix)?
+        .ok_or_else(|| node.error("must have one of exact, prefix, regex"))
+}
+
+/// Reads a `StringMatch` that may be empty. Returns `None` for `{}`.
+fn read_optional(
+    node: &Node<'_>,
+    empty_prefix: EmptyPrefix,
+) -> Result<Option<StringMatch>, Reported> {
+    let object = node.object::<StringMatch>()?;
+    let Some((name, value)) = object.at_most_one(&["exact", "prefix", "regex"])? else {
+        return Ok(None);
     };
-    if let Some((other, _)) = given.next() {
-        node.error(format_args!("has both {name} and {other}"));
-        return None;
-    }
-    let condition = match name {
+    Ok(Some(match name {
         "exact" => StringMatch::Exact(value.string()?.as_bytes().into()),
         "prefix" => {
             let prefix = value.string()?;
             if prefix.is_empty() && empty_prefix == EmptyPrefix::Refused {
-                value.error("is an empty prefix");
-                return None;
+                return Err(value.error("must not be an empty prefix"));
             }
             StringMatch::Prefix(prefix.as_bytes().into())
         }
         _ => StringMatch::Regex(read_pattern(&value)?),
-    };
-    Some(Some(condition))
+    }))
 }
 
-/// A condition on something that may be absent: a header, a query parameter or a claim.
+/// Condition on a value that may be absent: a header, a query parameter or a claim.
 #[derive(Clone, Debug)]
 pub enum ValueMatch {
-    /// It is there, whatever its value, the empty one included (`{}`).
+    /// The value is present; it may be empty (`{}`).
     Present,
-    /// It is there and its value matches.
+    /// The value is present and matches.
     Value(StringMatch),
 }
 
 impl ValueMatch {
-    /// Whether `value` satisfies the condition; `None` is absent and never does.
+    /// Returns whether `value` satisfies the condition. `None` is an absent value, which never
+    /// satisfies it.
     #[inline]
     pub fn is_match(&self, value: Option<&[u8]>) -> bool {
         match (self, value) {
@@ -104,7 +128,16 @@ impl ValueMatch {
         }
     }
 
-    /// What a value has to have to satisfy the condition.
+    /// Like [`StringMatch::covers`].
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Present, _) => true,
+            (Self::Value(own), Self::Value(other)) => own.covers(other),
+            (Self::Value(_), Self::Present) => false,
+        }
+    }
+
+    /// Returns what every value that satisfies the condition has in common, for an index.
     pub fn need(&self) -> Need<'_> {
         match self {
             Self::Present => Need::Present,
@@ -112,8 +145,8 @@ impl ValueMatch {
         }
     }
 
-    /// Whether `value` satisfies the opposite, as `withoutHeaders` asks: an absent header counts as
-    /// an empty one, unless it is the presence that is asked for.
+    /// Returns whether `value` satisfies the inverted condition of `withoutHeaders`. An absent
+    /// header counts as an empty one, unless the condition requires only presence.
     #[inline]
     pub fn is_no_match(&self, value: Option<&[u8]>) -> bool {
         match self {
@@ -123,10 +156,19 @@ impl ValueMatch {
     }
 }
 
-/// Reads a `StringMatch` whose `{}` asks for presence.
-pub fn read_value_match(node: &Node<'_>) -> Option<ValueMatch> {
+impl fmt::Display for ValueMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Present => f.write_str("any value"),
+            Self::Value(condition) => condition.fmt(f),
+        }
+    }
+}
+
+/// Reads a `StringMatch`, of which `{}` requires only presence.
+pub fn read_value_match(node: &Node<'_>) -> Result<ValueMatch, Reported> {
     let condition = read_optional(node, EmptyPrefix::Refused)?;
-    Some(condition.map_or(ValueMatch::Present, ValueMatch::Value))
+    Ok(condition.map_or(ValueMatch::Present, ValueMatch::Value))
 }
 
 #[cfg(test)]
@@ -139,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_value_never_matches_but_may_be_the_opposite() {
+    fn an_absent_value_never_matches_but_may_satisfy_the_inverse() {
         let present = read_value("{}").unwrap();
         assert!(present.is_match(Some(b"")) && !present.is_match(None));
         assert!(present.is_no_match(None) && !present.is_no_match(Some(b"")));
@@ -153,12 +195,15 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_field_is_given() {
+    fn requires_exactly_one_field() {
         assert_eq!(
             read_value(r#"{"exact": "a", "prefix": "b"}"#).unwrap_err(),
-            "configuration: has both exact and prefix"
+            "configuration: cannot have both exact and prefix"
         );
-        assert_eq!(read_value(r#"{"prefix": ""}"#).unwrap_err(), "prefix: is an empty prefix");
+        assert_eq!(
+            read_value(r#"{"prefix": ""}"#).unwrap_err(),
+            "prefix: must not be an empty prefix"
+        );
         assert_eq!(
             read_value(r#"{"exakt": "a"}"#).unwrap_err(),
             "exakt: unknown field, did you mean \"exact\"?"

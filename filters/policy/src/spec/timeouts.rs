@@ -1,7 +1,9 @@
-//! `timeout` and `retries`, which Envoy's router carries out as request headers tell it.
+//! `timeout` and `retries`. Envoy's router carries them out; request headers configure it.
 
+use crate::document::fields::fields;
 use crate::document::filter::Filter;
 use crate::document::node::Node;
+use crate::document::report::{self, Reported};
 use crate::value::duration;
 use crate::value::header::{FixedEdit, HeaderOperation};
 
@@ -12,16 +14,16 @@ const RETRY_ON: &str = "x-envoy-retry-on";
 const RETRY_GRPC_ON: &str = "x-envoy-retry-grpc-on";
 const RETRIABLE_CODES: &str = "x-envoy-retriable-status-codes";
 
-/// The headers by which Envoy's router is told about timeouts and retries. They are never taken
-/// from a client: whoever can set them can multiply the load on an upstream.
+/// Request headers that configure timeouts and retries in Envoy's router. Headers from a client are
+/// ignored, because a client could use them to multiply the load on an upstream.
 pub const ROUTER_HEADERS: [&str; 6] =
     [TIMEOUT, PER_TRY_TIMEOUT, MAX_RETRIES, RETRY_ON, RETRY_GRPC_ON, RETRIABLE_CODES];
 
-/// When Istio retries if the rule does not say.
+/// Istio's default of `retryOn`.
 const DEFAULT_RETRY_ON: &str =
     "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
 
-/// Conditions that go into [`RETRY_ON`].
+/// Retry conditions for the header [`RETRY_ON`].
 const HTTP_CONDITIONS: [&str; 11] = [
     "5xx",
     "connect-failure",
@@ -36,7 +38,7 @@ const HTTP_CONDITIONS: [&str; 11] = [
     "retriable-status-codes",
 ];
 
-/// Conditions that go into [`RETRY_GRPC_ON`].
+/// Retry conditions for the header [`RETRY_GRPC_ON`].
 const GRPC_CONDITIONS: [&str; 5] =
     ["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"];
 
@@ -44,92 +46,104 @@ fn set(name: &str, value: impl ToString) -> FixedEdit {
     FixedEdit::new(HeaderOperation::Set, name, value.to_string().into_bytes())
 }
 
-/// Reads a route's `timeout`: at least 1 ms. Absent, the timeout of Envoy's route applies.
-pub fn read_timeout(node: &Node<'_>) -> Option<FixedEdit> {
+/// Reads a route's `timeout`: at least 1 ms. Without it the timeout of Envoy's route applies.
+pub fn read_timeout(node: &Node<'_>) -> Result<FixedEdit, Reported> {
     duration::read_milliseconds(node).map(|milliseconds| set(TIMEOUT, milliseconds))
 }
 
-/// Reads a route's `retries`. Absent, the retry policy of Envoy's route applies; `attempts: 0` asks
-/// for no retries.
-pub fn read_retries(node: &Node<'_>) -> Vec<FixedEdit> {
-    let Some(mut object) = node.object() else {
-        return Vec::new();
-    };
-    let attempts = match object.field("attempts") {
-        None => 0,
-        Some(node) => match node.integer() {
-            Some(attempts) if attempts < 0 => {
-                node.invalid("is negative");
-                return Vec::new();
-            }
-            Some(attempts) if attempts > i64::from(i32::MAX) => {
-                node.invalid("is too large");
-                return Vec::new();
-            }
-            attempts => attempts.unwrap_or_default(),
-        },
-    };
-    let per_try = object.field("perTryTimeout");
-    let retry_on = object.given("retryOn");
-    let remote = object.field("retryRemoteLocalities");
-    if attempts == 0 {
-        for node in [&per_try, &retry_on, &remote].into_iter().flatten() {
-            node.error("is of no use with attempts 0, which turns retries off");
+/// `HTTPRetry`
+pub struct Retries;
+
+fields!(Retries, "Retries of failed requests.", {
+    "attempts": Kind::Integer(0, i32::MAX as i64) =>
+        "Maximum number of retries; 0 if absent, which turns retries off.";
+    "perTryTimeout": Kind::Text => "Timeout of one attempt, such as 2s.";
+    "retryOn": Kind::Text =>
+        "Retry conditions of Envoy and HTTP statuses, separated by commas. Default: \
+         connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes, as in \
+         Istio.";
+    "retryRemoteLocalities": Kind::Boolean =>
+        "Not carried out by the filters; set it in the retry policy of Envoy's route.";
+    "retryIgnorePreviousHosts": Kind::Boolean =>
+        "Not carried out by the filters; set it in the retry policy of Envoy's route.";
+    "backoff": Kind::Text =>
+        "Not carried out by the filters; set it in the retry policy of Envoy's route.";
+});
+
+/// Reads a route's `retries`. Without them the retry policy of Envoy's route applies; `attempts: 0`
+/// turns retries off.
+pub fn read_retries(node: &Node<'_>) -> Result<Vec<FixedEdit>, Reported> {
+    let object = node.object::<Retries>()?;
+    let attempts = object.optional("attempts", read_attempts);
+    let per_try = object.optional("perTryTimeout", duration::read_milliseconds);
+    let retry_on = object.given("retryOn").map(|node| read_retry_on(&node)).transpose();
+    let remote = object.flag("retryRemoteLocalities");
+    let previous = object.optional("retryIgnorePreviousHosts", Node::boolean);
+    let backoff = object.optional("backoff", duration::read_milliseconds);
+    for (name, is_set) in [
+        ("retryRemoteLocalities", remote == Ok(true)),
+        ("retryIgnorePreviousHosts", previous == Ok(Some(false))),
+        ("backoff", matches!(backoff, Ok(Some(_)))),
+    ] {
+        if let Some(node) = object.field(name).filter(|_| is_set) {
+            leave_to_envoy(&node);
         }
     }
+    let attempts = attempts?.unwrap_or_default();
+    let per_try = per_try?.map(|milliseconds| set(PER_TRY_TIMEOUT, milliseconds));
+    let retry_on = retry_on?;
+    remote?;
+    previous?;
+    backoff?;
     let max_retries = set(MAX_RETRIES, attempts);
-    let mut edits = vec![max_retries.clone()];
-    edits.extend(
-        per_try
-            .and_then(|node| duration::read_milliseconds(&node))
-            .map(|milliseconds| set(PER_TRY_TIMEOUT, milliseconds)),
-    );
-    edits.extend(match retry_on {
-        Some(node) => read_retry_on(&node),
-        None => retry_on_edits(DEFAULT_RETRY_ON.split(',').collect(), Vec::new()),
-    });
-    let wants_remote = remote.and_then(|node| Some((node.boolean()?, node)));
-    if let Some((true, node)) = wants_remote {
-        leave_to_envoy(&node);
+    if attempts == 0 {
+        let unused = ["perTryTimeout", "retryOn", "retryRemoteLocalities"];
+        let unused = unused.iter().filter_map(|name| object.given(name));
+        let reason = "has no effect because attempts is 0, which turns retries off";
+        let failure = unused.map(|node| node.error(reason)).reduce(|_, reported| reported);
+        // The header is set to 0 too, because 0 turns off the retries of Envoy's route.
+        return failure.map_or(Ok(vec![max_retries]), Err);
     }
-    let previous = object.field("retryIgnorePreviousHosts");
-    if let Some((false, node)) = previous.and_then(|node| Some((node.boolean()?, node))) {
-        leave_to_envoy(&node);
+    let default = || retry_on_edits(DEFAULT_RETRY_ON.split(',').collect(), Vec::new());
+    let mut edits = vec![max_retries];
+    edits.extend(per_try);
+    edits.append(&mut retry_on.unwrap_or_else(default));
+    Ok(edits)
+}
+
+fn read_attempts(node: &Node<'_>) -> Result<i32, Reported> {
+    let attempts = node.integer()?;
+    if attempts < 0 {
+        return Err(node.invalid("is negative"));
     }
-    if let Some(node) = object.field("backoff")
-        && duration::read_milliseconds(&node).is_some()
-    {
-        leave_to_envoy(&node);
-    }
-    // 0 is sent too: it turns off the retries that Envoy's route has.
-    if attempts == 0 { vec![max_retries] } else { edits }
+    i32::try_from(attempts).map_err(|_| node.invalid("is greater than 2147483647"))
 }
 
 fn leave_to_envoy(node: &Node<'_>) {
-    node.notice_to(
-        Filter::Router,
-        "is not carried out by this filter, set it in the retry policy of Envoy's route",
-    );
+    let reason = "is left to Envoy, set it in the retry policy of Envoy's route";
+    node.notice_to(Filter::Router, report::Kind::LeftToEnvoy, reason);
 }
 
 /// Reads `retryOn`: conditions and status codes, separated by commas.
-fn read_retry_on(node: &Node<'_>) -> Vec<FixedEdit> {
-    let mut conditions = Vec::new();
-    let mut codes = Vec::new();
-    let text = node.string().unwrap_or_default();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+fn read_retry_on(node: &Node<'_>) -> Result<Vec<FixedEdit>, Reported> {
+    let (mut conditions, mut codes) = (Vec::new(), Vec::new());
+    let mut failure = None;
+    let parts = node.string()?.split(',').map(str::trim).filter(|part| !part.is_empty());
+    for part in parts {
         if HTTP_CONDITIONS.contains(&part) || GRPC_CONDITIONS.contains(&part) {
             conditions.push(part);
         } else if part.parse().is_ok_and(is_registered_status) {
             codes.push(part);
         } else {
-            node.error(format_args!("{part:?} is neither a retry condition nor an HTTP status"));
+            let reason = format_args!("{part:?} is neither a retry condition nor an HTTP status");
+            failure = Some(node.error(reason));
         }
     }
-    retry_on_edits(conditions, codes)
+    failure.map_or_else(|| Ok(retry_on_edits(conditions, codes)), Err)
 }
 
-/// The conditions, split between the two headers that Envoy has for them.
+/// Returns the headers for the conditions and status codes. Envoy has one header for HTTP
+/// conditions and one for gRPC conditions.
 fn retry_on_edits(conditions: Vec<&str>, codes: Vec<&str>) -> Vec<FixedEdit> {
     let (grpc, mut http): (Vec<&str>, Vec<&str>) =
         conditions.into_iter().partition(|condition| GRPC_CONDITIONS.contains(condition));
@@ -141,7 +155,7 @@ fn retry_on_edits(conditions: Vec<&str>, codes: Vec<&str>) -> Vec<FixedEdit> {
     filled.map(|(name, list)| set(name, list.join(","))).collect()
 }
 
-/// Whether `status` is in the registry of HTTP status codes, as Istio wants it here.
+/// Returns whether `status` is in the registry of HTTP status codes, which Istio requires here.
 fn is_registered_status(status: u16) -> bool {
     matches!(status,
         100..=103 | 200..=208 | 226 | 300..=305 | 307 | 308 | 400..=418 | 421..=426 | 428 | 429
@@ -158,11 +172,11 @@ mod tests {
             let edit = edit.as_edit();
             format!("{}: {}", edit.name, String::from_utf8_lossy(&edit.value))
         };
-        testing::read(text, |node| Some(read_retries(node).iter().map(shown).collect()))
+        testing::read(text, |node| Ok(read_retries(node)?.iter().map(shown).collect()))
     }
 
     #[test]
-    fn conditions_go_into_the_header_that_envoy_reads_them_from() {
+    fn each_condition_is_in_the_header_that_envoy_reads() {
         let text = r#"{"attempts": 3, "perTryTimeout": "2s", "retryOn": "5xx, unavailable,503"}"#;
         assert_eq!(
             retries(text).unwrap(),
@@ -187,12 +201,12 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         assert_eq!(retries(r#"{"attempts": -1}"#).unwrap_err(), "attempts: -1 is negative");
         assert_eq!(
             retries(r#"{"attempts": 0, "perTryTimeout": "1s", "retryOn": "5xx"}"#).unwrap_err(),
-            "perTryTimeout: is of no use with attempts 0, which turns retries off\n\
-             retryOn: is of no use with attempts 0, which turns retries off"
+            "perTryTimeout: has no effect because attempts is 0, which turns retries off\n\
+             retryOn: has no effect because attempts is 0, which turns retries off"
         );
         assert_eq!(
             retries(r#"{"attempts": 1, "retryOn": "5xx,teapot,999"}"#).unwrap_err(),

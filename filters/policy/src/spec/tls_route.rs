@@ -1,14 +1,15 @@
-//! `TLSRoute`: where the connections go whose TLS Envoy does not end, by their server name.
+//! `TLSRoute`: routes TLS connections that Envoy does not terminate, by their server name.
 
 use std::rc::Rc;
 
-use crate::document::node::Node;
+use crate::document::fields::fields;
+use crate::document::node::{Node, all};
+use crate::document::report::Reported;
 use crate::lookup::name_table::NameTable;
 use crate::request::connection::Connection;
-use crate::spec::destination::{self, Naming};
-use crate::spec::http_match::{Scope, is_for_proxy};
-use crate::spec::http_route::{read_weight, split_by_weight};
-use crate::spec::split::{Choice, Split};
+use crate::spec::destination::{self, Destination, Naming};
+use crate::spec::scope::{Scope, is_for_proxy};
+use crate::spec::split::{Choice, Split, read_weight};
 use crate::value::address::{AddressRange, AddressSet};
 use crate::value::server_name::{self, ServerName};
 
@@ -16,85 +17,123 @@ use crate::value::server_name::{self, ServerName};
 #[derive(Debug)]
 pub struct TlsRoute {
     matches: Vec<TlsMatch>,
-    /// The names of the clusters that it sends connections to
+    /// Names of the clusters that receive the connections
     pub split: Split<Box<str>>,
 }
 
-/// One entry of `match[]`. The lists of server names and subnets are enough with one that fits, and
-/// no subnets stand for all.
+/// One entry of `match[]`. One of the server names and one of the subnets must match; without
+/// subnets, all addresses match.
 #[derive(Debug)]
 struct TlsMatch {
-    /// Its place in the document, for logs
+    /// Place in the document, used in logs
     name: Box<str>,
     sni_hosts: Vec<Box<str>>,
     subnets: AddressSet,
-    /// 0 is any
+    /// Destination port; `None` is any port
     port: Option<u16>,
 }
 
 impl TlsRoute {
-    /// Reads the route at `path` of a virtual service with these hosts, in lower case. `None` after an
-    /// error, and for a route that is not for this proxy.
+    /// Reads the route at `path`. `hosts` contains the hosts of the virtual service in lower case;
+    /// `None` if they have an error. Returns `None` for a route that does not apply to this proxy.
     ///
-    /// As Istio refuses them: a route without match or destination, a match without `sniHosts`, and
+    /// As in Istio, rejects a route without match or destination, a match without `sniHosts`, and
     /// server names that are not within the hosts.
     pub fn read(
         node: &Node<'_>,
         path: &str,
-        hosts: &[String],
+        hosts: Option<&[String]>,
         naming: &Naming,
         scope: &Scope<'_>,
-    ) -> Option<Self> {
-        let mut object = node.object()?;
-        let mut matches = Vec::new();
-        for (index, node) in object.required_list("match").iter().enumerate() {
-            let name = format!("{path}.match[{index}]");
-            matches.extend(read_match(node, name.into(), hosts, scope));
-        }
-        let split = match object.required_list("route").as_slice() {
-            [] => None,
-            routes => object.field("route").and_then(|node| read_split(&node, routes, naming)),
-        };
-        Some(Self { matches, split: split? }).filter(|route| !route.matches.is_empty())
+    ) -> Result<Option<Self>, Reported> {
+        let object = node.object::<Self>()?;
+        let matches = object.required_elements("match").and_then(|nodes| {
+            all(nodes.iter().enumerate().map(|(index, node)| {
+                read_match(node, format!("{path}.match[{index}]").into(), hosts, scope)
+            }))
+        });
+        let split = object
+            .required("route")
+            .and_then(|list| read_split(&list, &object.required_elements("route")?, naming));
+        let matches: Vec<_> = matches?.into_iter().flatten().collect();
+        let split = split?;
+        Ok((!matches.is_empty()).then_some(Self { matches, split }))
     }
 }
 
+fields!(TlsRoute, "A route of TLS connections.", {
+    "match" required: Kind::RequiredList(&Kind::Object(TlsMatch::schema)) =>
+        "Matches, of which a connection must satisfy one.";
+    "route" required: Kind::RequiredList(&Kind::Object(TlsDestination::schema)) =>
+        "Destinations of the connections, selected by weight.";
+});
+
+fields!(TlsMatch, "Conditions on a TLS connection; all of them must hold.", {
+    "sniHosts" required: Kind::RequiredList(&Kind::Text) =>
+        "Server names, *.SUFFIX, or * for any; one of them must match.";
+    "destinationSubnets": Kind::TEXTS =>
+        "Address ranges, of which one must contain the address that the client connected to; any \
+         address if absent.";
+    "port": Kind::Integer(0, 65535) =>
+        "Port that the client connected to; any port if absent or 0.";
+    "sourceLabels": Kind::TEXT_MAP => "Labels that the workload of this proxy must have.";
+    "sourceNamespace": Kind::Text => "Namespace that the workload of this proxy must be in.";
+    "gateways": Kind::TEXTS =>
+        "Gateways of which this proxy must serve one; replaces those of the virtual service.";
+});
+
+/// `RouteDestination` of a TLS route.
+struct TlsDestination;
+
+fields!(TlsDestination as "TlsRouteDestination", "A destination with its weight.", {
+    "destination" required: Kind::Object(Destination::schema) => "Destination of the connections.";
+    "weight": Kind::Integer(0, i32::MAX as i64) =>
+        "Share of the connections, relative to the sum of all weights; 0 if absent.";
+});
+
+/// Reads a match. Returns `None` for a match that does not apply to this proxy.
 fn read_match(
     node: &Node<'_>,
     name: Box<str>,
-    hosts: &[String],
+    hosts: Option<&[String]>,
     scope: &Scope<'_>,
-) -> Option<TlsMatch> {
-    let mut object = node.object()?;
-    let mut sni_hosts = Vec::new();
-    for node in object.required_list("sniHosts") {
-        let Some(text) = node.string() else { continue };
-        let text = text.to_ascii_lowercase();
-        if let Err(reason) = server_name::check_pattern(&text) {
-            node.invalid(reason);
-        } else if !hosts.iter().any(|host| server_name::is_within(&text, host)) {
-            node.invalid("is not within the hosts of the virtual service");
-        } else {
-            sni_hosts.push(text.into());
-        }
-    }
-    let subnets = object.list("destinationSubnets");
-    let subnets = AddressSet::new(subnets.iter().filter_map(AddressRange::read).collect());
+) -> Result<Option<TlsMatch>, Reported> {
+    let object = node.object::<TlsMatch>()?;
+    let sni_hosts = object.required_elements("sniHosts").and_then(|nodes| {
+        all(nodes.iter().map(|node| {
+            let text = node.string()?.to_ascii_lowercase();
+            server_name::check_pattern(&text).map_err(|reason| node.invalid(reason))?;
+            let is_within = |host: &String| server_name::is_within(&text, host);
+            if hosts.is_some_and(|hosts| !hosts.iter().any(is_within)) {
+                return Err(node.invalid("is not within the hosts of the virtual service"));
+            }
+            Ok(text.into())
+        }))
+    });
+    let subnets = object.list("destinationSubnets", AddressRange::read);
     let port = object.port("port");
-    is_for_proxy(&mut object, scope).then_some(TlsMatch { name, sni_hosts, subnets, port })
+    let is_for_this_proxy = is_for_proxy(&object, scope);
+    let (sni_hosts, subnets) = (sni_hosts?, AddressSet::new(subnets?));
+    let read = TlsMatch { name, sni_hosts, subnets, port: port? };
+    Ok(is_for_this_proxy?.then_some(read))
 }
 
-fn read_split(node: &Node<'_>, routes: &[Node<'_>], naming: &Naming) -> Option<Split<Box<str>>> {
+fn read_split(
+    list: &Node<'_>,
+    routes: &[Node<'_>],
+    naming: &Naming,
+) -> Result<Split<Box<str>>, Reported> {
     let read = |node: &Node<'_>| {
-        let mut object = node.object()?;
+        let object = node.object::<TlsDestination>()?;
         let destination = object.required("destination");
-        let weight = object.field("weight").map_or(Some(0), |node| read_weight(&node));
-        let destination = destination::read(&destination?, naming)?;
+        let destination = destination.and_then(|node| destination::read(&node, naming));
+        let weight = object.optional("weight", read_weight);
+        let destination = destination?;
         let sampling_name = destination.sampling_name().into();
-        Some(Choice { weight: weight?, sampling_name, target: destination.cluster.into() })
+        let weight = weight?.unwrap_or_default();
+        Ok(Choice { weight, sampling_name, target: destination.cluster.into() })
     };
-    let choices: Vec<_> = routes.iter().map(read).collect();
-    split_by_weight(node, choices.into_iter().collect::<Option<Vec<_>>>()?)
+    Split::try_new(all(routes.iter().map(read))?).map_err(|reason| list.error(reason))
 }
 
 impl TlsMatch {
@@ -105,16 +144,16 @@ impl TlsMatch {
     }
 }
 
-/// The routes of all virtual services, found by server name.
+/// TLS routes of all virtual services, indexed by server name.
 #[derive(Debug, Default)]
 pub struct TlsRoutes {
     matches: Vec<(TlsMatch, Rc<Split<Box<str>>>)>,
-    /// The matches with a pattern, by its key, in order
+    /// Indices of the matches with a server name pattern, by the key of the pattern, in order
     by_pattern: NameTable<Vec<usize>>,
 }
 
 impl TlsRoutes {
-    /// Enters the routes in their order.
+    /// Creates the index; `routes` is in the order of the document.
     pub fn new(routes: Vec<TlsRoute>) -> Self {
         let mut entered = Self::default();
         for TlsRoute { matches, split } in routes {
@@ -131,10 +170,11 @@ impl TlsRoutes {
         entered
     }
 
-    /// The matches that are never reached, each with an earlier one that is for all of its server names
-    /// and has no other condition; both by their places in the document.
+    /// Returns the places of the matches that are never reached. Earlier matches without other
+    /// conditions include all of their server names; the second place is that of one of these
+    /// earlier matches.
     ///
-    /// Istio's Envoy takes the most specific name whatever the order, so that there they are reached.
+    /// Istio's Envoy selects the most specific name independent of the order, so it reaches them.
     pub fn unreachable(&self) -> Vec<(&str, &str)> {
         let mut found = Vec::new();
         for (index, (one, _)) in self.matches.iter().enumerate() {
@@ -154,8 +194,8 @@ impl TlsRoutes {
         found
     }
 
-    /// The first match for a connection, in the order of the document: its name for logs, and the
-    /// clusters. Only the pattern `*` is for connections without a server name.
+    /// Returns the first match for a connection in the order of the document: its name in logs, and
+    /// its clusters. Only the pattern `*` matches connections without a server name.
     #[inline]
     pub fn find(
         &self,

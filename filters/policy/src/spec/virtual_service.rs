@@ -1,90 +1,137 @@
-//! `VirtualService`: the routes of some hosts.
+//! `VirtualService`: the routes of one or more hosts.
 
 use std::rc::Rc;
 
+use crate::document::fields::fields;
 use crate::document::filter::Filter;
-use crate::document::node::{Node, Object};
+use crate::document::node::{Node, Object, all};
+use crate::document::report::{self, Reported};
 use crate::spec::destination::Naming;
-use crate::spec::http_match::Scope;
-use crate::spec::http_route::HttpRoute;
+use crate::spec::destination_rule::NOT_EXPORTED;
+use crate::spec::http_route::{HttpRoute, RouteRules, Rule};
+use crate::spec::place::Place;
 use crate::spec::proxy::{MESH, Proxy, read_gateways};
+use crate::spec::scope::Scope;
 use crate::spec::tls_route::TlsRoute;
 use crate::value::host_name;
 
 /// A virtual service, compiled.
 #[derive(Debug)]
 pub struct VirtualService {
-    /// The hosts, in lower case
+    /// Hosts in lower case
     pub hosts: Vec<String>,
-    /// The routes that are for this proxy, in order
-    pub routes: Vec<Rc<HttpRoute>>,
-    /// The routes of TLS connections that are for this proxy, in order
+    /// Rules for HTTP requests that apply to this proxy, in order
+    pub rules: Vec<Rc<Rule>>,
+    /// Routes of TLS connections that apply to this proxy, in order
     pub tls: Vec<TlsRoute>,
-    /// Whether it is bound to a gateway that this proxy serves
+    /// Whether this proxy serves one of the gateways of the virtual service
     pub is_for_this_proxy: bool,
+    /// Places of the HTTP routes and matches that do not apply to this proxy, or of the virtual
+    /// service if none of its HTTP routes applies
+    pub left_out: Vec<Place>,
 }
 
+fields!(VirtualService, "The spec of a VirtualService.", {
+    "hosts" required: Kind::RequiredList(&Kind::Text) =>
+        "Hosts that the routes apply to: names, *.SUFFIX, or, with gateways, * for all hosts.";
+    "gateways": Kind::TEXTS =>
+        "Gateways that apply the routes; mesh, which means all sidecars, if absent.";
+    "http": Kind::List(&Kind::Object(HttpRoute::schema)) =>
+        "Routes of HTTP requests; the first route that matches is used.";
+    "tls": Kind::List(&Kind::Object(TlsRoute::schema)) =>
+        "Routes of TLS connections by server name; the first route that matches is used.";
+    "tcp": Kind::List(&Kind::Any) => "Not carried out by the filters; set it in Envoy's listeners.";
+    "exportTo": Kind::TEXTS =>
+        "Has no effect: a filter applies only the documents that are attached to it.";
+});
+
 impl VirtualService {
-    /// Reads the `spec` of a VirtualService, which stands at `path`.
-    pub fn read(node: &Node<'_>, path: &str, naming: &Naming, proxy: &Proxy<'_>) -> Option<Self> {
-        let mut object = node.object()?;
+    /// Reads the `spec` of the VirtualService with the index `index`.
+    pub fn read(
+        node: &Node<'_>,
+        index: usize,
+        naming: &Naming,
+        proxy: &Proxy<'_>,
+    ) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
         let namespace = naming.namespace.as_deref();
-        let gateways =
-            object.field("gateways").map_or(Vec::new(), |node| read_gateways(&node, namespace));
-        let is_for_mesh = gateways.is_empty() || gateways.iter().any(|gateway| gateway == MESH);
-        let hosts = read_hosts(&mut object, is_for_mesh);
+        let gateways = object.optional_with("gateways", |node| read_gateways(node, namespace));
+        // After an error in the gateways, the checks that depend on them are omitted.
+        let known = gateways.as_ref().ok().map(|gateways| gateways.as_deref().unwrap_or_default());
+        let has_mesh = |gateways: &[String]| gateways.iter().any(|gateway| gateway == MESH);
+        let is_for_mesh = known.is_some_and(|known| known.is_empty() || has_mesh(known));
+        let hosts = read_hosts(&object, is_for_mesh);
         let scope = Scope {
             namespace,
             proxy,
-            is_for_gateway: gateways.iter().any(|gateway| gateway != MESH),
+            is_for_gateway: known.is_none_or(|known| known.iter().any(|gateway| gateway != MESH)),
         };
-        let http = object.field("http");
-        let [tls, tcp] = ["tls", "tcp"].map(|name| object.field(name));
-        let is_empty = |node: &Option<Node<'_>>| node.as_ref().is_none_or(Node::is_empty_list);
-        if [&http, &tls, &tcp].into_iter().all(is_empty) {
-            node.error("has none of http, tls and tcp");
-        }
-        let http = http.map_or(Vec::new(), |node| node.elements());
-        let routes = read_routes(&http, path, naming, &scope);
-        for node in tls.iter().chain(&tcp) {
-            node.notice_to(Filter::Router, "is not carried out by this filter");
-        }
-        let tls = tls.map_or(Vec::new(), |node| node.elements());
-        let read_tls = |(index, node): (usize, &Node<'_>)| {
-            TlsRoute::read(node, &format!("{path}.tls[{index}]"), &hosts, naming, &scope)
+        let lists = ["http", "tls", "tcp"].map(|name| object.field(name));
+        let is_empty = |list: &Option<Node<'_>>| list.as_ref().is_none_or(Node::is_empty_list);
+        let has_routes = if lists.iter().all(is_empty) {
+            Err(node.error("must have one of http, tls, tcp"))
+        } else {
+            Ok(())
         };
-        let tls = tls.iter().enumerate().filter_map(read_tls).collect();
-        if let Some(node) = object.field("exportTo") {
-            node.strings();
-            node.notice("is of no effect in a filter, only attached documents apply");
+        let place = Place::of_service(index);
+        let http = read_routes(&object, place, naming, &scope);
+        let tls = object.elements("tls").and_then(|nodes| {
+            let hosts = hosts.as_deref().ok();
+            all(nodes.iter().enumerate().map(|(index, node)| {
+                TlsRoute::read(node, &format!("{place}.tls[{index}]"), hosts, naming, &scope)
+            }))
+        });
+        if let Some(node) = object.field("tls") {
+            let left_to = report::Kind::LeftToFilter(Filter::Sni);
+            node.notice_to(Filter::Router, left_to, "is left to the sni filter");
         }
+        let tcp = object.optional("tcp", |node| {
+            let reason = "is left to Envoy, set it in Envoy's listeners";
+            node.notice_to(Filter::Router, report::Kind::LeftToEnvoy, reason);
+            node.elements()
+        });
+        let exports = object.optional("exportTo", |node| {
+            node.notice(report::Kind::NotApplicable, NOT_EXPORTED);
+            node.strings()
+        });
+        has_routes?;
+        tcp?;
+        exports?;
+        let gateways = gateways?.unwrap_or_default();
         let mesh = [MESH.to_owned()];
         let bound_to = if gateways.is_empty() { &mesh[..] } else { &gateways };
-        // A document without proxy.gateways does not know better than whoever attached it.
+        // Without proxy.gateways the virtual service applies, because it is attached to this proxy.
         let is_for_this_proxy = proxy.serves(bound_to).unwrap_or(true);
-        Some(Self { hosts, routes, tls, is_for_this_proxy })
-    }
-}
-
-fn read_hosts(object: &mut Object<'_>, is_for_mesh: bool) -> Vec<String> {
-    let mut hosts: Vec<String> = Vec::new();
-    for node in object.required_list("hosts") {
-        let Some(text) = node.string() else { continue };
-        let host = text.to_ascii_lowercase();
-        if host == "*" && is_for_mesh {
-            node.invalid("is not allowed in the mesh, bind it to a gateway with gateways");
-        } else if let Err(reason) = check_host(&host) {
-            node.invalid(reason);
-        } else if hosts.contains(&host) {
-            node.invalid("is given twice");
+        let http = http?;
+        let rules: Vec<_> = http.iter().flat_map(|route| route.rules.iter().cloned()).collect();
+        let left_out = if rules.is_empty() || !is_for_this_proxy {
+            http.first().map(|_| place).into_iter().collect()
         } else {
-            hosts.push(host);
-        }
+            http.into_iter().flat_map(|route| route.left_out).collect()
+        };
+        let tls = tls?.into_iter().flatten().collect();
+        Ok(Self { hosts: hosts?, rules, tls, is_for_this_proxy, left_out })
     }
-    hosts
 }
 
-/// Checks a host: a name, `*SUFFIX`, `*`, an IP address or, as Envoy has it, `PREFIX*`.
+fn read_hosts(object: &Object<'_>, is_for_mesh: bool) -> Result<Vec<String>, Reported> {
+    let mut seen: Vec<String> = Vec::new();
+    all(object.required_elements("hosts")?.iter().map(|node| {
+        let host = node.string()?.to_ascii_lowercase();
+        if host == "*" && is_for_mesh {
+            let reason = "is not allowed in the mesh; bind it to a gateway with gateways";
+            return Err(node.invalid(reason));
+        }
+        check_host(&host).map_err(|reason| node.invalid(reason))?;
+        if seen.contains(&host) {
+            return Err(node.invalid("occurs twice"));
+        }
+        seen.push(host.clone());
+        Ok(host)
+    }))
+}
+
+/// Checks a host: a name, `*SUFFIX`, `*`, an IP address or `PREFIX*`, which Envoy supports.
 fn check_host(host: &str) -> Result<(), host_name::InvalidHostName> {
     if host.parse::<std::net::IpAddr>().is_ok() {
         return Ok(());
@@ -98,24 +145,23 @@ fn check_host(host: &str) -> Result<(), host_name::InvalidHostName> {
 }
 
 fn read_routes(
-    nodes: &[Node<'_>],
-    service: &str,
+    object: &Object<'_>,
+    service: Place,
     naming: &Naming,
     scope: &Scope<'_>,
-) -> Vec<Rc<HttpRoute>> {
-    let mut routes = Vec::new();
-    let mut catch_all: Option<String> = None;
-    for (index, node) in nodes.iter().enumerate() {
-        let path = format!("{service}.http[{index}]");
-        if let Some(earlier) = &catch_all {
-            let text = format!("is never reached, {earlier} matches every request");
-            node.notice(text);
+) -> Result<Vec<RouteRules>, Reported> {
+    let mut catch_all: Option<Place> = None;
+    let nodes = object.elements("http")?;
+    all(nodes.iter().enumerate().map(|(index, node)| {
+        let place = service.route(index);
+        if let Some(earlier) = catch_all {
+            let reason = "is never reached, because an earlier route matches every request";
+            node.notice_with(report::Kind::NeverReached, reason, earlier.to_string());
         }
-        let Some(route) = HttpRoute::read(node, &path, naming, scope) else { continue };
-        if catch_all.is_none() && route.is_catch_all() {
-            catch_all = Some(path);
+        let route = HttpRoute::read(node, place, naming, scope)?;
+        if catch_all.is_none() && route.rules.iter().any(|rule| rule.conditions.is_catch_all()) {
+            catch_all = Some(place);
         }
-        routes.push(route);
-    }
-    routes
+        Ok(route)
+    }))
 }

@@ -1,78 +1,65 @@
-//! The virtual services of a document: which route a request takes. First the virtual host by the
-//! authority, then the first of its routes that matches.
-
-mod rules;
+//! All virtual services of a document. The authority of a request selects a virtual host, and the
+//! first rule of this virtual host that matches is used.
 
 use std::rc::Rc;
 
-use crate::lookup::rule_index::{Key, RuleIndex};
+use crate::lookup::rule_index::RuleIndex;
 use crate::lookup::virtual_hosts::VirtualHosts;
 use crate::request::Request;
 use crate::spec::http_match::MatchedPath;
-use crate::spec::http_route::HttpRoute;
+use crate::spec::http_route::{HttpRoute, Rule};
 use crate::spec::virtual_service::VirtualService;
 use crate::value::host_name;
 
-/// The compiled virtual services that are for this proxy.
+/// The compiled virtual services that apply to this proxy.
 #[derive(Debug, Default)]
 pub struct VirtualServices {
     virtual_hosts: VirtualHosts,
-    /// The table of each virtual host
+    /// Table of each virtual host
     tables: Vec<Rc<Table>>,
 }
 
-/// The routes of a virtual host, or of several with the same ones.
+/// Rules of a virtual host. Virtual hosts with the same virtual services share a table.
 #[derive(Debug, Default)]
 struct Table {
-    /// The services that they are of
+    /// Indices of the virtual services
     services: Vec<usize>,
-    /// Every match of every route, in order
-    rules: Vec<Rule>,
+    /// Rules of these virtual services, in order
+    rules: Vec<Rc<Rule>>,
     index: RuleIndex,
 }
 
-/// One match of a route.
-#[derive(Debug)]
-struct Rule {
-    route: Rc<HttpRoute>,
-    index: usize,
-}
-
-/// The route that a request takes.
+/// The rule that applies to a request.
 #[derive(Debug)]
 pub struct Match<'a> {
-    /// The route
+    /// Route of the rule
     pub route: &'a Rc<HttpRoute>,
-    /// The name of the match for logs: Istio's route name, or the JSON path
+    /// Name of the rule in logs: Istio's name of the route, or the JSON path
     pub name: &'a str,
-    /// The part of the path that it was about
+    /// Part of the path that matched
     pub path: MatchedPath,
 }
 
-/// Why a request takes no route.
+/// Reason why no rule applies to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoMatch {
-    /// No route of the virtual host matches.
+    /// No rule of the virtual host matches.
     Route,
     /// No virtual service has the host.
     VirtualHost,
 }
 
 impl VirtualServices {
-    /// Enters the hosts of all services. Routes of several services for one host stand one after
-    /// another in document order, as Istio merges them for a gateway.
+    /// Indexes the hosts of all services. If several services have the same host, their rules are
+    /// merged in document order, as Istio does for a gateway.
     pub fn new(services: &[VirtualService], namespace: Option<&str>) -> Self {
         let mut entered = Self::default();
         let mut aliases = Vec::new();
-        // Of each virtual host, in order.
+        // The services of each virtual host, in order.
         let mut services_of: Vec<Vec<usize>> = Vec::new();
         for (number, service) in services.iter().enumerate() {
             for host in &service.hosts {
-                let domain = match host.parse::<std::net::Ipv6Addr>() {
-                    Ok(_) => format!("[{host}]"),
-                    Err(_) => host.clone(),
-                };
-                let full_name = host_name::qualify(&domain, namespace);
+                let full_name = domain(host, namespace);
                 let index = entered.virtual_hosts.entry(&full_name, services_of.len());
                 match services_of.get_mut(index) {
                     Some(services) if services.last() == Some(&number) => {}
@@ -83,11 +70,11 @@ impl VirtualServices {
                 aliases.extend(others.into_iter().map(|alias| (alias, index)));
             }
         }
-        // Last, so that a host that is written out wins over another's short name.
+        // Aliases come last, so that an explicit host has priority over the short name of another.
         for (alias, index) in aliases {
             entered.virtual_hosts.entry(&alias, index);
         }
-        // Hosts of one service stand next to each other, and share its table.
+        // The hosts of one service are adjacent, so comparison with the last table is enough.
         let mut table = Rc::new(Table::default());
         for numbers in services_of {
             if table.services != numbers {
@@ -98,47 +85,56 @@ impl VirtualServices {
         entered
     }
 
-    /// Whether any route is so.
-    pub fn have(&self, is_so: impl Fn(&HttpRoute) -> bool) -> bool {
-        self.tables.iter().any(|table| table.rules.iter().any(|rule| is_so(&rule.route)))
+    /// Returns whether any route satisfies the predicate.
+    pub fn any_route(&self, predicate: impl Fn(&HttpRoute) -> bool) -> bool {
+        self.lists().flatten().any(|rule| predicate(&rule.route))
     }
 
-    /// The route that a request takes.
+    /// Returns the rules of each virtual host, in the order in which they are evaluated.
+    pub fn lists(&self) -> impl Iterator<Item = &[Rc<Rule>]> {
+        self.tables.iter().map(|table| table.rules.as_slice())
+    }
+
+    /// Returns the rules that are evaluated for a request; `None` if no virtual service has its
+    /// host.
+    pub fn candidates(&self, request: &Request<'_>) -> Option<&[Rc<Rule>]> {
+        Some(&self.tables.get(self.virtual_hosts.find(request.authority)?)?.rules)
+    }
+
+    /// Returns the rule that applies to a request.
     ///
     /// # Errors
-    /// [`NoMatch`] for a request that none is for.
+    /// [`NoMatch`] if no rule matches the request.
     #[inline]
     pub fn find(&self, request: &Request<'_>) -> Result<Match<'_>, NoMatch> {
         let index = self.virtual_hosts.find(request.authority);
         let table = index.and_then(|index| self.tables.get(index)).ok_or(NoMatch::VirtualHost)?;
-        let matched = table.index.first(request, |rule| table.rules.get(rule)?.matches(request));
+        let matched = table.index.first(request, |rule| {
+            let rule = table.rules.get(rule)?;
+            let path = rule.matches(request)?;
+            Some(Match { route: &rule.route, name: &rule.name, path })
+        });
         matched.ok_or(NoMatch::Route)
+    }
+}
+
+/// Returns the domain of the virtual host for a host: the full name, or an IPv6 address in
+/// brackets.
+pub fn domain(host: &str, namespace: Option<&str>) -> String {
+    match host.parse::<std::net::Ipv6Addr>() {
+        Ok(_) => format!("[{host}]"),
+        Err(_) => host_name::qualify(host, namespace),
     }
 }
 
 impl Table {
     fn new(numbers: Vec<usize>, services: &[VirtualService]) -> Self {
         let own = numbers.iter().filter_map(|number| services.get(*number));
-        let mut rules = Vec::new();
-        for route in own.flat_map(|service| &service.routes) {
-            let rule = |index| Rule { route: Rc::clone(route), index };
-            rules.extend((0..route.match_count()).map(rule));
-        }
-        let index =
-            RuleIndex::new(rules.len(), &|rule| rules.get(rule).map_or(Vec::new(), Rule::keys));
+        let rules: Vec<_> = own.flat_map(|service| service.rules.iter().cloned()).collect();
+        let keys =
+            |rule| rules.get(rule).map_or(Vec::new(), |rule: &Rc<Rule>| rule.conditions.keys());
+        let index = RuleIndex::new(rules.len(), &keys);
         Self { services: numbers, rules, index }
-    }
-}
-
-impl Rule {
-    fn keys(&self) -> Vec<Key<'_>> {
-        self.route.keys(self.index)
-    }
-
-    #[inline]
-    fn matches(&self, request: &Request<'_>) -> Option<Match<'_>> {
-        let (name, path) = self.route.matches(self.index, request)?;
-        Some(Match { route: &self.route, name, path })
     }
 }
 

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::document::node::Node;
+use crate::document::report::Reported;
 
-/// Addresses that follow one another: one address, or a CIDR range.
+/// A range of consecutive addresses: one address, or a CIDR range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddressRange {
     first: IpAddr,
@@ -12,23 +13,20 @@ pub struct AddressRange {
 }
 
 impl AddressRange {
-    /// Reads an address or a range, as [`AddressRange::parse`].
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let range = Self::parse(node.string()?);
-        if range.is_none() {
-            node.invalid("is not an IP address or a block such as 10.0.0.0/8");
-        }
-        range
+    /// Reads an address or a range, see [`AddressRange::parse`].
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        Self::parse(node.string()?)
+            .ok_or_else(|| node.invalid("is neither an IP address nor a range such as 10.0.0.0/8"))
     }
 
-    /// An address such as `10.0.0.1` or `2001:db8::1`, or a range such as `10.0.0.0/8`, of which bits
-    /// behind the prefix do not count; `None` for anything else.
+    /// Parses an address such as `10.0.0.1` or `2001:db8::1`, or a range such as `10.0.0.0/8`. The
+    /// address bits after the prefix are ignored. `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let Some((address, bits)) = text.split_once('/') else {
             let address = text.parse::<IpAddr>().ok()?.to_canonical();
             return Some(Self { first: address, last: address });
         };
-        // As in RFC 4632: nothing but digits, and no zero in front.
+        // The prefix length has only digits and no leading zero (RFC 4632).
         let is_plain = bits.bytes().all(|byte| byte.is_ascii_digit());
         if !is_plain || (bits.starts_with('0') && bits.len() > 1) {
             return None;
@@ -50,15 +48,15 @@ impl AddressRange {
     }
 }
 
-/// A set of addresses. A lookup takes as many steps as the number of ranges has binary digits.
+/// A set of addresses. A lookup is a binary search in the ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressSet {
-    /// In ascending order, none of which has a part of another
+    /// In ascending order, without overlaps
     ranges: Vec<AddressRange>,
 }
 
 impl AddressSet {
-    /// The addresses that are in any of the ranges.
+    /// The set of all addresses of `ranges`, which may overlap.
     pub fn new(mut ranges: Vec<AddressRange>) -> Self {
         ranges.sort_unstable();
         ranges.dedup_by(|next, kept| {
@@ -71,16 +69,17 @@ impl AddressSet {
         Self { ranges }
     }
 
-    /// Whether no address is in it.
+    /// Returns whether the set has no addresses.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// Whether an address is in it. An IPv4 address that is mapped into IPv6 is that IPv4 address.
+    /// Returns whether the set contains `address`. An IPv4-mapped IPv6 address is the same as its
+    /// IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        let begun = self.ranges.partition_point(|range| range.first <= address);
-        let range = begun.checked_sub(1).and_then(|index| self.ranges.get(index));
+        let after = self.ranges.partition_point(|range| range.first <= address);
+        let range = after.checked_sub(1).and_then(|index| self.ranges.get(index));
         range.is_some_and(|range| address <= range.last)
     }
 }
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_have_all_of_their_addresses_and_no_others() {
+    fn sets_contain_the_addresses_of_their_ranges_only() {
         let set = set(&["10.1.2.3/8", "192.0.2.1", "192.0.2.128/25", "2001:db8::/32", "::1"]);
         for inside in
             ["10.0.0.0", "10.255.255.255", "192.0.2.1", "192.0.2.255", "2001:db8::1", "::1"]
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_in_ranges_and_beside_each_other_are_one_set() {
+    fn nested_and_adjacent_ranges_are_merged() {
         let set = set(&["10.0.0.0/16", "10.0.0.0/8", "10.200.0.0/16", "11.0.0.0/8", "10.0.0.1"]);
         for inside in ["10.0.0.0", "10.100.0.0", "10.255.0.0", "11.255.255.255"] {
             assert!(set.contains(inside.parse().unwrap()), "{inside}");
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn families_are_apart_and_mapped_addresses_are_ipv4() {
+    fn ipv4_and_ipv6_are_separate_and_mapped_addresses_are_ipv4() {
         assert!(!set(&["::/0"]).contains("10.0.0.1".parse().unwrap()));
         assert!(!set(&["0.0.0.0/0"]).contains("::1".parse().unwrap()));
         assert!(set(&["0.0.0.0/0"]).contains("::ffff:10.0.0.1".parse().unwrap()));
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_range() {
+    fn invalid_ranges_are_rejected() {
         for text in [
             "",
             "10.0.0",

@@ -1,41 +1,44 @@
-//! Limits over time: so many of something in each window.
+//! Limits on the number of events in a time window.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::document::fields::Fields;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::value::duration;
 use crate::value::number::read_count;
 
-/// So many in a window.
+/// At most `count` events per `window`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// How many; none for 0
+    /// Maximum number of events in a window; 0 allows no events
     pub count: u32,
-    /// In how long, at least 1 ms
+    /// Length of the window, at least 1 ms
     pub window: Duration,
 }
 
 impl Budget {
-    /// Reads `{NAME: 100, window: 1m}`, where `name` says what is counted.
-    pub fn read(node: &Node<'_>, name: &'static str) -> Option<Self> {
-        let mut object = node.object()?;
+    /// Reads an object such as `{NAME: 100, window: 1m}`. The field `name` is the number of events.
+    /// `T` declares both fields.
+    pub fn read<T: Fields>(node: &Node<'_>, name: &'static str) -> Result<Self, Reported> {
+        let object = node.object::<T>()?;
         let count = object.required(name).and_then(|node| read_count(&node));
-        let window = object.required("window").and_then(|node| duration::read_milliseconds(&node));
-        Some(Self { count: count?, window: Duration::from_millis(window?) })
+        let window = object.required("window").and_then(|node| duration::read(&node));
+        Ok(Self { count: count?, window: window? })
     }
 }
 
-/// What was spent of a budget.
+/// The number of events of a budget that were used in the current window.
 #[derive(Debug, Default)]
 pub struct Spending {
-    /// When the window began, and how much was spent since
+    /// Start of the current window, and the number of events in this window
     window: Cell<Option<(Instant, u32)>>,
 }
 
 impl Spending {
-    /// Takes one out of the budget; false when none is left in this window. A window begins with the
-    /// first that comes after the last one has ended.
+    /// Counts one event. Returns false if the current window has no events left. A window begins
+    /// with the first event after the end of the previous window.
     pub fn spend(&self, budget: Budget, now: Instant) -> bool {
         let (start, used) = match self.window.get() {
             Some((start, used)) if now.duration_since(start) < budget.window => (start, used),
@@ -52,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_has_so_many_and_the_next_as_many_again() {
+    fn each_window_allows_count_events() {
         let start = Instant::now();
         let budget = Budget { count: 2, window: Duration::from_secs(60) };
         let spending = Spending::default();

@@ -1,27 +1,28 @@
-//! Durations as Istio writes them: Go's notation, `5s`, `0.5s`, `100ms`, `1h30m`.
+//! Durations in Go's notation, as in Istio: `5s`, `0.5s`, `100ms`, `1h30m`.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::document::node::Node;
+use crate::document::report::Reported;
 
 /// A duration in Go's notation.
 ///
-/// Units are `ns`, `us` (or `µs`), `ms`, `s`, `m` and `h`; every number needs one, except a bare `0`.
-/// The longest is 2^63 - 1 nanoseconds, about 292 years.
-/// Source: Go `time.ParseDuration`, which Istio reads its durations with.
+/// The units are `ns`, `us` (or `µs`), `ms`, `s`, `m` and `h`. Every number requires a unit, except
+/// a single `0`. The maximum is 2^63 - 1 nanoseconds, about 292 years. Source: Go
+/// `time.ParseDuration`, with which Istio reads durations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoDuration(pub Duration);
 
-/// Why a text is not a duration.
+/// Why a text is not a valid duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidDuration {
-    /// Negative durations are of no use in a policy.
+    /// The duration is negative. No policy allows this.
     Negative,
-    /// Not Go's notation.
+    /// The text is not in Go's notation.
     Syntax,
-    /// More than 2^63 - 1 nanoseconds.
+    /// The duration is longer than 2^63 - 1 nanoseconds.
     TooLong,
 }
 
@@ -77,7 +78,7 @@ impl FromStr for GoDuration {
     }
 }
 
-/// Splits one number with its unit off the start of `text`, in nanoseconds.
+/// Reads the first number and its unit. Returns the nanoseconds and the rest of `text`.
 fn leading_part(text: &str) -> Result<(u64, &str), InvalidDuration> {
     let (whole, rest) = leading_digits(text);
     let (fraction, rest) = match rest.strip_prefix('.') {
@@ -93,7 +94,7 @@ fn leading_part(text: &str) -> Result<(u64, &str), InvalidDuration> {
     let whole: u64 =
         if whole.is_empty() { 0 } else { whole.parse().map_err(|_| InvalidDuration::TooLong)? };
     let mut nanoseconds = whole.checked_mul(*unit).ok_or(InvalidDuration::TooLong)?;
-    // Digit by digit, so that 0.1s is exactly 100ms; what is below a nanosecond is cut off.
+    // Digit by digit, so that 0.1s is exactly 100ms. Fractions of a nanosecond are cut off.
     let mut place = *unit;
     for digit in fraction.bytes() {
         place /= 10;
@@ -110,7 +111,8 @@ fn leading_digits(text: &str) -> (&str, &str) {
 }
 
 impl fmt::Display for GoDuration {
-    /// The shortest exact form: whole hours and minutes, then the rest in the largest fitting unit.
+    /// The shortest exact form: whole hours and minutes, then the rest in the largest unit that is
+    /// not longer than the rest.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanoseconds = self.0.as_nanos();
         let (minutes, rest) = (nanoseconds / 60_000_000_000, nanoseconds % 60_000_000_000);
@@ -141,30 +143,28 @@ impl fmt::Display for GoDuration {
     }
 }
 
-/// Reads a duration as Istio validates them: at least 1 ms and no part of a millisecond
-/// (`ValidateDuration`). The result is in milliseconds.
-pub fn read_milliseconds(node: &Node<'_>) -> Option<u64> {
-    let duration = read(node)?;
+/// Reads a duration in milliseconds. It must be at least 1 ms and have no fraction of a
+/// millisecond. Source: Istio `ValidateDuration`.
+pub fn read_milliseconds(node: &Node<'_>) -> Result<u64, Reported> {
+    let duration = read_any(node)?;
     if duration < Duration::from_millis(1) {
-        node.invalid("is shorter than 1ms");
-        return None;
+        return Err(node.invalid("is shorter than 1ms"));
     }
     if duration.subsec_nanos() % 1_000_000 != 0 {
-        node.invalid("is not a whole number of milliseconds");
-        return None;
+        return Err(node.invalid("is not a whole number of milliseconds"));
     }
-    u64::try_from(duration.as_millis()).ok()
+    u64::try_from(duration.as_millis()).map_err(|_| node.invalid(InvalidDuration::TooLong))
+}
+
+/// Reads a duration with the rules of [`read_milliseconds`].
+pub fn read(node: &Node<'_>) -> Result<Duration, Reported> {
+    read_milliseconds(node).map(Duration::from_millis)
 }
 
 /// Reads a duration of any length.
-pub fn read(node: &Node<'_>) -> Option<Duration> {
-    match node.string()?.parse::<GoDuration>() {
-        Ok(duration) => Some(duration.0),
-        Err(reason) => {
-            node.invalid(reason);
-            None
-        }
-    }
+fn read_any(node: &Node<'_>) -> Result<Duration, Reported> {
+    let duration = node.string()?.parse::<GoDuration>();
+    duration.map(|duration| duration.0).map_err(|reason| node.invalid(reason))
 }
 
 #[cfg(test)]
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn go_notation_is_read_exactly() {
+    fn go_notation_is_parsed_exactly() {
         assert_eq!(parse("5s"), Ok(5_000_000_000));
         assert_eq!(parse("0.5s"), Ok(500_000_000));
         assert_eq!(parse(".5s"), Ok(500_000_000));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn invalid_durations_are_rejected() {
         for text in ["", "5", "s", "5 s", "1d", "5s ", ".s", "1h30", "five", "1e3s", "-", "\u{b5}"]
         {
             assert_eq!(parse(text), Err(InvalidDuration::Syntax), "{text:?}");
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_the_shortest_form() {
+    fn durations_are_displayed_in_the_shortest_form() {
         for text in ["0s", "1s", "1.5s", "100ms", "1.5ms", "1h30m", "1m250ms", "7ns", "2us"] {
             assert_eq!(text.parse::<GoDuration>().unwrap().to_string(), text);
         }

@@ -1,8 +1,9 @@
-//! gRPC's status codes.
+//! gRPC status codes.
 
 use crate::document::node::Node;
+use crate::document::report::Reported;
 
-/// The names of gRPC's status codes, by number.
+/// The names of the gRPC status codes; the index is the code.
 pub const GRPC_STATUS_NAMES: [&str; 17] = [
     "OK",
     "CANCELLED",
@@ -23,12 +24,10 @@ pub const GRPC_STATUS_NAMES: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
-/// Reads the name of a gRPC status.
-pub fn read_grpc_status(node: &Node<'_>) -> Option<u8> {
+/// Reads the name of a gRPC status and returns its code.
+pub fn read_grpc_status(node: &Node<'_>) -> Result<u8, Reported> {
     let name = node.string()?;
     let code = GRPC_STATUS_NAMES.iter().position(|known| *known == name);
-    if code.is_none() {
-        node.invalid("is not the name of a gRPC status such as UNAVAILABLE");
-    }
     code.and_then(|code| u8::try_from(code).ok())
+        .ok_or_else(|| node.invalid("is not the name of a gRPC status such as UNAVAILABLE"))
 }

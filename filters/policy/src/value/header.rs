@@ -1,13 +1,14 @@
-//! Header names and edits.
+//! Header names, and changes to headers.
 
 use std::borrow::Cow;
 
 use crate::document::node::Node;
+use crate::document::report::Reported;
 
-/// One change of a header map. Edits are applied in order.
+/// One change to a header map. Edits are applied in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderEdit<'a> {
-    /// What to do
+    /// The kind of change
     pub operation: HeaderOperation,
     /// The header's name in lower case
     pub name: &'a str,
@@ -15,14 +16,14 @@ pub struct HeaderEdit<'a> {
     pub value: Cow<'a, [u8]>,
 }
 
-/// What an edit does to a header.
+/// The kind of change that an edit makes to a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderOperation {
-    /// Adds a value and keeps those that are there.
+    /// Adds a value and keeps the existing values.
     Add,
-    /// Removes all values.
+    /// Removes all values of the header.
     Remove,
-    /// Replaces all values with one.
+    /// Replaces all values of the header with one value.
     Set,
 }
 
@@ -33,20 +34,20 @@ impl<'a> HeaderEdit<'a> {
         Self { operation: HeaderOperation::Remove, name, value: Cow::Borrowed(&[]) }
     }
 
-    /// The same edit, without a copy of its value.
+    /// The same edit, with a reference to its value instead of a copy.
     #[inline]
     pub fn borrowed(&self) -> HeaderEdit<'_> {
         HeaderEdit { operation: self.operation, name: self.name, value: Cow::Borrowed(&self.value) }
     }
 
-    /// Replaces all values of `name`.
+    /// Replaces all values of `name` with `value`.
     #[inline]
     pub fn set(name: &'a str, value: impl Into<Cow<'a, [u8]>>) -> Self {
         Self { operation: HeaderOperation::Set, name, value: value.into() }
     }
 }
 
-/// An edit that is known when the configuration is read.
+/// An edit whose value is constant: the configuration determines it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FixedEdit {
     operation: HeaderOperation,
@@ -55,13 +56,13 @@ pub struct FixedEdit {
 }
 
 impl FixedEdit {
-    /// An edit of the header `name`, given in lower case.
+    /// An edit of the header `name`, which is in lower case.
     pub fn new(operation: HeaderOperation, name: &str, value: impl Into<Box<[u8]>>) -> Self {
         Self { operation, name: name.into(), value: value.into() }
     }
 
-    /// Gives a header of Sluice's own its value. What clients sent of it has been removed, so it is added, which is
-    /// half the work of replacing it for Envoy.
+    /// An edit that adds a header of Sluice. `Add` is enough, because the values from the client
+    /// have been removed. For Envoy, `Add` is half the work of `Set`.
     pub(crate) fn steering(name: &str, value: impl Into<Box<[u8]>>) -> Self {
         Self::new(HeaderOperation::Add, name, value)
     }
@@ -71,7 +72,7 @@ impl FixedEdit {
         &self.name
     }
 
-    /// What it does.
+    /// The kind of change.
     pub fn operation(&self) -> HeaderOperation {
         self.operation
     }
@@ -87,32 +88,31 @@ impl FixedEdit {
     }
 }
 
-/// Prefix of the headers by which Sluice and Envoy's configuration talk to each other.
+/// Prefix of the headers that Sluice sets and the Envoy configuration reads.
 pub const OWN_PREFIX: &str = "x-sluice-";
 
-/// The request header that names the cluster, for a route with `cluster_header`.
+/// The request header with the name of the cluster, for an Envoy route with `cluster_header`.
 pub const CLUSTER: &str = "x-sluice-cluster";
 
-/// Reads a header name into lower case: one or more token characters (RFC 9110, section 5.6.2),
-/// or one of `pseudo`, with `host` read as `:authority`.
-pub fn check_name(node: &Node<'_>, name: &str, pseudo: &[&str]) -> Option<String> {
+/// Checks a header name and returns it in lower case. A valid name has one or more token characters
+/// (RFC 9110, section 5.6.2) or is one of `pseudo`. `host` is read as `:authority`.
+pub fn check_name(node: &Node<'_>, name: &str, pseudo: &[&str]) -> Result<String, Reported> {
     let lower = name.to_ascii_lowercase();
     let lower = if lower == "host" { ":authority".to_owned() } else { lower };
     if pseudo.contains(&lower.as_str()) {
-        return Some(lower);
+        return Ok(lower);
     }
     if lower.starts_with(':') {
-        node.error(format_args!("{name:?} is a pseudo-header that cannot be used here"));
-        return None;
+        let reason = format_args!("{name:?} is a pseudo-header that cannot be used here");
+        return Err(node.error(reason));
     }
     if !is_token(&lower) {
-        node.error(format_args!("{name:?} is not a header name"));
-        return None;
+        return Err(node.error(format_args!("{name:?} is not a header name")));
     }
-    Some(lower)
+    Ok(lower)
 }
 
-/// Whether `text` is a token of RFC 9110, as header names and methods are.
+/// Returns whether `text` is a token (RFC 9110, section 5.6.2), such as a header name or a method.
 pub fn is_token(text: &str) -> bool {
     let is_token_byte =
         |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);

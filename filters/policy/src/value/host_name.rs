@@ -1,18 +1,18 @@
-//! Host names of a configuration: what is valid, and how short ones become long.
+//! Host names of a configuration: validation, and the full names of short names.
 
 use std::fmt;
 
-/// The domain that Kubernetes gives to services; Istio's default.
+/// The domain of Kubernetes services. This is Istio's default.
 const CLUSTER_DOMAIN: &str = "svc.cluster.local";
 
-/// Why a text is not a host name.
+/// Why a text is not a valid host name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidHostName {
-    /// More than 255 characters.
+    /// The text has more than 255 characters.
     TooLong,
-    /// A `*` that is not in the first label, or at the end where that is allowed.
+    /// The text has a `*` that is not its first character.
     Wildcard,
-    /// A label that is empty, too long or has other characters than letters, digits and `-`.
+    /// A label is empty, too long, or has characters other than letters, digits and `-`.
     Label,
 }
 
@@ -20,14 +20,14 @@ impl fmt::Display for InvalidHostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooLong => "is longer than 255 characters",
-            Self::Wildcard => "has a * that is not at its start",
+            Self::Wildcard => "has a * that is not at the start",
             Self::Label => "is not a host name",
         })
     }
 }
 
-/// Checks a host name whose first label may be or start with `*`
-/// (Istio's `ValidateWildcardDomain`). `*` alone is valid here.
+/// Checks a host name. Its first label may be `*` or start with `*`, and `*` alone is valid.
+/// Source: Istio `ValidateWildcardDomain`.
 pub fn check(name: &str) -> Result<(), InvalidHostName> {
     if name.len() > 255 {
         return Err(InvalidHostName::TooLong);
@@ -37,10 +37,10 @@ pub fn check(name: &str) -> Result<(), InvalidHostName> {
     if tail.contains('*') || rest.is_some_and(|rest| rest.contains('*')) {
         return Err(InvalidHostName::Wildcard);
     }
-    // "*-bar" is a wildcard with a label that may then start with "-".
+    // In a label with a wildcard, the part after "*" may start with "-", as in "*-bar".
     let tail = if tail.len() < first.len() { tail.strip_prefix('-').unwrap_or(tail) } else { tail };
     let first_is_valid = is_label(tail) || (first.starts_with('*') && tail.is_empty());
-    // The dot at the end of a fully qualified name is allowed.
+    // A fully qualified name may end in a dot.
     let mut rest = rest.map(|rest| rest.strip_suffix('.').unwrap_or(rest)).into_iter();
     if first_is_valid && rest.all(|rest| rest.is_empty() || rest.split('.').all(is_label)) {
         Ok(())
@@ -49,7 +49,8 @@ pub fn check(name: &str) -> Result<(), InvalidHostName> {
     }
 }
 
-/// Whether `text` is a DNS label: 1 to 63 letters, digits and `-`, the latter not at an end.
+/// Returns whether `text` is a DNS label: 1 to 63 letters, digits and `-`, with no `-` at the start
+/// or at the end.
 pub fn is_label(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 63
@@ -58,8 +59,8 @@ pub fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-/// The full name of a host: a short one (without a dot) is a service of `namespace`. Without a
-/// namespace, names stay as they are. Always in lower case.
+/// The full name of a host, in lower case. A short name is a service of `namespace`. Without a
+/// namespace, short names are not completed.
 pub fn qualify(name: &str, namespace: Option<&str>) -> String {
     let name = name.to_ascii_lowercase();
     match namespace {
@@ -68,30 +69,33 @@ pub fn qualify(name: &str, namespace: Option<&str>) -> String {
     }
 }
 
-/// Whether `name` is a short name, to be completed by a namespace.
+/// Returns whether `name` is the short name of a service, which [`qualify`] completes. A short name
+/// has no `.`, `*` or `:`.
 pub fn is_short(name: &str) -> bool {
     !name.contains(['.', '*', ':'])
 }
 
-/// The other names by which clients inside the mesh call the service `full_name`, as Istio gives
-/// them to a virtual host: `reviews.default.svc.cluster.local` is also `reviews.default.svc`,
-/// `reviews.default` and, for clients of the same namespace, `reviews`. Empty for other names.
+/// The other names of the service `full_name` for clients inside the mesh, as Istio adds them to a
+/// virtual host: `reviews.default.svc.cluster.local` is also `reviews.default.svc`,
+/// `reviews.default` and, for clients in the same namespace, `reviews`. Empty if `full_name` is not
+/// a service.
 pub fn aliases(full_name: &str, namespace: Option<&str>) -> Vec<String> {
     let service = full_name.strip_suffix(CLUSTER_DOMAIN).and_then(|s| s.strip_suffix('.'));
-    // A wildcard is no service: without the domain it would stand for names outside of it too.
+    // Wildcards have no aliases: without the cluster domain, they would match names of other
+    // domains.
     let Some(service) = service.filter(|service| !service.contains('*')) else {
         return Vec::new();
     };
     let mut aliases = vec![format!("{service}.svc"), service.to_owned()];
-    if let (Some((name, of)), Some(namespace)) = (service.split_once('.'), namespace)
-        && of == namespace
+    if let (Some((name, own_namespace)), Some(namespace)) = (service.split_once('.'), namespace)
+        && own_namespace == namespace
     {
         aliases.push(name.to_owned());
     }
     aliases
 }
 
-/// A host header or authority without its port.
+/// Returns a Host header or an authority without its port.
 #[inline]
 pub fn without_port(authority: &[u8]) -> &[u8] {
     let digits = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
@@ -110,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wildcards_stand_at_the_start() {
+    fn wildcards_are_allowed_at_the_start_only() {
         for name in
             ["*", "*.foo.com", "*-bar.baz.com", "*foo.com", "foo", "a.b.c", "10.0.0.1", "a.b."]
         {
@@ -126,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn short_names_become_long_in_a_namespace_only() {
+    fn short_names_are_completed_only_with_a_namespace() {
         assert_eq!(qualify("Reviews", Some("prod")), "reviews.prod.svc.cluster.local");
         assert_eq!(qualify("reviews", None), "reviews");
         assert_eq!(qualify("Example.com", Some("prod")), "example.com");
@@ -134,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn services_have_shorter_names_too() {
+    fn services_have_aliases() {
         let full = "reviews.prod.svc.cluster.local";
         assert_eq!(aliases(full, Some("prod")), ["reviews.prod.svc", "reviews.prod", "reviews"]);
         assert_eq!(aliases(full, Some("test")), ["reviews.prod.svc", "reviews.prod"]);
@@ -145,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_cut_off() {
+    fn ports_are_removed() {
         for (authority, host) in [
             ("foo.com:80", "foo.com"),
             ("foo.com", "foo.com"),

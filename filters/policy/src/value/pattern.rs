@@ -1,23 +1,25 @@
-//! Regular expressions: the part of RE2's language that means the same in Rust's `regex`.
+//! Regular expressions: the part of RE2's syntax that has the same meaning in Rust's `regex` crate.
 //!
-//! Istio and Envoy read patterns with RE2. The `regex` crate is its descendant, but a few patterns
-//! are valid in both and mean different things, so those are refused instead of being matched
-//! differently from Istio. Patterns work on bytes and their classes are ASCII, as in RE2: `\d` is
-//! `[0-9]`.
+//! Istio and Envoy read patterns with RE2. The `regex` crate is based on RE2, but a few patterns
+//! are valid in both and have different meanings. These patterns are rejected, because they would
+//! match differently than in Istio. Patterns match bytes, and their classes are ASCII, as in RE2:
+//! `\d` is `[0-9]`.
 
 use std::fmt;
 
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::document::node::Node;
+use crate::document::report::Reported;
 
 /// The longest pattern, in bytes, that Istio accepts.
 pub const MAX_PATTERN_BYTES: usize = 1024;
 
-/// Memory that one compiled pattern may take, so that no configuration can exhaust the module.
+/// Maximum size of one compiled pattern, in bytes, so that no configuration can exhaust the
+/// module's memory.
 const COMPILED_BYTES: usize = 4 << 20;
 
-/// A pattern that has to match the whole value, as everywhere in Istio's matches.
+/// A pattern that must match the whole value, as in all matches of Istio.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     regex: Regex,
@@ -28,12 +30,12 @@ impl Pattern {
     /// Compiles `pattern` to match from the first to the last byte.
     ///
     /// # Errors
-    /// [`InvalidPattern`] where Istio would refuse it too or RE2 would understand it differently.
+    /// [`InvalidPattern`] if Istio rejects the pattern too, or if RE2 reads it differently.
     pub fn new(pattern: &str) -> Result<Self, InvalidPattern> {
         let groups = check(pattern)?;
         let wrapped = compile(&format!(r"\A(?:{pattern})\z"));
-        // Compiled alone where it matters: "a)(b" must not become valid by being wrapped, and an error
-        // is to be about the pattern as it was given.
+        // The pattern is also compiled without the group where needed: "a)(b" must not become valid
+        // because of the group, and an error must show the pattern as the user wrote it.
         let regex = match wrapped {
             Ok(regex) if groups.are_closed_after_they_open => regex,
             other => compile(pattern).and(other)?,
@@ -42,32 +44,32 @@ impl Pattern {
         Ok(Self { regex, start: start.into() })
     }
 
-    /// What every value that matches starts with; empty where the pattern does not show it.
+    /// The literal prefix of all values that match. Empty if the pattern does not show one.
     pub fn start(&self) -> &[u8] {
         &self.start
     }
 
-    /// Whether the pattern is `.*`, which Istio takes for a match of everything.
+    /// Returns whether the pattern is `.*`, which Istio treats as a match of every value.
     pub fn is_anything(&self) -> bool {
         self.regex.as_str() == r"\A(?:.*)\z"
     }
 
-    /// The pattern as it is written.
+    /// The pattern as written in the configuration.
     pub fn as_str(&self) -> &str {
         let wrapped = self.regex.as_str().strip_prefix(r"\A(?:");
         wrapped.and_then(|wrapped| wrapped.strip_suffix(r")\z")).unwrap_or_default()
     }
 
-    /// Whether the whole of `value` matches.
+    /// Returns whether the pattern matches the whole `value`.
     pub fn is_match(&self, value: &[u8]) -> bool {
         self.regex.is_match(value)
     }
 }
 
-/// Compiles `pattern` to be found anywhere in a value.
+/// Compiles `pattern` to match anywhere in a value.
 ///
 /// # Errors
-/// As [`Pattern::new`].
+/// The same as for [`Pattern::new`].
 pub fn compile_unanchored(pattern: &str) -> Result<Regex, InvalidPattern> {
     check(pattern)?;
     compile(pattern)
@@ -75,29 +77,29 @@ pub fn compile_unanchored(pattern: &str) -> Result<Regex, InvalidPattern> {
 
 fn compile(pattern: &str) -> Result<Regex, InvalidPattern> {
     RegexBuilder::new(pattern).unicode(false).size_limit(COMPILED_BYTES).build().map_err(|error| {
-        // The crate draws the pattern over several lines with the reason at the end.
+        // The crate's text has several lines, which show the pattern; the last one has the reason.
         let text = error.to_string();
         let reason = text.lines().last().unwrap_or_default();
         InvalidPattern::Syntax(reason.trim_start_matches("error: ").to_owned())
     })
 }
 
-/// Why a pattern is refused.
+/// Why a pattern is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvalidPattern {
-    /// It has no characters.
+    /// The pattern is empty.
     Empty,
-    /// It is longer than [`MAX_PATTERN_BYTES`].
+    /// The pattern is longer than [`MAX_PATTERN_BYTES`]. The value is its length in bytes.
     TooLong(usize),
     /// RE2 reads this construct differently from Rust's `regex`.
     Ambiguous(&'static str),
-    /// It does not compile, for this reason.
+    /// The pattern does not compile, for this reason.
     Syntax(String),
 }
 
 impl InvalidPattern {
-    /// Reports it about the pattern at `node`.
-    pub fn report(&self, node: &Node<'_>) {
+    /// Reports this error for the pattern at `node`.
+    pub fn report(&self, node: &Node<'_>) -> Reported {
         match self {
             Self::Empty => node.error(self),
             _ => node.invalid(self),
@@ -110,7 +112,7 @@ impl fmt::Display for InvalidPattern {
         match self {
             Self::Empty => f.write_str("is an empty regular expression"),
             Self::TooLong(length) => {
-                write!(f, "is {length} bytes long, a regular expression has at most 1024")
+                write!(f, "is {length} bytes long; a regular expression has at most 1024")
             }
             Self::Ambiguous(construct) => write!(f, "is not supported: {construct}"),
             Self::Syntax(reason) => write!(f, "is not a regular expression: {reason}"),
@@ -118,15 +120,15 @@ impl fmt::Display for InvalidPattern {
     }
 }
 
-/// What is known of a pattern from the parentheses and bars outside of its classes.
+/// The parentheses and alternatives of a pattern, outside of its classes.
 struct Groups {
-    /// Whether there are alternatives outside of groups
+    /// Whether the pattern has alternatives outside of groups
     has_alternatives: bool,
-    /// Whether no parenthesis closes that was not opened before
+    /// Whether each closing parenthesis has an opening one before it
     are_closed_after_they_open: bool,
 }
 
-/// Refuses what RE2 and `regex` both accept and read differently, and what only RE2 knows.
+/// Rejects constructs that RE2 and `regex` read differently, and constructs that only RE2 has.
 fn check(pattern: &str) -> Result<Groups, InvalidPattern> {
     if pattern.is_empty() {
         return Err(InvalidPattern::Empty);
@@ -136,7 +138,7 @@ fn check(pattern: &str) -> Result<Groups, InvalidPattern> {
     }
     let mut rest = pattern;
     let mut in_class = false;
-    // How many repetition operators stand right before: one, or one with the "?" that makes it lazy.
+    // Number of repetition operators directly before: 1, or 2 with the "?" of a lazy repetition.
     let mut repetitions = 0;
     let mut groups = Groups { has_alternatives: false, are_closed_after_they_open: true };
     let mut depth = 0u32;
@@ -151,7 +153,7 @@ fn check(pattern: &str) -> Result<Groups, InvalidPattern> {
                 ('?', 1) => 2,
                 ('*' | '+' | '?' | '{', _) => {
                     return Err(InvalidPattern::Ambiguous(
-                        "a repetition of a repetition, group it",
+                        "a repetition of a repetition; put the inner one into (...)",
                     ));
                 }
                 _ => 0,
@@ -170,9 +172,9 @@ fn check(pattern: &str) -> Result<Groups, InvalidPattern> {
         match first {
             '\\' => skip += escape_length(rest),
             '{' if !in_class => skip = rest.find('}').map_or(skip, |end| end + 1),
-            // Not a repetition but the start of flags or a name.
+            // The "?" is not a repetition: it begins flags or a group name.
             '(' if rest.starts_with("(?") => skip += 1,
-            // A class opens with "[" or "[^", and a "]" right after that is a literal.
+            // A class opens with "[" or "[^". A "]" directly after that is a literal.
             '[' if !in_class => {
                 in_class = true;
                 skip += usize::from(rest.starts_with("[^"));
@@ -187,7 +189,7 @@ fn check(pattern: &str) -> Result<Groups, InvalidPattern> {
     Ok(groups)
 }
 
-/// The bytes that stand for themselves at the start of a pattern without alternatives.
+/// The literal bytes at the start of a pattern without alternatives.
 fn literal_start(pattern: &str) -> Vec<u8> {
     let mut start = Vec::new();
     let mut bytes = pattern.strip_prefix('^').unwrap_or(pattern).bytes();
@@ -197,7 +199,7 @@ fn literal_start(pattern: &str) -> Vec<u8> {
                 Some(escaped) if escaped.is_ascii_punctuation() => start.push(escaped),
                 _ => break,
             },
-            // What may be repeated no times need not be there.
+            // The operator allows zero repetitions, so the byte before it is optional.
             b'*' | b'?' | b'{' => {
                 start.pop();
                 break;
@@ -210,7 +212,7 @@ fn literal_start(pattern: &str) -> Vec<u8> {
     start
 }
 
-/// The length of an escape sequence behind its backslash, with the braces that it may have.
+/// The length of an escape sequence after its backslash, including its braces if it has any.
 fn escape_length(rest: &str) -> usize {
     let escaped = rest.chars().nth(1);
     let length = escaped.map_or(0, char::len_utf8);
@@ -223,11 +225,11 @@ fn escape_length(rest: &str) -> usize {
 
 fn plain_construct(rest: &str) -> Option<&'static str> {
     const CONSTRUCTS: [(&str, &str); 5] = [
-        (r"\C", r"\C, any byte"),
-        (r"\Q", r"\Q...\E, escape the characters one by one"),
-        (r"\<", r"\<, write < without the backslash"),
-        (r"\>", r"\>, write > without the backslash"),
-        (r"\b{", r"\b{, escape the brace"),
+        (r"\C", r"\C, which stands for any byte"),
+        (r"\Q", r"\Q...\E; escape the characters one by one"),
+        (r"\<", r"\<; write < without the backslash"),
+        (r"\>", r"\>; write > without the backslash"),
+        (r"\b{", r"\b{; escape the brace"),
     ];
     let found = CONSTRUCTS.iter().find(|(start, _)| rest.starts_with(start));
     if let Some((_, construct)) = found {
@@ -241,21 +243,15 @@ fn plain_construct(rest: &str) -> Option<&'static str> {
 
 fn class_construct(rest: &str) -> Option<&'static str> {
     if rest.starts_with('[') && !rest.starts_with("[:") {
-        return Some(r"[ inside of [...], write \[");
+        return Some(r"[ inside of [...]; write \[");
     }
     let set_operation = ["&&", "--", "~~"].iter().any(|operator| rest.starts_with(operator));
     set_operation.then_some("&&, -- and ~~ inside of [...]")
 }
 
-/// Reads a pattern that has to match whole values.
-pub fn read_pattern(node: &Node<'_>) -> Option<Pattern> {
-    match Pattern::new(node.string()?) {
-        Ok(pattern) => Some(pattern),
-        Err(reason) => {
-            reason.report(node);
-            None
-        }
-    }
+/// Reads a pattern that must match whole values.
+pub fn read_pattern(node: &Node<'_>) -> Result<Pattern, Reported> {
+    Pattern::new(node.string()?).map_err(|reason| reason.report(node))
 }
 
 #[cfg(test)]
@@ -267,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_value_has_to_match() {
+    fn patterns_match_whole_values_only() {
         assert!(matches("/t[io]c", b"/tic"));
         assert!(!matches("/t[io]c", b"/tick"));
         assert!(!matches("a|b", b"ab"));
@@ -286,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_patterns_start_with() {
+    fn literal_prefix_of_patterns() {
         for (pattern, start) in [
             ("/api/v[12]/.*", "/api/v"),
             (r"^/a\.b/\d+$", "/a.b/"),
@@ -312,12 +308,12 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_why() {
+    fn errors_give_the_reason() {
         let reason = |pattern: &str| Pattern::new(pattern).unwrap_err().to_string();
         assert_eq!(reason(""), "is an empty regular expression");
         assert_eq!(
             reason(&"a".repeat(1025)),
-            "is 1025 bytes long, a regular expression has at most 1024"
+            "is 1025 bytes long; a regular expression has at most 1024"
         );
         assert_eq!(reason("a)(b"), "is not a regular expression: unopened group");
         assert_eq!(
@@ -326,13 +322,13 @@ mod tests {
         );
         assert_eq!(
             reason(r"\Qa.b\E"),
-            r"is not supported: \Q...\E, escape the characters one by one"
+            r"is not supported: \Q...\E; escape the characters one by one"
         );
         assert!(reason("(?:a{1000}){1000}").contains("size limit"));
     }
 
     #[test]
-    fn what_re2_reads_differently_is_refused() {
+    fn patterns_that_re2_reads_differently_are_rejected() {
         for pattern in [
             r"\C",
             "[a[b]",

@@ -1,14 +1,14 @@
-//! Server names of TLS, and the patterns of a configuration that they are held against.
+//! TLS server names, and the patterns of the configuration that match them.
 
 use std::fmt;
 
 use crate::bytes;
 use crate::value::host_name;
 
-/// The name that a client asks for in a ClientHello, in lower case.
+/// The server name that a client sends in its ClientHello, in lower case.
 ///
-/// It has letters, digits, `-`, `_` and dots, and nothing else, so that it can be shown in a log as it
-/// is. Neither an IP address nor a name with a dot at its end is one (RFC 6066 section 3).
+/// It contains only letters, digits, `-`, `_` and dots, so a log can show it without escapes. IP
+/// addresses and names that end in a dot are not server names (RFC 6066 section 3).
 #[derive(Clone, Debug, Eq)]
 pub struct ServerName(Box<str>);
 
@@ -18,14 +18,14 @@ impl PartialEq for ServerName {
     }
 }
 
-/// The longest name: 253 characters without the final dot (RFC 1035 section 2.3.4).
+/// Maximum length of a name: 253 characters without the final dot (RFC 1035 section 2.3.4).
 const MAX_NAME: usize = 253;
 
-/// The longest label of a name (RFC 1035 section 2.3.4).
+/// Maximum length of a label of a name (RFC 1035 section 2.3.4).
 const MAX_LABEL: usize = 63;
 
 impl ServerName {
-    /// The name in `bytes`; `None` when they are none.
+    /// Reads a name. `None` if `bytes` is not a server name.
     #[inline]
     pub fn new(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > MAX_NAME {
@@ -33,7 +33,8 @@ impl ServerName {
         }
         let is_label =
             |label: &[u8]| (1..=MAX_LABEL).contains(&label.len()) && !label.ends_with(b"-");
-        // In one pass, as this is done for each connection; of the label so far its start and what is in it.
+        // One pass, because this runs for each connection. `start` is the start of the current
+        // label.
         let (mut start, mut has_digits_only, mut has_upper_case) = (0, true, false);
         for (place, byte) in bytes.iter().enumerate() {
             match byte {
@@ -47,7 +48,7 @@ impl ServerName {
                 _ => return None,
             }
         }
-        // A name that ends in a number would be read as an IPv4 address: 127.1, 0x7f.1, 10.0.0.1.
+        // A name whose last label is a number could be read as an IPv4 address: 127.1, 0x7f.1.
         if !is_label(bytes.get(start..)?) || has_digits_only {
             return None;
         }
@@ -67,12 +68,12 @@ impl fmt::Display for ServerName {
     }
 }
 
-/// Checks one of `sniHosts` in lower case: a name, `*.SUFFIX` or `*`. Partial wildcards such as
-/// `*-a.com` are refused, as Envoy does, and so are IP addresses, of which Istio only warns: no
-/// ClientHello has one.
+/// Checks an entry of `sniHosts`, in lower case: a name, `*.SUFFIX` or `*`. Partial wildcards such
+/// as `*-a.com` are rejected, as in Envoy. IP addresses are rejected because no ClientHello
+/// contains one; Istio only warns about them.
 ///
 /// # Errors
-/// The reason, to follow the text.
+/// The reason, as a phrase that follows the rejected text.
 pub fn check_pattern(text: &str) -> Result<(), &'static str> {
     let rest = text.strip_prefix("*.");
     if text == "*" || ServerName::new(rest.unwrap_or(text).as_bytes()).is_some() {
@@ -82,31 +83,31 @@ pub fn check_pattern(text: &str) -> Result<(), &'static str> {
         _ if text.parse::<std::net::IpAddr>().is_ok() => {
             "is an IP address, which is never a server name"
         }
-        Ok(()) if text.starts_with('*') => "is a partial wildcard, write *.SUFFIX",
+        Ok(()) if text.starts_with('*') => "is a partial wildcard; write *.SUFFIX",
         _ => "is not a server name",
     })
 }
 
-/// Whether all names that `pattern` stands for are also ones of `other`; both may start with `*`
-/// (Istio's `host.Name.SubsetOf`). In lower case.
+/// Returns whether `other` matches all names that `pattern` matches. Both are in lower case and may
+/// start with `*`. Source: Istio `host.Name.SubsetOf`.
 pub fn is_within(pattern: &str, other: &str) -> bool {
     let Some(suffix) = other.strip_prefix('*') else { return pattern == other };
     match pattern.strip_prefix('*') {
         Some(own) => own.ends_with(suffix),
-        // The wildcard stands for at least one character.
+        // The wildcard matches at least one character.
         None => pattern.len() > suffix.len() && pattern.ends_with(suffix),
     }
 }
 
-/// The keys under which patterns for `name` are entered: the name itself, `*.SUFFIX` for each of its
-/// suffixes as `.SUFFIX`, the longest first, then `*` as nothing.
+/// The keys of all patterns that match `name`, the most specific one first: the name itself, then
+/// `.SUFFIX` for each pattern `*.SUFFIX`, the longest first, then the empty key for `*`.
 pub fn keys(name: &str) -> impl Iterator<Item = &str> {
     let dots = name.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
     let suffixes = dots.filter_map(|(dot, _)| name.get(dot..));
     std::iter::once(name).chain(suffixes).chain(std::iter::once(""))
 }
 
-/// The key of a pattern, see [`keys`].
+/// The key of a pattern: the text without its `*`. See [`keys`].
 pub fn key(pattern: &str) -> &str {
     pattern.strip_prefix('*').unwrap_or(pattern)
 }
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_folded_and_addresses_are_none() {
+    fn names_are_lower_case_and_addresses_are_rejected() {
         let name = |bytes: &[u8]| ServerName::new(bytes).map(|name| name.to_string());
         assert_eq!(name(b"WWW.Example.com").as_deref(), Some("www.example.com"));
         assert_eq!(
@@ -153,14 +154,14 @@ mod tests {
     }
 
     #[test]
-    fn patterns_are_checked() {
+    fn invalid_patterns_are_rejected() {
         for text in ["a.com", "*.a.com", "*", "*.com"] {
             assert_eq!(check_pattern(text), Ok(()), "{text}");
         }
         for (text, reason) in [
             ("10.0.0.1", "is an IP address, which is never a server name"),
             ("::1", "is an IP address, which is never a server name"),
-            ("*-a.com", "is a partial wildcard, write *.SUFFIX"),
+            ("*-a.com", "is a partial wildcard; write *.SUFFIX"),
             ("a.*", "is not a server name"),
             ("*.*.com", "is not a server name"),
             ("a.com.", "is not a server name"),
@@ -172,7 +173,7 @@ mod tests {
 
     /// Source: istio pkg/config/host, TestNameMatches and TestNameSubsetOf
     #[test]
-    fn wildcards_contain_names_and_wildcards() {
+    fn patterns_that_are_subsets_of_wildcards() {
         for (pattern, other) in [
             ("bar.foo.com", "*.foo.com"),
             ("a.bar.foo.com", "*.foo.com"),
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_go_from_the_exact_name_to_any() {
+    fn keys_are_ordered_from_the_exact_name_to_the_wildcard() {
         assert_eq!(keys("a.b.com").collect::<Vec<_>>(), ["a.b.com", ".b.com", ".com", ""]);
         assert_eq!(["a.com", "*.com", "*"].map(key), ["a.com", ".com", ""]);
     }

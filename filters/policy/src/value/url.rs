@@ -1,23 +1,22 @@
 //! Parts of a URL.
 
 use crate::document::node::Node;
+use crate::document::report::Reported;
 
-/// Reads an authority: anything that can stand in a Host header.
-pub fn read_authority(node: &Node<'_>) -> Option<Box<[u8]>> {
+/// Reads an authority, as in a Host header: visible ASCII characters only.
+pub fn read_authority(node: &Node<'_>) -> Result<Box<[u8]>, Reported> {
     let text = node.string()?;
     if text.bytes().any(|byte| !byte.is_ascii_graphic()) {
-        node.invalid("is not an authority");
-        return None;
+        return Err(node.invalid("is not an authority"));
     }
-    Some(text.as_bytes().into())
+    Ok(text.as_bytes().into())
 }
 
-/// Reads a path: anything that can stand in a request line.
-pub fn read_path(node: &Node<'_>) -> Option<Box<[u8]>> {
+/// Reads a path, as in a request line: no spaces and no control characters.
+pub fn read_path(node: &Node<'_>) -> Result<Box<[u8]>, Reported> {
     let text = node.string()?;
     if text.bytes().any(|byte| byte == b' ' || byte.is_ascii_control()) {
-        node.invalid("has a space or a control character");
-        return None;
+        return Err(node.invalid("has a space or a control character"));
     }
-    Some(text.as_bytes().into())
+    Ok(text.as_bytes().into())
 }

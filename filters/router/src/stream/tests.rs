@@ -1,5 +1,7 @@
 use sluice_host::fake::FakeHost;
 use sluice_host::filter::Filter;
+use sluice_policy::router::Router;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
@@ -15,7 +17,7 @@ const DOCUMENT: &str = r#"{"clusterName": "{host}", "virtualServices": [
 
 /// A request that goes through a router with this document.
 fn stream(document: &str, host: &FakeHost) -> Stream<FakeHost> {
-    let compiled = <Worker as Filter<FakeHost>>::compile(document.as_bytes(), &NoMetadata);
+    let compiled = Router::compile(document.as_bytes(), &NoMetadata);
     let (router, warnings) = compiled.unwrap();
     assert_eq!(warnings, []);
     Stream::new(host.clone(), Rc::new(Worker::new(router, 1, host)))

@@ -3,6 +3,7 @@ use std::time::Duration;
 use sluice_host::fake::FakeHost;
 use sluice_host::filter::Filter;
 use sluice_policy::sni::SniPolicy;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
@@ -17,7 +18,7 @@ fn worker(settings: &str) -> Rc<Worker> {
             {{"hosts": ["a.com"], "tls": [{{"match": [{{"sniHosts": ["a.com"]}}],
                 "route": [{{"destination": {{"host": "c"}}}}]}}]}}]}}"#
     );
-    let (policy, _) = SniPolicy::from_json(document.as_bytes(), &NoMetadata)
+    let (policy, _) = SniPolicy::compile(document.as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("{rejection}"));
     Rc::new(Worker::with_policy(policy, &FakeHost::default()))
 }

@@ -58,10 +58,10 @@ fn sticky(split: &Split<usize>, user: u64) -> usize {
 
 proptest! {
     #[test]
-    fn consecutive_draws_are_shared_out_exactly(weights in weights(50), start in any::<u64>()) {
+    fn consecutive_draws_have_exact_shares(weights in weights(50), start in any::<u64>()) {
         let split = split(&weights);
         let total = u64::from(weights.iter().sum::<u32>());
-        // So that it does not wrap inside of a round.
+        // Avoids an overflow within a round.
         let start = start - start % total;
         let start = start.min(u64::MAX - u64::MAX % total - total);
         let mut counts = vec![0; weights.len()];
@@ -70,13 +70,20 @@ proptest! {
     }
 
     #[test]
-    fn every_draw_picks_something_with_a_weight(weights in weights(i32::MAX as u32 / 3), random in any::<u64>()) {
+    fn no_draw_picks_a_weight_of_zero(
+        weights in weights(i32::MAX as u32 / 3),
+        random in any::<u64>(),
+    ) {
         let picked = drawn(&split(&weights), random);
         prop_assert!(weights[picked] > 0);
     }
 
     #[test]
-    fn the_index_of_a_pick_leads_back_to_it(weights in weights(100), random in any::<u64>(), user in any::<Option<u64>>()) {
+    fn the_index_of_a_pick_gives_the_same_target(
+        weights in weights(100),
+        random in any::<u64>(),
+        user in any::<Option<u64>>(),
+    ) {
         let split = split(&weights);
         let (index, target) = split.pick(user, &mut Draw(random)).unwrap();
         prop_assert_eq!(split.target(index), Some(target));
@@ -90,7 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_destinations_moves_nobody(
+    fn the_order_of_destinations_does_not_change_sticky_choices(
         (weights, order) in weights(1000).prop_flat_map(|weights| {
             let order: Vec<usize> = (0..weights.len()).collect();
             (Just(weights), Just(order).prop_shuffle())
@@ -104,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn a_raised_weight_only_attracts(
+    fn a_raised_weight_moves_users_only_to_its_destination(
         weights in weights(1000),
         raised in any::<prop::sample::Index>(),
         by in 1u32..1000,
@@ -122,7 +129,11 @@ proptest! {
     }
 
     #[test]
-    fn all_weights_times_a_number_move_nobody(weights in weights(1000), times in 2u32..1000, users in vec(any::<u64>(), 50)) {
+    fn multiplying_all_weights_does_not_change_sticky_choices(
+        weights in weights(1000),
+        times in 2u32..1000,
+        users in vec(any::<u64>(), 50),
+    ) {
         let larger: Vec<u32> = weights.iter().map(|weight| weight * times).collect();
         let (one, other) = (split(&weights), split(&larger));
         for user in users {
@@ -131,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn percentages_are_cut_off_at_a_millionth(value in 0.0..=100.0f64, random in any::<u64>()) {
+    fn percentages_are_truncated_to_a_millionth(value in 0.0..=100.0f64, random in any::<u64>()) {
         let percent = Percent::new(value).unwrap();
         let exact = value * 10_000.0;
         let off = exact - f64::from(percent.per_million());
@@ -140,19 +151,24 @@ proptest! {
     }
 
     #[test]
-    fn larger_percentages_hit_wherever_smaller_ones_do(one in 0.0..=100.0f64, other in 0.0..=100.0f64, random in any::<u64>()) {
-        let (smaller, larger) = (Percent::new(one.min(other)).unwrap(), Percent::new(one.max(other)).unwrap());
+    fn larger_percentages_include_the_hits_of_smaller_ones(
+        one in 0.0..=100.0f64,
+        other in 0.0..=100.0f64,
+        random in any::<u64>(),
+    ) {
+        let smaller = Percent::new(one.min(other)).unwrap();
+        let larger = Percent::new(one.max(other)).unwrap();
         prop_assert!(smaller <= larger);
         prop_assert!(!smaller.hit(random) || larger.hit(random));
     }
 
     #[test]
-    fn percentages_outside_of_the_range_are_none(value in any::<f64>()) {
+    fn percentages_outside_of_the_range_are_refused(value in any::<f64>()) {
         prop_assert_eq!(Percent::new(value).is_some(), (0.0..=100.0).contains(&value));
     }
 
     #[test]
-    fn delays_are_as_long_as_they_may_be(
+    fn delays_are_within_their_bounds(
         shortest in 1u64..100_000_000,
         more in 0u64..100_000_000,
         random in any::<u64>(),
@@ -165,13 +181,18 @@ proptest! {
     }
 
     #[test]
-    fn a_duration_that_is_shown_reads_the_same(nanoseconds in 0..=i64::MAX as u64) {
+    fn displayed_durations_parse_to_the_same_value(nanoseconds in 0..=i64::MAX as u64) {
         let duration = GoDuration(Duration::from_nanos(nanoseconds));
         prop_assert_eq!(duration.to_string().parse::<GoDuration>(), Ok(duration));
     }
 
     #[test]
-    fn a_duration_of_round_parts_reads_the_same(hours in 0u64..1000, minutes in 0u64..100, seconds in 0u64..100, milliseconds in 0u64..2000) {
+    fn durations_with_several_units_parse(
+        hours in 0u64..1000,
+        minutes in 0u64..100,
+        seconds in 0u64..100,
+        milliseconds in 0u64..2000,
+    ) {
         let text = format!("{hours}h{minutes}m{seconds}s{milliseconds}ms");
         let total = ((hours * 60 + minutes) * 60 + seconds) * 1000 + milliseconds;
         let duration = GoDuration(Duration::from_millis(total));
@@ -180,12 +201,14 @@ proptest! {
     }
 
     #[test]
-    fn durations_beyond_the_longest_are_refused(seconds in 9_223_372_037u64..=u64::MAX) {
+    fn durations_above_the_maximum_are_refused(seconds in 9_223_372_037u64..=u64::MAX) {
         prop_assert_eq!(format!("{seconds}s").parse::<GoDuration>(), Err(InvalidDuration::TooLong));
     }
 
     #[test]
-    fn any_text_is_a_duration_or_is_not(text in "[-+]?([0-9]{0,25}\\.?[0-9]{0,25}(ns|us|\u{b5}s|ms|s|m|h|d)?){0,3}") {
+    fn any_text_is_refused_or_parses_within_the_limit(
+        text in "[-+]?([0-9]{0,25}\\.?[0-9]{0,25}(ns|us|\u{b5}s|ms|s|m|h|d)?){0,3}",
+    ) {
         if let Ok(duration) = text.parse::<GoDuration>() {
             prop_assert!(duration.0.as_nanos() <= i64::MAX as u128);
         }

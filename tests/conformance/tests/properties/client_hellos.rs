@@ -1,4 +1,4 @@
-//! ClientHellos, and bytes that are none.
+//! ClientHellos, and bytes that are not ClientHellos.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ fn clients() -> impl Strategy<Value = Client> {
     })
 }
 
-/// The bytes of a client with some of them changed, removed or added.
+/// ClientHellos with some bytes changed, removed or added.
 fn broken() -> impl Strategy<Value = Vec<u8>> {
     let edits = vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..3), 0..4);
     (clients(), edits).prop_map(|(client, edits)| {
@@ -40,7 +40,8 @@ fn broken() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Once decided, more bytes change nothing; until then there is more to come.
+/// Asserts that more bytes never change a decision, and that the reader requests more bytes until
+/// it decides.
 fn assert_is_monotonic(bytes: &[u8], max: usize) {
     let whole = ClientHello::parse(bytes, max);
     let mut asked = 0;
@@ -55,7 +56,7 @@ fn assert_is_monotonic(bytes: &[u8], max: usize) {
             }
             decided => {
                 assert_eq!(decided, whole, "at {end}");
-                // From here on it is the same by induction over the ends.
+                // By induction, the same holds for all longer prefixes.
                 return;
             }
         }
@@ -64,7 +65,7 @@ fn assert_is_monotonic(bytes: &[u8], max: usize) {
 
 proptest! {
     #[test]
-    fn what_was_written_is_read(client in clients()) {
+    fn generated_hellos_are_read_correctly(client in clients()) {
         let bytes = client.bytes();
         let name = client.sni.as_ref().map(|name| ServerName::new(name.as_bytes()));
         let expected = match name {
@@ -74,13 +75,16 @@ proptest! {
         };
         prop_assert_eq!(ClientHello::parse(&bytes, MAX), expected.clone());
         assert_is_monotonic(&bytes, MAX);
-        // What comes behind it does not matter.
+        // Later bytes have no effect.
         let longer = [&bytes[..], &[0xff; 20]].concat();
         prop_assert_eq!(ClientHello::parse(&longer, MAX), expected);
     }
 
     #[test]
-    fn two_pieces_are_as_good_as_one(client in clients(), at in any::<prop::sample::Index>()) {
+    fn two_pieces_give_the_same_result_as_one(
+        client in clients(),
+        at in any::<prop::sample::Index>(),
+    ) {
         let bytes = client.bytes();
         let whole = ClientHello::parse(&bytes, MAX);
         let end = at.index(bytes.len());
@@ -103,7 +107,7 @@ proptest! {
         assert_is_monotonic(&[start, &bytes].concat(), MAX);
     }
 
-    /// Nothing behind `max` is looked at: it is the same whatever stands there.
+    /// Bytes after `max` have no effect.
     #[test]
     fn the_limit_is_kept(client in clients(), max in 64usize..3000) {
         let bytes = client.bytes();
@@ -118,9 +122,10 @@ proptest! {
     }
 
     #[test]
-    fn names_have_no_bytes_that_are_not_for_a_log(bytes in vec(any::<u8>(), 0..30)) {
+    fn names_have_only_bytes_that_are_safe_in_logs(bytes in vec(any::<u8>(), 0..30)) {
         if let Some(name) = ServerName::new(&bytes) {
-            let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+            let is_plain =
+                |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
             prop_assert!(name.as_str().bytes().all(is_plain));
             prop_assert_eq!(ServerName::new(name.as_str().as_bytes()), Some(name));
         }

@@ -1,4 +1,4 @@
-//! The reader has an answer to every document: a router, or errors that say where.
+//! Every document compiles to a router or gives errors with paths.
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -7,15 +7,16 @@ use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use sluice_conformance::{case, cases, rejections};
 use sluice_policy::router::Router;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use crate::requests::assert_total;
 
 #[test]
-fn any_bytes_are_a_document_or_are_not() {
+fn any_bytes_are_accepted_or_refused() {
     TestRunner::default()
         .run(&vec(any::<u8>(), 0..200), |bytes| {
-            let _ = Router::from_json(&bytes, &NoMetadata);
+            let _ = Router::compile(&bytes, &NoMetadata);
             Ok(())
         })
         .unwrap();
@@ -32,7 +33,7 @@ fn documents_of_known_words_are_accepted_or_refused_with_paths() {
         .unwrap();
 }
 
-/// A valid document in which one value is gone, or another stands in its place.
+/// Valid documents with one value removed or replaced.
 #[test]
 fn mutated_documents_are_accepted_or_refused_with_paths() {
     let documents = documents();
@@ -48,10 +49,10 @@ fn mutated_documents_are_accepted_or_refused_with_paths() {
         .unwrap();
 }
 
-/// Asserts that the document compiles to a router that answers, or is refused with errors that each
-/// lead to a place in it.
+/// Asserts that the document compiles to a working router, or gives errors with paths that exist in
+/// it.
 fn assert_answer(document: &Value) {
-    match Router::from_json(document.to_string().as_bytes(), &NoMetadata) {
+    match Router::compile(document.to_string().as_bytes(), &NoMetadata) {
         Ok((router, notices)) => {
             let places = places(document);
             notices.iter().for_each(|notice| assert_place(&notice.path, &places, document));
@@ -70,7 +71,7 @@ fn assert_answer(document: &Value) {
     }
 }
 
-/// A path leads to a value, or names a member that an object lacks.
+/// Asserts that a path is that of a value, or of a member that is missing in an object.
 fn assert_place(path: &str, places: &[Place], document: &Value) {
     let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
     let is_known = |path: &str| places.iter().any(|place| place.path == path);
@@ -78,15 +79,15 @@ fn assert_place(path: &str, places: &[Place], document: &Value) {
     assert!(!path.is_empty() || !document.is_object(), "an error without a path in {document}");
 }
 
-/// Where a value is.
+/// Place of a value.
 struct Place {
-    /// As errors say it
+    /// Path in the form that errors use
     path: String,
     /// As a JSON pointer
     pointer: String,
 }
 
-/// The places of all values.
+/// Returns the places of all values.
 fn places(document: &Value) -> Vec<Place> {
     let mut places = Vec::new();
     let mut open = vec![(Place { path: String::new(), pointer: String::new() }, document)];
@@ -125,7 +126,7 @@ fn documents() -> Vec<Value> {
     good.chain(bad).filter_map(|text| serde_json::from_str(&text).ok()).collect()
 }
 
-/// The keys and the values without parts that documents are made of.
+/// Returns the keys and scalar values of documents.
 struct Words {
     keys: Vec<String>,
     leaves: Vec<Value>,
@@ -151,7 +152,7 @@ impl Words {
         words
     }
 
-    /// Any value out of known words and some others.
+    /// A random value, mostly of known words.
     fn value(&self) -> impl Strategy<Value = Value> + use<> {
         let leaf = prop_oneof![
             4 => select(self.leaves.clone()),
@@ -169,7 +170,7 @@ impl Words {
         })
     }
 
-    /// An object that at least begins as a document does.
+    /// A random object with the top-level fields of a document.
     fn document(&self) -> impl Strategy<Value = Value> + use<> {
         let rest = btree_map(select(self.keys.clone()), self.value(), 0..3);
         (self.value(), rest).prop_map(|(services, rest)| {
@@ -180,7 +181,7 @@ impl Words {
     }
 }
 
-/// Puts another value in the place of one, or takes it away.
+/// Replaces or removes one value.
 fn mutate(document: &mut Value, pointer: &str, by: Option<Value>) {
     let parent = pointer.rsplit_once('/');
     match (by, parent) {

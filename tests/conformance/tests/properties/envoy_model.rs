@@ -1,6 +1,6 @@
-//! Envoy's outlier detection, written down once more from its source and with nothing of Sluice in
-//! it: `source/common/upstream/outlier_detection_impl.cc`. Times are in milliseconds. All random
-//! numbers are one and the same.
+//! A model of Envoy's outlier detection, written from its source and without code of Sluice:
+//! `source/common/upstream/outlier_detection_impl.cc`. Times are in milliseconds. All random
+//! numbers are equal.
 
 use std::cmp::min;
 
@@ -111,7 +111,8 @@ impl Detector {
             monitor.consecutive_gateway_failure = 0;
             return;
         }
-        // Both are posted to the main thread, so the second counter is up before the first acts.
+        // Both are posted to the main thread, so the second counter increases before the first one
+        // takes effect.
         let monitor = &mut self.monitors[host];
         let mut posted = Vec::new();
         if [502, 503, 504].contains(&code) {

@@ -1,4 +1,4 @@
-//! What holds whatever the input, tried on random ones.
+//! Properties that hold for every input, tested with random ones.
 #![cfg(not(target_arch = "wasm32"))]
 
 mod arithmetic;

@@ -1,4 +1,4 @@
-//! Outlier detection beside a model of Envoy's, and what holds of it whatever happens.
+//! Outlier detection compared with a model of Envoy's, and its invariants.
 
 use std::time::Duration;
 
@@ -11,13 +11,14 @@ use sluice_policy::outlier::rates::Rates;
 use sluice_policy::outlier::{Choice, Cluster, Effect, EffectKind, Outliers, Reason, View};
 use sluice_policy::request::Draws;
 use sluice_policy::spec::outlier_detection::Settings;
+use sluice_policy::spec::policy::Policy as _;
 
 use crate::envoy_model::{Config, Detector, Report};
 
-/// As many as have names of one digit, so that their order is that of their numbers.
+/// Number of hosts. All names have one digit, so that their order is numeric.
 const HOSTS: usize = 5;
 
-/// What happens with a host: how long after the one before, how often, and what.
+/// Event of a host: time since the previous event, number of repetitions, and kind.
 #[derive(Clone, Debug)]
 struct Step {
     after: u64,
@@ -49,7 +50,7 @@ fn config() -> impl Strategy<Value = Config> {
     let thresholds = (0..7u32, 0..7u32, 1..7u32);
     let percent = || prop_oneof![4 => Just(100u64), 1 => 0..=100u64];
     let shares = (1..=100u32, any::<bool>(), percent(), percent(), percent());
-    // One of them, since a host that both detect is ejected twice by Envoy.
+    // Only one detector, because Envoy ejects a host twice that both detect.
     let rates = prop_oneof![
         2 => Just((None, None)),
         1 => (0..6usize, 0..10u64, 500..2_000u32).prop_map(|rate| (Some(rate), None)),
@@ -59,7 +60,8 @@ fn config() -> impl Strategy<Value = Config> {
         |(times, thresholds, shares, rates, split)| Config {
             interval: times.0 * 1000,
             base_ejection_time: times.1 * 1000,
-            // Often a multiple of the base, where the multiplier stops at an equality.
+            // Often a multiple of the base, to reach the case in which the multiplier is exactly at
+            // its limit.
             max_ejection_time: match times.2 {
                 more @ 0..30 => times.1 * (1 + more % 3) * 1000,
                 more => (times.1 + more) * 1000,
@@ -122,11 +124,11 @@ pub fn settings(detection: &str) -> Settings {
         r#"{{"clusterName": "{{host}}", "destinationRules": [{{"host": "a",
             "trafficPolicy": {{"outlierDetection": {detection}}}}}]}}"#
     );
-    let (outliers, _) = Outliers::from_json(document.as_bytes(), &Node::default()).unwrap();
+    let (outliers, _) = Outliers::compile(document.as_bytes(), &Node::default()).unwrap();
     Settings::clone(&outliers.target("a").unwrap().settings)
 }
 
-/// Always the same draw.
+/// Draws that all have the same value.
 pub struct Draw(pub u64);
 
 impl Draws for Draw {
@@ -135,7 +137,7 @@ impl Draws for Draw {
     }
 }
 
-/// The policy with the bytes that workers share.
+/// The policy with the serialized state that workers share.
 struct Policy {
     settings: Settings,
     cluster: Vec<u8>,
@@ -192,7 +194,8 @@ impl Policy {
 
     fn tick(&mut self, now: u64) {
         let (mut cluster, time) = (self.cluster(), Duration::from_millis(now));
-        // So that none is forgotten, which Envoy does not do.
+        // Observes all hosts in each tick, so that none is dropped from the state; Envoy never
+        // drops one.
         for host in 0..HOSTS {
             cluster.observe(host.to_string().as_bytes(), time);
         }
@@ -218,7 +221,7 @@ fn line(now: u64, effect: &Effect) -> String {
     format!("{now} {} {what}", String::from_utf8_lossy(&effect.host))
 }
 
-/// What Envoy's router reports of an attempt.
+/// The result of an attempt that Envoy's router reports.
 fn reports(outcome: Outcome) -> Vec<Report> {
     match outcome {
         Outcome::Response(verdict) => {
@@ -257,7 +260,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn ejections_and_returns_are_those_of_envoy(
+    fn ejections_and_returns_equal_those_of_envoy(
         config in config(),
         script in vec(step(), 1..60),
         draw in any::<u64>(),
@@ -288,7 +291,7 @@ proptest! {
                     assert_eq!(multiplier, monitor.eject_time_backoff, "host {host} at {now}");
                     let standing = cluster.standing(host.to_string().as_bytes());
                     assert_eq!(standing.is_ejected, monitor.failed_outlier_check);
-                    // What is counted of an ejected host is dropped at its return.
+                    // The counts of an ejected host are dropped at its return.
                     if !standing.is_ejected {
                         let counts = policy.counts(host).since_ejection(standing);
                         assert_eq!(
@@ -312,7 +315,7 @@ proptest! {
     }
 
     #[test]
-    fn no_more_are_out_than_may_be(
+    fn the_limit_of_ejected_hosts_holds(
         percent in 1..=100u32,
         endpoints in 1..200u64,
         always in any::<bool>(),
@@ -333,7 +336,7 @@ proptest! {
     }
 
     #[test]
-    fn an_ejection_takes_from_the_base_to_the_maximum(
+    fn ejections_last_from_the_base_to_the_maximum_time(
         base in 1..100_000u64,
         more in 0..1_000_000u64,
         jitter in 1..10_000u64,
@@ -401,11 +404,12 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_state_that_is_written_alike_or_none(bytes in vec(any::<u8>(), 0..200)) {
+    fn any_state_that_parses_serializes_to_the_same_bytes(bytes in vec(any::<u8>(), 0..200)) {
         if let Some(counts) = Counts::decode(&bytes) {
             prop_assert_eq!(counts.encode().to_vec(), bytes.clone());
         }
-        // With the version and the start of a host, so that more of them are read.
+        // Starts with a valid version and the beginning of a host, so that the reader accepts more
+        // bytes.
         for bytes in [bytes.clone(), [&[1; 9], &[0, 4][..], &bytes].concat()] {
             if let Some(cluster) = Cluster::decode(&bytes) {
                 prop_assert_eq!(Cluster::decode(&cluster.encode()), Some(cluster));

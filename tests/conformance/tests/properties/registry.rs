@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
 use sluice_policy::egress::{Decision, Egress, Reason};
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 use sluice_policy::value::address::{AddressRange, AddressSet};
 
@@ -20,7 +21,7 @@ struct Entry {
     resolution: &'static str,
 }
 
-/// Few labels and numbers, so that much of it meets.
+/// Few labels and numbers, so that entries often overlap.
 fn name() -> impl Strategy<Value = String> {
     vec(select(vec!["a", "b", "c"]), 1..=4).prop_map(|labels| labels.join("."))
 }
@@ -81,7 +82,8 @@ impl Entry {
     }
 }
 
-/// How many characters of the name the host fixes, more than all of them for the whole name.
+/// Number of characters of the name that the host matches; an exact match counts more than any
+/// wildcard.
 fn specificity(host: &str, name: &str) -> Option<usize> {
     match host.strip_prefix('*') {
         Some(suffix) => name.ends_with(suffix).then_some(suffix.len()),
@@ -89,7 +91,7 @@ fn specificity(host: &str, name: &str) -> Option<usize> {
     }
 }
 
-/// What the documentation says, for a name, entry by entry.
+/// The documented decision for a name, computed entry by entry.
 fn walk(entries: &[Entry], name: &str, protocol: &str, to: (Ipv4Addr, u16)) -> Decision {
     let fitting =
         |entry: &Entry| entry.hosts.iter().filter_map(|host| specificity(host, name)).max();
@@ -110,7 +112,7 @@ fn walk(entries: &[Entry], name: &str, protocol: &str, to: (Ipv4Addr, u16)) -> D
 
 proptest! {
     #[test]
-    fn the_index_answers_as_a_walk_through_all_entries_does(
+    fn the_index_gives_the_same_answers_as_a_scan(
         entries in vec(entry(), 0..8),
         asked in vec((name(), address(), port()), 1..20),
     ) {
@@ -119,13 +121,14 @@ proptest! {
             "outboundTrafficPolicy": { "mode": "REGISTRY_ONLY" },
             "serviceEntries": list,
         });
-        let (egress, _) = Egress::from_json(document.to_string().as_bytes(), &NoMetadata).unwrap();
+        let (egress, _) = Egress::compile(document.to_string().as_bytes(), &NoMetadata).unwrap();
         for (name, address, port) in asked {
             let to = Some(SocketAddr::new(IpAddr::V4(address), port));
             let expected = walk(&entries, &name, "HTTP", (address, port));
             prop_assert_eq!(egress.request(name.as_bytes(), false, to), expected);
 
-            let is_opaque = entries.iter().any(|entry| entry.serves("TCP", port) && entry.has(address));
+            let is_opaque =
+                entries.iter().any(|entry| entry.serves("TCP", port) && entry.has(address));
             let expected = match is_opaque {
                 true => Decision::Known { entry: None },
                 false => walk(&entries, &name, "TLS", (address, port)),
@@ -134,12 +137,12 @@ proptest! {
         }
     }
 
-    /// Whatever a client sends as its name, nothing passes that is not below the wildcard.
+    /// Names that are not below the wildcard never pass, for any bytes of a client.
     #[test]
-    fn only_names_below_a_wildcard_pass_by_it(name in "\\PC{0,20}", bytes in any::<Vec<u8>>()) {
+    fn a_wildcard_matches_only_names_below_it(name in "\\PC{0,20}", bytes in any::<Vec<u8>>()) {
         let document = br#"{"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}, "egress": {"port": 80},
             "serviceEntries": [{"hosts": ["*.a.com"], "ports": [{"number": 80, "name": "any"}]}]}"#;
-        let (egress, _) = Egress::from_json(document, &NoMetadata).unwrap();
+        let (egress, _) = Egress::compile(document, &NoMetadata).unwrap();
         for name in [name.as_bytes(), &bytes] {
             for name in [name.to_vec(), [name, b".a.com"].concat()] {
                 let is_label = |label: &[u8]| {
@@ -155,22 +158,24 @@ proptest! {
     }
 
     #[test]
-    fn a_set_of_addresses_has_what_any_of_its_ranges_has(
+    fn a_set_contains_the_addresses_of_all_its_ranges(
         ranges in vec((any::<u32>(), 0u32..=32), 0..6),
         near in vec((0usize..6, -2i64..=2, any::<bool>()), 0..20),
         anywhere in any::<u32>(),
     ) {
         let mask = |bits: u32| !u32::MAX.checked_shr(bits).unwrap_or(0);
-        let texts = ranges.iter().map(|(network, bits)| format!("{}/{bits}", Ipv4Addr::from(*network)));
+        let text = |(network, bits): &(u32, u32)| format!("{}/{bits}", Ipv4Addr::from(*network));
+        let texts = ranges.iter().map(text);
         let set = AddressSet::new(texts.map(|text| AddressRange::parse(&text).unwrap()).collect());
-        // Beside the ends of the ranges, where mistakes are.
+        // Addresses near the ends of the ranges, where errors are likely.
         let beside = near.iter().filter_map(|(index, offset, at_end)| {
             let (network, bits) = ranges.get(*index)?;
             let edge = if *at_end { network | !mask(*bits) } else { network & mask(*bits) };
             u32::try_from(i64::from(edge) + offset).ok()
         });
         for address in beside.chain([anywhere]) {
-            let is_in = |(network, bits): &(u32, u32)| network & mask(*bits) == address & mask(*bits);
+            let is_in =
+                |(network, bits): &(u32, u32)| network & mask(*bits) == address & mask(*bits);
             let expected = ranges.iter().any(is_in);
             prop_assert_eq!(set.contains(Ipv4Addr::from(address).into()), expected);
         }

@@ -1,4 +1,4 @@
-//! The router has an answer to every request.
+//! The router forwards or answers every request.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,11 +6,12 @@ use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use sluice_conformance::{Case, Request, Seeded, cases};
 use sluice_policy::router::Router;
+use sluice_policy::spec::policy::Policy;
 use sluice_policy::value::header::HeaderOperation;
 
 const CLUSTER: &str = "x-sluice-cluster";
 
-/// Headers as an attacker may send them, and what else is known of the request.
+/// Arbitrary headers, as an attacker may send, and arbitrary attributes.
 type Input = (Vec<(String, Vec<u8>)>, Request);
 
 #[test]
@@ -28,16 +29,16 @@ fn every_request_is_either_forwarded_once_or_answered() {
 }
 
 fn compile(case: &Case) -> Router {
-    Router::from_json(case.config.get().as_bytes(), &case.node).unwrap().0
+    Router::compile(case.config.get().as_bytes(), &case.node).unwrap().0
 }
 
-/// Routes the request and looks at the whole decision.
+/// Routes the request and checks the whole decision.
 pub fn assert_total(router: &Router, headers: &[(String, Vec<u8>)], known: &Request) {
     let attributes = sluice_conformance::Attributes(known);
     let request = sluice_policy::request::Request::new(headers, &attributes);
     let decision = router.route(&request, &mut Seeded::default());
 
-    // Added once, after all that the client sent of it is gone.
+    // Added once, after the client's own values are removed.
     let to_cluster: Vec<_> = decision.edits().filter(|edit| edit.name == CLUSTER).collect();
     let operations: Vec<_> = to_cluster.iter().map(|edit| edit.operation).collect();
     match &decision.reply {
@@ -66,7 +67,7 @@ fn is_lower_case_token(name: &str) -> bool {
         && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// Requests like those of the cases, with some of their parts replaced by anything at all.
+/// Requests of the cases, with some parts replaced by arbitrary bytes.
 fn input(cases: &[Case]) -> impl Strategy<Value = Input> + use<> {
     let requests: Vec<Request> = cases.iter().flat_map(|case| case.requests.clone()).collect();
     let mut pairs: Vec<_> = requests.iter().flat_map(Request::pairs).collect();
@@ -86,7 +87,7 @@ fn input(cases: &[Case]) -> impl Strategy<Value = Input> + use<> {
     (select(requests), vec(header, 0..8), any::<Option<u16>>(), any::<u8>()).prop_map(
         |(mut request, more, port, dropped)| {
             let mut headers = request.pairs();
-            // Perhaps without one of its own, which may be a pseudo-header.
+            // Possibly without one of its headers, which may be a pseudo-header.
             if headers.len() > usize::from(dropped) {
                 headers.remove(usize::from(dropped));
             }

@@ -1,5 +1,5 @@
-//! Workers that share the state of outlier detection by compare-and-set, in any order of their
-//! steps: nothing is lost, and no more hosts are out than may be.
+//! Workers that share the state of outlier detection by compare-and-set, with their steps in any
+//! order: no failure is lost, and the limit of ejected hosts holds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const CLUSTER: &str = "cluster";
 /// A value of the store with its number, which changes with each write.
 type Read = (Vec<u8>, u32);
 
-/// Envoy's shared data: the number that was read has to be given to write.
+/// Model of Envoy's shared data: a write must pass the number of the last read.
 #[derive(Default)]
 struct Store(BTreeMap<String, Read>);
 
@@ -38,7 +38,7 @@ impl Store {
     }
 }
 
-/// What a worker is about to do: each variant is one that reads or one that writes.
+/// Next step of a worker; each variant is one read or one write.
 enum Task {
     ReadCounts,
     WriteCounts(Read),
@@ -47,13 +47,13 @@ enum Task {
 }
 
 struct Worker {
-    /// The hosts that are still to fail, the next one last
+    /// Hosts that will fail; the last one is the next
     attempts: Vec<u64>,
     task: Task,
 }
 
 impl Worker {
-    /// One step; the effects of what it wrote.
+    /// Executes one step and returns the effects of its write.
     fn step(&mut self, settings: &Settings, store: &mut Store) -> Vec<EffectKind> {
         let Some(host) = self.attempts.last().map(u64::to_string) else { return Vec::new() };
         let cluster = |read: &Read| Cluster::decode(&read.0).unwrap_or_default();
@@ -96,7 +96,7 @@ impl Worker {
     }
 }
 
-/// Lets the workers take their steps in this order, and then all others. The effects of all.
+/// Executes the steps of the workers in this order, then the remaining ones. Returns all effects.
 fn run(
     settings: &Settings,
     attempts: Vec<Vec<u64>>,
@@ -143,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn no_more_are_ejected_than_may_be(
+    fn workers_together_keep_the_limit_of_ejected_hosts(
         attempts in vec(vec(0..HOSTS, 0..40), 1..4),
         order in vec(any::<usize>(), 0..300),
         percent in 25..=100u64,
@@ -157,7 +157,7 @@ proptest! {
         let effects = run(&settings, attempts, &order, &mut store);
         let bad = failures.values().filter(|count| **count >= 2).count() as u64;
         let out = Cluster::decode(&store.get(CLUSTER).0).unwrap_or_default().ejected() as u64;
-        // As many as are bad and may be, and each of them once.
+        // Each failing host is ejected once, up to the limit.
         prop_assert_eq!(out, bad.min(HOSTS * percent / 100));
         let is_ejected = |effect: &&EffectKind| matches!(effect, EffectKind::Ejected { .. });
         prop_assert_eq!(effects.iter().filter(is_ejected).count() as u64, out);

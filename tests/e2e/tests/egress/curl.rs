@@ -1,11 +1,11 @@
-//! curl as the client, whose exit codes users see, and certificates for it, by OpenSSL's command.
+//! curl as the client, with its exit codes, and certificates from the openssl command.
 
 use std::net::Ipv4Addr;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// How curl ended.
+/// Result of curl.
 #[derive(Debug)]
 pub struct Outcome {
     /// Its exit code; 0 is a complete response, 35 a handshake that failed
@@ -39,7 +39,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Makes one that signs itself.
+    /// Creates a self-signed certificate.
     pub async fn new(names: &[&str]) -> Self {
         let directory = TempDir::new().unwrap();
         let names: Vec<String> = names.iter().map(|name| format!("DNS:{name}")).collect();
@@ -56,7 +56,7 @@ impl Certificate {
         Self { directory, chain, key }
     }
 
-    /// Asks for `https://NAME/` at an address and port, with further arguments for curl.
+    /// Requests `https://NAME/` at an address and port, with further arguments for curl.
     pub async fn get(&self, name: &str, address: Ipv4Addr, port: u16, more: &[&str]) -> Outcome {
         let chain = self.directory.path().join("chain");
         let connect = format!("::{address}:{port}");

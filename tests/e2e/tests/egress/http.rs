@@ -1,4 +1,4 @@
-//! Requests: known by their host.
+//! HTTP requests: the filter decides by their host.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -6,8 +6,8 @@ use sluice_e2e::{Bootstrap, Client, Envoy, Upstream, exchange};
 
 use crate::{assert_counts, connection_manager, filter, listener_filter, registry_only, web};
 
-/// An Envoy whose listener has the HTTP filter and forwards to an upstream that echoes. Clients may say
-/// by the PROXY protocol where they connected to.
+/// An Envoy whose listener has the HTTP filter and forwards to an echoing upstream. Clients can set
+/// the original destination with the PROXY protocol.
 async fn start(document: &Value) -> (Envoy, Client, Upstream) {
     let upstream = Upstream::echo("service");
     let route = json!({ "route": { "cluster": "service" } });
@@ -31,7 +31,7 @@ async fn start(document: &Value) -> (Envoy, Client, Upstream) {
 
 /// E2, E3 and E13: names as they are, at the ports of their entry, and names below a wildcard.
 #[tokio::test]
-async fn only_registered_hosts_may_be_asked() {
+async fn only_registered_hosts_are_allowed() {
     let document = registry_only(json!([web(&["httpbin.org", "*.example.org"])]), json!({}));
     let (envoy, client, upstream) = start(&document).await;
     let http = client.clone().destination_port(80);
@@ -68,7 +68,7 @@ async fn only_registered_hosts_may_be_asked() {
 
 /// E1
 #[tokio::test]
-async fn every_host_may_be_asked_where_any_is_allowed() {
+async fn allow_any_allows_every_host() {
     let document = json!({
         "outboundTrafficPolicy": { "mode": "ALLOW_ANY" },
         "serviceEntries": [web(&["httpbin.org"])],
@@ -82,7 +82,7 @@ async fn every_host_may_be_asked_where_any_is_allowed() {
 }
 
 #[tokio::test]
-async fn access_logs_tell_what_decided_and_clients_are_told_if_they_shall() {
+async fn access_logs_and_optional_headers_contain_the_reason() {
     let settings = json!({ "blockStatus": 403, "port": 80 });
     let document = registry_only(json!([web(&["a.com"]), web(&["b.com"])]), settings);
     let (envoy, client, _upstream) = start(&document).await;
@@ -108,7 +108,7 @@ async fn access_logs_tell_what_decided_and_clients_are_told_if_they_shall() {
 }
 
 #[tokio::test]
-async fn what_is_only_reported_passes() {
+async fn report_only_allows_and_counts() {
     let settings = json!({ "mode": "reportOnly", "port": 80 });
     let (envoy, client, _upstream) =
         start(&registry_only(json!([web(&["a.com"])]), settings)).await;
@@ -118,10 +118,10 @@ async fn what_is_only_reported_passes() {
     assert_counts(&envoy, &[("known", 1), ("unknown_name", 1), ("reported", 1)]).await;
 }
 
-/// The port of the host counts in a forward proxy, and that of a tunnel everywhere: it is where the
-/// traffic goes.
+/// A forward proxy uses the port of the host, and tunnels always do, because the traffic goes to
+/// that port.
 #[tokio::test]
-async fn a_forward_proxy_goes_by_the_port_of_the_host() {
+async fn a_forward_proxy_uses_the_port_of_the_host() {
     let entries = json!([web(&["a.com"])]);
     let (envoy, client, _upstream) =
         start(&registry_only(entries, json!({ "port": "authority" }))).await;
@@ -136,7 +136,7 @@ async fn a_forward_proxy_goes_by_the_port_of_the_host() {
     }
     assert_counts(&envoy, &[("known", 2), ("unknown_port", 3)]).await;
 
-    // Envoy passes an accepted tunnel on to an upstream, which does not care for it here.
+    // Envoy forwards an accepted tunnel to an upstream, which does not support it here.
     for (target, is_known) in
         [("a.com:443", true), ("a.com:80", true), ("a.com:22", false), ("b.com:443", false)]
     {
@@ -149,9 +149,9 @@ async fn a_forward_proxy_goes_by_the_port_of_the_host() {
     assert_counts(&envoy, &expected).await;
 }
 
-/// What an attacker may try to slip a host past the registry.
+/// Malformed hosts with which an attacker may try to bypass the registry.
 #[tokio::test]
-async fn hosts_that_are_none_are_refused() {
+async fn invalid_hosts_are_refused() {
     let settings = json!({ "port": 80 });
     let (envoy, client, upstream) =
         start(&registry_only(json!([web(&["a.com", "*.example.org"])]), settings)).await;
@@ -172,7 +172,7 @@ async fn hosts_that_are_none_are_refused() {
         let status = answer.split(' ').nth(1);
         assert!(matches!(status, Some("400" | "502")), "{host}: {answer}");
     }
-    // An absolute target wins over the header.
+    // An absolute target has precedence over the header.
     let absolute = b"GET http://evil.com/ HTTP/1.1\r\nhost: a.com\r\nconnection: close\r\n\r\n";
     assert!(exchange(client.address(), absolute).await.starts_with("HTTP/1.1 502"));
     let twice = b"GET / HTTP/1.1\r\nhost: a.com\r\nhost: evil.com\r\nconnection: close\r\n\r\n";
@@ -199,7 +199,7 @@ async fn http2_is_the_same() {
     assert_counts(&envoy, &[("known", 1), ("unknown_name", 1)]).await;
 }
 
-/// An entry with addresses and without a resolution: the host has to be called there.
+/// An entry with addresses and without a resolution: the host is only known at these addresses.
 #[tokio::test]
 async fn a_host_is_known_at_its_addresses_only() {
     let mut entry = web(&["a.com"]);

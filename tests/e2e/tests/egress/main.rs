@@ -1,4 +1,5 @@
-//! The egress filter in a real Envoy, as HTTP filter and as network filter, with TLS that curl speaks.
+//! The egress filter in a real Envoy, as HTTP filter and as network filter, with curl as TLS
+//! client.
 
 mod curl;
 mod http;
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sluice_e2e::{Envoy, module};
 
-/// A configuration that allows what the entries say.
+/// A configuration with these entries.
 fn registry_only(entries: Value, settings: Value) -> Value {
     json!({
         "outboundTrafficPolicy": { "mode": "REGISTRY_ONLY" },
@@ -26,8 +27,8 @@ fn web(hosts: &[&str]) -> Value {
     ] })
 }
 
-/// The module as a network filter, or as an HTTP filter, which have the same name: with the same document
-/// they are one plugin to Envoy.
+/// The module as a network filter, or as an HTTP filter, which have the same name: with the same
+/// document they are one plugin to Envoy.
 fn filter(kind: &str, document: &Value) -> Value {
     json!({
         "name": "sluice.egress",
@@ -71,7 +72,7 @@ fn connection_manager(filters: Vec<Value>, route: Value) -> Value {
             "stat_prefix": "egress",
             "http_filters": http_filters,
             "http_protocol_options": { "accept_http_10": true },
-            // How long Envoy waits for the client to close first.
+            // Time that Envoy waits for the client to close first.
             "delayed_close_timeout": "0.05s",
             "upgrade_configs": [{ "upgrade_type": "CONNECT" }],
             "access_log": [access_log(json!({
@@ -79,7 +80,9 @@ fn connection_manager(filters: Vec<Value>, route: Value) -> Value {
                 "details": "%RESPONSE_CODE_DETAILS%",
                 "egress": "%FILTER_STATE(wasm.sluice.egress:PLAIN)%",
             }))],
-            "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] },
+            "route_config": {
+                "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }],
+            },
         },
     })
 }

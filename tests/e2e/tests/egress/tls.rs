@@ -1,4 +1,4 @@
-//! Connections: known by their server name, or by the address that they are for.
+//! TLS connections: the filter decides by their server name or destination address.
 
 use std::net::Ipv4Addr;
 
@@ -10,11 +10,12 @@ use crate::{
     access_log, assert_counts, connection_manager, filter, listener_filter, registry_only, web,
 };
 
-/// The names of the certificate, with which nothing fails but what the filter refuses.
+/// The names of the certificate: all requested ones, so that only the filter can refuse a
+/// connection.
 const NAMES: [&str; 4] = ["a.test", "b.test", "*.wild.test", "wild.test"];
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// An Envoy that passes TLS through to a server, or ends it.
+/// An Envoy that passes TLS through to a server, or terminates it.
 struct Tls {
     envoy: Envoy,
     _server: Envoy,
@@ -22,8 +23,8 @@ struct Tls {
 }
 
 impl Tls {
-    /// `document` is for both listeners: at one of them TLS passes, for port 443. At the other it ends,
-    /// and the HTTP filter comes after the network filter.
+    /// Both listeners have this `document`. One passes TLS through, for port 443. The other
+    /// terminates it, and has the HTTP filter after the network filter.
     async fn start(document: &Value) -> Self {
         let certificate = Certificate::new(&NAMES).await;
         let hello =
@@ -68,7 +69,7 @@ impl Tls {
         Self { envoy: Envoy::start(&bootstrap).await, _server: server, certificate }
     }
 
-    /// Asks for `https://NAME/` with curl: its exit code, or the status of the response.
+    /// Requests `https://NAME/` with curl. Returns its exit code, or the status of the response.
     async fn get(
         &self,
         listener: &str,
@@ -107,7 +108,7 @@ const HANDSHAKE_FAILED: Result<u16, i32> = Err(35);
 
 /// E2, E3 and E13 with real TLS of each version.
 #[tokio::test]
-async fn only_registered_names_may_be_asked_for() {
+async fn only_registered_names_are_allowed() {
     let document = registry_only(json!([web(&["a.test", "*.wild.test"])]), json!({ "port": 443 }));
     let tls = Tls::start(&document).await;
     for (version, round) in [("--tlsv1.3", 1), ("--tls-max=1.2", 2)] {
@@ -130,7 +131,7 @@ async fn only_registered_names_may_be_asked_for() {
 
 /// E1
 #[tokio::test]
-async fn every_name_may_be_asked_for_where_any_is_allowed() {
+async fn allow_any_allows_every_name() {
     let document = json!({
         "outboundTrafficPolicy": { "mode": "ALLOW_ANY" },
         "serviceEntries": [web(&["a.test"])],
@@ -144,7 +145,7 @@ async fn every_name_may_be_asked_for_where_any_is_allowed() {
 }
 
 #[tokio::test]
-async fn what_is_only_reported_passes() {
+async fn report_only_allows_and_counts() {
     let settings = json!({ "mode": "reportOnly", "port": 443 });
     let tls = Tls::start(&registry_only(json!([web(&["a.test"])]), settings)).await;
     for name in ["a.test", "b.test"] {
@@ -153,9 +154,9 @@ async fn what_is_only_reported_passes() {
     assert_counts(&tls.envoy, &[("known", 1), ("unknown_name", 1), ("reported", 1)]).await;
 }
 
-/// What gives no server name: curl for an address, and a client that does not speak TLS.
+/// Clients without a server name: curl with an address, and a client without TLS.
 #[tokio::test]
-async fn without_a_name_only_registered_addresses_may_be_called() {
+async fn without_a_name_only_registered_addresses_are_allowed() {
     let mut entry = web(&["a.test"]);
     entry["addresses"] = json!(["127.0.0.8/30"]);
     for (missing, at_address, refused) in
@@ -177,8 +178,8 @@ async fn without_a_name_only_registered_addresses_may_be_called() {
     }
 }
 
-/// A server name is what a client claims: with addresses, it has to go there too. Port 444 is for
-/// anything, so there the address is enough.
+/// A server name is only a claim of the client: if the entry has addresses, the destination must be
+/// one of them. The entry of port 444 allows any protocol, so there the address is sufficient.
 #[tokio::test]
 async fn a_name_is_known_at_its_addresses_only() {
     let mut entry = web(&["a.test"]);
@@ -198,8 +199,9 @@ async fn a_name_is_known_at_its_addresses_only() {
     assert_counts(&tls.envoy, &expected).await;
 }
 
-/// Domain fronting: the server name is registered, the host of the request is not, and the other way
-/// round. Where Envoy ends the TLS, both filters see their part.
+/// Domain fronting: the server name is registered, the host of the request is not, and the other
+/// way round. If Envoy terminates TLS, the network filter checks the name and the HTTP filter the
+/// host.
 #[tokio::test]
 async fn a_forged_host_behind_a_registered_name_is_refused() {
     let document = registry_only(json!([web(&["a.test"])]), json!({ "port": 443 }));
@@ -213,7 +215,7 @@ async fn a_forged_host_behind_a_registered_name_is_refused() {
     assert_eq!(get("b.test", host("a.test")).await, HANDSHAKE_FAILED, "forged host the other way");
     // Both filters count the first; the second is known by name and refused by host.
     assert_counts(&tls.envoy, &[("known", 3), ("unknown_name", 2)]).await;
-    // Where TLS passes through, nobody sees the host: only the name counts.
+    // If TLS passes through, the host is encrypted: only the name is checked.
     assert_eq!(tls.get("passes", "a.test", HERE, &["--header", "host: b.test"]).await, Ok(200));
 }
 

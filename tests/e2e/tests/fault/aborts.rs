@@ -1,4 +1,4 @@
-//! What an aborted request gets, and when.
+//! Responses of aborted requests, and their time.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ async fn call(client: &Client, case: &str, content_type: &str) -> Response {
     call.header("case", case).header("content-type", content_type).body("message").send().await
 }
 
-/// A response of a gRPC server with nothing but a status.
+/// A gRPC response with only a status.
 fn assert_grpc(response: &Response, status: u8) {
     assert_eq!((response.status, response.text().as_str()), (200, ""), "{response:?}");
     let header = |name| response.header(name).unwrap_or_default();
@@ -123,7 +123,7 @@ async fn an_abort_comes_after_the_delay() {
 }
 
 #[tokio::test]
-async fn responses_are_not_marked_where_they_need_not_be() {
+async fn responses_are_not_marked_if_disabled() {
     let document = cases([
         ("abort".to_owned(), abort(json!({ "httpStatus": 500 }))),
         ("delay".to_owned(), delay("1ms")),
@@ -134,7 +134,7 @@ async fn responses_are_not_marked_where_they_need_not_be() {
     for (case, status) in [("abort", 500), ("delay", 200)] {
         let response = edge.get(&format!("/{case}")).header("case", case).send().await;
         assert_eq!((response.status, response.header("x-sluice-fault")), (status, None));
-        // The access log is the operator's, and still tells.
+        // The access log, which only operators see, still contains the fault.
         assert_eq!(envoy.access_log(&format!("/{case}")).await["fault"], case);
     }
     assert_counts(&envoy, Counts { delays: 1, aborts: 1, ..NONE }).await;

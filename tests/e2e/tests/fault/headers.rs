@@ -1,4 +1,4 @@
-//! Faults that a request asks for.
+//! Faults that request headers demand.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ const ABORT: &str = "x-envoy-fault-abort-request";
 const ABORT_GRPC: &str = "x-envoy-fault-abort-grpc-request";
 const ABORT_SHARE: &str = "x-envoy-fault-abort-request-percentage";
 
-/// Requests may ask for these shares of faults; those with `case: faulty` are aborted in any case.
+/// Rules that let headers request these shares of faults. Requests with `case: faulty` are always
+/// aborted.
 fn document(settings: Value) -> Value {
     let rules = faulty(abort(json!({ "httpStatus": 500 })));
     with_settings(rules, json!({ "headers": settings }))
@@ -36,7 +37,7 @@ async fn a_request_gets_what_it_asks_for() {
     assert_eq!((aborted.status, aborted.header("grpc-status").as_deref()), (200, Some("5")));
     assert_eq!(aborted.header("grpc-message").as_deref(), Some("fault filter abort"));
     assert_eq!(envoy.access_log("/grpc").await["details"], "fault_filter_abort");
-    // Of both the HTTP status counts.
+    // The HTTP status has precedence over the gRPC status.
     let aborted = edge.get("/").header(ABORT, "429").header(ABORT_GRPC, "5").send().await;
     assert_eq!((aborted.status, aborted.body.len()), (429, 18));
     let aborted = grpc().header(ABORT, "429").header(ABORT_GRPC, "5").send().await;
@@ -47,7 +48,7 @@ async fn a_request_gets_what_it_asks_for() {
     both.assert_took(Duration::from_millis(300)..Duration::from_secs(3));
     assert_counts(&envoy, Counts { delays: 2, aborts: 5, ..NONE }).await;
 
-    // They win over the rule, and no time is no delay.
+    // Headers override the rule, and a duration of 0 means no delay.
     let aborted = edge.get("/").header("case", "faulty").header(ABORT, "404").send().await;
     assert_eq!(aborted.status, 404);
     let plain = edge.get("/").header(DELAY, "0").send().await;
@@ -75,7 +76,7 @@ async fn a_request_may_ask_for_less_but_not_for_more() {
 }
 
 #[tokio::test]
-async fn nobody_may_ask_unless_it_is_configured() {
+async fn headers_have_no_effect_unless_configured() {
     let (envoy, upstream) = start(faulty(json!({ "abort": { "httpStatus": 500 } }))).await;
     let edge = envoy.listener("edge");
     for case in ["faulty", "other"] {
@@ -147,7 +148,8 @@ async fn what_cannot_be_read_is_ignored_and_counted() {
     assert_eq!(upstream.received("/").len() as u64, malformed);
     assert_counts(&envoy, Counts { malformed, ..NONE }).await;
 
-    // The rule holds for a request that asks for nothing readable, and the configured share for one whose share is not.
+    // If no header is readable, the rule applies; if only the share is not, the configured share
+    // applies.
     let response = edge.get("/").header("case", "faulty").header(ABORT, "x").send().await;
     assert_eq!(response.status, 500);
     let response = edge.get("/").header(ABORT, "429").header(ABORT_SHARE, "x").send().await;
@@ -157,7 +159,7 @@ async fn what_cannot_be_read_is_ignored_and_counted() {
 }
 
 #[tokio::test]
-async fn of_a_repeated_header_the_first_counts() {
+async fn the_first_of_repeated_headers_counts() {
     let (envoy, _upstream) = start(document(json!({ "delay": all(), "abort": all() }))).await;
     for client in [envoy.listener("edge"), envoy.listener("edge").http2()] {
         let twice = |first, second| client.get("/").header(ABORT, first).header(ABORT, second);

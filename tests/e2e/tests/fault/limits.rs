@@ -1,4 +1,4 @@
-//! How many faults there are, how long there are any, and for whom.
+//! Limits of faults: their number, their time and their users.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn unavailable() -> Value {
     abort(json!({ "httpStatus": 503 }))
 }
 
-/// The fault of one request after the other, by the mark of its response.
+/// Sends requests in sequence and returns the fault of each, from the mark in its response.
 async fn marks(envoy: &Envoy, requests: usize) -> Vec<Option<String>> {
     let mut connection = envoy.listener("edge").connect().await;
     let mut marks = Vec::new();
@@ -24,7 +24,7 @@ async fn marks(envoy: &Envoy, requests: usize) -> Vec<Option<String>> {
 }
 
 #[tokio::test]
-async fn none_may_be_active() {
+async fn a_limit_of_zero_prevents_all_faults() {
     for (fault, overflow) in [(delay("9s"), 1), (unavailable(), 1)] {
         let settings = json!({ "maxActive": 0 });
         let (envoy, upstream) = start(with_settings(faulty(fault), settings)).await;
@@ -35,7 +35,7 @@ async fn none_may_be_active() {
 }
 
 #[tokio::test]
-async fn two_may_be_active_and_the_others_pass() {
+async fn requests_above_the_limit_of_active_faults_pass() {
     let settings = json!({ "maxActive": 2 });
     let (envoy, upstream) = start(with_settings(faulty(delay("2s")), settings)).await;
     let edge = envoy.listener("edge");
@@ -56,7 +56,7 @@ async fn two_may_be_active_and_the_others_pass() {
 }
 
 #[tokio::test]
-async fn a_fault_that_is_over_makes_room() {
+async fn a_finished_fault_does_not_count_as_active() {
     let settings = json!({ "maxActive": 1 });
     let document = faulty(json!({
         "delay": { "fixedDelay": "1ms", "percentage": all() },
@@ -81,7 +81,7 @@ async fn a_budget_is_spent_once() {
 }
 
 #[tokio::test]
-async fn a_budget_comes_back_with_the_next_window() {
+async fn a_budget_is_renewed_in_the_next_window() {
     let settings = json!({ "budget": { "faults": 1, "window": "1s" } });
     let (envoy, _upstream) = start(with_settings(faulty(unavailable()), settings)).await;
     assert_eq!(marks(&envoy, 1).await, [Some("abort".to_owned())]);
@@ -90,7 +90,7 @@ async fn a_budget_comes_back_with_the_next_window() {
 }
 
 #[tokio::test]
-async fn faults_end_when_they_say() {
+async fn faults_end_at_their_expiry() {
     for (end, aborts) in [("2020-01-01T00:00:00Z", 0), ("2120-01-01T00:00:00Z", 2)] {
         let settings = json!({ "notAfter": end });
         let (envoy, upstream) = start(with_settings(faulty(unavailable()), settings)).await;
@@ -117,7 +117,8 @@ async fn a_user_is_always_in_or_always_out() {
         assert_eq!(turn(&envoy, &mut connection, USERS).await, first);
     }
     let count = |mark: Option<&str>| first.iter().filter(|known| known.as_deref() == mark).count();
-    // A half of the half that is not aborted waits: each of the three has its share, by hashes that do not change.
+    // Of the half that is not aborted, half is delayed. The hashes are fixed, so the counts are
+    // exact.
     let shares = [count(None), count(Some("delay")), count(Some("abort"))];
     assert!(shares[0] >= 5 && shares[1] >= 5 && shares[2] >= 15, "{shares:?}");
     let aborts = (TURNS * shares[2]) as u64;

@@ -11,15 +11,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Envoy, Listener, Upstream, any_host, until};
 
-/// A share of everything.
-/// How early a delay may end: Envoy's timers go by a clock that moves in steps of some milliseconds.
+/// How early a delay may end: the clock of Envoy's timers has steps of some milliseconds.
 const LAG: Duration = Duration::from_millis(10);
 
 fn all() -> Value {
     json!({ "value": 100 })
 }
 
-/// A fault that lets every request wait.
+/// A fault that delays every request.
 fn delay(length: &str) -> Value {
     json!({ "delay": { "fixedDelay": length, "percentage": all() } })
 }
@@ -30,13 +29,13 @@ fn abort(mut status: Value) -> Value {
     json!({ "abort": status })
 }
 
-/// The one destination of most rules.
+/// The only destination of most rules.
 fn route() -> Value {
     json!([{ "destination": { "host": "service" } }])
 }
 
-/// Rules for every host: one for each name, with its fault, for requests whose header `case` is that name, and the route
-/// for both filters. Other requests have no fault.
+/// Rules for every host: one for each name, with its fault, for requests whose header `case` is
+/// that name, and the route for both filters. Other requests have no fault.
 fn cases(cases: impl IntoIterator<Item = (String, Value)>) -> Value {
     let rule = |(name, fault)| {
         let only = json!([{ "headers": { "case": { "exact": name } } }]);
@@ -82,7 +81,7 @@ struct Counts {
     active: u64,
 }
 
-/// What nothing has happened to.
+/// All counters at 0.
 const NONE: Counts = Counts {
     delays: 0,
     aborts: 0,
@@ -121,7 +120,8 @@ async fn until_active(envoy: &Envoy, active: u64) {
     .await;
 }
 
-/// All counters at the end of a test, once the last stream is gone, which may be after its response.
+/// Returns all counters at the end of a test, after the last stream ended, which may be later than
+/// its response.
 async fn assert_counts(envoy: &Envoy, expected: Counts) {
     until_active(envoy, expected.active).await;
     assert_eq!(counts(envoy).await, expected);

@@ -1,4 +1,4 @@
-//! Requests and delays that are not like the others.
+//! Unusual requests and delays.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::{
 
 #[tokio::test]
 async fn a_delay_may_be_longer_than_any_timer() {
-    // The last is as long as a duration can be; a timer has 49 days.
+    // The last one is the maximum duration; a timer has at most 49 days.
     let rules = ["century", "longest", "soon"];
     let lengths = ["876000h", "2562047h", "200ms"];
     let rules =
@@ -22,7 +22,7 @@ async fn a_delay_may_be_longer_than_any_timer() {
         .map(|case| tokio::spawn(edge.get("/long").header("case", case).send()))
         .into();
     until_active(&envoy, 2).await;
-    // Twice, so that the timer is set for the long ones in between.
+    // Twice, so that the timer is set for the long delays between them.
     for _ in 0..2 {
         let soon = edge.get("/soon").header("case", "soon").send().await;
         soon.assert_took(Duration::from_millis(200)..Duration::from_secs(3));
@@ -72,7 +72,7 @@ async fn any_method_is_delayed_and_aborted() {
     }
     assert_counts(&envoy, Counts { delays: 4, aborts: 4, ..NONE }).await;
 
-    // A CONNECT request has no path, so that no rule is for it.
+    // A CONNECT request has no path, so no rule matches it.
     let answer = exchange(edge.address(), b"CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
     assert_eq!(upstream.received("/").len(), 0);

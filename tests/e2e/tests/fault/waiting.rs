@@ -1,4 +1,4 @@
-//! Requests that wait: what happens to them, around them and afterwards.
+//! Waiting requests, and events while they wait.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ async fn a_client_that_leaves_is_forgotten() {
     assert_eq!(envoy.access_log("/gone").await["flags"], "DC");
     assert!(start.elapsed() < Duration::from_secs(2), "gone before its time");
 
-    // A later one waits for longer than that one would have.
+    // A later request waits longer than that one would have.
     let stays = waiting(&edge, "/stays").send().await;
     assert_eq!((stays.status, stays.header("x-sluice-fault").as_deref()), (200, Some("delay")));
     assert!(stays.elapsed + LAG >= Duration::from_secs(2), "{:?}", stays.elapsed);
@@ -65,7 +65,7 @@ async fn a_stream_that_is_reset_is_forgotten_and_its_connection_lives_on() {
 }
 
 #[tokio::test]
-async fn a_new_configuration_is_not_for_those_that_wait_already() {
+async fn a_new_configuration_does_not_affect_waiting_requests() {
     let listener = |length, rules: &str| {
         let mut document = faulty(delay(length));
         document["virtualServices"][0]["http"][1]["headers"] =
@@ -103,7 +103,7 @@ async fn a_new_configuration_is_not_for_those_that_wait_already() {
 }
 
 #[tokio::test]
-async fn a_thousand_wait_at_once_and_nobody_else() {
+async fn a_thousand_delays_do_not_block_other_requests() {
     const DELAY: Duration = Duration::from_secs(3);
     let (envoy, upstream) = start(faulty(delay("3s"))).await;
     let edge = envoy.listener("edge").http2();
@@ -134,8 +134,8 @@ async fn a_thousand_wait_at_once_and_nobody_else() {
     assert_counts(&envoy, Counts { delays: 1000, ..NONE }).await;
 }
 
-/// Envoy answers an abort inside of the tick that ends the delay, each answer inside of the one before if there is more
-/// than one: too many at once would overflow the module's stack.
+/// Envoy sends the response of an abort during the tick that ends the delay, and nests several of
+/// them: too many in one tick would overflow the module's stack.
 #[tokio::test]
 async fn two_thousand_are_aborted_at_once() {
     const STREAMS: u64 = 2000;
@@ -161,10 +161,10 @@ async fn two_thousand_are_aborted_at_once() {
 
 #[tokio::test]
 async fn a_body_waits_with_its_headers() {
-    const SIZE: u32 = 3 << 20;
+    const SIZE: usize = 3 << 20;
     let (envoy, upstream) = start(faulty(delay("1s"))).await;
-    let body: Vec<u8> =
-        (0..SIZE).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut body = vec![0; SIZE];
+    fastrand::Rng::with_seed(1).fill(&mut body);
     for client in [envoy.listener("edge"), envoy.listener("edge").http2()] {
         let before = upstream.received("/").len();
         let request = client.request("POST".parse().unwrap(), "/upload").header("case", "faulty");
@@ -213,7 +213,7 @@ async fn the_router_routes_after_the_delay() {
 }
 
 #[tokio::test]
-async fn each_waits_for_its_own_time_in_whatever_order_they_come() {
+async fn each_request_waits_for_its_own_delay() {
     let settings = json!({ "headers": { "delay": all() } });
     let rules = with_settings(any_host(json!([{ "route": route() }])), settings);
     let (envoy, _upstream) = start(rules).await;
@@ -224,12 +224,12 @@ async fn each_waits_for_its_own_time_in_whatever_order_they_come() {
         let mut shared = connection.share();
         async move { (milliseconds, shared.send(request).await) }
     };
-    // The timer is set for this one first, and then for each that is due before it.
+    // The timer is first set for this request, then for each one that is due earlier.
     let last = tokio::spawn(send(6000));
     until_active(&envoy, 1).await;
     let mut tasks = JoinSet::new();
     for number in 0..200 {
-        // 1 to 401 ms, up and down.
+        // Delays from 1 to 401 ms, in mixed order.
         tasks.spawn(send(1 + number * 37 % 401));
     }
     for (milliseconds, response) in tasks.join_all().await {
@@ -263,7 +263,7 @@ async fn a_timeout_begins_after_the_delay_and_an_abort_is_not_retried() {
 }
 
 #[tokio::test]
-async fn they_finish_even_when_the_filter_is_taken_away() {
+async fn delayed_requests_finish_after_the_filter_is_removed() {
     let document = faulty(delay("3s"));
     let with = Listener::new("edge").fault(&document).plugin(&document);
     let upstream = Upstream::echo("service");
@@ -279,7 +279,7 @@ async fn they_finish_even_when_the_filter_is_taken_away() {
     let gone = Instant::now();
     until("both workers are without the filter", async || {
         for _ in 0..4 {
-            // Asked at once, so a request that still waits is a question that is asked again.
+            // Evaluated immediately; `until` repeats it while a request still waits.
             let asked = waiting(&edge, "/new").send();
             let answer = tokio::time::timeout(Duration::from_millis(500), asked).await.ok()?;
             answer.header("x-sluice-fault").is_none().then_some(())?;

@@ -1,4 +1,4 @@
-//! Copies that the filter sends itself, to compare the answers.
+//! Copies that the filter sends itself, to compare the responses.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use sluice_e2e::{Answer, Envoy, Listener, Upstream, until};
 
 use crate::{Edge, assert_copied, bootstrap, mirror_all, to_copy};
 
-/// With a timeout, Envoy tells the upstream about it.
+/// Envoy sends this header to the upstream if there is a timeout.
 const EXPECTED_TIME: &str = "x-envoy-expected-rq-timeout-ms";
 
 fn comparing(fields: Value) -> Value {
@@ -25,7 +25,7 @@ fn comparing(fields: Value) -> Value {
     mirror_all(json!({ "compare": compare }))
 }
 
-/// Answers by the path: what the copy's upstream answers differently is in the name.
+/// Responses by path; the path names the part that differs in the response to the copy.
 fn answers(is_copy: bool) -> impl Fn(&sluice_e2e::Received) -> Answer {
     move |received| {
         let differs = |what: &str| is_copy && received.path.contains(what);
@@ -98,7 +98,7 @@ async fn mismatches_are_logged_at_a_bounded_rate() {
     }
     counted(&edge, "compare_mismatch", 200).await;
     let lines = edge.envoy.log().lines().filter(|line| line.contains("differs=")).count();
-    // Ten in each second, and the requests take a few of them on a busy machine.
+    // At most ten per second; the requests may take a few seconds on a busy machine.
     assert!((10..=100).contains(&lines), "{lines}");
 }
 
@@ -124,11 +124,11 @@ async fn unsafe_methods_are_copied_but_not_compared_unless_they_are_named() {
 #[tokio::test]
 async fn bodies_that_are_too_long_are_not_compared() {
     let edge = edge(&comparing(json!({ "methods": ["POST", "GET"], "maxBodyBytes": 3 }))).await;
-    // Known to be too long: Envoy makes the copy.
+    // The length is known to be too large, so Envoy makes the copy.
     edge.client().request(Method::POST, "/known").body("long").send().await;
     edge.pair("/known").await;
     assert_eq!((edge.count("mirrored").await, edge.count("compare_skipped").await), (1, 1));
-    // The response is too long: there is nothing to hold a copy against, so none is sent.
+    // The response is too long to compare, so no copy is sent.
     edge.client().request(Method::POST, "/response").body("ok").send().await;
     counted(&edge, "compare_skipped", 2).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -191,7 +191,7 @@ async fn an_unknown_cluster_is_logged_once_and_counted() {
 }
 
 #[tokio::test]
-async fn what_the_upstream_did_not_answer_is_not_compared() {
+async fn responses_of_envoy_itself_are_not_compared() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let copy = Upstream::echo("copy");
     let document = comparing(json!({}));
@@ -207,7 +207,8 @@ async fn what_the_upstream_did_not_answer_is_not_compared() {
     assert_eq!(edge.copy.received("/").len(), 0);
 }
 
-/// The cluster of the copies runs the same module in the same VM, so that Envoy calls the module while it sends.
+/// The cluster of the copies has the same module in the same VM, so Envoy calls the module while
+/// the module sends a copy.
 #[tokio::test]
 async fn the_module_may_be_called_while_it_sends() {
     let document = comparing(json!({}));
@@ -223,7 +224,8 @@ async fn the_module_may_be_called_while_it_sends() {
         assert_eq!(edge.client().get(&format!("/same/{number}")).send().await.status, 200);
     }
     until("20 answers match", async || {
-        // Envoy 1.36 counts a plugin's statistics under the cluster, when that had the VM's first plugin.
+        // Envoy 1.36 counts a plugin's statistics under the cluster if the cluster had the first
+        // plugin of the VM.
         let names =
             ["", "cluster.copy."].map(|of| format!("{of}wasmcustom.sluice.mirror.compare_match"));
         let counts = (edge.envoy.stat(&names[0]).await, edge.envoy.stat(&names[1]).await);
@@ -234,7 +236,7 @@ async fn the_module_may_be_called_while_it_sends() {
 }
 
 #[tokio::test]
-async fn a_new_configuration_gives_up_what_is_under_way() {
+async fn a_new_configuration_cancels_pending_comparisons() {
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let primary = Upstream::answering("primary", answers(false));
     let listener = |document: &Value| {

@@ -1,4 +1,4 @@
-//! Clients that ask for copies themselves, and mirrors that misbehave.
+//! Clients that send the headers for copies themselves, and faulty mirrors.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -31,14 +31,14 @@ async fn a_client_cannot_have_its_requests_copied() {
     }
 }
 
-/// A port at which connections are accepted by the kernel and nobody answers.
+/// A port at which the kernel accepts connections and no program answers.
 fn hanging() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
-/// A port at which nobody listens.
+/// A port at which nothing listens.
 fn closed() -> SocketAddr {
     hanging().1
 }
@@ -49,7 +49,7 @@ fn resetting() -> SocketAddr {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(stream) = stream else { return };
-            // With data that was not read, closing is a reset.
+            // Closing a socket with unread data resets the connection.
             std::thread::sleep(Duration::from_millis(20));
             drop(stream);
         }
@@ -57,7 +57,7 @@ fn resetting() -> SocketAddr {
     address
 }
 
-/// Sends requests one after another and returns the longest time that one took.
+/// Sends requests in sequence and returns the maximum duration.
 async fn longest(envoy: &Envoy, requests: usize) -> Duration {
     let client = envoy.listener("edge");
     let mut connection = client.connect().await;
@@ -86,7 +86,7 @@ async fn a_mirror_that_is_down_hangs_or_resets_does_not_matter() {
         let listener =
             Listener::new("edge").mirror(&document).plugin(&document).mirroring(to_copy());
         let envoy = Envoy::start(&bootstrap(&primary, address).listener(listener)).await;
-        // Far less than the mirror would take; the bound leaves room for a busy machine.
+        // Far less than the time of the mirror, with a margin for busy machines.
         let longest = longest(&envoy, 50).await;
         assert!(longest < Duration::from_secs(2), "{kind}: {longest:?}");
         assert_eq!(primary.received("/").len(), 50, "{kind}");

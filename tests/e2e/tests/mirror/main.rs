@@ -1,4 +1,5 @@
-//! The mirror filter in a real Envoy: what arrives at both upstreams, and what a mirror cannot do to the original.
+//! The mirror filter in a real Envoy: requests at both upstreams, and independence of the original
+//! from the mirror.
 
 mod compare;
 mod copies;
@@ -12,14 +13,15 @@ use sluice_e2e::{
     Bootstrap, Client, Envoy, Listener, Mirroring, Received, Upstream, any_host, until,
 };
 
-/// An Envoy whose one listener, `edge`, sends everything to `primary` and copies it to `copy`, if the rules say so.
+/// An Envoy with one listener, `edge`, that sends all requests to `primary` and copies them to
+/// `copy` according to the rules.
 struct Edge {
     envoy: Envoy,
     primary: Upstream,
     copy: Upstream,
 }
 
-/// Rules that send everything to `primary`, with these fields of a route beside it.
+/// Rules that send all requests to `primary`, with these additional fields of the route.
 fn rule(fields: Value) -> Value {
     let mut rule = json!({ "route": [{ "destination": { "host": "primary" } }] });
     for (name, value) in fields.as_object().expect("fields") {
@@ -55,7 +57,7 @@ impl Edge {
         self.envoy.listener("edge")
     }
 
-    /// Original and copy of the one request with this path.
+    /// Returns the original and the copy of the only request with this path.
     async fn pair(&self, path: &str) -> (Received, Received) {
         let copy = until("the copy arrives", async || self.copy.received(path).pop()).await;
         let originals = self.primary.received(path);
@@ -86,10 +88,11 @@ fn headers(received: &Received) -> Vec<(String, Vec<u8>)> {
     pairs
 }
 
-/// What Envoy adds to requests that it sends itself.
+/// Headers that Envoy adds to requests of the filter.
 const ADDED: [&str; 2] = ["x-envoy-internal", "x-forwarded-for"];
 
-/// Asserts that a copy is its original, byte for byte, but for these headers and those that Envoy adds.
+/// Asserts that a copy equals its original byte for byte, except for these headers and those that
+/// Envoy adds.
 fn assert_copied(original: &Received, copy: &Received, but: &[&str]) {
     assert_eq!((&original.method, &original.path), (&copy.method, &copy.path));
     let kept = |received| {

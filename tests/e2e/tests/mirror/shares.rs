@@ -1,4 +1,4 @@
-//! How many requests are copied.
+//! Shares of copied requests.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn share(percentage: f64, more: serde_json::Value) -> serde_json::Value {
     document
 }
 
-/// Sends requests of so many users, one of each, and returns the numbers of those that were copied.
+/// Sends one request of each user and returns the numbers of the users whose requests were copied.
 async fn copied_users(document: &serde_json::Value, users: usize) -> Vec<usize> {
     let edge = Edge::start(document).await;
     let mut connection = edge.client().connect().await;
@@ -38,10 +38,10 @@ async fn copied_users(document: &serde_json::Value, users: usize) -> Vec<usize> 
     copied
 }
 
-/// 500 requests at 20 %: as the conformance test of the Gateway API, within three standard deviations. The draws are
-/// hashes of the users, so they are the same ones in each run.
+/// 500 requests at 20 %: as the conformance test of the Gateway API, within three standard
+/// deviations. The draws are hashes of the users, so they are the same ones in each run.
 #[tokio::test]
-async fn a_share_of_users_is_copied_and_a_larger_share_has_them_too() {
+async fn a_larger_share_includes_the_users_of_a_smaller_one() {
     let sampling = json!({ "sampling": { "key": [{ "header": "user" }], "salt": "2026" } });
     let (tenth, fifth) = (share(10.0, sampling.clone()), share(20.0, sampling));
     let (tenth, fifth) = tokio::join!(copied_users(&tenth, 500), copied_users(&fifth, 500));
@@ -52,7 +52,7 @@ async fn a_share_of_users_is_copied_and_a_larger_share_has_them_too() {
     }
 }
 
-/// Without users the draws are random, so the bounds are wide: what is off by five standard deviations is wrong.
+/// Without users the draws are random, so the bounds are five standard deviations.
 #[tokio::test]
 async fn a_share_of_requests_is_copied() {
     let copied = copied_users(&share(50.0, json!({})), 400).await.len() as f64;

@@ -1,4 +1,4 @@
-//! What of an attempt is a failure of its host, and what is not.
+//! Which results of attempts are failures of the host.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use sluice_e2e::{Answer, Bootstrap, Client, Envoy, Listener, Mirroring, Upstream
 
 use crate::{Edge, document, routed, stat, statuses};
 
-/// An address at which nobody listens.
+/// An address at which nothing listens.
 fn closed_port() -> SocketAddr {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap()
@@ -43,15 +43,17 @@ async fn a_retry_goes_to_another_host() {
     let shares = edge.shares("all");
     assert_eq!(shares[0], 2, "each of its attempts counts, {shares:?}");
     assert_eq!(shares[1] + shares[2], 30);
-    // What is told to the load balancer is a list, for retries too.
+    // The filter passes the load balancer a list of hosts, which includes hosts for retries.
     assert_eq!(edge.stat("ejections_active").await, 1);
 }
 
-/// The time for one attempt, and the time for the request.
+/// A timeout per attempt, and a timeout of the request.
 #[tokio::test]
 async fn a_host_that_is_too_slow_fails() {
     let limits = [
-        json!({ "retries": { "attempts": 1, "perTryTimeout": "100ms", "retryOn": "connect-failure" } }),
+        json!({ "retries": {
+            "attempts": 1, "perTryTimeout": "100ms", "retryOn": "connect-failure",
+        } }),
         json!({ "timeout": "100ms" }),
     ];
     for limit in limits {
@@ -82,7 +84,7 @@ async fn leave(client: &Client, path: &str) {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_is_no_failure() {
+async fn a_client_that_leaves_is_not_a_failure() {
     let detection =
         json!({ "consecutive5xxErrors": 1, "interval": "10s", "maxEjectionPercent": 100 });
     let slow = Upstream::slow("slow", Duration::from_millis(300));
@@ -152,7 +154,7 @@ async fn a_grpc_status_in_trailers_can_be_a_failure() {
     assert_eq!(edge.shares("then"), [0, 6]);
 }
 
-/// Copies and calls are streams without a client, of which Envoy knows less.
+/// Copies and calls are streams without a client, with fewer attributes.
 #[tokio::test]
 async fn copies_count_and_break_nothing() {
     let detection =

@@ -85,7 +85,7 @@ async fn with_too_few_healthy_hosts_all_get_traffic() {
     let detection = json!({ "consecutive5xxErrors": 1, "interval": "10s",
         "maxEjectionPercent": 100, "minHealthPercent": 60 });
     let edge = Edge::start(detection, pool(2, 1)).await;
-    // Once a host is out, those that were never asked are drawn with the others.
+    // After an ejection, hosts without requests so far are drawn too.
     for _ in 0..20 {
         edge.send("first", 3).await;
         if edge.stat("ejections_active").await == 2 {
@@ -98,7 +98,7 @@ async fn with_too_few_healthy_hosts_all_get_traffic() {
 }
 
 #[tokio::test]
-async fn more_than_the_share_stays_and_what_can_never_be_is_said_once() {
+async fn the_maximum_share_holds_and_an_impossible_one_is_logged_once() {
     let edge =
         Edge::start(json!({ "consecutive5xxErrors": 1, "interval": "10s" }), pool(1, 4)).await;
     edge.send("all", 20).await;
@@ -137,7 +137,7 @@ async fn a_probe_decides_whether_a_host_comes_back() {
     edge.send("first", 2).await;
     assert_eq!(edge.shares("first"), [1, 1]);
     tokio::time::sleep(Duration::from_millis(350)).await;
-    // The probe fails, and the time is longer now.
+    // The probe fails, and the next ejection is longer.
     let statuses = statuses(&edge.send("then", 10).await);
     assert_eq!(edge.shares("then"), [1, 9], "{statuses:?}");
     let counts = (edge.stat("probes").await, edge.stat("ejections_active").await);
@@ -145,7 +145,7 @@ async fn a_probe_decides_whether_a_host_comes_back() {
     assert!(edge.events()[1].contains("reason=probe ejections=2 for=600ms"), "{:?}", edge.events());
 }
 
-/// How many requests there were, and how many of them failed, until `is_over`.
+/// Sends requests until `is_over`. Returns the number of requests and of failures.
 async fn load(client: Client, is_over: Arc<AtomicBool>) -> (usize, usize) {
     let mut connections = JoinSet::new();
     for _ in 0..4 {
@@ -165,7 +165,7 @@ async fn load(client: Client, is_over: Arc<AtomicBool>) -> (usize, usize) {
     results.fold((0, 0), |(all, failed), more| (all + more.0, failed + more.1))
 }
 
-/// A host that is a process of its own: what answers in it is Python's.
+/// A host in a separate process: a Python HTTP server.
 struct HostProcess(std::process::Child);
 
 impl HostProcess {
@@ -192,7 +192,7 @@ http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), Handler).serve_
 }
 
 impl Drop for HostProcess {
-    /// With SIGKILL.
+    /// Kills it with SIGKILL.
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -239,8 +239,8 @@ async fn a_host_that_dies_under_load_costs_few_requests_and_with_retries_none() 
         is_over.store(true, Ordering::Relaxed);
         let (plain, retried) = (plain.await.unwrap(), retried.await.unwrap());
         assert_eq!(retried.1, 0, "{workers} workers, with retries: {retried:?}");
-        // Three that count, if it is not the retried ones that do, and those that are on their way then, one for
-        // each connection.
+        // At most three counted failures, plus the requests in flight at that time, one per
+        // connection.
         assert!((0..=11).contains(&plain.1), "{workers} workers, without: {plain:?}");
         assert_eq!(stat(&envoy, "ejections_enforced_total").await, 1);
         assert_eq!(envoy.traps(), [""; 0]);

@@ -7,15 +7,17 @@ mod sharing;
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Response, Upstream};
 
-/// The document of a host `pool` with these settings, for a cluster of its name.
+/// Returns a document with a host `pool` with these settings, for the cluster of the same name.
 fn document(detection: &Value) -> Value {
     json!({
         "clusterName": "{host}[-{subset}]",
-        "destinationRules": [{ "host": "pool", "trafficPolicy": { "outlierDetection": detection } }],
+        "destinationRules": [{
+            "host": "pool", "trafficPolicy": { "outlierDetection": detection },
+        }],
     })
 }
 
-/// The document and the rule that sends everything to `pool`.
+/// Returns the document with a rule that sends all requests to `pool`.
 fn routed(detection: &Value) -> (Value, Value) {
     let document = document(detection);
     let mut router = sluice_e2e::any_host(json!([
@@ -25,7 +27,7 @@ fn routed(detection: &Value) -> (Value, Value) {
     (document, router)
 }
 
-/// An Envoy whose one listener, `edge`, sends everything to the cluster `pool`.
+/// An Envoy with one listener, `edge`, that sends all requests to the cluster `pool`.
 struct Edge {
     envoy: Envoy,
     hosts: Vec<Upstream>,
@@ -54,7 +56,7 @@ impl Edge {
         self.envoy.listener("edge")
     }
 
-    /// Sends so many requests, one after the other, with paths `/PREFIX/N`.
+    /// Sends `count` requests in sequence, with paths `/PREFIX/N`.
     async fn send(&self, prefix: &str, count: usize) -> Vec<Response> {
         let client = self.client();
         let mut connection = client.connect().await;
@@ -65,7 +67,7 @@ impl Edge {
         responses
     }
 
-    /// How many requests with this prefix each host got.
+    /// Returns the number of requests with this prefix by host.
     fn shares(&self, prefix: &str) -> Vec<usize> {
         let prefix = format!("/{prefix}/");
         self.hosts.iter().map(|host| host.received(&prefix).len()).collect()
@@ -83,7 +85,8 @@ impl Edge {
     }
 }
 
-/// Envoy 1.36 has the statistics of a module that a cluster loads first under that cluster's name.
+/// Envoy 1.36 reports the statistics of a module under the name of the cluster that loaded it
+/// first.
 async fn stat(envoy: &Envoy, name: &str) -> u64 {
     let name = format!("wasmcustom.sluice.outlier.{name}");
     let stats = envoy.admin("/stats?format=json").await.json();

@@ -1,4 +1,4 @@
-//! What workers, configurations and clusters know of each other.
+//! State that workers, configurations and clusters share.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ async fn workers_count_together() {
         "maxEjectionPercent": 100, "baseEjectionTime": "3m" });
     let hosts = vec![Upstream::status("bad", 500)];
     let edge = Edge::start_with(detection, hosts, |b| b.workers(2), |l| l).await;
-    // A connection each, so that they are spread over the workers.
+    // One connection per request, to spread them over the workers.
     let client = edge.client();
     for number in 0..20 {
         let response = client.get(&format!("/first/{number}")).send().await;
@@ -31,7 +31,7 @@ async fn workers_count_together() {
 }
 
 #[tokio::test]
-async fn what_is_ejected_stays_so_when_other_things_change() {
+async fn ejections_survive_configuration_updates() {
     let detection = |seconds: u32| {
         json!({ "consecutive5xxErrors": 2, "interval": "200ms",
         "baseEjectionTime": format!("{seconds}s"), "maxEjectionPercent": 50 })

@@ -1,5 +1,5 @@
-//! TLS in TLS, as at an egress gateway: the inner name has to be the outer one. A client with a certificate of the mesh
-//! need not go through a sidecar, so it can say what it likes on both layers.
+//! TLS in TLS, as at an egress gateway: the inner name must equal the outer one. A client with a
+//! certificate of the mesh can bypass its sidecar, so it controls both names.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ async fn open(gateway: &Envoy, outer: &str) -> std::io::Result<TlsStream<TcpStre
     tls.connect(stream, outer).await
 }
 
-/// Sends bytes inside of it and returns the answer; empty where it is closed without one.
+/// Sends bytes inside of TLS and returns the answer; empty if the connection is closed without one.
 async fn send(gateway: &Envoy, outer: &str, pieces: &[&[u8]]) -> String {
     let talk = async {
         let mut stream = open(gateway, outer).await?;
@@ -74,7 +74,7 @@ async fn forged_names_are_closed() {
     assert_eq!(send(&gateway, NAME, &[recorded!("openssl-no-sni")]).await, "");
     // An encrypted hello.
     assert_eq!(send(&gateway, NAME, &[recorded!("chromium")]).await, "");
-    // A name that ends early for who takes it for a C string.
+    // A name with a zero byte, which C code would truncate.
     let mut cut = recorded!("openssl-tls12").to_vec();
     let at = cut.windows(20).position(|window| window == NAME.as_bytes()).unwrap();
     cut[at + 19] = 0;
@@ -105,11 +105,11 @@ async fn forged_names_are_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_hello_is_closed_before_it_is_there() {
+async fn an_oversized_hello_is_closed_at_its_first_bytes() {
     let gateway = start(json!({ "maxClientHelloBytes": 1000 })).await;
     let large = Client { sni: Some(NAME.to_owned()), padding: Some(2000), ..Client::default() };
     let large = large.bytes();
-    // The lengths are in the first bytes.
+    // The first bytes contain the lengths.
     assert_eq!(send(&gateway, NAME, &[&large[..20]]).await, "");
     assert_eq!(send(&gateway, NAME, &[recorded!("curl")]).await, "inside");
     assert_counts(
@@ -147,7 +147,7 @@ async fn a_client_of_one_byte_a_second_is_closed_in_time() {
     assert_counts(&gateway, &[("routed", 1), ("client_hello_timeout", 1), ("refused", 1)]).await;
 }
 
-/// One that says nothing at all, many of them, and one in time in between.
+/// Many clients that send nothing, and one that sends its ClientHello in time.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_silent_clients_are_closed_and_the_others_are_not() {
     let gateway = start(json!({ "helloTimeout": "2s" })).await;
@@ -173,7 +173,7 @@ async fn many_silent_clients_are_closed_and_the_others_are_not() {
         &[("routed", 101), ("snis_match", 1), ("client_hello_timeout", 100), ("refused", 100)],
     )
     .await;
-    // Few lines, however many there are to close.
+    // The number of log lines is bounded, for any number of closed connections.
     let lines = gateway.log().matches("sni outcome=client_hello_timeout").count();
     assert!((1..=40).contains(&lines), "{lines} lines");
 }
@@ -182,7 +182,7 @@ async fn many_silent_clients_are_closed_and_the_others_are_not() {
 async fn clients_that_leave_are_counted_and_forgotten() {
     let gateway = start(json!({})).await;
     let half = &recorded!("curl")[..200];
-    // One ends its side, one goes without a word.
+    // One client sends a FIN, one drops the connection.
     let mut ends = open(&gateway, NAME).await.unwrap();
     ends.write_all(half).await.unwrap();
     ends.shutdown().await.unwrap();
@@ -192,7 +192,7 @@ async fn clients_that_leave_are_counted_and_forgotten() {
     let mut leaves = open(&gateway, NAME).await.unwrap();
     leaves.write_all(half).await.unwrap();
     leaves.flush().await.unwrap();
-    // So that it has arrived before the connection ends.
+    // Ensures that it arrives before the connection ends.
     tokio::time::sleep(Duration::from_millis(100)).await;
     drop(leaves);
     let found = until("both are counted", async || {
@@ -204,10 +204,10 @@ async fn clients_that_leave_are_counted_and_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn report_only_lets_go_what_takes_too_long() {
+async fn report_only_forwards_after_the_timeout() {
     let gateway = start(json!({ "mode": "reportOnly", "helloTimeout": "500ms" })).await;
     assert_eq!(send(&gateway, "www.example.com", &[recorded!("curl")]).await, "inside");
-    // Half of a hello goes on once its time is over.
+    // Half of a ClientHello is forwarded after the timeout.
     assert_eq!(send(&gateway, NAME, &[&recorded!("curl")[..200]]).await, "inside");
     assert_counts(
         &gateway,

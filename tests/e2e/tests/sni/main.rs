@@ -1,4 +1,4 @@
-//! The sni filter on both of its places, with real TLS.
+//! The sni filter as network filter and as HTTP filter, with real TLS.
 
 mod inner;
 mod passthrough;
@@ -13,7 +13,7 @@ use sluice_policy::sni::Outcome;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A ClientHello of a real client, which asks for `recorded.example.com`.
+/// A ClientHello of a real client, with the name `recorded.example.com`.
 macro_rules! recorded {
     ($name:literal) => {
         include_bytes!(concat!("../../../conformance/client_hellos/", $name, ".bin"))
@@ -60,7 +60,7 @@ fn listener(name: &str, filters: Value, transport_socket: Option<Value>) -> Valu
     })
 }
 
-/// A listener that routes connections, or lets them go to `fallback`; `socket` ends their TLS.
+/// A listener that routes connections, by default to `fallback`; `socket` terminates their TLS.
 fn tcp_listener(name: &str, document: &Value, fallback: &str, socket: Option<Value>) -> Value {
     let proxy = json!({
         "name": "envoy.filters.network.tcp_proxy",
@@ -84,7 +84,7 @@ fn tcp_listener(name: &str, document: &Value, fallback: &str, socket: Option<Val
     listener(name, json!([plugin("network", name, document), proxy]), socket)
 }
 
-/// Envoy's end of TLS, with this certificate; `is_mutual` demands one of the client.
+/// Envoy's TLS settings, with this certificate; `is_mutual` requires a client certificate.
 fn tls_socket(certificate: &str, is_mutual: bool) -> Value {
     let folder = workspace().join("dist/certificates");
     let file = |name: String| json!({ "filename": folder.join(name) });
@@ -125,7 +125,7 @@ fn document(names: Value, cluster: &str, settings: Value) -> Value {
     })
 }
 
-/// A service without TLS that answers whatever comes first with its name, and ends.
+/// A service without TLS that answers the first bytes with its name and closes.
 async fn service(name: &'static str) -> std::net::SocketAddr {
     let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -143,7 +143,7 @@ async fn service(name: &'static str) -> std::net::SocketAddr {
     address
 }
 
-/// Sends bytes and reads what comes back; empty where the connection is closed without an answer.
+/// Sends bytes and returns the answer; empty if the connection is closed without one.
 async fn send(envoy: &Envoy, listener: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(envoy.listener(listener).address()).await.unwrap();
     let mut answer = Vec::new();
@@ -151,13 +151,13 @@ async fn send(envoy: &Envoy, listener: &str, bytes: &[u8]) -> String {
         stream.write_all(bytes).await?;
         stream.read_to_end(&mut answer).await
     };
-    // A refused connection is reset when bytes of the client are left unread.
+    // A refused connection is reset if it has unread bytes of the client.
     let _: io::Result<usize> =
         tokio::time::timeout(std::time::Duration::from_secs(10), talk).await.expect("an end");
     String::from_utf8(answer).unwrap()
 }
 
-/// All counters that are not 0. Every one of the filter's has to be there.
+/// Returns all counters that are not 0. Asserts that all counters of the filter exist.
 async fn counts(envoy: &Envoy) -> BTreeMap<String, u64> {
     let stats = envoy.admin("/stats?format=json&filter=sluice.sni").await.json();
     let stats = stats["stats"].as_array().expect("a list of stats");
@@ -171,7 +171,8 @@ async fn counts(envoy: &Envoy) -> BTreeMap<String, u64> {
     names.map(count).filter(|(_, value)| *value > 0).collect()
 }
 
-/// Waits until the counters are these and no others, and for a moment more, that they stay so.
+/// Waits until the counters have exactly these values, and checks after a moment that they have not
+/// changed.
 async fn assert_counts(envoy: &Envoy, expected: &[(&str, u64)]) {
     let expected: BTreeMap<_, _> =
         expected.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();

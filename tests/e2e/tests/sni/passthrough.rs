@@ -1,4 +1,4 @@
-//! TLS that Envoy does not end: where it goes by its server name, and what is closed.
+//! TLS passthrough: routing by server name, and closed connections.
 
 use serde_json::{Value, json};
 use sluice_conformance::Client;
@@ -7,7 +7,8 @@ use tokio::net::TcpStream;
 
 use crate::{assert_counts, document, listener, recorded, send, service, tcp_listener, tls_socket};
 
-/// An Envoy that ends the TLS of `www.example.com`, and one before it that passes it through.
+/// An Envoy that terminates the TLS of `www.example.com`, and one in front of it that passes it
+/// through.
 async fn start(settings: Value) -> (Envoy, Upstream) {
     let upstream = Upstream::echo("web");
     let manager = json!([{
@@ -36,7 +37,7 @@ async fn start(settings: Value) -> (Envoy, Upstream) {
         .cluster("server", &[server.listener("web").address()])
         .cluster("fallback", &[service("fallback").await]);
     let edge = Envoy::start(&edge).await;
-    // It lives as long as the runtime of the test.
+    // The task lives as long as the runtime of the test.
     tokio::spawn(async move {
         let _server = server;
         std::future::pending::<()>().await;
@@ -74,7 +75,7 @@ async fn tls_of_either_version_reaches_its_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_tls_is_closed() {
+async fn connections_without_tls_are_closed() {
     let (edge, upstream) = start(json!({})).await;
     assert_eq!(send(&edge, "edge", b"GET / HTTP/1.1\r\nhost: www.example.com\r\n\r\n").await, "");
     assert_eq!(send(&edge, "edge", b"SSH-2.0-x\r\n").await, "");
@@ -82,12 +83,13 @@ async fn what_is_not_tls_is_closed() {
     assert_eq!(send(&edge, "edge", &address.bytes()).await, "");
     assert_counts(&edge, &[("no_sni", 2), ("invalid_sni", 1), ("refused", 3)]).await;
     assert_eq!(upstream.received("/").len(), 0);
-    // Nothing of what the client sent is in the log.
+    // The log contains no bytes of the client.
     assert!(edge.log().contains("sni outcome=invalid_sni action=refused sni=- asked=- source="));
     assert!(!edge.log().contains("10.0.0.1"));
 }
 
-/// Chromium's has what nobody can tell from an encrypted hello.
+/// Chromium's ClientHello has an extension that cannot be distinguished from an encrypted
+/// ClientHello.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_encrypted_hello_is_refused_unless_its_outer_name_counts() {
     let (edge, _upstream) = start(json!({})).await;
@@ -102,7 +104,7 @@ async fn an_encrypted_hello_is_refused_unless_its_outer_name_counts() {
     let edge = Envoy::start(&edge).await;
     assert_eq!(send(&edge, "edge", recorded!("chromium")).await, "server");
     assert_eq!(send(&edge, "edge", recorded!("curl")).await, "server");
-    // Nothing is to be found in the bytes, so they are not read.
+    // The decision does not depend on the bytes, so they are not read.
     assert_counts(&edge, &[("routed", 2)]).await;
 }
 

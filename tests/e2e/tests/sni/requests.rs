@@ -1,4 +1,5 @@
-//! The HTTP filter where Envoy ends the TLS: the server name of the connection and the authority of each request.
+//! The HTTP filter when Envoy terminates TLS: the server name of the connection and the authority
+//! of each request.
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
@@ -9,10 +10,13 @@ use tokio::net::TcpStream;
 
 use crate::{assert_counts, listener, plugin, tls_socket};
 
-/// An Envoy with the filter before a route that answers everything, with TLS and without.
+/// An Envoy with the filter before a route that answers all requests, with and without TLS.
 async fn start(settings: Value) -> Envoy {
     let document = json!({
-        "virtualServices": [{ "hosts": ["www.example.com"], "http": [{ "directResponse": { "status": 200 } }] }],
+        "virtualServices": [{
+            "hosts": ["www.example.com"],
+            "http": [{ "directResponse": { "status": 200 } }],
+        }],
         "sni": settings,
     });
     let manager = |name: &str| {
@@ -41,7 +45,9 @@ async fn start(settings: Value) -> Envoy {
                 ],
                 "route_config": { "virtual_hosts": [{
                     "name": "all", "domains": ["*"],
-                    "routes": [{ "match": { "prefix": "/" }, "direct_response": { "status": 200 } }],
+                    "routes": [{
+                        "match": { "prefix": "/" }, "direct_response": { "status": 200 },
+                    }],
                 }] },
             },
         }])
@@ -52,9 +58,9 @@ async fn start(settings: Value) -> Envoy {
     Envoy::start(&bootstrap).await
 }
 
-/// The status of a request for `host` on a connection for `sni`, if any.
+/// Returns the status of a request for `host` on a connection with the server name `sni`, if any.
 async fn get(envoy: &Envoy, sni: Option<&str>, host: &str) -> u16 {
-    // The certificate is for one name of all, which is not what is tested here.
+    // The certificate has only one of the names; its verification is not part of this test.
     let client = tls::Tls::default().server("www.example.com");
     let client = if sni.is_none() { client.without_sni() } else { client };
     let stream = TcpStream::connect(envoy.listener("https").address()).await.unwrap();
@@ -70,7 +76,7 @@ async fn requests_for_another_listener_are_misdirected() {
     for (sni, host, status) in [
         ("example.org", "example.org", 200),
         ("example.org", "second-example.org", 421),
-        // There is no such host, which the router would say.
+        // No listener has this host. The router would refuse it, but this test has none.
         ("example.org", "unknown-example.org", 200),
         ("second-example.org", "unknown-example.org", 421),
         ("third.wildcard.org", "fith.wildcard.org", 200),
@@ -90,7 +96,7 @@ async fn forged_hosts_and_missing_names_are_refused() {
     assert_eq!(get(&envoy, sni, "forged.example.com").await, 421);
     assert_eq!(get(&envoy, Some("forged.example.com"), "www.example.com").await, 421);
     assert_eq!(get(&envoy, None, "www.example.com").await, 421);
-    // Bytes that are no text.
+    // Bytes that are not UTF-8.
     assert_eq!(get(&envoy, sni, "www.example.com.").await, 421);
     let logged = envoy.access_log("forged.example.com").await;
     assert_eq!(
@@ -98,7 +104,7 @@ async fn forged_hosts_and_missing_names_are_refused() {
         ["host_not_allowed", "sluice.sni.host_not_allowed"],
         "{logged}"
     );
-    // No TLS, and so no name.
+    // Without TLS there is no server name.
     let plain = envoy.listener("http").get("/").host("www.example.com").send().await;
     assert_eq!((plain.status, plain.text().as_str()), (421, ""));
     assert_counts(&envoy, &[("agreed", 1), ("host_not_allowed", 3), ("no_sni", 2), ("refused", 5)])
@@ -106,7 +112,7 @@ async fn forged_hosts_and_missing_names_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_request_of_a_connection_is_looked_at() {
+async fn each_request_of_a_connection_is_checked() {
     let envoy = start(json!({ "hosts": ["*.example.com"], "authority": "exact" })).await;
     let client = tls::Tls::default().protocol("h2");
     let stream = TcpStream::connect(envoy.listener("https").address()).await.unwrap();
@@ -129,7 +135,7 @@ async fn each_request_of_a_connection_is_looked_at() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_name_and_report_only_pass_where_that_is_set() {
+async fn a_missing_name_passes_if_allowed_or_report_only() {
     let envoy = start(json!({ "missing": "allow" })).await;
     assert_eq!(get(&envoy, None, "www.example.com").await, 200);
     assert_eq!(get(&envoy, None, "forged.example.com").await, 421);

@@ -5,26 +5,26 @@ use std::collections::HashMap;
 use crate::document::filter::Filter;
 use crate::document::json::Json;
 use crate::document::node::Node;
-use crate::document::report::{Finding, Report};
+use crate::document::report::{Finding, Kind, Report};
 use crate::spec::outlier_detection::{Consecutive, Settings};
 use crate::value::host_name::qualify;
 
 /// What is to be said of the outlier detection of a document without errors, beside what the outlier filter says.
 pub(super) fn lint(document: &Json) -> Vec<Finding> {
     let report = Report::new(Filter::Outlier);
-    let namespace = field(document, "namespace").and_then(text);
+    let namespace = document.field("namespace").and_then(Json::as_str);
     let known = endpoints(document, namespace);
-    for rule in elements(document, "destinationRules") {
-        let host = field(rule, "host").and_then(text).map(|host| qualify(host, namespace));
+    for rule in document.elements("destinationRules") {
+        let host = rule.field("host").and_then(Json::as_str).map(|host| qualify(host, namespace));
         let endpoints = host.and_then(|host| *known.get(&host)?);
-        let subsets = elements(rule, "subsets");
+        let subsets = rule.elements("subsets");
         for own in [rule].into_iter().chain(subsets) {
-            let Some(policy) = field(own, "trafficPolicy") else { continue };
-            for level in [policy].into_iter().chain(elements(policy, "portLevelSettings")) {
-                if let Some(detection) = field(level, "outlierDetection")
+            let Some(policy) = own.field("trafficPolicy") else { continue };
+            for level in [policy].into_iter().chain(policy.elements("portLevelSettings")) {
+                if let Some(detection) = level.field("outlierDetection")
                     && let Some(reason) = no_effect(detection, endpoints)
                 {
-                    report.notice(detection, &reason);
+                    report.notice(detection, Kind::NoEffect, &reason, None);
                 }
             }
         }
@@ -35,7 +35,7 @@ pub(super) fn lint(document: &Json) -> Vec<Finding> {
 /// Why an outlier detection has no effect on a host with so many endpoints, if that is known.
 fn no_effect(detection: &Json, endpoints: Option<usize>) -> Option<String> {
     let report = Report::new(Filter::Outlier);
-    let (settings, fallback) = Settings::read(&Node::root(detection, &report))?;
+    let (settings, fallback) = Settings::read(&Node::root(detection, &report)).ok()?;
     let rates = [
         settings.success_rate.map(|rate| (rate.enforcing, rate.enforcing_local_origin)),
         settings.failure_percentage.map(|rate| (rate.enforcing, rate.enforcing_local_origin)),
@@ -77,38 +77,15 @@ fn no_effect(detection: &Json, endpoints: Option<usize>) -> Option<String> {
 /// How many endpoints hosts have by their service entries; `None` where that is not fixed.
 fn endpoints(document: &Json, namespace: Option<&str>) -> HashMap<String, Option<usize>> {
     let mut known = HashMap::new();
-    for entry in elements(document, "serviceEntries") {
+    for entry in document.elements("serviceEntries") {
         // Names have as many hosts as addresses, and workloads come and go.
-        let is_fixed = field(entry, "resolution").and_then(text) == Some("STATIC");
-        let number = elements(entry, "endpoints").count();
+        let is_fixed = entry.field("resolution").and_then(Json::as_str) == Some("STATIC");
+        let number = entry.elements("endpoints").len();
         let number = Some(number).filter(|number| is_fixed && *number > 0);
-        for host in elements(entry, "hosts").filter_map(text) {
+        for host in entry.elements("hosts").iter().filter_map(Json::as_str) {
             let sum = known.entry(qualify(host, namespace)).or_insert(Some(0));
             *sum = sum.zip(number).map(|(sum, number)| sum + number);
         }
     }
     known
-}
-
-/// The field `name`, given in `camelCase` or `snake_case`.
-fn field<'a>(json: &'a Json, name: &str) -> Option<&'a Json> {
-    let Json::Object(fields) = json else { return None };
-    let is_same = |key: &str| {
-        key == name || (key.contains('_') && key.replace('_', "").eq_ignore_ascii_case(name))
-    };
-    fields.iter().find(|(key, _)| is_same(key)).map(|(_, value)| value)
-}
-
-fn elements<'a>(json: &'a Json, name: &str) -> impl Iterator<Item = &'a Json> {
-    match field(json, name) {
-        Some(Json::Array(values)) => values.iter(),
-        _ => [].iter(),
-    }
-}
-
-fn text(json: &Json) -> Option<&str> {
-    match json {
-        Json::String(text) => Some(text),
-        _ => None,
-    }
 }

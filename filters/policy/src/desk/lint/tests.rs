@@ -1,10 +1,22 @@
 use super::*;
+use crate::document::filter::Filters;
+use crate::document::parse::parse;
+use crate::spec::proxy::NoMetadata;
+
+fn lint_text(document: &[u8]) -> Vec<Finding> {
+    let json = parse(document).unwrap();
+    let (document, _) = Document::compile(&json, Filters::NONE, &NoMetadata).unwrap();
+    lint(&document, &json)
+}
+
+/// The reason of a rule that an earlier one covers.
+const COVERED: &str = "is never reached, because an earlier rule matches all of its requests";
 
 fn findings(more: &str, http: &str) -> String {
     let document = format!(
         r#"{{"clusterName": "{{host}}", {more} "virtualServices": [{{"hosts": ["a.com"], "http": {http}}}]}}"#
     );
-    let findings = lint(document.as_bytes());
+    let findings = lint_text(document.as_bytes());
     findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
@@ -59,7 +71,7 @@ fn wider_matches_cover_narrower_ones() {
 }
 
 #[test]
-fn what_is_not_plain_is_not_told() {
+fn only_plain_coverage_is_reported() {
     for (first, second) in [
         (r#"{"uri": {"prefix": "/a"}}"#, r#"{"uri": {"prefix": "/A"}, "ignoreUriCase": true}"#),
         (r#"{"uri": {"prefix": "/a"}}"#, r#"{"uri": {"regex": "/a.*"}}"#),
@@ -74,10 +86,10 @@ fn what_is_not_plain_is_not_told() {
     }
 }
 
-/// Of very many rules all of which are alike in path and headers, and of those that are not: what is told is the
-/// same as of few, and it takes no time that grows with their square. The last rule is the first again.
+/// Among very many rules, alike in path and headers or not, the same is found as among few, in a time
+/// that does not grow with the square of their number. The last rule repeats the first.
 #[test]
-fn repetitions_are_told_among_many_rules() {
+fn repetitions_are_found_among_many_rules() {
     for start in [
         r#""uri": {"exact": "/"#,
         r#""uri": {"prefix": "/"#,
@@ -93,37 +105,38 @@ fn repetitions_are_told_among_many_rules() {
         let routes: Vec<_> = routes.iter().map(String::as_str).collect();
         assert_eq!(
             findings("", &self::routes(&routes)),
-            "virtualServices[0].http[3000]: is never reached, virtualServices[0].http[0].match[0] matches all \
-             of its requests before",
+            format!(
+                "virtualServices[0].http[3000]: {COVERED}: virtualServices[0].http[0].match[0]"
+            ),
             "{start}"
         );
     }
 }
 
 #[test]
-fn single_matches_are_told_where_others_of_the_route_are_reached() {
+fn single_matches_are_reported_when_others_of_the_route_are_reached() {
     let http = routes(&[
         r#"[{"uri": {"prefix": "/a"}}]"#,
         r#"[{"uri": {"exact": "/ab"}}, {"uri": {"exact": "/b"}}, {"uri": {"exact": "/b"}, "port": 1}]"#,
     ]);
     assert_eq!(
         findings("", &http),
-        "virtualServices[0].http[1].match[0]: is never reached, virtualServices[0].http[0].match[0] \
-         matches all of its requests before\n\
-         virtualServices[0].http[1].match[2]: is never reached, virtualServices[0].http[1].match[1] \
-         matches all of its requests before"
+        format!(
+            "virtualServices[0].http[1].match[0]: {COVERED}: virtualServices[0].http[0].match[0]\n\
+             virtualServices[0].http[1].match[2]: {COVERED}: virtualServices[0].http[1].match[1]"
+        )
     );
 }
 
 #[test]
-fn a_route_that_another_host_still_needs_is_not_told() {
+fn a_route_that_another_host_needs_is_not_reported() {
     let document = br#"{"clusterName": "{host}", "virtualServices": [
         {"hosts": ["a.com"], "http": [{"route": [{"destination": {"host": "x"}}]}]},
         {"hosts": ["a.com", "b.com"], "http": [{"route": [{"destination": {"host": "y"}}]}]},
         {"hosts": ["a.com"], "http": [{"route": [{"destination": {"host": "z"}}]}]}]}"#;
-    let findings: Vec<_> = lint(document).iter().map(ToString::to_string).collect();
-    let reason = "is never reached, virtualServices[0].http[0] matches all of its requests before";
-    assert_eq!(findings, [format!("virtualServices[2].http[0]: {reason}")]);
+    let findings: Vec<_> = lint_text(document).iter().map(ToString::to_string).collect();
+    let expected = format!("virtualServices[2].http[0]: {COVERED}: virtualServices[0].http[0]");
+    assert_eq!(findings, [expected]);
 }
 
 #[test]
@@ -146,9 +159,11 @@ fn matches_that_no_request_fits() {
                 "{start}[2].method: never matches: methods are case-sensitive and in upper case"
             ),
             format!("{start}[3].scheme: never matches: schemes are http and https"),
-            format!("{start}[4].headers: never matches: header values have no space at their ends"),
             format!(
-                "{start}[5].withoutHeaders: never matches: headers asks for what is refused here"
+                "{start}[4].headers: never matches: header values do not start or end with a space"
+            ),
+            format!(
+                "{start}[5].withoutHeaders: never matches: headers requires what is refused here"
             ),
         ]
     );

@@ -1,11 +1,18 @@
 use super::*;
+use crate::document::fields::fields;
 use crate::testing;
 
-fn errors(text: &str, read: impl Fn(&Node<'_>)) -> String {
-    let read = |node: &Node<'_>| {
-        read(node);
-        Some(())
-    };
+struct Example;
+
+fields!(Example, "An example.", {
+    "route": Kind::Any => "Anything.";
+    "fixedDelay" required: Kind::Text => "A text.";
+    "list": Kind::TEXTS => "A list.";
+    "exact": Kind::Text => "One.";
+    "prefix": Kind::Text => "Another.";
+});
+
+fn errors<T>(text: &str, read: impl Fn(&Node<'_>) -> Result<T, Reported>) -> String {
     testing::read(text, read).err().unwrap_or_default()
 }
 
@@ -13,54 +20,78 @@ fn errors(text: &str, read: impl Fn(&Node<'_>)) -> String {
 fn unknown_fields_are_all_named_with_the_nearest_known_one() {
     let text = r#"{"rout": 1, "zzz": 2, "fixed_delay": "5s"}"#;
     let found = errors(text, |node| {
-        let mut object = node.object().unwrap();
-        object.field("route");
-        assert_eq!(object.string("fixedDelay"), Some("5s"));
+        let object = node.object::<Example>()?;
+        assert_eq!(object.string("fixedDelay"), Ok(Some("5s")));
+        Ok(())
     });
     assert_eq!(
         found,
         "rout: unknown field, did you mean \"route\"?\n\
-         zzz: unknown field, known are route, fixedDelay"
+         zzz: unknown field, the fields here are route, fixedDelay, list, exact, prefix"
     );
 }
 
 #[test]
-fn names_with_digits_have_two_spellings_too() {
-    for name in ["consecutive5xxErrors", "consecutive_5xx_errors", "consecutive5xx_errors"] {
-        assert!(is_field(name, "consecutive5xxErrors"), "{name}");
-    }
-    assert!(!is_field("consecutive__5xx_errors", "consecutive5xxErrors"));
+fn an_error_in_one_field_says_nothing_about_the_others() {
+    let text = r#"{"fixedDelay": 1, "list": ["a", 2, "b", 3], "route": 4}"#;
+    let found = errors(text, |node| {
+        let object = node.object::<Example>()?;
+        let (delay, list) = (object.string("fixedDelay"), object.list("list", Node::text));
+        delay?;
+        list
+    });
+    assert_eq!(
+        found,
+        "fixedDelay: 1 is not a string\nlist[1]: 2 is not a string\nlist[3]: 3 is not a string"
+    );
 }
 
 #[test]
 fn a_field_that_is_given_twice_is_refused_in_either_spelling() {
     let text = r#"{"fixedDelay": "1s", "fixed_delay": "2s"}"#;
-    let found = errors(text, |node| {
-        node.object().unwrap().field("fixedDelay");
-    });
-    assert_eq!(found, "fixed_delay: is given twice");
-    let found = errors(r#"{"x": 1, "x": 2}"#, |node| {
-        node.entries();
-    });
-    assert_eq!(found, "x: is given twice");
+    assert_eq!(
+        errors(text, |node| node.object::<Example>().map(drop)),
+        "fixed_delay: occurs twice"
+    );
+    let text = r#"{"fixed_delay": null, "fixedDelay": "2s"}"#;
+    assert_eq!(errors(text, |node| node.object::<Example>().map(drop)), "fixedDelay: occurs twice");
+    assert_eq!(errors(r#"{"x": 1, "x": 2}"#, |node| node.entries().map(drop)), "x: occurs twice");
 }
 
 #[test]
 fn wrong_types_name_the_value() {
-    let text = r#"{"a": [], "b": "1", "c": 1.5, "d": 70000, "e": {}}"#;
-    let found = errors(text, |node| {
-        let mut object = node.object().unwrap();
-        object.string("a");
-        object.field("b").unwrap().integer();
-        object.field("c").unwrap().integer();
-        object.field("d").unwrap().port();
-        object.list("e");
-    });
+    let refusal = |text, read: fn(&Node<'_>) -> Result<(), Reported>| errors(text, read);
+    assert_eq!(refusal("[]", |node| node.string().map(drop)), "configuration: [] is not a string");
     assert_eq!(
-        found,
-        "a: [] is not a string\nb: \"1\" is not an integer\nc: 1.5 is not an integer\n\
-         d: 70000 is not in 1..=65535\ne: {} is not a list"
+        refusal("\"1\"", |node| node.integer().map(drop)),
+        "configuration: \"1\" is not a whole number"
     );
+    assert_eq!(
+        refusal("1.5", |node| node.integer().map(drop)),
+        "configuration: 1.5 is not a whole number"
+    );
+    assert_eq!(
+        refusal("70000", |node| node.port().map(drop)),
+        "configuration: 70000 is not in the range 1 to 65535"
+    );
+    assert_eq!(refusal("{}", |node| node.elements().map(drop)), "configuration: {} is not a list");
+    assert_eq!(
+        refusal("1", |node| node.boolean().map(drop)),
+        "configuration: 1 is neither true nor false"
+    );
+}
+
+#[test]
+fn one_of_several_fields_is_required() {
+    let names = ["exact", "prefix"];
+    let refusal =
+        |text| errors(text, |node| node.object::<Example>()?.exactly_one(&names).map(drop));
+    assert_eq!(refusal("{}"), "configuration: must have one of exact, prefix");
+    assert_eq!(
+        refusal(r#"{"exact": "a", "prefix": "b"}"#),
+        "configuration: cannot have both exact and prefix"
+    );
+    assert_eq!(refusal(r#"{"exact": null, "prefix": "b"}"#), "");
 }
 
 #[test]
@@ -68,7 +99,10 @@ fn numbers_may_be_strings() {
     let text = r#"["12.5", "1e2", "-0", "", "1 %", "inf", "0x1", "1e999", "5."]"#;
     let numbers = std::cell::RefCell::new(Vec::new());
     let found = errors(text, |node| {
-        *numbers.borrow_mut() = node.elements().iter().filter_map(Node::number).collect();
+        let read = |node: &Node<'_>| node.number();
+        *numbers.borrow_mut() =
+            node.elements()?.iter().filter_map(|node| read(node).ok()).collect();
+        Ok(())
     });
     assert_eq!(numbers.into_inner(), [12.5, 100.0, 0.0]);
     assert_eq!(
@@ -81,10 +115,11 @@ fn numbers_may_be_strings() {
 
 #[test]
 fn null_is_absent_and_whole_floats_are_integers() {
-    let found = errors(r#"{"a": null, "b": 50.0}"#, |node| {
-        let mut object = node.object().unwrap();
-        assert!(object.field("a").is_none());
-        assert_eq!(object.field("b").unwrap().integer(), Some(50));
+    let found = errors(r#"{"route": null, "list": 50.0}"#, |node| {
+        let object = node.object::<Example>()?;
+        assert!(object.field("route").is_none());
+        assert_eq!(object.field("list").unwrap().integer(), Ok(50));
+        Ok(())
     });
     assert_eq!(found, "");
 }

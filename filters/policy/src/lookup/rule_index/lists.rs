@@ -1,28 +1,29 @@
-//! Lists of rules, found by a hash.
+//! Lists of rules, indexed by a hash.
 
-/// A rule under a hash.
+/// A rule, and the hash of the key under which it is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) hash: u32,
     pub(super) rule: u32,
 }
 
-/// Entries, sorted.
+/// Entries in the order of their hashes.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
     entries: Vec<Entry>,
-    /// For each value of a hash's first bits, where its entries start; and where the last ones end
+    /// For each value of the high bits of a hash, the start of its entries; then the end of the
+    /// last
     starts: Vec<u32>,
-    /// How many bits of a hash are not among those first ones
+    /// Number of low bits of a hash that are not an index into `starts`
     shift: u32,
 }
 
 impl Lists {
-    /// Takes entries in the order of rules.
+    /// Creates the lists. `entries` must be in the order of rules.
     #[inline(never)]
     pub(super) fn new(entries: Vec<Entry>) -> Self {
         let entries = sorted(entries);
-        // About one entry for each value of these bits.
+        // The number of bits that gives about one entry for each value.
         let bits = entries.len().next_power_of_two().ilog2().clamp(1, 24);
         let shift = u32::BITS - bits;
         let mut starts = vec![0; (1 << bits) + 1];
@@ -39,7 +40,7 @@ impl Lists {
         Self { entries, starts, shift }
     }
 
-    /// Whether there is no entry.
+    /// Returns whether there are no entries.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -58,8 +59,8 @@ impl Lists {
     }
 }
 
-/// Sorts by the hash, byte by byte from the lowest; what has the same one stays in order. A tenth of the
-/// code of the standard library's sort.
+/// Sorts by the hash with a radix sort, from the lowest byte. Entries with the same hash keep their
+/// order. The code is a tenth of the size of the standard library's sort.
 pub(super) fn sorted(mut entries: Vec<Entry>) -> Vec<Entry> {
     let mut next = entries.clone();
     for shift in [0, 8, 16, 24] {
@@ -69,7 +70,7 @@ pub(super) fn sorted(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries
 }
 
-/// Writes entries to `sorted` in the order of the byte of their hashes that `shift` leads to.
+/// Writes entries to `sorted`, ordered by the byte of their hashes at the bit offset `shift`.
 #[inline(never)]
 fn sort_by_byte(entries: &[Entry], sorted: &mut [Entry], shift: u32) {
     let byte = |entry: &Entry| usize::from((entry.hash >> shift) as u8);

@@ -2,7 +2,7 @@ use super::lists::sorted;
 use super::*;
 use crate::testing::{FixedAttributes, pairs};
 
-/// The rules that a request has checked, until one with a number from `from` on matches.
+/// The rules that are checked for a request. Rules with an index of at least `from` match.
 fn checked(rules: &[&[Key<'_>]], headers: &[(&str, &str)], from: usize) -> Vec<usize> {
     let index = RuleIndex::new(rules.len(), &|rule| rules[rule].to_vec());
     let headers = pairs(headers);
@@ -48,7 +48,7 @@ fn only_candidates_are_checked_and_in_order() {
 }
 
 #[test]
-fn of_several_conditions_the_rarest_leads_to_a_rule() {
+fn a_rule_is_listed_under_its_rarest_condition() {
     let values = ["0", "1", "2", "3", "4", "5"];
     let keys = values.map(|value| [header("all", "same"), header("own", value)]);
     let rules = keys.each_ref().map(|keys| &keys[..]);
@@ -57,11 +57,11 @@ fn of_several_conditions_the_rarest_leads_to_a_rule() {
 }
 
 #[test]
-fn more_lists_than_are_kept_in_order_still_give_the_first_rule() {
+fn the_first_rule_is_found_with_more_lists_than_are_merged() {
     let names: Vec<String> = (0..20).map(|number| format!("h{number}")).collect();
     let keys: Vec<[Key<'_>; 1]> = names.iter().map(|name| [header(name, "v")]).collect();
     let rules: Vec<&[Key<'_>]> = keys.iter().map(|keys| &keys[..]).collect();
-    // The first rules come last, in lists that find all places taken.
+    // The lists of the first rules are added last, after the maximum number of lists.
     let backwards: Vec<_> = names.iter().rev().map(|name| (name.as_str(), "v")).collect();
     for from in 0..rules.len() {
         let found = checked(&rules, &backwards, from);
@@ -70,7 +70,7 @@ fn more_lists_than_are_kept_in_order_still_give_the_first_rule() {
 }
 
 #[test]
-fn a_few_rules_are_checked_without_an_index() {
+fn few_rules_are_checked_without_an_index() {
     let (one, two) = ([header("x", "1")], [header("x", "2")]);
     assert_eq!(checked(&[&one, &two], &[("x", "2")], usize::MAX), [0, 1]);
 }

@@ -6,7 +6,7 @@ fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A cluster of hosts of which some, in upper case, are ejected.
+/// A cluster of hosts. Hosts with a name in upper case are ejected.
 fn cluster(hosts: &[&str]) -> Cluster {
     let all = settings(r#"{"maxEjectionPercent": 100}"#);
     let mut cluster = Cluster::new(at(0));
@@ -31,14 +31,14 @@ fn hosts(text: &str) -> Choice {
 }
 
 #[test]
-fn while_nothing_is_ejected_envoy_chooses() {
+fn without_ejections_envoy_selects_the_host() {
     assert_eq!(choose(&["a", "b"], "{}", false, 2, 0), Choice::Any);
     assert_eq!(choose(&[], "{}", false, 0, 0), Choice::Any);
     assert_eq!(choose(&["a"], r#"{"minHealthPercent": 100}"#, true, 1, 0), Choice::Any);
 }
 
 #[test]
-fn healthy_hosts_take_turns() {
+fn healthy_hosts_are_rotated() {
     let view = View::new(&cluster(&["A", "b", "c", "d"]), &settings("{}"), false);
     let turns = [0, 1, 2, 3].map(|rotation| view.choose(4, rotation, &mut FixedDraw(0)));
     assert_eq!(turns, [hosts("b,c,d"), hosts("c,d,b"), hosts("d,b,c"), hosts("b,c,d")]);
@@ -46,7 +46,7 @@ fn healthy_hosts_take_turns() {
 }
 
 #[test]
-fn no_more_hosts_are_listed_than_are_tried() {
+fn the_list_of_hosts_has_a_maximum_length() {
     let names: Vec<String> = (0..40).map(|n| format!("h{n:02}")).collect();
     let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
     all.push("A");
@@ -57,11 +57,15 @@ fn no_more_hosts_are_listed_than_are_tried() {
 }
 
 #[test]
-fn new_hosts_are_tried_by_their_share() {
+fn unknown_hosts_get_their_share_of_requests() {
     let choose = |draw| choose(&["A", "b"], "{}", false, 4, draw);
     assert_eq!([choose(0), choose(1)], [Choice::Any, Choice::Any]);
     assert_eq!([choose(2), choose(3)], [hosts("b"), hosts("b")]);
-    assert_eq!(super::tests::choose(&["A"], "{}", false, 2, 3), Choice::Any, "the only one");
+    assert_eq!(
+        super::tests::choose(&["A"], "{}", false, 2, 3),
+        Choice::Any,
+        "all healthy hosts are unknown"
+    );
 }
 
 #[test]
@@ -72,7 +76,7 @@ fn without_healthy_hosts_there_is_no_choice() {
 }
 
 #[test]
-fn with_too_few_healthy_hosts_all_get_traffic() {
+fn below_the_minimum_of_healthy_hosts_all_hosts_get_traffic() {
     let half = r#"{"minHealthPercent": 50}"#;
     assert_eq!(choose(&["A", "b"], half, false, 2, 9), hosts("b"), "50 % are enough");
     assert_eq!(choose(&["A", "B", "c"], half, false, 3, 9), Choice::Any);
@@ -81,7 +85,7 @@ fn with_too_few_healthy_hosts_all_get_traffic() {
 }
 
 #[test]
-fn probes_are_announced() {
+fn the_view_has_the_time_of_the_next_probe() {
     let all = cluster(&["A", "b"]);
     assert_eq!(View::new(&all, &settings("{}"), false).next_probe, None);
     let half_open = settings(r#"{"halfOpen": {}}"#);
@@ -89,7 +93,7 @@ fn probes_are_announced() {
 }
 
 #[test]
-fn counting_can_ask_the_view() {
+fn the_view_has_the_ejection_state_of_hosts() {
     let all = cluster(&["A", "b", "C"]);
     let view = View::new(&all, &settings("{}"), false);
     for host in [&b"A"[..], b"b", b"C", b"d"] {

@@ -7,7 +7,7 @@ fn failures(text: &str) -> Failures {
     outlier_settings(text).failures
 }
 
-/// What the headers of a response say. Headers are asked for only when they are there, or `known`.
+/// Classifies a response with these headers and a latency of 100 ms.
 fn classify(text: &str, status: u16, headers: &[(&str, &str)]) -> Option<Verdict> {
     let header = |name: &str| {
         let found = headers.iter().find(|(known, _)| *known == name);
@@ -42,16 +42,16 @@ fn statuses_from_500_are_failures() {
 }
 
 #[test]
-fn a_list_of_statuses_replaces_that() {
+fn a_list_of_statuses_replaces_the_5xx_rule() {
     let list = r#"{"outlierDetectionHttpErrorCodes": [429, 503]}"#;
     assert_eq!(classify(list, 429, &[]), SERVER);
-    assert_eq!(classify(list, 503, &[]), GATEWAY, "a listed 5xx is counted as what it is");
+    assert_eq!(classify(list, 503, &[]), GATEWAY, "a listed 5xx keeps its kind");
     assert_eq!(classify(list, 500, &[]), SUCCESS);
     assert_eq!(classify(list, 200, &[("grpc-status", "14")]), SUCCESS);
 }
 
 #[test]
-fn a_grpc_status_in_the_headers_is_mapped() {
+fn a_grpc_status_in_the_headers_is_mapped_to_an_http_status() {
     for (status, verdict) in [
         ("0", SUCCESS),
         ("1", SUCCESS),
@@ -71,7 +71,7 @@ fn a_grpc_status_in_the_headers_is_mapped() {
 }
 
 #[test]
-fn a_list_of_grpc_statuses_looks_at_trailers_too() {
+fn a_list_of_grpc_statuses_applies_to_headers_and_trailers() {
     let list = r#"{"failure": {"grpcStatus": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]}}"#;
     assert_eq!(classify(list, 200, &[("grpc-status", "8")]), SERVER);
     assert_eq!(classify(list, 200, &[("grpc-status", "14")]), GATEWAY);
@@ -94,7 +94,7 @@ fn a_list_of_grpc_statuses_looks_at_trailers_too() {
 }
 
 #[test]
-fn headers_and_latency_make_failures_of_successes() {
+fn headers_and_latency_can_make_a_response_a_failure() {
     let header = r#"{"failure": {"headers": {"X-Degraded": {"exact": "yes"}}}}"#;
     assert_eq!(classify(header, 200, &[("x-degraded", "yes")]), SERVER);
     assert_eq!(classify(header, 503, &[("x-degraded", "yes")]), GATEWAY);
@@ -107,13 +107,13 @@ fn headers_and_latency_make_failures_of_successes() {
 }
 
 #[test]
-fn only_one_header_is_read_of_a_response_that_nothing_is_asked_of() {
-    let asked = RefCell::new(Vec::new());
+fn without_settings_only_grpc_status_is_read() {
+    let read = RefCell::new(Vec::new());
     let header = |name: &str| {
-        asked.borrow_mut().push(name.to_owned());
+        read.borrow_mut().push(name.to_owned());
         None
     };
     let response = Response { status: 200, latency: Duration::ZERO, header: &header };
     assert_eq!(super::classify(&failures("{}"), &response), SUCCESS);
-    assert_eq!(*asked.borrow(), ["grpc-status"]);
+    assert_eq!(*read.borrow(), ["grpc-status"]);
 }

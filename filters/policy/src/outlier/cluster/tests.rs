@@ -22,7 +22,7 @@ fn ejected(seconds: u64, ejections: u32) -> EffectKind {
 }
 
 #[test]
-fn hosts_are_kept_in_order_and_once() {
+fn hosts_are_sorted_and_unique() {
     let mut cluster = Cluster::new(at(0));
     assert_eq!(cluster.observe(b"b", at(1)), Observed::Added);
     assert_eq!(cluster.observe(b"a", at(2)), Observed::Added);
@@ -36,7 +36,7 @@ fn hosts_are_kept_in_order_and_once() {
 }
 
 #[test]
-fn there_is_room_for_so_many_hosts() {
+fn the_number_of_hosts_is_limited() {
     let mut cluster = Cluster::new(at(0));
     for host in 0..MAX_HOSTS {
         assert_eq!(cluster.observe(format!("{host:05}").as_bytes(), at(1)), Observed::Added);
@@ -49,7 +49,7 @@ fn there_is_room_for_so_many_hosts() {
 }
 
 #[test]
-fn the_share_is_inclusive() {
+fn the_maximum_ejection_percentage_is_inclusive() {
     let overflow = [detected(false), EffectKind::Overflow];
     for (percent, hosts, is_ejected) in
         [(10, 9, false), (10, 10, true), (33, 3, false), (34, 3, true), (50, 2, true)]
@@ -76,7 +76,7 @@ fn an_ejected_host_is_not_detected_again() {
 }
 
 #[test]
-fn enforcing_is_drawn_after_the_share() {
+fn enforcement_is_drawn_only_below_the_maximum() {
     let half = settings(r#"{"enforcingConsecutive5xx": 50}"#);
     let detect = |draw, hosts| {
         let mut cluster = Cluster::new(at(0));
@@ -120,7 +120,7 @@ fn end(
 }
 
 #[test]
-fn a_host_is_probed_once_its_time_is_over() {
+fn a_host_is_probed_after_its_ejection_time() {
     let settings = half_open("");
     let mut cluster = Cluster::new(at(0));
     assert_eq!(cluster.next_probe(&settings), None);
@@ -129,15 +129,15 @@ fn a_host_is_probed_once_its_time_is_over() {
     assert_eq!(cluster.take_probe(&settings, at(30)), None);
     assert_eq!(cluster.take_probe(&settings, at(31)), Some(&b"a"[..]));
     assert_eq!(cluster.take_probe(&settings, at(32)), None, "one at a time");
-    assert_eq!(end(&mut cluster, &settings, 30, Some(false), 33), None, "from before the probe");
-    let back = EffectKind::Returned { after: at(32) };
-    assert_eq!(end(&mut cluster, &settings, 31, Some(false), 33), Some(back));
+    assert_eq!(end(&mut cluster, &settings, 30, Some(false), 33), None, "began before the probe");
+    let returned = EffectKind::Returned { after: at(32) };
+    assert_eq!(end(&mut cluster, &settings, 31, Some(false), 33), Some(returned));
     assert_eq!(cluster.standing(b"a"), Standing { ejections: 1, is_ejected: false });
     assert_eq!(end(&mut cluster, &settings, 31, Some(false), 34), None);
 }
 
 #[test]
-fn a_probe_that_fails_is_an_ejection() {
+fn a_failed_probe_ejects_the_host_again() {
     let settings = half_open("");
     let mut cluster = Cluster::new(at(0));
     detect(&mut cluster, &settings, "a", 1);
@@ -149,16 +149,16 @@ fn a_probe_that_fails_is_an_ejection() {
 }
 
 #[test]
-fn a_probe_without_an_answer_is_sent_again() {
+fn a_probe_without_a_result_is_sent_again() {
     let settings = half_open(r#""probeTimeout": "5s""#);
     let mut cluster = Cluster::new(at(0));
     detect(&mut cluster, &settings, "a", 1);
     cluster.take_probe(&settings, at(31));
     assert_eq!(cluster.take_probe(&settings, at(35)), None);
     assert_eq!(cluster.take_probe(&settings, at(36)), Some(&b"a"[..]));
-    assert_eq!(end(&mut cluster, &settings, 31, Some(true), 37), None, "the first one's");
+    assert_eq!(end(&mut cluster, &settings, 31, Some(true), 37), None, "result of the first probe");
     assert_eq!(end(&mut cluster, &settings, 36, None, 38), None);
-    assert_eq!(cluster.take_probe(&settings, at(38)), Some(&b"a"[..]), "at once");
+    assert_eq!(cluster.take_probe(&settings, at(38)), Some(&b"a"[..]), "without a wait");
 }
 
 #[test]

@@ -37,25 +37,25 @@ fn cluster() -> Cluster {
 }
 
 #[test]
-fn a_cluster_reads_back_as_it_was_written() {
+fn decoding_returns_the_encoded_cluster() {
     let bytes = cluster().encode();
     assert_eq!(Cluster::decode(&bytes), Some(cluster()));
     let empty = Cluster::new(Duration::from_secs(1));
     assert_eq!(Cluster::decode(&empty.encode()), Some(empty));
-    // A host without a past takes its address and 18 bytes.
+    // A host without optional fields needs 18 bytes and its address.
     let plain = Cluster { hosts: vec![host("1.1.1.1:1")], last_tick: Duration::ZERO };
     assert_eq!(plain.encode().len(), 9 + 18 + 9);
 }
 
 #[test]
-fn anything_else_is_none() {
+fn invalid_encodings_are_rejected() {
     let bytes = cluster().encode();
-    // Cut off between hosts it is a cluster of fewer.
+    // An encoding that is truncated between two hosts is a cluster with fewer hosts.
     let whole: Vec<usize> =
         (0..=bytes.len()).filter(|length| Cluster::decode(&bytes[..*length]).is_some()).collect();
     assert_eq!(whole.len(), 5, "{whole:?}");
     let twice = [&bytes[..], &bytes[9..]].concat();
-    assert_eq!(Cluster::decode(&twice), None, "not in order");
+    assert_eq!(Cluster::decode(&twice), None, "hosts are not sorted");
     let mut other = bytes;
     other[0] = 2;
     assert_eq!(Cluster::decode(&other), None, "another version");

@@ -8,7 +8,7 @@ const S500: Outcome = Outcome::Response(Verdict::ServerError);
 const S503: Outcome = Outcome::Response(Verdict::GatewayError);
 const IN: Standing = Standing { ejections: 0, is_ejected: false };
 
-/// The counters, and what the last outcome fired.
+/// The counters after all outcomes, and the detections of the last one.
 fn count(settings: &Settings, outcomes: &[Outcome]) -> ([u32; 3], Vec<Reason>) {
     let mut counts = Counts::default();
     let mut found = Detections::default();
@@ -24,7 +24,7 @@ fn count(settings: &Settings, outcomes: &[Outcome]) -> ([u32; 3], Vec<Reason>) {
 }
 
 #[test]
-fn gateway_errors_are_5xx_too_and_others_end_their_row() {
+fn gateway_errors_increment_both_counters_and_other_5xx_reset_theirs() {
     let settings = settings("{}");
     assert_eq!(count(&settings, &[S503, S503]).0, [2, 2, 0]);
     assert_eq!(count(&settings, &[S503, S500]).0, [2, 0, 0]);
@@ -36,7 +36,7 @@ fn gateway_errors_are_5xx_too_and_others_end_their_row() {
 }
 
 #[test]
-fn only_the_counter_that_fires_starts_over() {
+fn a_detection_resets_only_its_own_counter() {
     let settings = settings(r#"{"consecutive5xxErrors": 3, "consecutiveGatewayErrors": 2}"#);
     assert_eq!(
         count(&settings, &[S503, S503]),
@@ -56,7 +56,7 @@ fn a_threshold_of_0_is_never_reached() {
 }
 
 #[test]
-fn local_failures_are_counted_by_themselves_where_they_are_split() {
+fn local_failures_are_counted_separately_if_they_are_split() {
     let settings = settings(
         r#"{"splitExternalLocalOriginErrors": true, "consecutiveLocalOriginFailures": 3}"#,
     );
@@ -66,15 +66,19 @@ fn local_failures_are_counted_by_themselves_where_they_are_split() {
         count(&settings, &[S503, none, none, none]),
         ([1, 1, 0], vec![Reason::ConsecutiveLocalOriginFailure])
     );
-    assert_eq!(count(&settings, &[none, none, S500]).0, [1, 0, 0], "it was connected");
+    assert_eq!(count(&settings, &[none, none, S500]).0, [1, 0, 0], "the connection succeeded");
     assert_eq!(count(&settings, &[none, none, OK]).0, [0, 0, 0]);
     let silent = Outcome::NoResponse;
-    assert_eq!(count(&settings, &[none, none, silent]).0, [0, 0, 1], "connected at first");
+    assert_eq!(
+        count(&settings, &[none, none, silent]).0,
+        [0, 0, 1],
+        "the connection succeeded before the failure"
+    );
     assert_eq!(count(&settings, &[OK, Outcome::Broken]).0, [0, 0, 1]);
 }
 
 #[test]
-fn what_changes_nothing_is_not_written() {
+fn successes_and_attempts_of_ejected_hosts_change_no_counts() {
     let settings = settings("{}");
     for ejections in [0, 7] {
         let standing = Standing { ejections, is_ejected: false };
@@ -90,7 +94,7 @@ fn what_changes_nothing_is_not_written() {
 }
 
 #[test]
-fn counts_from_before_an_ejection_are_none() {
+fn counts_from_before_an_ejection_are_ignored() {
     let settings = settings("{}");
     let (before, _) = Counts::default().record(&settings, IN, S500);
     let back = Standing { ejections: 1, is_ejected: false };
@@ -103,7 +107,7 @@ fn counts_from_before_an_ejection_are_none() {
 }
 
 #[test]
-fn counts_read_back_as_they_were_written() {
+fn decoding_returns_the_encoded_counts() {
     let counts = Counts {
         generation: 1,
         consecutive_5xx: u32::MAX,
@@ -116,10 +120,10 @@ fn counts_read_back_as_they_were_written() {
 }
 
 #[test]
-fn a_count_stops_at_the_largest_number() {
+fn counts_saturate() {
     let settings = settings("{}");
-    let most = Counts { consecutive_5xx: u32::MAX, ..Counts::default() };
-    assert_eq!(most.record(&settings, IN, S500).0.consecutive_5xx, u32::MAX);
+    let max = Counts { consecutive_5xx: u32::MAX, ..Counts::default() };
+    assert_eq!(max.record(&settings, IN, S500).0.consecutive_5xx, u32::MAX);
 }
 
 #[test]
@@ -134,12 +138,12 @@ fn rates_count_all_attempts() {
     };
     let outcomes = [OK, S500, Outcome::NoConnection, Outcome::NoResponse, Outcome::Broken];
     assert_eq!(tally(&plain, &outcomes), ((1, 5), (0, 0)));
-    // Two responses and a connection without one; then a failure each.
+    // Local: two responses, three failures, and the success of the connection of `NoResponse`.
     assert_eq!(tally(&split, &outcomes), ((1, 2), (3, 6)));
 }
 
 #[test]
-fn a_probe_is_judged_by_any_kind_of_failure() {
+fn every_kind_of_failure_fails_a_probe() {
     assert!(!is_failure(OK));
     for outcome in [S500, S503, Outcome::Broken, Outcome::NoConnection, Outcome::NoResponse] {
         assert!(is_failure(outcome), "{outcome:?}");

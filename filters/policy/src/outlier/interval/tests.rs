@@ -27,7 +27,7 @@ fn eject(cluster: &mut Cluster, settings: &Settings, host: &str, now: u64) {
     assert_eq!(effects.len(), 2, "{effects:?}");
 }
 
-/// Hosts with so many successes of 100 requests each.
+/// A cluster of hosts with 100 requests each. `successes` are their successful requests.
 fn rated(successes: &[u32]) -> Cluster {
     let mut cluster = Cluster::new(at(0));
     for (host, successes) in successes.iter().enumerate() {
@@ -40,7 +40,7 @@ fn rated(successes: &[u32]) -> Cluster {
 }
 
 #[test]
-fn hosts_return_at_the_first_tick_after_their_time() {
+fn hosts_return_at_the_first_tick_after_their_ejection_time() {
     let settings = settings("{}");
     let mut cluster = Cluster::new(at(0));
     eject(&mut cluster, &settings, "a", 5);
@@ -51,7 +51,7 @@ fn hosts_return_at_the_first_tick_after_their_time() {
 }
 
 #[test]
-fn the_multiplier_rises_to_the_maximum_and_falls_once_a_tick() {
+fn the_multiplier_rises_to_the_maximum_and_each_tick_decrements_it() {
     let settings = settings("{}");
     let mut cluster = Cluster::new(at(0));
     let multiplier = |cluster: &Cluster| cluster.hosts()[0].multiplier;
@@ -65,10 +65,10 @@ fn the_multiplier_rises_to_the_maximum_and_falls_once_a_tick() {
         assert_eq!(tick(&mut cluster, &settings, 0, now), [format!("a returned {time}")]);
     }
     assert_eq!(times, [30, 60, 90, 120, 150, 180, 210, 240, 270, 300, 300, 300]);
-    // While `multiplier * base < max + base`: at 11 times 30 s that is no more.
+    // It rises while `multiplier * base < max + base`, which is false for 11 * 30 s.
     assert_eq!(multiplier(&cluster), 11);
     tick(&mut cluster, &settings, 0, now + 9);
-    assert_eq!(multiplier(&cluster), 11, "an interval has to be over");
+    assert_eq!(multiplier(&cluster), 11, "less than one interval after the return");
     for left in (0..11).rev() {
         now += 10;
         tick(&mut cluster, &settings, 0, now);
@@ -79,7 +79,7 @@ fn the_multiplier_rises_to_the_maximum_and_falls_once_a_tick() {
 }
 
 #[test]
-fn a_multiplier_stays_while_the_host_is_ejected() {
+fn ticks_do_not_decrement_the_multiplier_of_an_ejected_host() {
     let settings = settings("{}");
     let mut cluster = Cluster::new(at(0));
     eject(&mut cluster, &settings, "a", 0);
@@ -94,12 +94,12 @@ fn a_multiplier_stays_while_the_host_is_ejected() {
 #[test]
 fn a_success_rate_far_below_the_others_is_an_outlier() {
     let settings = settings(r#"{"successRate": {}, "maxEjectionPercent": 20}"#);
-    // The mean is 90, the standard deviation 20: 52 is the threshold, and 50 below it.
+    // The mean is 90 and the standard deviation 20. So the threshold is 52, and 50 is below it.
     let detected = ["h4 success_rate true", "h4 ejected 30"];
     assert_eq!(tick(&mut rated(&[100, 100, 100, 100, 50]), &settings, 0, 10), detected);
     let mut again = rated(&[100, 100, 100, 100, 50]);
     tick(&mut again, &settings, 0, 10);
-    assert_eq!(tick(&mut again, &settings, 0, 20), [""; 0], "counts are of one interval");
+    assert_eq!(tick(&mut again, &settings, 0, 20), [""; 0], "rates are per interval");
     assert_eq!(tick(&mut rated(&[100, 100, 100, 50]), &settings, 0, 10), [""; 0], "too few hosts");
     assert_eq!(tick(&mut rated(&[100, 100, 100, 50, 50]), &settings, 0, 10), [""; 0]);
     let few = settings_with_volume(101);
@@ -111,7 +111,7 @@ fn settings_with_volume(volume: u32) -> Settings {
 }
 
 #[test]
-fn a_share_of_failures_is_inclusive() {
+fn the_failure_percentage_is_inclusive() {
     let settings =
         settings(r#"{"failurePercentage": {"minimumHosts": 2}, "maxEjectionPercent": 50}"#);
     let detected = ["h0 failure_percentage true", "h0 ejected 30"];
@@ -130,7 +130,7 @@ fn a_host_that_both_rates_detect_is_ejected_once() {
 }
 
 #[test]
-fn local_rates_are_looked_at_by_themselves() {
+fn local_rates_are_checked_separately() {
     let settings = settings(
         r#"{"splitExternalLocalOriginErrors": true, "maxEjectionPercent": 100,
             "failurePercentage": {"minimumHosts": 1, "enforcingLocalOrigin": 0}}"#,
@@ -145,7 +145,7 @@ fn local_rates_are_looked_at_by_themselves() {
 }
 
 #[test]
-fn half_open_hosts_do_not_return_by_themselves() {
+fn with_half_open_recovery_ticks_return_no_hosts() {
     let settings = settings(r#"{"halfOpen": {}}"#);
     let mut cluster = Cluster::new(at(0));
     eject(&mut cluster, &settings, "a", 5);
@@ -163,14 +163,14 @@ fn hosts_without_traffic_are_forgotten() {
     cluster.observe(b"c", at(599));
     assert_eq!(tick(&mut cluster, &settings, 3, 599), [""; 0]);
     assert_eq!(tick(&mut cluster, &settings, 3, 600), ["b forgotten"]);
-    assert_eq!(cluster.hosts().len(), 2, "an ejected host has no traffic");
+    assert_eq!(cluster.hosts().len(), 2, "an ejected host stays");
     assert_eq!(tick(&mut cluster, &settings, 3, 1_800), ["a returned 1800", "c forgotten"]);
-    assert_eq!(tick(&mut cluster, &settings, 3, 1_829), [""; 0], "it has just come back");
+    assert_eq!(tick(&mut cluster, &settings, 3, 1_829), [""; 0], "the host has just returned");
     assert_eq!(tick(&mut cluster, &settings, 3, 1_830), ["a forgotten"]);
 }
 
 #[test]
-fn hosts_are_forgotten_soon_where_some_must_have_left() {
+fn hosts_are_forgotten_earlier_if_the_cluster_has_fewer_hosts() {
     let settings = settings("{}");
     let mut cluster = Cluster::new(at(0));
     for host in ["a", "b", "c"] {
@@ -180,5 +180,5 @@ fn hosts_are_forgotten_soon_where_some_must_have_left() {
     assert_eq!(tick(&mut cluster, &settings, 3, 30), [""; 0]);
     assert_eq!(tick(&mut cluster, &settings, 0, 30), [""; 0]);
     assert_eq!(tick(&mut cluster, &settings, 2, 30), ["a forgotten"]);
-    assert_eq!(tick(&mut cluster, &settings, 2, 30), [""; 0], "as many as there are too many");
+    assert_eq!(tick(&mut cluster, &settings, 2, 30), [""; 0], "only the surplus is forgotten");
 }

@@ -2,13 +2,13 @@ use super::*;
 
 const MAX: usize = 1 << 16;
 
-/// An extension.
+/// Encodes an extension.
 fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(body.len()).unwrap();
     [&kind.to_be_bytes()[..], &length.to_be_bytes(), body].concat()
 }
 
-/// A vector with a length of two bytes.
+/// Encodes a vector: a length of two bytes, then `body`.
 fn vector(body: &[u8]) -> Vec<u8> {
     [&u16::try_from(body.len()).unwrap().to_be_bytes()[..], body].concat()
 }
@@ -17,7 +17,7 @@ fn server_name(name: &[u8]) -> Vec<u8> {
     extension(SERVER_NAME, &vector(&[&[HOST_NAME][..], &vector(name)].concat()))
 }
 
-/// A ClientHello message without its record.
+/// Encodes a ClientHello message without a record header.
 fn message(extensions: Option<&[Vec<u8>]>) -> Vec<u8> {
     let mut body = vec![3, 3];
     body.extend([7; 32]);
@@ -28,7 +28,7 @@ fn message(extensions: Option<&[Vec<u8>]>) -> Vec<u8> {
     [&[CLIENT_HELLO][..], &length[1..], &body].concat()
 }
 
-/// The message in records of at most `size` bytes.
+/// Splits the message into records of at most `size` bytes.
 fn records(message: &[u8], size: usize) -> Vec<u8> {
     let record = |part: &[u8]| [&[HANDSHAKE, 3, 1][..], &vector(part)].concat();
     message.chunks(size).flat_map(record).collect()
@@ -38,7 +38,8 @@ fn hello(extensions: &[Vec<u8>]) -> Vec<u8> {
     records(&message(Some(extensions)), MAX_RECORD)
 }
 
-/// What the bytes are, whichever way they come: whole, in any two pieces, and byte by byte.
+/// Parses the bytes and all their prefixes. Checks that the result never changes after it is
+/// decided.
 fn parse(bytes: &[u8]) -> ClientHello {
     let whole = ClientHello::parse(bytes, MAX);
     let mut is_decided = false;
@@ -65,7 +66,7 @@ fn sni(name: &str) -> ClientHello {
 }
 
 #[test]
-fn the_name_is_found_among_unknown_extensions() {
+fn unknown_extensions_are_skipped() {
     let all = [
         extension(0x0a0a, &[]),
         extension(16, b"\0\x03\x02h2"),
@@ -77,7 +78,7 @@ fn the_name_is_found_among_unknown_extensions() {
 }
 
 #[test]
-fn hellos_without_a_name() {
+fn client_hellos_without_a_name() {
     let none = ClientHello::NoSni { has_ech: false };
     assert_eq!(parse(&records(&message(None), MAX_RECORD)), none);
     assert_eq!(parse(&hello(&[])), none);
@@ -85,7 +86,7 @@ fn hellos_without_a_name() {
 }
 
 #[test]
-fn an_encrypted_hello_is_told_of() {
+fn encrypted_client_hellos_are_reported() {
     let ech = extension(ECH, &[0; 180]);
     let name = ServerName::new(b"outer.com").unwrap();
     let both = ClientHello::Sni { name, has_ech: true };
@@ -95,7 +96,7 @@ fn an_encrypted_hello_is_told_of() {
 }
 
 #[test]
-fn messages_may_be_in_several_records() {
+fn a_message_can_have_several_records() {
     let message = message(Some(&[extension(21, &[0; 300]), server_name(b"a.com")]));
     for size in [1, 2, 3, 4, 5, 10, 50, 100, message.len() - 1] {
         assert_eq!(parse(&records(&message, size)), sni("a.com"), "{size}");
@@ -103,14 +104,14 @@ fn messages_may_be_in_several_records() {
 }
 
 #[test]
-fn what_follows_is_not_looked_at() {
+fn bytes_after_the_client_hello_are_ignored() {
     let mut bytes = hello(&[server_name(b"a.com")]);
     bytes.extend(b"anything");
     assert_eq!(parse(&bytes), sni("a.com"));
 }
 
 #[test]
-fn other_protocols_are_found_at_the_first_byte_that_shows_it() {
+fn other_protocols_are_rejected_at_the_first_different_byte() {
     let decided_at = |bytes: &[u8]| {
         let is_more = |end: &usize| {
             matches!(ClientHello::parse(&bytes[..*end], MAX), ClientHello::NeedMore { .. })
@@ -120,7 +121,7 @@ fn other_protocols_are_found_at_the_first_byte_that_shows_it() {
     };
     assert_eq!(decided_at(b"GET / HTTP/1.1\r\n"), 1);
     assert_eq!(decided_at(b"SSH-2.0-x\r\n"), 1);
-    // SSL 2's own hello, and an alert.
+    // A ClientHello of SSL 2, and an alert.
     assert_eq!(decided_at(b"\x80\x2e\x01\0\x02"), 1);
     assert_eq!(decided_at(b"\x15\x03\x01\0\x02\x02\x28"), 1);
     assert_eq!(decided_at(b"\x16\x02\x01\0\x05\x01"), 2);
@@ -131,7 +132,7 @@ fn other_protocols_are_found_at_the_first_byte_that_shows_it() {
 }
 
 #[test]
-fn broken_rules_are_malformed() {
+fn invalid_client_hellos_are_malformed() {
     let name = || server_name(b"a.com");
     let list = |names: &[u8]| hello(&[extension(SERVER_NAME, &vector(names))]);
     for (what, bytes) in [
@@ -169,8 +170,8 @@ fn broken_rules_are_malformed() {
 }
 
 #[test]
-fn lengths_that_cannot_be_are_malformed() {
-    // The message alone: session id at 38, cipher suites at 71, compression at 77, extensions at 79.
+fn invalid_lengths_are_malformed() {
+    // Offsets in the message: session id 38, cipher suites 71, compression 77, extensions 79.
     for (at, length) in [(38, 33), (71, 1), (72, 3), (72, 0), (77, 0), (77, 250), (80, 1)] {
         let mut message = message(Some(&[server_name(b"a.com")]));
         message[at] = length;
@@ -180,7 +181,7 @@ fn lengths_that_cannot_be_are_malformed() {
 }
 
 #[test]
-fn what_is_too_large_is_known_from_the_lengths() {
+fn too_large_client_hellos_are_rejected_by_their_lengths() {
     let large = message(Some(&[server_name(b"a.com"), extension(21, &[0; 40_000])]));
     let bytes = records(&large, MAX_RECORD);
     assert_eq!(ClientHello::parse(&bytes, bytes.len()), sni("a.com"));
@@ -188,7 +189,7 @@ fn what_is_too_large_is_known_from_the_lengths() {
         let found = ClientHello::parse(&bytes[..end], bytes.len() - 1);
         assert_eq!(found, ClientHello::TooLarge, "{end}");
     }
-    // The headers of small records count, too.
+    // The headers of the records are included in the size.
     assert_eq!(ClientHello::parse(&records(&large, 5), MAX), ClientHello::TooLarge);
     assert_eq!(ClientHello::parse(&records(&large, 500), MAX), sni("a.com"));
     let too_large = message(Some(&[extension(21, &[0; 65_440])]));

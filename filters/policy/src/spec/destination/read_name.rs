@@ -1,9 +1,9 @@
-//! The way back from the name of Envoy's cluster to the destination.
+//! Reads the destination from the name of an Envoy cluster.
 
 use super::{ClusterTemplate, Part};
 use crate::value::host_name;
 
-/// A part of a name whose subset is known.
+/// Part of a cluster name after the subset is replaced by its value.
 enum Piece<'a> {
     Host,
     Port,
@@ -11,18 +11,18 @@ enum Piece<'a> {
 }
 
 impl ClusterTemplate {
-    /// Whether names have a subset in them.
+    /// Returns whether the pattern contains `{subset}`.
     pub fn has_subset(&self) -> bool {
         has(&self.0, &Part::Subset)
     }
 
-    /// Whether names may have a port in them.
+    /// Returns whether the pattern contains `{port}`, also in an optional part.
     pub fn has_port(&self) -> bool {
         has(&self.0, &Part::Port)
     }
 
-    /// The host and the port of the cluster `name`, if it is one of a host that `pattern` matches,
-    /// with this subset. `pattern` is a host, or `*` and the end of one.
+    /// Returns the host and the port of the cluster `name`. Returns `None` if the cluster has
+    /// another subset or its host does not match `pattern`, which is a host or `*SUFFIX`.
     pub fn read_name<'n>(
         &self,
         name: &'n str,
@@ -47,7 +47,7 @@ fn has(parts: &[Part], wanted: &Part) -> bool {
     })
 }
 
-/// Adds the pieces of `parts`; false if a placeholder of them is empty.
+/// Adds the pieces of `parts`. Returns false if one of their placeholders is empty.
 fn flatten<'a>(
     parts: &'a [Part],
     subset: &'a str,
@@ -76,7 +76,7 @@ fn flatten<'a>(
     is_complete
 }
 
-/// The host and the port that fill `pieces` so that they are `text`.
+/// Returns the host and the port with which `pieces` result in `text`, if there are such.
 fn read_pieces<'n>(
     pieces: &[Piece<'_>],
     text: &'n str,
@@ -86,10 +86,10 @@ fn read_pieces<'n>(
     let Some((first, rest)) = pieces.split_first() else {
         return text.is_empty().then_some(found);
     };
-    let go_on = |text, found| read_pieces(rest, text, pattern, found);
+    let read_rest = |text, found| read_pieces(rest, text, pattern, found);
     match (first, found) {
-        (Piece::Text(piece), _) => go_on(text.strip_prefix(piece)?, found),
-        (Piece::Host, (Some(host), _)) => go_on(text.strip_prefix(host)?, found),
+        (Piece::Text(piece), _) => read_rest(text.strip_prefix(piece)?, found),
+        (Piece::Host, (Some(host), _)) => read_rest(text.strip_prefix(host)?, found),
         (Piece::Host, (None, port)) => (1..=text.len()).find_map(|end| {
             let (host, text) = text.split_at_checked(end)?;
             let is_match = match pattern.strip_prefix('*') {
@@ -100,16 +100,16 @@ fn read_pieces<'n>(
                 }
                 None => host == pattern,
             };
-            if is_match { go_on(text, (Some(host), port)) } else { None }
+            if is_match { read_rest(text, (Some(host), port)) } else { None }
         }),
         (Piece::Port, (_, Some(port))) => {
-            go_on(text.strip_prefix(port.to_string().as_str())?, found)
+            read_rest(text.strip_prefix(port.to_string().as_str())?, found)
         }
         (Piece::Port, (host, None)) => (1..=text.len().min(5)).find_map(|end| {
             let (digits, text) = text.split_at_checked(end)?;
             let port: u16 = digits.parse().ok()?;
-            // Not "+80" and not "080".
-            if port.to_string() == digits { go_on(text, (host, Some(port))) } else { None }
+            // The comparison excludes "+80" and "080", which `parse` accepts.
+            if port.to_string() == digits { read_rest(text, (host, Some(port))) } else { None }
         }),
     }
 }
@@ -120,7 +120,7 @@ mod tests {
     use crate::spec::destination::parse;
 
     #[test]
-    fn names_are_read_back() {
+    fn cluster_names_are_read() {
         let read = |template: &str, name, pattern, subset| {
             let template = ClusterTemplate(parse(template).unwrap());
             template.read_name(name, pattern, subset).map(|(host, port)| (host.to_owned(), port))
@@ -152,6 +152,6 @@ mod tests {
         assert_eq!(read(short, "a.com-v1", "a.com", None), None);
         assert_eq!(read("{port}.{host}/{host}", "80.b.com/b.com", "*", None), Some((b, Some(80))));
         assert_eq!(read("{port}.{host}/{host}", "80.b.com/a.com", "*", None), None);
-        assert_eq!(read("{port}{port}", "8080", "*", None), None, "no host to find");
+        assert_eq!(read("{port}{port}", "8080", "*", None), None, "the pattern has no host");
     }
 }

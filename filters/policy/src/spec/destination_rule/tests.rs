@@ -1,21 +1,23 @@
 use crate::outlier::Outliers;
+use crate::spec::policy::Policy;
 use crate::spec::proxy::NoMetadata;
 
-/// Rules of a document for hosts called `HOST[-SUBSET][:PORT]`, and the notices.
+/// Compiles rules with the cluster names `HOST[-SUBSET][:PORT]`, and returns the notices too.
 fn read(rules: &str) -> Result<(Outliers, String), String> {
     read_with(r#""clusterName": "{host}[-{subset}][:{port}]""#, rules)
 }
 
 fn read_with(more: &str, rules: &str) -> Result<(Outliers, String), String> {
     let document = format!(r#"{{{more}, "destinationRules": {rules}}}"#);
-    let read = Outliers::from_json(document.as_bytes(), &NoMetadata);
+    let read = Outliers::compile(document.as_bytes(), &NoMetadata);
     let (outliers, notices) = read.map_err(|rejection| rejection.to_string())?;
     let notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
     Ok((outliers, notices.join("\n")))
 }
 
-/// The base ejection time in seconds, by which tests tell policies apart; 0 where there is none.
-fn base(outliers: &Outliers, cluster: &str) -> u64 {
+/// Returns the base ejection time of a cluster in seconds, which identifies a policy in these
+/// tests; 0 if the cluster has no policy.
+fn base_seconds(outliers: &Outliers, cluster: &str) -> u64 {
     let target = outliers.target(cluster);
     target.map_or(0, |target| target.settings.base_ejection_time.as_secs())
 }
@@ -25,7 +27,7 @@ fn detection(seconds: u32) -> String {
 }
 
 #[test]
-fn a_subset_has_its_own_or_that_of_the_host() {
+fn a_subset_inherits_the_policy_of_the_host() {
     let rules = format!(
         r#"[{{"host": "a", "trafficPolicy": {{{}}}, "subsets": [
             {{"name": "v1", "labels": {{"version": "v1"}}, "trafficPolicy": {{{}}}}},
@@ -35,16 +37,16 @@ fn a_subset_has_its_own_or_that_of_the_host() {
     );
     let (outliers, notices) = read(&rules).unwrap();
     let bases = ["a", "a:80", "a-v1", "a-v1:80", "a-v2", "a-v3:80", "a-v4", "b"];
-    assert_eq!(bases.map(|cluster| base(&outliers, cluster)), [1, 1, 2, 2, 1, 1, 0, 0]);
+    assert_eq!(bases.map(|cluster| base_seconds(&outliers, cluster)), [1, 1, 2, 2, 1, 1, 0, 0]);
     assert_eq!(
         notices,
-        "destinationRules[0].subsets[1].trafficPolicy.loadBalancer: is not carried out by this \
-         filter, set it in Envoy"
+        "destinationRules[0].subsets[1].trafficPolicy.loadBalancer: is left to Envoy, \
+         set it in the cluster"
     );
 }
 
 #[test]
-fn a_port_level_inherits_nothing() {
+fn a_port_policy_inherits_nothing() {
     let ports = format!(
         r#""portLevelSettings": [{{"port": {{"number": 80}}, {}}}, {{"port": {{"number": 81}}}}]"#,
         detection(3)
@@ -58,7 +60,7 @@ fn a_port_level_inherits_nothing() {
     );
     let (outliers, _) = read(&rules).unwrap();
     let bases = |name: &str| {
-        [":80", ":81", ":82", ""].map(|port| base(&outliers, &format!("{name}{port}")))
+        [":80", ":81", ":82", ""].map(|port| base_seconds(&outliers, &format!("{name}{port}")))
     };
     assert_eq!(bases("a"), [3, 0, 1, 1]);
     assert_eq!(bases("a-v1"), [3, 0, 1, 1]);
@@ -67,7 +69,7 @@ fn a_port_level_inherits_nothing() {
 }
 
 #[test]
-fn the_most_specific_host_counts() {
+fn the_most_specific_host_wins() {
     let rule = |host: &str, seconds| {
         format!(r#"{{"host": "{host}", "trafficPolicy": {{{}}}}}"#, detection(seconds))
     };
@@ -75,11 +77,11 @@ fn the_most_specific_host_counts() {
         [rule("*", 1), rule("*.b.com", 2), rule("*.a.b.com", 3), rule("X.a.b.com", 4)].join(",");
     let (outliers, _) = read(&format!("[{rules}]")).unwrap();
     let bases = ["x.a.b.com:80", "y.a.b.com", "z.b.com", "b.com"];
-    assert_eq!(bases.map(|cluster| base(&outliers, cluster)), [4, 3, 2, 1]);
+    assert_eq!(bases.map(|cluster| base_seconds(&outliers, cluster)), [4, 3, 2, 1]);
 }
 
 #[test]
-fn istios_names_are_read_by_default() {
+fn cluster_names_of_istio_are_the_default() {
     let rules = format!(
         r#"[{{"host": "reviews", "trafficPolicy": {{{}}}, "subsets": [{{"name": "v1"}}]}}]"#,
         detection(1)
@@ -92,30 +94,30 @@ fn istios_names_are_read_by_default() {
         ("outbound|9080||reviews.other.svc.cluster.local", 0),
         ("inbound|9080||", 0),
     ] {
-        assert_eq!(base(&outliers, cluster), seconds, "{cluster}");
+        assert_eq!(base_seconds(&outliers, cluster), seconds, "{cluster}");
     }
 }
 
 #[test]
-fn rules_of_a_host_are_taken_together() {
+fn rules_of_a_host_are_merged() {
     let rules = format!(
         r#"[{{"host": "a", "subsets": [{{"name": "v1"}}]}},
             {{"host": "a", "trafficPolicy": {{{}}}, "subsets": [{{"name": "v2"}}]}}]"#,
         detection(1)
     );
     let (outliers, _) = read(&rules).unwrap();
-    assert_eq!(["a", "a-v1", "a-v2"].map(|cluster| base(&outliers, cluster)), [1, 1, 1]);
+    assert_eq!(["a", "a-v1", "a-v2"].map(|cluster| base_seconds(&outliers, cluster)), [1, 1, 1]);
     let rules = r#"[{"host": "a", "trafficPolicy": {}, "subsets": [{"name": "v1"}]},
         {"host": "A", "trafficPolicy": {}, "subsets": [{"name": "v1"}]}]"#;
     assert_eq!(
         read(rules).unwrap_err(),
-        "destinationRules[1].trafficPolicy: is given twice for this host\n\
-         destinationRules[1].subsets[0]: \"v1\" is given twice for this host"
+        "destinationRules[1].trafficPolicy: occurs twice for this host\n\
+         destinationRules[1].subsets[0]: \"v1\" occurs twice for this host"
     );
 }
 
 #[test]
-fn a_rule_may_be_for_some_workloads() {
+fn a_workload_selector_limits_a_rule() {
     let rule = |labels: &str, seconds| {
         format!(r#"{{"host": "a", {labels} "trafficPolicy": {{{}}}}}"#, detection(seconds))
     };
@@ -124,15 +126,15 @@ fn a_rule_may_be_for_some_workloads() {
     let proxy = |app: &str| {
         format!(r#""clusterName": "{{host}}", "proxy": {{"labels": {{"app": "{app}"}}}}"#)
     };
-    assert_eq!(base(&read_with(&proxy("web"), &rules).unwrap().0, "a"), 2);
-    assert_eq!(base(&read_with(&proxy("db"), &rules).unwrap().0, "a"), 1);
+    assert_eq!(base_seconds(&read_with(&proxy("web"), &rules).unwrap().0, "a"), 2);
+    assert_eq!(base_seconds(&read_with(&proxy("db"), &rules).unwrap().0, "a"), 1);
     let twice = format!("[{}, {}]", rule(web, 1), rule(web, 2));
     assert!(read_with(&proxy("web"), &twice).is_err());
-    assert!(read_with(&proxy("db"), &twice).is_ok(), "it is for others");
+    assert!(read_with(&proxy("db"), &twice).is_ok(), "a rule for other workloads cannot conflict");
 }
 
 #[test]
-fn a_fallback_is_the_cluster_of_another_subset() {
+fn a_fallback_names_the_cluster_of_another_subset() {
     let rules = |own: &str, percent: u32| {
         format!(
             r#"[{{"host": "a", "subsets": [{{"name": "v1"}}, {{"name": "v2", "trafficPolicy":
@@ -150,8 +152,8 @@ fn a_fallback_is_the_cluster_of_another_subset() {
     assert_eq!(
         read(&rules("v1", 50)).unwrap().1,
         format!(
-            "{path}.subset: is of use once all hosts are out, for which maxEjectionPercent has to \
-             be 100"
+            "{path}.subset: is used only when all hosts are out, which requires \
+             maxEjectionPercent: 100"
         )
     );
     assert_eq!(
@@ -166,12 +168,12 @@ fn a_fallback_is_the_cluster_of_another_subset() {
         {"outlierDetection": {"fallback": {"subset": "v1"}}}}]"#;
     assert_eq!(
         read(rule).unwrap_err(),
-        "destinationRules[0].trafficPolicy.outlierDetection.fallback.subset: is for subsets"
+        "destinationRules[0].trafficPolicy.outlierDetection.fallback.subset: can only be used in a subset"
     );
 }
 
 #[test]
-fn what_can_never_apply_is_remarked_upon() {
+fn settings_without_effect_are_reported() {
     let rules = format!(
         r#"[{{"host": "a", "exportTo": ["."], "trafficPolicy": {{"portLevelSettings":
             [{{"port": {{"number": 80}}, {}}}]}},
@@ -182,35 +184,35 @@ fn what_can_never_apply_is_remarked_upon() {
     let (_, notices) = read_with(r#""clusterName": "{host}""#, &rules).unwrap();
     assert_eq!(
         notices,
-        "destinationRules[0].exportTo: is of no effect in a filter, only attached documents apply\n\
-         destinationRules[0].trafficPolicy.portLevelSettings[0]: never takes effect, clusterName \
+        "destinationRules[0].exportTo: has no effect in a filter, only attached documents apply\n\
+         destinationRules[0].trafficPolicy.portLevelSettings[0]: has no effect, clusterName \
          has no {port}\n\
-         destinationRules[0].subsets[0].trafficPolicy: never takes effect, clusterName has no \
+         destinationRules[0].subsets[0].trafficPolicy: has no effect, clusterName has no \
          {subset}"
     );
 }
 
 #[test]
-fn refusals() {
+fn rejects_invalid_fields() {
     let rules = r#"[{"host": "a*", "subset": []}, {"subsets": [{"name": "V"}, {"name": ""}, {}]},
         {"host": "a", "trafficPolicy": {"outlierDetection": {"intervall": "1s"}, "tls": {},
         "portLevelSettings": [{"port": {"number": 0}}, {}, {"port": {"number": 80}, "tunnel": 1},
         {"port": {"number": 80}}]}, "workloadSelector": {}}]"#;
     assert_eq!(
         read(rules).unwrap_err(),
-        "destinationRules[0].host: \"a*\" has a * that is not at its start\n\
+        "destinationRules[0].host: \"a*\" has a * that is not at the start\n\
          destinationRules[0].subset: unknown field, did you mean \"subsets\"?\n\
          destinationRules[1].host: is required\n\
          destinationRules[1].subsets[0].name: \"V\" is not a lower-case DNS label\n\
-         destinationRules[1].subsets[1].name: is empty\n\
+         destinationRules[1].subsets[1].name: must not be empty\n\
          destinationRules[1].subsets[2].name: is required\n\
          destinationRules[2].trafficPolicy.outlierDetection.intervall: unknown field, did you mean \
          \"interval\"?\n\
-         destinationRules[2].trafficPolicy.portLevelSettings[0].port.number: 0 is not in 1..=65535\n\
+         destinationRules[2].trafficPolicy.portLevelSettings[0].port.number: 0 is not in the range 1 to 65535\n\
          destinationRules[2].trafficPolicy.portLevelSettings[1].port: is required\n\
-         destinationRules[2].trafficPolicy.portLevelSettings[2].tunnel: unknown field, known are \
-         loadBalancer, connectionPool, tls, port, outlierDetection\n\
-         destinationRules[2].trafficPolicy.portLevelSettings[3]: port 80 is given twice\n\
+         destinationRules[2].trafficPolicy.portLevelSettings[2].tunnel: unknown field, the fields here are \
+         port, outlierDetection, loadBalancer, connectionPool, tls\n\
+         destinationRules[2].trafficPolicy.portLevelSettings[3]: port 80 occurs twice\n\
          destinationRules[2].workloadSelector.matchLabels: is required"
     );
 }

@@ -1,28 +1,31 @@
-//! `faults` of a document: what is the same for all routes. All of it is beyond Istio, and off
-//! unless it is given.
+//! `faults` of a document: settings that apply to the faults of all routes. Istio has none of them.
+//! Every limit is off if its field is absent.
 
 use std::time::{Duration, SystemTime};
 
 use super::{Abort, AbortStatus, Delay, DelayLength};
+use crate::document::fields::fields;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::request::Request;
 use crate::value::budget::Budget;
 use crate::value::number::read_count;
 use crate::value::percent::{Percent, read_fault_percent};
 
-/// What holds for the faults of all routes.
+/// Settings that apply to the faults of all routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultSettings {
-    /// How many requests of the whole Envoy may be in the hands of the filter at once; the others
-    /// pass. No limit when absent
+    /// Maximum number of faults at the same time in the whole Envoy; further requests get no fault.
+    /// No limit if absent
     pub max_active: Option<u32>,
-    /// How many faults a worker may inject in a while; no limit when absent
+    /// Maximum number of faults that a worker injects per window; no limit if absent
     pub budget: Option<Budget>,
-    /// When faults end; never when absent
+    /// Time at which fault injection ends; never if absent
     pub not_after: Option<SystemTime>,
-    /// Which faults requests may ask for
+    /// Faults that clients may request by headers
     pub headers: HeaderFaults,
-    /// Whether a faulted response says so in `x-sluice-fault`; it does by default
+    /// Whether the response to a request with a fault has the header `x-sluice-fault`; true if
+    /// absent
     pub marks_responses: bool,
 }
 
@@ -38,71 +41,100 @@ impl Default for FaultSettings {
     }
 }
 
-/// Which faults requests may ask for by headers, and how often they get them at the most.
+/// Faults that clients may request by headers, each with its maximum share of the requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeaderFaults {
     delay: Option<Percent>,
     abort: Option<Percent>,
 }
 
-/// What a request asks for.
+/// Faults that the headers of one request specify.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
-    /// The delay
+pub struct HeaderFault {
+    /// Requested delay
     pub delay: Option<Delay>,
-    /// The abort
+    /// Requested abort
     pub abort: Option<Abort>,
-    /// Number of fault headers that could not be read
+    /// Number of fault headers with an invalid value
     pub malformed: u32,
 }
 
+/// `faults.budget`
+struct FaultBudget;
+
+fields!(FaultBudget, "Limits the number of faults per time window.", {
+    "faults" required: Kind::COUNT => "Maximum number of faults per window.";
+    "window" required: Kind::Text => "Length of the window, such as 1m.";
+});
+
+fields!(FaultSettings as "Faults", "Settings and limits of the fault filter.", {
+    "maxActive": Kind::COUNT =>
+        "Maximum number of faults at the same time in the whole Envoy; no limit if absent.";
+    "budget": Kind::Object(FaultBudget::schema) =>
+        "Maximum number of faults of a worker per time window; no limit if absent.";
+    "notAfter": Kind::Text =>
+        "Time at which faults end, such as 2026-12-31T23:59:59Z; never if absent.";
+    "headers": Kind::Object(HeaderFaults::schema) =>
+        "Faults that clients may request by headers; none if absent.";
+    "markResponses": Kind::Boolean =>
+        "Whether the response to a request with a fault has the header x-sluice-fault; true if \
+         absent.";
+});
+
+fields!(HeaderFaults, "Faults that clients may request by headers, with their maximum shares.", {
+    "delay": Kind::Object(Percent::schema) =>
+        "Maximum share of requests with a requested delay; delays cannot be requested if absent.";
+    "abort": Kind::Object(Percent::schema) =>
+        "Maximum share of requests with a requested abort; aborts cannot be requested if absent.";
+});
+
 impl FaultSettings {
     /// Reads `faults: { maxActive, budget, notAfter, headers, markResponses }`.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let mut settings = Self {
-            max_active: object.field("maxActive").and_then(|node| read_count(&node)),
-            budget: object.field("budget").and_then(|node| Budget::read(&node, "faults")),
-            not_after: object.field("notAfter").and_then(|node| read_time(&node)),
-            ..Self::default()
-        };
-        if let Some(mut headers) = object.field("headers").and_then(|node| node.object()) {
-            settings.headers.delay = headers.field("delay").and_then(|n| read_fault_percent(&n));
-            settings.headers.abort = headers.field("abort").and_then(|n| read_fault_percent(&n));
-        }
-        if let Some(node) = object.field("markResponses") {
-            settings.marks_responses = node.boolean()?;
-        }
-        Some(settings)
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let max_active = object.optional("maxActive", read_count);
+        let budget = object.optional("budget", |node| Budget::read::<FaultBudget>(node, "faults"));
+        let not_after = object.optional("notAfter", read_time);
+        let headers = object.optional("headers", |node| {
+            let object = node.object::<HeaderFaults>()?;
+            let delay = object.optional("delay", read_fault_percent);
+            let abort = object.optional("abort", read_fault_percent);
+            Ok(HeaderFaults { delay: delay?, abort: abort? })
+        });
+        let marks_responses = object.optional("markResponses", Node::boolean);
+        Ok(Self {
+            max_active: max_active?,
+            budget: budget?,
+            not_after: not_after?,
+            headers: headers?.unwrap_or_default(),
+            marks_responses: marks_responses?.unwrap_or(true),
+        })
     }
 }
 
-fn read_time(node: &Node<'_>) -> Option<SystemTime> {
-    let time = humantime::parse_rfc3339(node.string()?).ok();
-    if time.is_none() {
-        node.invalid("is not a time such as 2026-12-31T23:59:59Z");
-    }
-    time
+fn read_time(node: &Node<'_>) -> Result<SystemTime, Reported> {
+    humantime::parse_rfc3339(node.string()?)
+        .map_err(|_| node.invalid("is not a time such as 2026-12-31T23:59:59Z"))
 }
 
 impl HeaderFaults {
-    /// Whether requests may ask for any fault.
+    /// Returns whether clients may request any fault.
     pub fn are_allowed(&self) -> bool {
         self.delay.is_some() || self.abort.is_some()
     }
 
-    /// What a request asks for and may have. Of a repeated header the first value counts, as in
-    /// Envoy; what cannot be read is as if it were absent.
-    pub fn read(&self, request: &Request<'_>) -> Asked {
-        let mut asked = Asked::default();
+    /// Returns the allowed faults that a request specifies. Reads the first value of a repeated
+    /// header, as Envoy does. An invalid value counts as absent.
+    pub fn read(&self, request: &Request<'_>) -> HeaderFault {
+        let mut found = HeaderFault::default();
         let mut number = |name: &str, range: std::ops::RangeInclusive<u64>| {
             let value = request.first_header(name)?;
             let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             let number = number.filter(|number| range.contains(number));
-            asked.malformed += u32::from(number.is_none());
+            found.malformed += u32::from(number.is_none());
             number
         };
-        // A day is long enough, and keeps deadlines within every clock.
+        // At most one day, so that a deadline cannot overflow the clock.
         let delay = self.delay.and_then(|most| {
             let share = number("x-envoy-fault-delay-request-percentage", 0..=100);
             let milliseconds = number("x-envoy-fault-delay-request", 0..=86_400_000)?;
@@ -120,11 +152,11 @@ impl HeaderFaults {
             let grpc = grpc.and_then(|status| u8::try_from(status).ok()).map(AbortStatus::Grpc);
             Some(Abort { status: http.or(grpc)?, percentage: at_most(share, most) })
         });
-        Asked { delay, abort, ..asked }
+        HeaderFault { delay, abort, ..found }
     }
 }
 
-/// The share that a request asks for, in percent, but not more than `most`; without one it is that.
+/// Returns the requested share in percent, limited to `most`; `most` if no share is requested.
 fn at_most(share: Option<u64>, most: Percent) -> Percent {
     share.and_then(|share| Percent::new(share as f64)).map_or(most, |share| share.min(most))
 }
@@ -135,7 +167,7 @@ mod tests {
     use crate::testing;
 
     #[test]
-    fn everything_is_off_unless_it_is_given() {
+    fn all_limits_are_off_by_default() {
         assert_eq!(testing::read("{}", FaultSettings::read), Ok(FaultSettings::default()));
         let text = r#"{"maxActive": 0, "budget": {"faults": 10, "window": "1m"},
             "notAfter": "2026-12-31T23:59:59Z", "markResponses": false}"#;
@@ -148,18 +180,18 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let text = r#"{"maxActive": -1, "budget": {"faults": 1.5}, "notAfter": "tomorrow",
             "headers": {"delay": {"value": 101}, "aborts": {}}, "markResponses": 1}"#;
         assert_eq!(
             testing::read(text, FaultSettings::read).unwrap_err(),
-            "maxActive: -1 is not in 0..=4294967295\n\
+            "maxActive: -1 is not in the range 0 to 4294967295\n\
              budget.window: is required\n\
-             budget.faults: 1.5 is not an integer\n\
+             budget.faults: 1.5 is not a whole number\n\
              notAfter: \"tomorrow\" is not a time such as 2026-12-31T23:59:59Z\n\
-             headers.delay.value: 101 is neither 0 nor in 0.0001..=100\n\
+             headers.delay.value: 101 is neither 0 nor in the range 0.0001 to 100\n\
              headers.aborts: unknown field, did you mean \"abort\"?\n\
-             markResponses: 1 is not true or false"
+             markResponses: 1 is neither true nor false"
         );
     }
 }

@@ -1,54 +1,56 @@
-//! Holding the answer to a copy against the original's.
+//! Compares the response to a copy with the response to the original request.
 
 use std::fmt;
 use std::time::Duration;
 
 use xxhash_rust::xxh64::Xxh64;
 
+use crate::document::fields::fields;
 use crate::document::node::{Node, Object};
+use crate::document::report::Reported;
 use crate::request::HeaderPairs;
 use crate::spec::timeouts::ROUTER_HEADERS;
 use crate::value::duration;
 use crate::value::header::OWN_PREFIX;
 use crate::value::header::check_name;
 use crate::value::method::read_methods;
-use crate::value::number::read_count;
+use crate::value::number::{read_count, read_in};
 
-/// How copies are compared.
+/// Settings of the comparison of responses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compare {
     statuses: bool,
-    /// Names in lower case
+    /// Names of compared headers, in lower case
     headers: Vec<String>,
     body_hash: bool,
-    /// Which methods; others are mirrored and not compared
+    /// Methods of compared requests; requests with other methods are mirrored and not compared
     methods: Vec<Box<[u8]>>,
     remove_headers: Vec<String>,
-    /// How long the mirror may take, from sending the copy to the end of its answer
+    /// Maximum time from sending the copy to the end of its response
     pub timeout: Duration,
-    /// The longest body of a request or response that is compared, in bytes
+    /// Maximum size of a request or response body for a comparison, in bytes
     pub max_body_bytes: usize,
-    /// How many comparisons a worker may have at once
+    /// Maximum number of simultaneous comparisons of a worker
     pub max_active: u32,
 }
 
-/// What is compared of a response.
+/// The compared parts of a response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// The status
+    /// HTTP status
     status: Vec<u8>,
-    /// Those of its headers and trailers that are compared
+    /// Compared headers and trailers
     headers: Vec<(String, Vec<u8>)>,
-    /// A hash of its body
+    /// Hash of the body
     body_hash: u64,
 }
 
-/// The hash of a body whose pieces come one after another.
+/// Hash of a body that arrives in pieces.
 #[derive(Clone, Default)]
 pub struct BodyHash(Xxh64);
 
 impl BodyHash {
-    /// Takes the next piece.
+    /// Adds the next piece of the body.
     pub fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
     }
@@ -65,7 +67,7 @@ impl fmt::Debug for BodyHash {
 pub enum Difference<'a> {
     /// The bodies differ.
     Body,
-    /// This header differs.
+    /// The header with this name differs.
     Header(&'a str),
     /// The statuses differ.
     Status,
@@ -83,12 +85,12 @@ impl fmt::Display for Difference<'_> {
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_BODY_BYTES: usize = 64 * 1024;
-/// What a worker may hold in memory for a body is bounded, whatever is configured.
-const MOST_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Upper bound of `maxBodyBytes`, in bytes. It bounds the memory of a worker for one body.
+const MAX_BODY_BYTES: u32 = 16 * 1024 * 1024;
 const DEFAULT_MAX_ACTIVE: u32 = 100;
-/// Those methods of RFC 9110, section 9.2.1, that have a response to compare.
+/// Default methods: the safe methods of RFC 9110, section 9.2.1, without TRACE.
 const SAFE_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
-/// About the connection that the original came on, and not about the request.
+/// Headers of the connection of the original request, which are not part of the request itself.
 const HOP_BY_HOP: [&str; 6] = [
     "connection",
     "content-length",
@@ -98,55 +100,65 @@ const HOP_BY_HOP: [&str; 6] = [
     "transfer-encoding",
 ];
 
+fields!(Compare, "Compares the responses to copies with the original responses.", {
+    "statuses": Kind::Boolean => "Whether HTTP statuses are compared; false if absent.";
+    "headers": Kind::TEXTS => "Names of response headers that are compared; none if absent.";
+    "bodyHash": Kind::Boolean =>
+        "Whether response bodies are compared, by their hash; false if absent.";
+    "methods": Kind::TEXTS => "Methods of the compared requests; GET, HEAD and OPTIONS if absent.";
+    "removeHeaders": Kind::TEXTS =>
+        "Names of request headers that are removed from copies; none if absent.";
+    "timeout": Kind::Text =>
+        "Maximum time until the response to a copy is complete, such as 2s; 5s if absent.";
+    "maxBodyBytes": Kind::Integer(0, MAX_BODY_BYTES as i64) =>
+        "Maximum size of a request or response body for a comparison, in bytes; 65536 if absent.";
+    "maxActive": Kind::COUNT =>
+        "Maximum number of simultaneous comparisons of a worker; 100 if absent.";
+});
+
 impl Compare {
     /// Reads `compare: { statuses, headers, bodyHash, timeout, maxBodyBytes, maxActive, methods,
     /// removeHeaders }`.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        let mut flag = |name| object.field(name).map_or(Some(false), |node| node.boolean());
-        let (statuses, body_hash) = (flag("statuses"), flag("bodyHash"));
-        if statuses == Some(false)
-            && body_hash == Some(false)
-            && object.field("headers").is_none_or(|node| node.is_empty_list())
-        {
-            node.error("compares nothing, give statuses, headers or bodyHash");
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let statuses = object.flag("statuses");
+        let headers = read_names(&object, "headers");
+        let body_hash = object.flag("bodyHash");
+        let methods = object.optional("methods", read_methods);
+        let remove_headers = read_names(&object, "removeHeaders");
+        let timeout = object.optional("timeout", duration::read);
+        let max_body_bytes = object.optional("maxBodyBytes", read_size);
+        let max_active = object.optional("maxActive", read_count);
+        let (statuses, headers, body_hash) = (statuses?, headers?, body_hash?);
+        if !statuses && !body_hash && headers.is_empty() {
+            return Err(node.error("compares nothing; set statuses, headers or bodyHash"));
         }
-        Some(Self {
-            statuses: statuses.unwrap_or_default(),
-            headers: read_names(&mut object, "headers"),
-            body_hash: body_hash.unwrap_or_default(),
-            methods: match object.field("methods") {
-                Some(node) => read_methods(&node),
-                None => SAFE_METHODS.map(|method| method.as_bytes().into()).to_vec(),
-            },
-            remove_headers: read_names(&mut object, "removeHeaders"),
-            timeout: object
-                .field("timeout")
-                .and_then(|node| duration::read_milliseconds(&node))
-                .map_or(DEFAULT_TIMEOUT, Duration::from_millis),
-            max_body_bytes: object
-                .field("maxBodyBytes")
-                .and_then(|node| read_size(&node))
-                .unwrap_or(DEFAULT_MAX_BODY_BYTES),
-            max_active: object
-                .field("maxActive")
-                .and_then(|node| read_count(&node))
-                .unwrap_or(DEFAULT_MAX_ACTIVE),
+        let safe = || SAFE_METHODS.map(|method| method.as_bytes().into()).to_vec();
+        Ok(Self {
+            statuses,
+            headers,
+            body_hash,
+            methods: methods?.unwrap_or_else(safe),
+            remove_headers: remove_headers?,
+            timeout: timeout?.unwrap_or(DEFAULT_TIMEOUT),
+            max_body_bytes: max_body_bytes?.unwrap_or(DEFAULT_MAX_BODY_BYTES),
+            max_active: max_active?.unwrap_or(DEFAULT_MAX_ACTIVE),
         })
     }
 
-    /// Whether a request of this method is compared.
+    /// Returns whether requests with this method are compared.
     pub fn is_compared(&self, method: &[u8]) -> bool {
         self.methods.iter().any(|known| **known == *method)
     }
 
-    /// Whether bodies of responses are compared.
+    /// Returns whether response bodies are compared.
     pub fn hashes_bodies(&self) -> bool {
         self.body_hash
     }
 
-    /// The headers of the copy of a request: without those that are configured to be left out, those
-    /// of Sluice, those that would have Envoy retry, and those about the original's connection.
+    /// Returns the headers for the copy of a request. Omits the headers in `removeHeaders`, the
+    /// headers of Sluice, the headers that control Envoy's router, and the headers of the
+    /// connection.
     pub fn copy_headers(&self, original: &HeaderPairs) -> Vec<(String, Vec<u8>)> {
         let is_left_out = |name: &str| {
             is_own(name)
@@ -157,7 +169,7 @@ impl Compare {
         original.iter().filter(|(name, _)| !is_left_out(name)).cloned().collect()
     }
 
-    /// What is to be compared of a response.
+    /// Returns the compared parts of a response.
     pub fn answer(&self, headers: &HeaderPairs, trailers: &HeaderPairs, body: &BodyHash) -> Answer {
         let status = headers.iter().find(|(name, _)| name == ":status");
         let is_compared = |(name, _): &&(String, Vec<u8>)| self.headers.contains(name);
@@ -168,7 +180,7 @@ impl Compare {
         }
     }
 
-    /// What differs between the original's response and the copy's; nothing when they match.
+    /// Returns the differences between the two responses; none if all compared parts are equal.
     pub fn differences(&self, original: &Answer, copy: &Answer) -> Vec<Difference<'_>> {
         let mut differences = Vec::new();
         if self.statuses && original.status != copy.status {
@@ -185,7 +197,7 @@ impl Compare {
 }
 
 impl Answer {
-    /// The status, as it came.
+    /// Returns the status as received.
     pub fn status(&self) -> &[u8] {
         &self.status
     }
@@ -196,21 +208,17 @@ impl Answer {
     }
 }
 
-fn read_names(object: &mut Object<'_>, name: &'static str) -> Vec<String> {
-    let read = |node: &Node<'_>| check_name(node, node.string()?, &[]);
-    object.list(name).iter().filter_map(read).collect()
+fn read_names(object: &Object<'_>, name: &'static str) -> Result<Vec<String>, Reported> {
+    object.list(name, |node| check_name(node, node.string()?, &[]))
 }
 
-fn read_size(node: &Node<'_>) -> Option<usize> {
-    let size = usize::try_from(node.integer()?).ok().filter(|size| *size <= MOST_BODY_BYTES);
-    if size.is_none() {
-        node.invalid(format_args!("is not in 0..={MOST_BODY_BYTES}"));
-    }
-    size
+fn read_size(node: &Node<'_>) -> Result<usize, Reported> {
+    let size = read_in(node, 0..=MAX_BODY_BYTES)?;
+    usize::try_from(size).map_err(|_| node.invalid("is too large"))
 }
 
-/// Whether a header is one by which Sluice's filters and Envoy's routes talk to each other, which has
-/// no place in a copy.
+/// Returns whether a header belongs to Sluice. These headers control Envoy's routes for the
+/// original request, so a copy must not contain them.
 fn is_own(name: &str) -> bool {
     name.starts_with(OWN_PREFIX)
 }
@@ -238,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_asked_for_is_compared() {
+    fn only_configured_parts_are_compared() {
         let differences = |text: &str| {
             let compare = read(text).unwrap();
             let answer = |headers: &[(&str, &str)], trailers: &[(&str, &str)], body: &[&str]| {
@@ -267,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_have_no_credentials_and_nothing_of_the_connection() {
+    fn copies_omit_removed_own_router_and_connection_headers() {
         let text = r#"{"statuses": true, "removeHeaders": ["Authorization", "cookie"]}"#;
         let original = pairs(&[
             (":path", "/"),
@@ -284,21 +292,21 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let text = r#"{"statuses": 1, "headers": [":status", "a b"], "timeout": "0s",
             "maxBodyBytes": 16777217, "methods": []}"#;
         assert_eq!(
             read(text).unwrap_err(),
-            "statuses: 1 is not true or false\n\
+            "statuses: 1 is neither true nor false\n\
              headers[0]: \":status\" is a pseudo-header that cannot be used here\n\
              headers[1]: \"a b\" is not a header name\n\
              timeout: \"0s\" is shorter than 1ms\n\
-             maxBodyBytes: 16777217 is not in 0..=16777216\n\
-             methods: is empty"
+             maxBodyBytes: 16777217 is not in the range 0 to 16777216\n\
+             methods: must not be empty"
         );
         assert_eq!(
             read("{}").unwrap_err(),
-            "configuration: compares nothing, give statuses, headers or bodyHash"
+            "configuration: compares nothing; set statuses, headers or bodyHash"
         );
     }
 }

@@ -1,41 +1,66 @@
-//! `mirroring` of a document: what is the same for all mirrors. All of it is beyond Istio, and off
-//! unless it is given.
+//! `mirroring` of a document: settings that apply to all mirrors. Istio has none of them. Every
+//! setting is off if its field is absent.
 
 use super::compare::Compare;
+use crate::document::fields::fields;
 use crate::document::node::Node;
+use crate::document::report::Reported;
 use crate::request::Request;
 use crate::spec::header_condition::HeaderCondition;
+use crate::spec::string_match::StringMatch;
 use crate::value::budget::Budget;
 use crate::value::method::read_methods;
 
-/// What holds for the mirrors of all routes.
+/// Settings that apply to the mirrors of all routes.
 #[derive(Clone, Debug, Default)]
 pub struct MirrorSettings {
-    /// Only requests with one of these methods are copied; all methods when empty, as in Istio
+    /// Methods of the requests that are copied; all methods if empty, as in Istio
     methods: Vec<Box<[u8]>>,
-    /// Only requests whose headers are so are copied
+    /// Conditions that a request must satisfy to be copied
     headers: Vec<HeaderCondition>,
-    /// How many requests a worker may have copied in a while; no limit when absent
+    /// Maximum number of requests that a worker copies per window; no limit if absent
     pub budget: Option<Budget>,
-    /// How copies are compared with their originals; they are not when absent
+    /// How responses to copies are compared with the original responses; not compared if absent
     pub compare: Option<Compare>,
 }
 
+/// `mirroring.budget`
+struct MirrorBudget;
+
+fields!(MirrorBudget, "Limits the number of copied requests per time window.", {
+    "requests" required: Kind::COUNT => "Maximum number of copied requests per window.";
+    "window" required: Kind::Text => "Length of the window, such as 1s.";
+});
+
+fields!(MirrorSettings as "Mirroring",
+    "Which requests may be copied, and how responses to copies are compared.", {
+    "methods": Kind::TEXTS => "Methods of the requests that are copied; all if absent.";
+    "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
+        "Conditions on headers that a request must satisfy to be copied; none if absent.";
+    "budget": Kind::Object(MirrorBudget::schema) =>
+        "Maximum number of requests that a worker copies per time window; no limit if absent.";
+    "compare": Kind::Object(Compare::schema) =>
+        "Compares responses to copies with the original responses; not compared if absent.";
+});
+
 impl MirrorSettings {
     /// Reads `mirroring: { methods, headers, budget, compare }`.
-    pub fn read(node: &Node<'_>) -> Option<Self> {
-        let mut object = node.object()?;
-        Some(Self {
-            methods: object.field("methods").map_or(Vec::new(), |node| read_methods(&node)),
-            headers: object
-                .field("headers")
-                .map_or(Vec::new(), |node| HeaderCondition::read_all(&node)),
-            budget: object.field("budget").and_then(|node| Budget::read(&node, "requests")),
-            compare: object.field("compare").and_then(|node| Compare::read(&node)),
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let methods = object.optional("methods", read_methods);
+        let headers = object.optional("headers", HeaderCondition::read_all);
+        let budget =
+            object.optional("budget", |node| Budget::read::<MirrorBudget>(node, "requests"));
+        let compare = object.optional("compare", Compare::read);
+        Ok(Self {
+            methods: methods?.unwrap_or_default(),
+            headers: headers?.unwrap_or_default(),
+            budget: budget?,
+            compare: compare?,
         })
     }
 
-    /// Whether a request may be copied.
+    /// Returns whether a request has one of the methods and satisfies the header conditions.
     pub fn is_eligible(&self, request: &Request<'_>) -> bool {
         (self.methods.is_empty() || self.methods.iter().any(|method| **method == *request.method))
             && self.headers.iter().all(|condition| condition.holds(request))
@@ -48,7 +73,7 @@ mod tests {
     use crate::testing::{self, FixedAttributes, pairs};
 
     #[test]
-    fn conditions_have_to_hold_together() {
+    fn methods_and_headers_must_match() {
         let text =
             r#"{"methods": ["GET", "PUT"], "headers": {"x-tier": {"exact": "gold"}, "y": {}}}"#;
         let settings = testing::read(text, MirrorSettings::read).unwrap();
@@ -66,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn rejects_invalid_fields() {
         let text = r#"{"methods": ["get", "a b", 1], "headers": {":status": {}, "x": {"exact": 1}},
             "budget": {"requests": -1}, "percentage": {}}"#;
         assert_eq!(
@@ -77,10 +102,10 @@ mod tests {
              headers[\":status\"]: \":status\" is a pseudo-header that cannot be used here\n\
              headers.x.exact: 1 is not a string\n\
              budget.window: is required\n\
-             budget.requests: -1 is not in 0..=4294967295\n\
-             percentage: unknown field, known are methods, headers, budget, compare"
+             budget.requests: -1 is not in the range 0 to 4294967295\n\
+             percentage: unknown field, the fields here are methods, headers, budget, compare"
         );
         let empty = testing::read(r#"{"methods": []}"#, MirrorSettings::read);
-        assert_eq!(empty.unwrap_err(), "methods: is empty");
+        assert_eq!(empty.unwrap_err(), "methods: must not be empty");
     }
 }

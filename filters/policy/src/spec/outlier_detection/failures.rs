@@ -1,52 +1,71 @@
-//! What of responses is a failure: `outlierDetectionHttpErrorCodes` and `failure`.
+//! The responses that count as failures: `outlierDetectionHttpErrorCodes` and `failure`.
 
 use std::time::Duration;
 
-use crate::document::node::{Node, Object};
-use crate::spec::string_match::{self, ValueMatch};
+use crate::document::fields::fields;
+use crate::document::node::{Node, Object, all};
+use crate::document::report::Reported;
+use crate::spec::string_match::{self, StringMatch, ValueMatch};
 use crate::value::duration;
 use crate::value::grpc_status::read_grpc_status;
 use crate::value::header::check_name;
-use crate::value::number::whole;
+use crate::value::number::read_in;
 
-/// What of responses is a failure.
+/// The responses that count as failures.
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
-    /// `outlierDetectionHttpErrorCodes`: if there are any, these and no other statuses
+    /// `outlierDetectionHttpErrorCodes`: if not empty, only these statuses are failures
     pub(crate) statuses: Vec<u16>,
-    /// `failure.grpcStatus` (beyond Istio): if there are any, these and no other gRPC statuses, in
+    /// `failure.grpcStatus` (not in Istio): if not empty, only these gRPC statuses are failures, in
     /// headers and in trailers
     pub(crate) grpc_statuses: Vec<u8>,
-    /// `failure.headers` (beyond Istio): a response with any of these is one
+    /// `failure.headers` (not in Istio): a response is a failure if one of these conditions holds
     pub(crate) headers: Vec<(String, ValueMatch)>,
-    /// `failure.slowerThan` (beyond Istio): a response whose headers take longer is one
+    /// `failure.slowerThan` (not in Istio): a response is a failure if its headers arrive later
     pub(crate) slower_than: Option<Duration>,
 }
 
+fields!(Failures as "Failure", "Failures other than those by HTTP status; not in Istio.", {
+    "grpcStatus": Kind::TEXTS =>
+        "Names of the gRPC statuses that are failures, such as UNAVAILABLE.";
+    "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
+        "Conditions on response headers; a response that satisfies one of them is a failure.";
+    "slowerThan": Kind::Text =>
+        "Maximum time until the response headers arrive, such as 2s; later ones are failures.";
+});
+
 impl Failures {
     /// Reads `outlierDetectionHttpErrorCodes` and `failure` of `outlierDetection`.
-    pub fn read(object: &mut Object<'_>) -> Self {
-        let codes = object.list("outlierDetectionHttpErrorCodes");
-        let code = |node: &Node<'_>| whole(node, 100..=599).and_then(|code| code.try_into().ok());
-        let mut failures =
-            Self { statuses: codes.iter().filter_map(code).collect(), ..Self::default() };
-        let Some(mut object) = object.field("failure").and_then(|node| node.object()) else {
-            return failures;
-        };
-        failures.grpc_statuses =
-            object.list("grpcStatus").iter().filter_map(read_grpc_status).collect();
-        for (name, node) in object.field("headers").map_or(Vec::new(), |node| node.entries()) {
-            let name = check_name(&node, name, &[]);
-            let condition = string_match::read_value_match(&node);
-            failures.headers.extend(name.zip(condition));
-        }
-        let slower_than = object.field("slowerThan");
-        let slower_than = slower_than.and_then(|node| duration::read_milliseconds(&node));
-        failures.slower_than = slower_than.map(Duration::from_millis);
-        failures
+    pub fn read(object: &Object<'_>) -> Result<Self, Reported> {
+        let statuses = object.list("outlierDetectionHttpErrorCodes", |node| {
+            let code = read_in(node, 100..=599)?;
+            u16::try_from(code).map_err(|_| node.invalid("is not a status"))
+        });
+        let failure = object.optional("failure", Self::read_failure);
+        let failure = failure?.unwrap_or_default();
+        Ok(Self { statuses: statuses?, ..failure })
     }
 
-    /// Whether latency matters, so that attempts have to be timed.
+    fn read_failure(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let grpc_statuses = object.list("grpcStatus", read_grpc_status);
+        let headers = object.entries("headers").and_then(|entries| {
+            all(entries.iter().map(|(name, node)| {
+                let name = check_name(node, name, &[]);
+                let condition = string_match::read_value_match(node);
+                Ok((name?, condition?))
+            }))
+        });
+        let slower_than = object.optional("slowerThan", duration::read);
+        Ok(Self {
+            statuses: Vec::new(),
+            grpc_statuses: grpc_statuses?,
+            headers: headers?,
+            slower_than: slower_than?,
+        })
+    }
+
+    /// Returns whether slow responses are failures, so that the time must be measured.
     pub fn needs_latency(&self) -> bool {
         self.slower_than.is_some()
     }

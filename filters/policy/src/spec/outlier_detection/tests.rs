@@ -10,7 +10,7 @@ fn accepted(text: &str) -> Settings {
 }
 
 #[test]
-fn defaults_are_those_that_istio_gives_to_envoy() {
+fn defaults_are_those_of_istio() {
     let settings = accepted("{}");
     assert_eq!(settings.consecutive_5xx, Consecutive { threshold: 5, enforcing: 100 });
     assert_eq!(settings.consecutive_gateway_failure, Consecutive { threshold: 5, enforcing: 0 });
@@ -25,7 +25,7 @@ fn defaults_are_those_that_istio_gives_to_envoy() {
 }
 
 #[test]
-fn detectors_are_enforced_where_they_are_given() {
+fn detectors_with_a_threshold_are_enforced() {
     let settings = accepted(
         r#"{"consecutive_5xx_errors": 0, "consecutiveGatewayErrors": 3,
             "splitExternalLocalOriginErrors": true, "consecutiveLocalOriginFailures": 10}"#,
@@ -38,30 +38,27 @@ fn detectors_are_enforced_where_they_are_given() {
         r#"{"splitExternalLocalOriginErrors": true, "consecutiveLocalOriginFailures": 0}"#,
     );
     let local = Consecutive { threshold: 5, enforcing: 100 };
-    assert_eq!(default.consecutive_local_origin_failure, local, "0 is absent");
+    assert_eq!(default.consecutive_local_origin_failure, local, "0 counts as absent");
     let shadow = accepted(r#"{"consecutive5xxErrors": 3, "enforcingConsecutive5xx": 0}"#);
     assert_eq!(shadow.consecutive_5xx, Consecutive { threshold: 3, enforcing: 0 });
 }
 
 #[test]
-fn the_legacy_name_is_taken_for_gateway_errors() {
+fn consecutive_errors_means_gateway_errors() {
     let (settings, notices) = read(r#"{"consecutiveErrors": 1}"#).unwrap();
     assert_eq!(settings.consecutive_gateway_failure, Consecutive { threshold: 1, enforcing: 100 });
     assert_eq!(settings.consecutive_5xx, Consecutive { threshold: 5, enforcing: 0 });
     let both = accepted(r#"{"consecutiveErrors": 1, "consecutive5xxErrors": 7}"#);
     assert_eq!(both.consecutive_5xx, Consecutive { threshold: 7, enforcing: 100 });
-    assert_eq!(
-        notices,
-        "consecutiveErrors: has been replaced by consecutiveGatewayErrors, and is taken for that"
-    );
+    assert_eq!(notices, "consecutiveErrors: is deprecated, use consecutiveGatewayErrors");
     assert_eq!(
         read(r#"{"consecutiveErrors": 1, "consecutiveGatewayErrors": 1}"#).unwrap_err(),
-        "consecutiveErrors: has been replaced by consecutiveGatewayErrors, which is given too"
+        "consecutiveErrors: cannot be combined with consecutiveGatewayErrors, its newer name"
     );
 }
 
 #[test]
-fn the_maximum_is_at_least_the_base() {
+fn the_maximum_time_is_at_least_the_base_time() {
     let settings = accepted(r#"{"baseEjectionTime": "10m"}"#);
     assert_eq!(settings.max_ejection_time, Duration::from_secs(600));
     assert_eq!(
@@ -71,14 +68,14 @@ fn the_maximum_is_at_least_the_base() {
 }
 
 #[test]
-fn ejections_take_a_multiple_of_the_base_up_to_the_maximum() {
+fn ejections_last_a_multiple_of_the_base_time_up_to_the_maximum() {
     let settings = accepted("{}");
     let seconds = |multiplier| settings.ejection_time(multiplier).as_secs();
     assert_eq!([0, 1, 2, 10, 11, u32::MAX].map(seconds), [0, 30, 60, 300, 300, 300]);
 }
 
 #[test]
-fn one_host_of_so_many_is_a_small_enough_share() {
+fn minimum_hosts_follow_the_maximum_share() {
     let hosts = |percent| {
         let text = format!(r#"{{"maxEjectionPercent": {percent}}}"#);
         accepted(&text).minimum_hosts()
@@ -88,7 +85,7 @@ fn one_host_of_so_many_is_a_small_enough_share() {
 }
 
 #[test]
-fn rates_and_recovery_have_defaults_of_their_own() {
+fn rates_and_half_open_have_defaults() {
     let settings = accepted(
         r#"{"successRate": {}, "failurePercentage": {"enforcing": 50}, "halfOpen": {"successes": 3}}"#,
     );
@@ -104,7 +101,7 @@ fn rates_and_recovery_have_defaults_of_their_own() {
 }
 
 #[test]
-fn what_ejects_nothing_is_remarked_upon() {
+fn settings_that_eject_nothing_are_reported() {
     let nothing = "configuration: ejects nothing, all of its detectors are off";
     let notices = |text: &str| read(text).unwrap().1;
     assert_eq!(notices(r#"{"consecutive5xxErrors": 0}"#), nothing);
@@ -117,24 +114,24 @@ fn what_ejects_nothing_is_remarked_upon() {
 }
 
 #[test]
-fn settings_that_differ_have_other_fingerprints() {
-    let print = |text: &str| accepted(text).fingerprint;
-    assert_eq!(print(r#"{"interval": "1s"}"#), print(r#"{ "interval" : "1s" }"#));
+fn different_settings_have_different_fingerprints() {
+    let fingerprint = |text: &str| accepted(text).fingerprint;
+    assert_eq!(fingerprint(r#"{"interval": "1s"}"#), fingerprint(r#"{ "interval" : "1s" }"#));
     assert_eq!(
-        print(r#"{"interval": "1s", "baseEjectionTime": "2s", "halfOpen": {}}"#),
-        print(r#"{"halfOpen": {}, "baseEjectionTime": "2s", "interval": "1s"}"#)
+        fingerprint(r#"{"interval": "1s", "baseEjectionTime": "2s", "halfOpen": {}}"#),
+        fingerprint(r#"{"halfOpen": {}, "baseEjectionTime": "2s", "interval": "1s"}"#)
     );
     let all = [
-        print("{}"),
-        print(r#"{"interval": "1s", "baseEjectionTime": "2s"}"#),
-        print(r#"{"interval": "2s", "baseEjectionTime": "1s"}"#),
-        print(r#"{"interval": "1s"}"#),
-        print(r#"{"baseEjectionTime": "1s"}"#),
-        print(r#"{"interval": "2s"}"#),
-        print(r#"{"interval": null}"#),
-        print(r#"{"outlierDetectionHttpErrorCodes": [500]}"#),
-        print(r#"{"alwaysEjectOneHost": true}"#),
-        print(r#"{"alwaysEjectOneHost": false}"#),
+        fingerprint("{}"),
+        fingerprint(r#"{"interval": "1s", "baseEjectionTime": "2s"}"#),
+        fingerprint(r#"{"interval": "2s", "baseEjectionTime": "1s"}"#),
+        fingerprint(r#"{"interval": "1s"}"#),
+        fingerprint(r#"{"baseEjectionTime": "1s"}"#),
+        fingerprint(r#"{"interval": "2s"}"#),
+        fingerprint(r#"{"interval": null}"#),
+        fingerprint(r#"{"outlierDetectionHttpErrorCodes": [500]}"#),
+        fingerprint(r#"{"alwaysEjectOneHost": true}"#),
+        fingerprint(r#"{"alwaysEjectOneHost": false}"#),
     ];
     for (index, one) in all.iter().enumerate() {
         assert!(!all[..index].contains(one), "{index}");
@@ -142,7 +139,7 @@ fn settings_that_differ_have_other_fingerprints() {
 }
 
 #[test]
-fn refusals() {
+fn rejects_invalid_fields() {
     let text = r#"{"consecutive5xxErrors": -1, "interval": "2.000000005s", "baseEjectionTime": "0s",
         "maxEjectionPercent": 105, "minHealthPercent": -1, "consecutiveLocalOriginFailures": 3,
         "outlierDetectionHttpErrorCodes": [99, 600], "successRate": {"stdevFactors": 1},
@@ -150,16 +147,16 @@ fn refusals() {
         "slowerThan": "0s"}, "maxEjectionTimeJitter": "1us", "fallback": {}}"#;
     assert_eq!(
         read(text).unwrap_err(),
-        "consecutive5xxErrors: -1 is not in 0..=4294967295\n\
+        "consecutive5xxErrors: -1 is not in the range 0 to 4294967295\n\
          interval: \"2.000000005s\" is not a whole number of milliseconds\n\
          baseEjectionTime: \"0s\" is shorter than 1ms\n\
-         maxEjectionPercent: 105 is not in 0..=100\n\
-         minHealthPercent: -1 is not in 0..=100\n\
-         consecutiveLocalOriginFailures: goes with splitExternalLocalOriginErrors: true\n\
-         outlierDetectionHttpErrorCodes[0]: 99 is not in 100..=599\n\
-         outlierDetectionHttpErrorCodes[1]: 600 is not in 100..=599\n\
+         maxEjectionPercent: 105 is not in the range 0 to 100\n\
+         minHealthPercent: -1 is not in the range 0 to 100\n\
+         consecutiveLocalOriginFailures: can only be used with splitExternalLocalOriginErrors: true\n\
+         outlierDetectionHttpErrorCodes[0]: 99 is not in the range 100 to 599\n\
+         outlierDetectionHttpErrorCodes[1]: 600 is not in the range 100 to 599\n\
          successRate.stdevFactors: unknown field, did you mean \"stdevFactor\"?\n\
-         halfOpen.successes: 0 is not in 1..=1000\n\
+         halfOpen.successes: 0 is not in the range 1 to 1000\n\
          failure.grpcStatus[0]: \"NO\" is not the name of a gRPC status such as UNAVAILABLE\n\
          failure.headers[\":x\"]: \":x\" is a pseudo-header that cannot be used here\n\
          failure.slowerThan: \"0s\" is shorter than 1ms\n\

@@ -3,17 +3,18 @@ use crate::spec::proxy::{NoMetadata, Proxy};
 use crate::testing::{self, FixedConnection, FixedDraw};
 
 fn read(text: &str, hosts: &[&str]) -> Result<TlsRoute, String> {
-    let proxy = Proxy::read(None, &NoMetadata);
+    let proxy = Proxy::new(&NoMetadata);
     let scope = Scope { namespace: None, proxy: &proxy, is_for_gateway: false };
     let template = testing::read(r#""{host}[:{port}]""#, |node| {
-        Some(crate::spec::destination::ClusterTemplate::read(node))
+        crate::spec::destination::ClusterTemplate::read(node)
     });
     let naming = Naming { namespace: None, template: template.unwrap() };
     let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-    testing::read(text, |node| TlsRoute::read(node, "tls", &hosts, &naming, &scope))
+    testing::read(text, |node| TlsRoute::read(node, "tls", Some(&hosts), &naming, &scope))
+        .map(Option::unwrap)
 }
 
-/// Routes, each of these conditions to a cluster of its own: `c0`, `c1`, ...
+/// Creates one route for each condition, to the clusters `c0`, `c1`, ...
 fn routes(matches: &[&str]) -> TlsRoutes {
     let route = |(index, text): (usize, &&str)| {
         let text = format!(
@@ -31,7 +32,7 @@ fn cluster(routes: &TlsRoutes, name: &str, connection: &FixedConnection) -> Opti
 }
 
 #[test]
-fn the_first_match_wins_whatever_its_pattern() {
+fn the_first_match_wins_even_if_a_later_one_is_more_specific() {
     let routes = routes(&[
         r#"{"sniHosts": ["a.com", "*.b.com"]}"#,
         r#"{"sniHosts": ["x.b.com", "*.C.com"]}"#,
@@ -56,14 +57,14 @@ fn the_first_match_wins_whatever_its_pattern() {
 }
 
 #[test]
-fn any_name_is_also_none() {
+fn a_star_also_matches_a_missing_name() {
     let routes = routes(&[r#"{"sniHosts": ["a.com"]}"#, r#"{"sniHosts": ["*"]}"#]);
     let find = |name: &str| cluster(&routes, name, &FixedConnection::default());
     assert_eq!(["a.com", "b.com", ""].map(|name| find(name).unwrap()), ["c0", "c1", "c1"]);
 }
 
 #[test]
-fn all_conditions_have_to_hold() {
+fn all_conditions_must_hold() {
     let routes = routes(&[
         r#"{"sniHosts": ["a.com"], "destinationSubnets": ["10.0.0.0/8", "2001:db8::1"], "port": 443}"#,
         r#"{"sniHosts": ["a.com"], "destinationSubnets": ["192.0.2.1"], "port": 0}"#,
@@ -78,13 +79,13 @@ fn all_conditions_have_to_hold() {
     assert_eq!(find("192.0.2.1", Some(1)).as_deref(), Some("c1"));
     assert_eq!(find("10.9.9.9", Some(8443)).as_deref(), Some("c2"));
     assert_eq!(find("10.9.9.9", Some(1)), None);
-    // What is not known is none that a condition is for.
+    // An unknown address or port satisfies no condition.
     assert_eq!(find("", Some(443)), None);
     assert_eq!(find("10.9.9.9", None), None);
 }
 
 #[test]
-fn destinations_are_chosen_by_weight() {
+fn destinations_are_selected_by_weight() {
     let text = r#"{"match": [{"sniHosts": ["a.com"]}], "route": [
         {"destination": {"host": "b", "port": {"number": 1}}, "weight": 1},
         {"destination": {"host": "c"}, "weight": 3}]}"#;
@@ -97,7 +98,7 @@ fn destinations_are_chosen_by_weight() {
 }
 
 #[test]
-fn refusals() {
+fn rejects_invalid_fields() {
     let text = r#"{"match": [
             {"sniHosts": ["10.0.0.1", "b.com", "*.com", "*-x.a.com", 7], "destinationSubnets": ["10.0.0.0/33"],
              "port": 70000, "sourceNamespace": "a b", "gateways": ["mesh"], "headers": {}},
@@ -108,21 +109,21 @@ fn refusals() {
         "match[0].sniHosts[0]: \"10.0.0.1\" is an IP address, which is never a server name\n\
          match[0].sniHosts[1]: \"b.com\" is not within the hosts of the virtual service\n\
          match[0].sniHosts[2]: \"*.com\" is not within the hosts of the virtual service\n\
-         match[0].sniHosts[3]: \"*-x.a.com\" is a partial wildcard, write *.SUFFIX\n\
+         match[0].sniHosts[3]: \"*-x.a.com\" is a partial wildcard; write *.SUFFIX\n\
          match[0].sniHosts[4]: 7 is not a string\n\
-         match[0].destinationSubnets[0]: \"10.0.0.0/33\" is not an IP address or a block such as 10.0.0.0/8\n\
-         match[0].port: 70000 is not in 1..=65535\n\
+         match[0].destinationSubnets[0]: \"10.0.0.0/33\" is neither an IP address nor a range such as 10.0.0.0/8\n\
+         match[0].port: 70000 is not in the range 1 to 65535\n\
          match[0].sourceNamespace: \"a b\" is not a namespace\n\
-         match[0].gateways: needs proxy.gateways, the gateways that this proxy serves (mesh for a sidecar)\n\
-         match[0].headers: unknown field, known are sniHosts, destinationSubnets, port, sourceLabels, \
+         match[0].gateways: requires proxy.gateways, the gateways that this proxy serves (mesh for a sidecar)\n\
+         match[0].headers: unknown field, the fields here are sniHosts, destinationSubnets, port, sourceLabels, \
          sourceNamespace, gateways\n\
-         match[1].sniHosts: is empty\n\
+         match[1].sniHosts: must not be empty\n\
          match[2].sniHosts: is required\n\
          route[0].destination: is required\n\
          route[0].weight: -1 is negative\n\
          route[1].destination.host: \"*\" is not a destination\n\
-         route[1].headers: unknown field, known are destination, weight\n\
-         name: unknown field, known are match, route"
+         route[1].headers: unknown field, the fields here are destination, weight\n\
+         name: unknown field, the fields here are match, route"
     );
     assert_eq!(read("{}", &["a.com"]).unwrap_err(), "match: is required\nroute: is required");
     let weights = r#"{"match": [{"sniHosts": ["a.com"]}], "route": [

@@ -7,21 +7,24 @@ use crate::spec::proxy::NoMetadata;
 use crate::testing::{FixedAttributes, pairs};
 
 impl Table {
-    /// The definition of what the index has to find: each rule in order.
+    /// Returns the expected result of the index, by evaluation of each rule in order.
     fn first_in_order(&self, request: &Request<'_>) -> Option<Match<'_>> {
-        self.rules.iter().find_map(|rule| rule.matches(request))
+        self.rules.iter().find_map(|rule| {
+            let path = rule.matches(request)?;
+            Some(Match { route: &rule.route, name: &rule.name, path })
+        })
     }
 }
 
-/// Draws from small sets, so that rules and requests overlap.
-struct Dice(fastrand::Rng);
+/// Generates rules and requests from small sets of values, so that many requests match.
+struct Generator(fastrand::Rng);
 
-impl Dice {
+impl Generator {
     fn pick<'a>(&mut self, choices: &[&'a str]) -> &'a str {
         choices[self.0.usize(..choices.len())]
     }
 
-    fn is_one_of(&mut self, number: u32) -> bool {
+    fn one_in(&mut self, number: u32) -> bool {
         self.0.u32(..number) == 0
     }
 
@@ -38,27 +41,27 @@ impl Dice {
 
     fn http_match(&mut self) -> String {
         let mut fields = Vec::new();
-        if !self.is_one_of(3) {
+        if !self.one_in(3) {
             fields.push(format!(r#""uri": {}"#, self.string_match(&PATHS)));
-            if self.is_one_of(3) {
+            if self.one_in(3) {
                 fields.push(r#""ignoreUriCase": true"#.to_owned());
             }
         }
-        if self.is_one_of(4) {
+        if self.one_in(4) {
             fields.push(format!(r#""method": {}"#, self.string_match(&METHODS)));
         }
-        if self.is_one_of(6) {
+        if self.one_in(6) {
             fields.push(format!(r#""authority": {}"#, self.string_match(&["a.com", "a.com:80"])));
         }
         for field in ["headers", "withoutHeaders", "queryParams"] {
-            if self.is_one_of(2) {
-                let [first, second] = [0, 1].map(|_| match self.is_one_of(5) {
+            if self.one_in(2) {
+                let [first, second] = [0, 1].map(|_| match self.one_in(5) {
                     true => "{}".to_owned(),
                     false => self.string_match(&VALUES),
                 });
                 let name = self.pick(&["x", "y"]);
                 let more =
-                    if self.is_one_of(3) { format!(r#", "z": {second}"#) } else { String::new() };
+                    if self.one_in(3) { format!(r#", "z": {second}"#) } else { String::new() };
                 fields.push(format!(r#""{field}": {{"{name}": {first}{more}}}"#));
             }
         }
@@ -101,22 +104,22 @@ const METHODS: [&str; 3] = ["GET", "GETS", "POST"];
 const NAMES: [&str; 4] = ["x", "y", "z", "z"];
 const VALUES: [&str; 6] = ["", "a", "ab", "abc", "a,a", "b"];
 
-fn services(document: &str) -> VirtualServices {
+fn services(document: &str) -> Rc<VirtualServices> {
     Document::parse(document.as_bytes(), Filter::Router, &NoMetadata).unwrap().0.services
 }
 
-/// 80 sets of up to 60 rules, 100 requests each.
+/// Tests 80 sets of up to 60 rules with 100 requests each.
 #[test]
-fn the_index_finds_what_a_walk_in_order_finds() {
+fn the_index_returns_the_first_matching_rule() {
     let attributes = FixedAttributes::default();
-    let mut dice = Dice(fastrand::Rng::with_seed(2026));
+    let mut generator = Generator(fastrand::Rng::with_seed(2026));
     let (mut found, mut later) = (0, 0);
     for round in 0..80 {
-        let document = dice.document(1 + round % 60);
+        let document = generator.document(1 + round % 60);
         let services = services(&document);
         let table = &services.tables[0];
         for _ in 0..100 {
-            let headers = dice.request();
+            let headers = generator.request();
             let request = Request::new(&headers, &attributes);
             let by_index = services.find(&request).ok().map(|found| (found.name, found.path));
             let in_order = table.first_in_order(&request).map(|found| (found.name, found.path));
@@ -125,7 +128,7 @@ fn the_index_finds_what_a_walk_in_order_finds() {
             later += usize::from(in_order.is_some_and(|(name, _)| !name.contains("http[0]")));
         }
     }
-    // Or there would be little to compare.
+    // Verifies that enough requests match, also rules after the first one.
     assert!(found > 4_000 && later > 2_000, "{found} found, {later} not in the first rule");
 }
 

@@ -1,0 +1,39 @@
+//! Arguments that several commands take.
+
+use clap::{Args, ValueEnum};
+
+use crate::collect::Defaults;
+
+/// Defaults for objects and documents that do not set these fields.
+#[derive(Args)]
+pub struct InputArgs {
+    /// The namespace of objects without one; short host names are completed with it
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// The pattern of cluster names if no document sets clusterName, such as '{host}[-{subset}]'
+    #[arg(long, value_name = "PATTERN")]
+    cluster_name: Option<String>,
+    /// A gateway that the proxy serves, or mesh for a sidecar, if no document sets proxy; may be
+    /// repeated
+    #[arg(long = "gateway", value_name = "NAME")]
+    gateways: Vec<String>,
+}
+
+impl InputArgs {
+    /// The same, independent of the command line.
+    pub fn defaults(&self) -> Defaults {
+        Defaults {
+            namespace: self.namespace.clone(),
+            cluster_name: self.cluster_name.clone(),
+            gateways: self.gateways.clone(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text, with colours on a terminal
+    Text,
+    /// One JSON document, for programs
+    Json,
+}

@@ -1,0 +1,178 @@
+//! `--to envoyfilter`: an EnvoyFilter for each filter, with the routes and clusters that it needs.
+
+use serde::Serialize;
+use sluice_policy::document::filter::Filter;
+
+use super::destinations::{Copy, Destinations};
+use super::istio::{Context, Label, Target};
+use super::mirrored::{self, MirroredRoute};
+use super::templates;
+use super::wasm::{Place, WasmFilter};
+use crate::filters;
+
+/// The context of the template `envoyfilter.yaml`.
+#[derive(Serialize)]
+struct EnvoyFilters<'a> {
+    document: minijinja::Value,
+    namespace: Option<&'a str>,
+    labels: Vec<Label<'a>>,
+    context: Context,
+    objects: Vec<EnvoyFilter>,
+}
+
+/// One EnvoyFilter.
+#[derive(Serialize)]
+struct EnvoyFilter {
+    name: String,
+    priority: u32,
+    patches: Vec<Patch>,
+}
+
+/// A patch. Each variant is named after its template.
+#[derive(Serialize)]
+#[serde(tag = "template")]
+enum Patch {
+    /// A filter of HTTP requests
+    #[serde(rename = "patches/http-filter.yaml")]
+    HttpFilter { filter: WasmFilter, is_first: bool },
+    /// The route of requests that are copied to a set of clusters
+    #[serde(rename = "patches/mirrored-route.yaml")]
+    MirroredRoute { route: MirroredRoute },
+    /// A filter of TLS and TCP connections
+    #[serde(rename = "patches/network-filter.yaml")]
+    NetworkFilter { filter: WasmFilter },
+    /// The removal of headers by which a filter names clusters to Envoy
+    #[serde(rename = "patches/removed-headers.yaml")]
+    RemovedHeaders { headers: Vec<String> },
+    /// The route to the cluster that the router filter names
+    #[serde(rename = "patches/steered-route.yaml")]
+    SteeredRoute,
+    /// The listener filter that reads the server names of connections to a port
+    #[serde(rename = "patches/tls-inspector.yaml")]
+    TlsInspector { port: u16 },
+    /// A virtual host of a gateway, for the hosts of the rules
+    #[serde(rename = "patches/virtual-host.yaml")]
+    VirtualHost { domains: Vec<String>, headers: Vec<String>, mirrored_routes: Vec<MirroredRoute> },
+    /// The clusters of a host that the outlier filter watches
+    #[serde(rename = "patches/watched-cluster.yaml")]
+    WatchedCluster { host: String, filter: WasmFilter },
+}
+
+/// The EnvoyFilters of a target. Their priorities give the order of the filters.
+///
+/// # Errors
+/// A template that does not fit its context.
+pub fn render(target: &Target<'_>) -> Result<String, minijinja::Error> {
+    let builder = Builder { target, destinations: Destinations::new(&target.compiled.json) };
+    let objects = target.filters.iter().flat_map(|own| builder.objects(*own)).collect();
+    let context = EnvoyFilters {
+        document: templates::document(target.document),
+        namespace: target.namespace(),
+        labels: target.labels(),
+        context: target.context,
+        objects,
+    };
+    templates::render("envoyfilter.yaml", &context)
+}
+
+struct Builder<'a> {
+    target: &'a Target<'a>,
+    destinations: Destinations<'a>,
+}
+
+impl Builder<'_> {
+    /// The EnvoyFilters of one filter.
+    fn objects(&self, own: Filter) -> Vec<EnvoyFilter> {
+        let is_outbound = self.target.context == Context::SidecarOutbound;
+        let mut patches = Vec::new();
+        if own != Filter::Sni {
+            patches.push(self.http_filter(own));
+        }
+        if own == Filter::Sni || (own == Filter::Egress && is_outbound) {
+            patches.push(Patch::NetworkFilter { filter: self.wasm(own, Place::Network) });
+        }
+        // Filters are inserted directly before Envoy's router, so later ones follow earlier ones.
+        let priority = match own {
+            Filter::Egress => 0,
+            Filter::Fault => 10,
+            Filter::Mirror => 20,
+            Filter::Router | Filter::Sni => 30,
+            Filter::Outlier => 40,
+        };
+        match own {
+            Filter::Router => patches.extend(self.routes()),
+            Filter::Outlier => patches.extend(self.watched_clusters()),
+            Filter::Egress | Filter::Fault | Filter::Mirror | Filter::Sni => {}
+        }
+        let name = format!("sluice-{}", filters::name(own));
+        let mut objects = vec![EnvoyFilter { name, priority, patches }];
+        if own == Filter::Egress && is_outbound {
+            let ports = self.target.tls_ports().into_iter();
+            let patches = ports.map(|port| Patch::TlsInspector { port }).collect();
+            let name = "sluice-egress-tls-inspector".to_owned();
+            objects.push(EnvoyFilter { name, priority: 0, patches });
+        }
+        if own == Filter::Mirror {
+            // Applied after the routes of the router filter, so that these routes come before them.
+            let name = "sluice-mirror-routes".to_owned();
+            objects.push(EnvoyFilter { name, priority: 40, patches: self.mirrored_routes() });
+        }
+        objects.retain(|object| !object.patches.is_empty());
+        objects
+    }
+
+    fn wasm(&self, own: Filter, place: Place) -> WasmFilter {
+        WasmFilter::new(own, place, self.target.module)
+    }
+
+    fn http_filter(&self, own: Filter) -> Patch {
+        // Before all filters that may change the host.
+        let is_first = own == Filter::Egress;
+        Patch::HttpFilter { filter: self.wasm(own, Place::Http), is_first }
+    }
+
+    /// The sets of copies that requests can have; none without the mirror filter.
+    fn copies(&self) -> Vec<Vec<Copy>> {
+        if self.target.filters.contains(&Filter::Mirror) {
+            self.destinations.copies()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// The routes to the clusters that the router filter names.
+    fn routes(&self) -> Vec<Patch> {
+        let cluster = "x-sluice-cluster".to_owned();
+        let headers = vec![cluster.clone()];
+        let mut patches = vec![Patch::SteeredRoute, Patch::RemovedHeaders { headers }];
+        let domains: Vec<_> = self.destinations.domains().into_iter().collect();
+        if self.target.context == Context::Gateway && !domains.is_empty() {
+            // Patches of other EnvoyFilters do not change an added virtual host.
+            let copies = self.copies();
+            let mut headers = vec![cluster];
+            headers.extend(mirrored::headers(&copies));
+            let mirrored_routes = copies.iter().map(|set| MirroredRoute::new(set)).collect();
+            patches.push(Patch::VirtualHost { domains, headers, mirrored_routes });
+        }
+        patches
+    }
+
+    /// The routes of copies; none without copies.
+    fn mirrored_routes(&self) -> Vec<Patch> {
+        let copies = self.copies();
+        // INSERT_FIRST reverses the order, and larger sets must come first.
+        let routes = copies.iter().rev().map(|set| MirroredRoute::new(set));
+        let mut patches: Vec<_> = routes.map(|route| Patch::MirroredRoute { route }).collect();
+        if !patches.is_empty() {
+            let headers = mirrored::headers(&copies);
+            patches.push(Patch::RemovedHeaders { headers });
+        }
+        patches
+    }
+
+    fn watched_clusters(&self) -> Vec<Patch> {
+        let hosts = self.destinations.watched_hosts().into_iter();
+        let filter = || self.wasm(Filter::Outlier, Place::Upstream);
+        hosts.map(|host| Patch::WatchedCluster { host, filter: filter() }).collect()
+    }
+}

@@ -1,0 +1,87 @@
+//! `--to wasmplugin`: a WasmPlugin for each filter that needs no routes.
+
+use serde::Serialize;
+use sluice_policy::document::filter::Filter;
+
+use super::istio::{Context, Label, Target};
+use super::templates;
+use super::wasm::{FailurePolicy, module_of};
+use crate::filters;
+
+/// The context of the template `wasmplugin.yaml`.
+#[derive(Serialize)]
+struct WasmPlugins<'a> {
+    document: minijinja::Value,
+    namespace: Option<&'a str>,
+    labels: Vec<Label<'a>>,
+    mode: Mode,
+    sha256: Option<&'a str>,
+    objects: Vec<WasmPlugin>,
+}
+
+/// One WasmPlugin.
+#[derive(Serialize)]
+struct WasmPlugin {
+    name: String,
+    /// The type of the filter; without one it is HTTP
+    r#type: Option<PluginType>,
+    /// The ports of its traffic; without one all ports
+    ports: Vec<u16>,
+    url: String,
+    failure_policy: FailurePolicy,
+}
+
+/// The side of the connection on which the workload is.
+#[derive(Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Mode {
+    Client,
+    Server,
+}
+
+/// The type of a filter.
+#[derive(Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum PluginType {
+    Http,
+    Network,
+}
+
+/// The WasmPlugins of a target.
+///
+/// # Errors
+/// A template that does not fit its context.
+pub fn render(target: &Target<'_>) -> Result<String, minijinja::Error> {
+    let context = WasmPlugins {
+        document: templates::document(target.document),
+        namespace: target.namespace(),
+        labels: target.labels(),
+        mode: match target.context {
+            Context::SidecarInbound => Mode::Server,
+            Context::SidecarOutbound | Context::Gateway => Mode::Client,
+        },
+        sha256: target.sha256,
+        objects: target.filters.iter().flat_map(|own| plugins(target, *own)).collect(),
+    };
+    templates::render("wasmplugin.yaml", &context)
+}
+
+/// The WasmPlugins of one filter.
+fn plugins(target: &Target<'_>, own: Filter) -> Vec<WasmPlugin> {
+    let plugin = |suffix: &str, r#type, ports| WasmPlugin {
+        name: format!("sluice-{}{suffix}", filters::name(own)),
+        r#type,
+        ports,
+        url: module_of(own, target.module),
+        failure_policy: FailurePolicy::of(own),
+    };
+    if own != Filter::Egress {
+        return vec![plugin("", None, Vec::new())];
+    }
+    let mut plugins = vec![plugin("-http", Some(PluginType::Http), Vec::new())];
+    let ports: Vec<_> = target.tls_ports().into_iter().collect();
+    if target.context == Context::SidecarOutbound && !ports.is_empty() {
+        plugins.push(plugin("-network", Some(PluginType::Network), ports));
+    }
+    plugins
+}

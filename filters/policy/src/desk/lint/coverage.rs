@@ -1,0 +1,82 @@
+//! Compares matches: which requests of a later match an earlier one takes.
+
+use crate::spec::http_match::HttpMatch;
+use crate::spec::string_match::{StringMatch, ValueMatch};
+
+/// A header, and the condition on its value if there is one.
+pub(super) type HeaderKey<'a> = (&'a str, Option<&'a StringMatch>);
+
+/// Whether every request that fits `later` fits `earlier` too; `false` also where that is not plain.
+pub(super) fn covers(earlier: &HttpMatch, later: &HttpMatch) -> bool {
+    let covers = |earlier: &Option<StringMatch>, later: &Option<StringMatch>| {
+        let Some(earlier) = earlier else { return true };
+        later.as_ref().is_some_and(|later| earlier.covers(later))
+    };
+    earlier.port.is_none_or(|port| later.port == Some(port))
+        && earlier.headers.iter().all(|own| later.headers.iter().any(|other| own.covers(other)))
+        && earlier.query.iter().all(|(name, own)| {
+            later.query.iter().any(|(known, other)| name == known && own.covers(other))
+        })
+        && earlier.claims.iter().all(|own| {
+            later.claims.iter().any(|other| {
+                own.path == other.path
+                    && own.is_inverted == other.is_inverted
+                    && own.condition.covers(&other.condition)
+                    && (!own.is_inverted || other.condition.covers(&own.condition))
+            })
+        })
+        && covers(&earlier.method, &later.method)
+        && covers(&earlier.scheme, &later.scheme)
+        && covers(&earlier.authority, &later.authority)
+        && covers_path(earlier, later)
+}
+
+fn covers_path(earlier: &HttpMatch, later: &HttpMatch) -> bool {
+    let Some(uri) = &earlier.uri else {
+        // Every path that starts with a slash.
+        return match &later.uri {
+            None => true,
+            Some(StringMatch::Exact(path) | StringMatch::Prefix(path)) => path.starts_with(b"/"),
+            Some(StringMatch::Regex(_)) => false,
+        };
+    };
+    let slash = StringMatch::Prefix(b"/"[..].into());
+    let later_uri = later.uri.as_ref().unwrap_or(&slash);
+    let has_letters = |condition: &StringMatch| match condition {
+        StringMatch::Exact(text) | StringMatch::Prefix(text) => {
+            text.iter().any(u8::is_ascii_alphabetic)
+        }
+        StringMatch::Regex(_) => false,
+    };
+    if earlier.ignore_uri_case {
+        lower(uri).covers(&lower(later_uri))
+    } else if later.ignore_uri_case && has_letters(later_uri) {
+        // Only a prefix without letters.
+        matches!(uri, StringMatch::Prefix(own) if own.iter().all(|b| !b.is_ascii_alphabetic()))
+            && uri.covers(later_uri)
+    } else {
+        uri.covers(later_uri)
+    }
+}
+
+/// The condition on the path, in lower case.
+pub(super) fn path_key(own: &HttpMatch) -> Option<StringMatch> {
+    own.uri.as_ref().map(lower)
+}
+
+/// The headers that a request must have, with the conditions on their values.
+pub(super) fn header_keys(own: &HttpMatch) -> impl Iterator<Item = HeaderKey<'_>> {
+    let required = own.headers.iter().filter(|header| !header.is_inverted);
+    required.map(|header| match &header.condition {
+        ValueMatch::Value(value) => (header.name.as_str(), Some(value)),
+        ValueMatch::Present => (header.name.as_str(), None),
+    })
+}
+
+fn lower(condition: &StringMatch) -> StringMatch {
+    match condition {
+        StringMatch::Exact(text) => StringMatch::Exact(text.to_ascii_lowercase().into()),
+        StringMatch::Prefix(text) => StringMatch::Prefix(text.to_ascii_lowercase().into()),
+        StringMatch::Regex(pattern) => StringMatch::Regex(pattern.clone()),
+    }
+}

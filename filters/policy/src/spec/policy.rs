@@ -1,0 +1,28 @@
+//! The policy that a filter compiles from a document.
+
+use crate::document::filter::Filter;
+use crate::document::report::{Finding, Rejection};
+use crate::spec::document::Document;
+use crate::spec::proxy::NodeMetadata;
+
+/// The compiled policy of one filter.
+pub trait Policy: Sized {
+    /// Filter that uses the policy
+    const FILTER: Filter;
+
+    /// Creates the policy from the fields of a document that the filter uses.
+    fn new(document: &Document) -> Self;
+
+    /// Compiles the bytes of a document: JSON, or a `google.protobuf.Struct`. Returns the notices
+    /// too, see [`Document::parse`].
+    ///
+    /// # Errors
+    /// Rejects a document with at least one error as a whole, and returns all errors.
+    fn compile(
+        document: &[u8],
+        metadata: &dyn NodeMetadata,
+    ) -> Result<(Self, Vec<Finding>), Rejection> {
+        let (document, notices) = Document::parse(document, Self::FILTER, metadata)?;
+        Ok((Self::new(&document), notices))
+    }
+}

@@ -1,0 +1,108 @@
+//! Rules for the sources of the whole workspace.
+
+use std::path::Path;
+
+use sluice_architecture::circles::Files;
+use sluice_architecture::imports::imports;
+use sluice_architecture::layers::{PACKAGES, upward_imports};
+use sluice_architecture::modules::Crate;
+use sluice_architecture::repeats::repeats;
+use sluice_architecture::unsafe_code::unsafe_lines;
+use sluice_architecture::width::{WIDTH, wide_lines};
+use sluice_architecture::workspace::Workspace;
+
+fn workspace() -> Workspace {
+    Workspace::load(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+#[test]
+fn files_do_not_import_each_other_in_a_circle() {
+    let workspace = workspace();
+    let mut problems = Vec::new();
+    for target in &workspace.targets {
+        let modules = Crate::read(&target.root_file, &|file| workspace.read(file)).unwrap();
+        let imports = imports(&modules).unwrap();
+        let circles = Files::new(&modules, &imports).circles();
+        problems.extend(circles.iter().map(|circle| format!("{}: {circle}", target.package)));
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n\n"));
+}
+
+#[test]
+fn modules_import_only_from_layers_below_their_own() {
+    let workspace = workspace();
+    for package in PACKAGES {
+        assert!(workspace.targets.iter().any(|target| target.package == package), "no {package}");
+    }
+    let mut problems = Vec::new();
+    for target in &workspace.targets {
+        let is_library = target.root_file.ends_with("lib.rs");
+        if is_library && PACKAGES.contains(&target.package.as_str()) {
+            let modules = Crate::read(&target.root_file, &|file| workspace.read(file)).unwrap();
+            problems.extend(upward_imports(&modules, &imports(&modules).unwrap()));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// The files that may contain `unsafe`: those of the crate that calls Envoy, and of them only one.
+const UNSAFE: &str = "filters/host/src";
+
+#[test]
+fn unsafe_code_is_in_one_file() {
+    let workspace = workspace();
+    let mut files = Vec::new();
+    for file in workspace.rust_files().unwrap() {
+        let text = workspace.read(&file).unwrap();
+        let lines =
+            unsafe_lines(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        if !lines.is_empty() {
+            files.push((file, lines));
+        }
+    }
+    let is_allowed = files.len() <= 1 && files.iter().all(|(file, _)| file.starts_with(UNSAFE));
+    assert!(is_allowed, "unsafe may be in one file of {UNSAFE}, but is in {files:#?}");
+}
+
+/// Maximum number of consecutive lines that two filters may have in common.
+const EQUAL_LINES: usize = 5;
+
+#[test]
+fn plugins_do_not_repeat_each_other() {
+    let workspace = workspace();
+    let is_plugin = |file: &Path| file.starts_with("filters") && file.ends_with("src/plugin.rs");
+    let files = workspace.rust_files().unwrap().into_iter().filter(|file| is_plugin(file));
+    let plugins: Vec<_> = files.map(|file| (workspace.read(&file).unwrap(), file)).collect();
+    assert!(plugins.len() > 1, "found {} plugins", plugins.len());
+    let mut problems = Vec::new();
+    for (index, (left_text, left)) in plugins.iter().enumerate() {
+        for (right_text, right) in &plugins[index + 1..] {
+            for run in repeats(left_text, right_text, EQUAL_LINES + 1) {
+                let (left, right) = (left.display(), right.display());
+                problems.push(format!(
+                    "{} lines of {left}:{} are in {right}:{}\n    {}",
+                    run.lines.len(),
+                    run.left,
+                    run.right,
+                    run.lines.join("\n    ")
+                ));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+#[ignore = "until the files are wrapped"]
+fn lines_are_not_too_wide() {
+    let workspace = workspace();
+    let mut problems = Vec::new();
+    for file in workspace.files().unwrap() {
+        // A file that is not text has no lines.
+        let Some(text) = workspace.read(&file) else { continue };
+        let lines = wide_lines(&file, &text);
+        problems.extend(lines.iter().map(|line| format!("{}:{line}", file.display())));
+    }
+    let count = problems.len();
+    assert!(count == 0, "{count} lines are wider than {WIDTH}:\n{}", problems.join("\n"));
+}
