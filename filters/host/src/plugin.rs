@@ -9,6 +9,15 @@ use crate::attributes::EnvoyNode;
 use crate::filter::Filter;
 use crate::host::PluginHost;
 
+/// The version of all modules.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit that a module was built from. The build sets it.
+const COMMIT: &str = match option_env!("SLUICE_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
 /// One plugin on one worker, which runs the filter `F`.
 #[derive(Debug)]
 pub struct Plugin<F, H> {
@@ -30,7 +39,7 @@ impl<H: PluginHost, F: Filter<H>> Plugin<F, H> {
         }
         if !IS_STARTED.replace(true) {
             log::set_max_level(self.host.log_level());
-            log::info!("{}", version(F::NAME));
+            log::info!("sluice {} {VERSION} ({COMMIT})", F::NAME);
         }
     }
 
@@ -78,15 +87,6 @@ impl<H: PluginHost, F: Filter<H>> Plugin<F, H> {
             filter.on_end(self.id, &self.host);
         }
     }
-}
-
-/// The name of a module, its version, and the commit that it was built from.
-fn version(module: &str) -> String {
-    const COMMIT: &str = match option_env!("SLUICE_COMMIT") {
-        Some(commit) => commit,
-        None => "unknown",
-    };
-    format!("sluice {module} {} ({COMMIT})", env!("CARGO_PKG_VERSION"))
 }
 
 #[cfg(test)]

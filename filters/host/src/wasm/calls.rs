@@ -11,12 +11,11 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use proxy_wasm::types::{BufferType, MapType};
-use sluice_policy::request::header_map;
 
 use crate::host::{Host, PluginHost};
 use crate::http::{Call, CallAnswer, CallFailure, OnAnswer};
 use crate::wasm::abi;
-use crate::wasm::envoy::{Envoy, headers};
+use crate::wasm::envoy::{Envoy, encode, headers};
 
 /// How many calls are sent in one tick; the others are sent in the next one. If Envoy fails a call
 /// at once, it calls the module inside of the tick, so the limit bounds the stack of the VM.
@@ -108,9 +107,8 @@ fn send(call: Call<Envoy>) {
     Envoy.enter(call.plugin);
     let headers = call.headers.iter();
     let headers = headers.map(|(name, value)| (name.as_bytes(), value.as_slice()));
-    let headers: Vec<_> = headers.collect();
-    let headers = header_map::encode(headers.iter().copied());
-    let trailers = header_map::encode([].iter().copied());
+    let headers = encode(&headers.collect::<Vec<_>>());
+    let trailers = encode(&[]);
     let timeout = u32::try_from(call.timeout.as_millis()).unwrap_or(u32::MAX);
     let sent = abi::http_call(&call.cluster, &headers, &call.body, &trailers, timeout);
     let Call { plugin, max_answer_bytes, on_answer, .. } = call;

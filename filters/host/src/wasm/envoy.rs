@@ -1,5 +1,6 @@
 //! The calls into Envoy that are the same for all streams and plugins, and those of connections.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -156,6 +157,14 @@ impl NetworkHost for Envoy {
     fn set_filter_state(&self, key: &str, value: &[u8]) -> bool {
         let arguments = foreign::set_filter_state(key, value);
         abi::call_foreign_function(foreign::SET_FILTER_STATE, &arguments)
+    }
+}
+
+/// Encodes headers. No headers take no memory.
+pub(crate) fn encode(headers: &[(&[u8], &[u8])]) -> Cow<'static, [u8]> {
+    match headers {
+        [] => Cow::Borrowed(&[0; 4]),
+        _ => header_map::encode(headers.iter().copied()).into(),
     }
 }
 

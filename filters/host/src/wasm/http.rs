@@ -1,13 +1,12 @@
 //! The calls into Envoy about requests.
 
 use proxy_wasm::types::{BufferType, MapType, StreamType};
-use sluice_policy::request::header_map;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
 use crate::http::{Call, Headers, HttpHost, LocalReply};
 use crate::wasm::abi;
 use crate::wasm::calls;
-use crate::wasm::envoy::{Envoy, headers};
+use crate::wasm::envoy::{Envoy, encode, headers};
 
 impl HttpHost for Envoy {
     fn request_headers(&self) -> Headers {
@@ -51,7 +50,7 @@ impl HttpHost for Envoy {
     }
 
     fn reply(&self, reply: &LocalReply<'_>) {
-        let headers = header_map::encode(reply.headers.iter().copied());
+        let headers = encode(&reply.headers);
         let LocalReply { status, details, body, grpc_status, .. } = *reply;
         abi::send_local_response(status, details, body, &headers, grpc_status);
     }
