@@ -41,9 +41,22 @@ fn compile(workspace: &Workspace, source_paths: &SourcePaths) -> Result<()> {
     }
     // Overrides RUSTFLAGS and flags in cargo's configuration, so that builds are reproducible.
     command.env("CARGO_ENCODED_RUSTFLAGS", source_paths.encoded_rustflags());
+    // The modules log it when they start. They have "unknown" in its place without git.
+    match commit(workspace) {
+        Some(commit) => command.env("SLUICE_COMMIT", commit),
+        None => command.env_remove("SLUICE_COMMIT"),
+    };
     let status = command.current_dir(&workspace.root).status().context("cannot run cargo build")?;
     ensure!(status.success(), "cargo build failed");
     Ok(())
+}
+
+/// The commit that is checked out, abbreviated.
+fn commit(workspace: &Workspace) -> Option<String> {
+    let mut command = Command::new("git");
+    command.args(["rev-parse", "--short=12", "HEAD"]).current_dir(&workspace.root);
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
 fn finish(module: &WasmModule, compiled: &Path, dist: &Path, paths: &SourcePaths) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Checks that the exports of a module are the callbacks that its sources implement.
+//! Checks that the exports of a module are the callbacks that its filter implements.
 //!
 //! A callback that is implemented but not listed would silently never be called. One that is listed
 //! but not implemented would cost a call of the VM on each stream.
@@ -13,11 +13,13 @@ use syn::{ImplItem, ItemImpl};
 
 use crate::workspace::WasmModule;
 
-/// The SDK's traits whose methods `on_...` are callbacks.
-const TRAITS: [&str; 4] = ["Context", "RootContext", "StreamContext", "HttpContext"];
+/// The traits of sluice-host whose methods `on_...` are callbacks.
+const TRAITS: [&str; 3] = ["Filter", "HttpStream", "NetworkStream"];
 
-/// Exports that the SDK always requires: it creates and drops contexts in them.
-const OF_THE_SDK: [&str; 3] = ["proxy_on_vm_start", "proxy_on_context_create", "proxy_on_delete"];
+/// Exports of every module: the plugin shell implements them, and the SDK creates and drops
+/// contexts in them.
+const OF_ALL: [&str; 4] =
+    ["proxy_on_vm_start", "proxy_on_configure", "proxy_on_context_create", "proxy_on_delete"];
 
 /// Fails unless the exports of a module are the callbacks that its sources implement.
 pub fn check(module: &WasmModule) -> Result<()> {
@@ -34,8 +36,7 @@ fn compare(exports: &[String], implemented: &Implemented) -> Result<()> {
     }
     // An own callback replaces the SDK's: it does not have to call the filter.
     for export in exports.iter().filter(|export| export.starts_with("proxy_on_")) {
-        let of_the_sdk = OF_THE_SDK.contains(&export.as_str());
-        let is_implemented = of_the_sdk || implemented.0.contains(export);
+        let is_implemented = OF_ALL.contains(&export.as_str()) || implemented.0.contains(export);
         ensure!(is_implemented, "exports lists {export}, whose callback is not implemented");
     }
     Ok(())
@@ -85,18 +86,10 @@ impl<'ast> Visit<'ast> for Implemented {
     }
 }
 
-/// Returns the export that calls a method of the SDK's traits.
+/// Returns the export that calls a method of the traits.
 fn export(method: &str) -> String {
-    match method {
-        "on_http_call_response" => "proxy_on_http_call_response".to_owned(),
-        "on_downstream_close" => "proxy_on_downstream_connection_close".to_owned(),
-        "on_upstream_close" => "proxy_on_upstream_connection_close".to_owned(),
-        "on_grpc_call_response" | "on_grpc_stream_message" => "proxy_on_grpc_receive".to_owned(),
-        "on_grpc_stream_initial_metadata" => "proxy_on_grpc_receive_initial_metadata".to_owned(),
-        "on_grpc_stream_trailing_metadata" => "proxy_on_grpc_receive_trailing_metadata".to_owned(),
-        "on_grpc_stream_close" => "proxy_on_grpc_close".to_owned(),
-        _ => format!("proxy_{}", method.replacen("on_http_", "on_", 1)),
-    }
+    // Streams of both kinds, and plugins, end when Envoy deletes their context.
+    if method == "on_end" { "proxy_on_delete".to_owned() } else { format!("proxy_{method}") }
 }
 
 #[cfg(test)]
@@ -104,13 +97,13 @@ mod tests {
     use super::*;
 
     const SOURCE: &str = "\
-impl Context for Plugin {}
-
-impl RootContext for Plugin {
-    fn on_configure(&mut self, _: usize) -> bool {
-        fn on_tick() {}
-        true
+impl<H: HttpHost + PluginHost> Filter<H> for Worker {
+    fn request(self: &Rc<Self>, _: u32, host: H) -> Stream<H> {
+        fn on_log() {}
+        Stream::new(host, Rc::clone(self))
     }
+
+    fn on_tick(&self, plugin: u32, host: &H) {}
 }
 
 impl Stream {
@@ -121,23 +114,24 @@ impl other::Callbacks for Stream {
     fn on_queue_ready(&self) {}
 }
 
-impl<H> proxy_wasm::traits::HttpContext for PluginStream<H> {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+impl<H> sluice_host::filter::HttpStream for Stream<H> {
+    fn on_request_headers(&self) -> Action {
         Action::Continue
     }
 
-    fn on_downstream_close(
-        &mut self,
+    fn on_response_body(
+        &self,
+        _: usize,
     ) {}
 
-    fn on_http_call_response(&mut self) {}
+    fn on_end(&self) {}
 }
 
 mod inner {
-  impl StreamContext for Stream { fn on_new_connection(&mut self) -> Action { Action::Continue } }
+  impl NetworkStream for Stream { fn on_new_connection(&self) -> Action { Action::Continue } }
 }
 
-// impl HttpContext for Stream { fn on_http_request_body() {} }
+// impl HttpStream for Stream { fn on_request_body() {} }
 fn on_log() {}
 ";
 
@@ -153,32 +147,32 @@ fn on_log() {}
     }
 
     #[test]
-    fn methods_of_the_sdks_traits_are_found() {
+    fn methods_of_the_traits_are_found() {
         let found: Vec<String> = implemented().0.into_iter().collect();
         assert_eq!(
             found,
             [
-                "proxy_on_configure",
-                "proxy_on_downstream_connection_close",
-                "proxy_on_http_call_response",
+                "proxy_on_delete",
                 "proxy_on_new_connection",
                 "proxy_on_request_headers",
+                "proxy_on_response_body",
+                "proxy_on_tick",
             ]
         );
         assert!(Implemented::default().read("impl {").is_err());
     }
 
     #[test]
-    fn exports_are_the_callbacks_and_what_the_sdk_needs() {
+    fn exports_are_the_callbacks_and_those_of_the_shell() {
         let exports = [
             "proxy_on_vm_start",
             "proxy_on_context_create",
             "proxy_on_configure",
             "proxy_on_request_headers",
             "proxy_on_new_connection",
-            "proxy_on_downstream_connection_close",
+            "proxy_on_tick",
+            "sluice_on_response_body",
             "sluice_on_http_call_response",
-            "sluice_on_tick",
             "proxy_on_delete",
         ];
         compared(&exports).unwrap();
@@ -199,11 +193,10 @@ fn on_log() {}
 
     #[test]
     fn a_callback_that_would_be_stripped_is_named() {
-        let error = compared(&["proxy_on_configure"]).unwrap_err();
+        let error = compared(&["proxy_on_delete"]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "implements the callback of proxy_on_downstream_connection_close, which exports does \
-             not list"
+            "implements the callback of proxy_on_new_connection, which exports does not list"
         );
     }
 }

@@ -1,5 +1,6 @@
-//! `egress.wasm`: lets only registered services be called, as a network filter and as an HTTP filter.
+//! `egress.wasm`: allows calls of registered services only, as a network filter and as an HTTP
+//! filter.
 
-#[cfg(target_family = "wasm")]
-mod plugin;
+pub mod worker;
 pub mod stream;
+mod plugin;

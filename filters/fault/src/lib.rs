@@ -1,5 +1,5 @@
 //! `fault.wasm`: delays and aborts requests as an Istio VirtualService says.
 
-#[cfg(target_family = "wasm")]
-mod plugin;
+pub mod worker;
 pub mod stream;
+mod plugin;

@@ -1,328 +1,169 @@
-//! One request through the fault filter: it goes on, waits, or is answered, and its response may be slow or
-//! break off.
+//! A request in the fault filter. It continues, waits or is aborted; its response may be slowed
+//! down or reset.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use sluice_host::attributes::StreamAttributes;
-use sluice_host::delay::{DelayQueue, Timer};
-use sluice_host::http::{Counter, Gauge, HttpHost, LocalReply};
-use sluice_host::random::Random;
-use sluice_policy::fault::{ABORT_BODY, Faults, Plan};
+use sluice_host::filter::{Action, HttpStream};
+use sluice_host::http::HttpHost;
 use sluice_policy::request::Request;
-use sluice_policy::spec::fault::AbortStatus;
-use sluice_policy::value::budget::Spending;
 use sluice_policy::value::header::HeaderEdit;
 
-/// The response header that tells of a fault, since a module cannot set Envoy's response flags.
+use crate::worker::{Event, NOTE, State, Waiting, Worker};
+
+/// The response header that names the fault, as a module cannot set Envoy's response flags.
 pub const MARK: &str = "x-sluice-fault";
-
-/// The note with the fault of a request, `%FILTER_STATE(wasm.sluice.fault:PLAIN)%`.
-pub const NOTE: &str = "sluice.fault";
-
-/// What all streams of a worker share.
-#[derive(Debug)]
-pub struct Shared {
-    /// The compiled policy
-    pub faults: Faults,
-    /// What is counted
-    pub counters: Counters,
-    /// Draws for shares and lengths
-    pub random: Random,
-    /// The requests that wait
-    pub queue: RefCell<DelayQueue<Waiting>>,
-    spending: Spending,
-}
-
-/// The filter's counters, `wasmcustom.sluice.fault.*` in Envoy's statistics, called as those of
-/// Envoy's fault filter where it has them.
-#[derive(Clone, Copy, Debug)]
-pub struct Counters {
-    delays_injected: Counter,
-    aborts_injected: Counter,
-    resets_injected: Counter,
-    response_rl_injected: Counter,
-    faults_overflow: Counter,
-    budget_exhausted: Counter,
-    malformed_headers: Counter,
-    active_faults: Gauge,
-}
-
-impl Counters {
-    /// Defines them.
-    pub fn new(
-        counter: impl Fn(&'static str) -> Counter,
-        gauge: impl Fn(&'static str) -> Gauge,
-    ) -> Self {
-        Self {
-            delays_injected: counter("sluice.fault.delays_injected"),
-            aborts_injected: counter("sluice.fault.aborts_injected"),
-            resets_injected: counter("sluice.fault.resets_injected"),
-            response_rl_injected: counter("sluice.fault.response_rl_injected"),
-            faults_overflow: counter("sluice.fault.faults_overflow"),
-            budget_exhausted: counter("sluice.fault.budget_exhausted"),
-            malformed_headers: counter("sluice.fault.malformed_headers"),
-            active_faults: gauge("sluice.fault.active_faults"),
-        }
-    }
-}
-
-impl Shared {
-    /// Nothing waits yet.
-    pub fn new(faults: Faults, counters: Counters) -> Self {
-        Self {
-            faults,
-            counters,
-            random: Random::default(),
-            queue: RefCell::default(),
-            spending: Spending::default(),
-        }
-    }
-}
-
-/// What happens to a request after its headers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It goes on through the filters.
-    Continue,
-    /// It was answered.
-    Replied,
-    /// It waits; the timer is to be set so.
-    Wait(Timer),
-}
-
-/// What happens to a piece of a response's body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// It is held back; the timer is to be set so.
-    Hold(Timer),
-    /// It goes on.
-    Pass,
-    /// The stream is reset.
-    Reset,
-}
-
-/// What the queue keeps of a stream that waits.
-#[derive(Debug)]
-pub struct Waiting {
-    /// What is to be decided about a request; absent where it is the response that waits
-    request: Option<Plan>,
-    state: Rc<State>,
-}
-
-/// What a stream and the queue both know.
-#[derive(Debug, Default)]
-struct State {
-    /// Until when it waits
-    deadline: Cell<Option<Instant>>,
-    /// Whether it is one of the active faults
-    is_active: Cell<bool>,
-    /// What its response is marked with
-    mark: Cell<Option<&'static str>>,
-}
 
 /// One request.
 #[derive(Debug)]
-pub struct Stream<H: HttpHost> {
+pub struct Stream<H> {
     id: u32,
     host: H,
-    shared: Rc<Shared>,
+    worker: Rc<Worker>,
     state: Rc<State>,
-    /// How much of the response's body may still pass, where it is to break off
-    body_left: Option<u64>,
-    pace: Option<Pace>,
+    /// How many bytes of the response's body may pass before a reset, if there is to be one
+    bytes_until_reset: Cell<Option<u64>>,
+    rate_limit: Cell<Option<RateLimit>>,
 }
 
-/// How fast a response's body passes.
+/// The rate limit of a response's body.
 #[derive(Clone, Copy, Debug)]
-struct Pace {
+struct RateLimit {
     bytes_per_second: u64,
-    /// When everything so far may have passed
-    paid_until: Option<Instant>,
+    /// When everything that has arrived may have passed
+    passed_at: Option<Instant>,
 }
 
 impl<H: HttpHost> Stream<H> {
-    /// A stream that has just begun; `id` is its context's.
-    pub fn new(id: u32, host: H, shared: Rc<Shared>) -> Self {
-        Self { id, host, shared, state: Rc::default(), body_left: None, pace: None }
+    /// A stream that has just begun. `id` is its context.
+    pub fn new(id: u32, host: H, worker: Rc<Worker>) -> Self {
+        Self {
+            id,
+            host,
+            worker,
+            state: Rc::default(),
+            bytes_until_reset: Cell::default(),
+            rate_limit: Cell::default(),
+        }
     }
 
-    /// Injects what is due to the request.
-    pub fn on_request_headers(&mut self) -> Next {
-        let shared = &*self.shared;
-        if !shared.faults.may_inject() {
-            return Next::Continue;
+    fn count(&self, event: Event) {
+        self.worker.counters.increment(event, &self.host);
+    }
+
+    /// Holds a piece of the body until everything up to its end could have passed at the rate.
+    fn limit_rate(&self, size: usize) -> Action {
+        let Some(mut limit) = self.rate_limit.get() else { return Action::Continue };
+        let now = self.host.now();
+        let passed_at = match limit.passed_at {
+            Some(passed_at) => passed_at.max(now),
+            None if self.worker.admit(&self.state, &self.host) => {
+                self.count(Event::RateLimited);
+                now
+            }
+            None => {
+                self.rate_limit.set(None);
+                return Action::Continue;
+            }
+        };
+        let duration = Duration::from_secs_f64(size as f64 / limit.bytes_per_second as f64);
+        let Some(deadline) = passed_at.checked_add(duration) else { return Action::Continue };
+        limit.passed_at = Some(deadline);
+        self.rate_limit.set(Some(limit));
+        let delays = &self.worker.delays;
+        let held = self.state.deadline.take().and_then(|held| delays.remove(self.id, held));
+        // The empty piece that ends a body takes no time, but it must not overtake the others.
+        if held.is_none() && duration.is_zero() {
+            return Action::Continue;
+        }
+        self.state.deadline.set(Some(deadline));
+        let waiting = Waiting { plan: None, state: Rc::clone(&self.state) };
+        delays.push(self.id, deadline, now, waiting, &self.host);
+        Action::Pause
+    }
+}
+
+impl<H: HttpHost> HttpStream for Stream<H> {
+    /// Delays or aborts the request.
+    fn on_request_headers(&self) -> Action {
+        let worker = &*self.worker;
+        if !worker.faults.may_inject() {
+            return Action::Continue;
         }
         let headers = self.host.encoded_request_headers();
         let attributes = StreamAttributes(&self.host);
         let request = Request::of_encoded(&headers, &attributes);
-        let plan = shared.faults.plan(&request, || self.host.time_of_day(), &mut &shared.random);
+        let plan = worker.faults.plan(&request, || self.host.time_of_day(), &mut &worker.random);
         for _ in 0..plan.malformed_headers {
-            self.host.increment(shared.counters.malformed_headers);
+            self.count(Event::MalformedHeader);
         }
-        self.body_left = plan.reset_after;
-        self.pace = plan
-            .bytes_per_second
-            .map(|bytes_per_second| Pace { bytes_per_second, paid_until: None });
+        self.bytes_until_reset.set(plan.reset_after);
+        let rate_limit = |bytes_per_second| RateLimit { bytes_per_second, passed_at: None };
+        self.rate_limit.set(plan.bytes_per_second.map(rate_limit));
         if let Some(delay) = plan.delay
-            && self.state.admit(shared, &self.host)
+            && worker.admit(&self.state, &self.host)
         {
-            self.host.increment(shared.counters.delays_injected);
+            self.count(Event::Delayed);
             self.host.note(NOTE, "delay");
-            self.state.mark.set(Some("delay"));
+            self.state.fault.set(Some("delay"));
             let now = self.host.now();
-            // A deadline beyond the clock's end: as good as never.
-            let Some(deadline) = now.checked_add(delay) else { return Next::Wait(Timer::Keep) };
-            self.state.deadline.set(Some(deadline));
-            let waiting = Waiting { request: Some(plan), state: Rc::clone(&self.state) };
-            return Next::Wait(shared.queue.borrow_mut().push(self.id, deadline, now, waiting));
+            // A deadline that the clock cannot express is never reached.
+            if let Some(deadline) = now.checked_add(delay) {
+                self.state.deadline.set(Some(deadline));
+                let waiting = Waiting { plan: Some(plan), state: Rc::clone(&self.state) };
+                worker.delays.push(self.id, deadline, now, waiting, &self.host);
+            }
+            return Action::Pause;
         }
-        if self.state.abort(&plan, shared, &self.host) { Next::Replied } else { Next::Continue }
+        match worker.abort(&plan, &self.state, &self.host) {
+            true => Action::Pause,
+            false => Action::Continue,
+        }
     }
 
     /// Marks the response of a request that had a fault.
-    pub fn on_response_headers(&mut self) {
-        if let Some(mark) = self.state.mark.get()
-            && self.shared.faults.settings.marks_responses
+    fn on_response_headers(&self, _: bool) -> Action {
+        if let Some(fault) = self.state.fault.get()
+            && self.worker.faults.settings.marks_responses
         {
-            self.host.edit_response_header(&HeaderEdit::set(MARK, mark.as_bytes()));
+            self.host.edit_response_header(&HeaderEdit::set(MARK, fault.as_bytes()));
         }
+        Action::Continue
     }
 
-    /// Breaks off a response whose time has come, or holds a piece of it until its time has.
-    pub fn on_response_body(&mut self, size: usize) -> Body {
-        // The abort's own body is not the upstream's.
-        if self.state.mark.get() == Some("abort") {
-            return Body::Pass;
+    /// Resets the response when too many bytes have arrived, or limits its rate.
+    fn on_response_body(&self, size: usize) -> Action {
+        // The body of an abort is not the upstream's.
+        if self.state.fault.get() == Some("abort") {
+            return Action::Continue;
         }
-        let left = self.body_left.map(|left| left.checked_sub(size as u64));
-        self.body_left = left.flatten();
-        if left == Some(None) && self.state.admit(&self.shared, &self.host) {
-            self.host.increment(self.shared.counters.resets_injected);
+        let left = self.bytes_until_reset.get().map(|left| left.checked_sub(size as u64));
+        self.bytes_until_reset.set(left.flatten());
+        if left == Some(None) && self.worker.admit(&self.state, &self.host) {
+            self.count(Event::Reset);
             self.host.note(NOTE, "reset");
             self.host.reset_response();
-            return Body::Reset;
+            return Action::Pause;
         }
-        self.hold(size)
+        self.limit_rate(size)
     }
 
-    /// Holds a piece of the body until all that has come, with it, could have passed at the rate.
-    fn hold(&mut self, size: usize) -> Body {
-        let Some(pace) = &mut self.pace else { return Body::Pass };
-        let now = self.host.now();
-        let paid_until = match pace.paid_until {
-            Some(paid_until) => paid_until.max(now),
-            None if self.state.admit(&self.shared, &self.host) => {
-                self.host.increment(self.shared.counters.response_rl_injected);
-                now
-            }
-            None => {
-                self.pace = None;
-                return Body::Pass;
-            }
-        };
-        let cost = Duration::from_secs_f64(size as f64 / pace.bytes_per_second as f64);
-        let Some(deadline) = paid_until.checked_add(cost) else { return Body::Pass };
-        pace.paid_until = Some(deadline);
-        let mut queue = self.shared.queue.borrow_mut();
-        let held = self.state.deadline.take().and_then(|held| queue.remove(self.id, held));
-        // The empty piece that ends a body costs nothing, but it does not overtake the others.
-        if held.is_none() && cost.is_zero() {
-            return Body::Pass;
+    /// Holds the trailers for as long as a piece of the body before them.
+    fn on_response_trailers(&self) -> Action {
+        match self.state.deadline.get() {
+            Some(_) => Action::Pause,
+            None => Action::Continue,
         }
-        self.state.deadline.set(Some(deadline));
-        let waiting = Waiting { request: None, state: Rc::clone(&self.state) };
-        Body::Hold(queue.push(self.id, deadline, now, waiting))
     }
 
-    /// Whether a part of the response's body is held back.
-    pub fn holds_response(&self) -> bool {
-        self.state.deadline.get().is_some()
-    }
-
-    /// The host, for tests.
-    pub fn host(&self) -> &H {
-        &self.host
-    }
-}
-
-impl<H: HttpHost> Drop for Stream<H> {
-    /// The end of the stream, also of one whose client left while it waited.
-    fn drop(&mut self) {
+    /// The client may have left while the stream waited.
+    fn on_end(&self) {
         if let Some(deadline) = self.state.deadline.take() {
-            self.shared.queue.borrow_mut().remove(self.id, deadline);
+            self.worker.delays.remove(self.id, deadline);
         }
-        self.state.release(&self.shared, &self.host);
-    }
-}
-
-impl Waiting {
-    /// The time is over: answers the request or lets it go on, or the response. Calls of `host` have
-    /// to be about the stream that waited.
-    pub fn on_time_over(self, shared: &Shared, host: &impl HttpHost) {
-        self.state.deadline.set(None);
-        let Some(plan) = self.request else {
-            host.resume_response();
-            return;
-        };
-        if !self.state.abort(&plan, shared, host) {
-            // A fault that has done its work is not active any more, however long the stream lasts.
-            self.state.release(shared, host);
-            host.resume_request();
-        }
-    }
-}
-
-impl State {
-    /// Whether a fault may be injected, by the limits; then it is active.
-    fn admit(&self, shared: &Shared, host: &impl HttpHost) -> bool {
-        if self.is_active.get() {
-            return true;
-        }
-        let settings = &shared.faults.settings;
-        let counters = &shared.counters;
-        let is_full = |max| host.value(counters.active_faults) >= u64::from(max);
-        if settings.max_active.is_some_and(is_full) {
-            host.increment(counters.faults_overflow);
-            return false;
-        }
-        if settings.budget.is_some_and(|budget| !shared.spending.spend(budget, host.now())) {
-            host.increment(counters.budget_exhausted);
-            return false;
-        }
-        host.change(counters.active_faults, 1);
-        self.is_active.set(true);
-        true
-    }
-
-    fn release(&self, shared: &Shared, host: &impl HttpHost) {
-        if self.is_active.take() {
-            host.change(shared.counters.active_faults, -1);
-        }
-    }
-
-    /// Draws the abort and carries it out; whether it did.
-    fn abort(&self, plan: &Plan, shared: &Shared, host: &impl HttpHost) -> bool {
-        let Some(status) = plan.draw_abort(&mut &shared.random) else { return false };
-        if !self.admit(shared, host) {
-            return false;
-        }
-        host.increment(shared.counters.aborts_injected);
-        host.note(NOTE, "abort");
-        self.mark.set(Some("abort"));
-        let (status, grpc_status) = match status {
-            AbortStatus::Http(status) => (status, None),
-            AbortStatus::Grpc(status) => (200, Some(status)),
-        };
-        host.reply(&LocalReply {
-            status,
-            grpc_status,
-            headers: Vec::new(),
-            body: ABORT_BODY.as_bytes(),
-            details: "fault_filter_abort",
-        });
-        true
+        self.worker.release(&self.state, &self.host);
     }
 }
 

@@ -1,15 +1,16 @@
-//! Envoy's attributes in the policy's terms.
+//! Envoy's attributes, as the policy reads them.
 
 use std::net::{IpAddr, SocketAddr};
 
-use sluice_policy::request::Attributes;
 use sluice_policy::request::connection::Connection;
+use sluice_policy::request::{Attributes, header_map};
 use sluice_policy::spec::proxy::NodeMetadata;
 use sluice_policy::value::host_name::without_port;
 
 use crate::host::Host;
 
-/// Where Envoy's JWT filter leaves the claims, with the `payload_in_metadata` that Istio gives it.
+/// The metadata in which Envoy's JWT filter leaves the claims, with the `payload_in_metadata` that
+/// Istio configures.
 const CLAIMS: [&str; 4] =
     ["metadata", "filter_metadata", "envoy.filters.http.jwt_authn", "payload"];
 
@@ -32,25 +33,26 @@ impl<H: Host> Attributes for StreamAttributes<'_, H> {
         let Some(value) = self.0.property(&path) else {
             return Vec::new();
         };
-        pair_names(&value).unwrap_or_else(|| vec![value])
+        list_elements(&value).unwrap_or_else(|| vec![value])
     }
 }
 
 impl<H: Host> StreamAttributes<'_, H> {
-    /// The server name of the TLS connection to Envoy, as the client sent it. `None` without one, and
-    /// where the listener has no `envoy.filters.listener.tls_inspector`, also if Envoy ends the TLS.
+    /// The SNI of the client's TLS connection, as the client sent it. `None` without one, and if
+    /// the listener has no `envoy.filters.listener.tls_inspector`, even if Envoy terminates the
+    /// TLS.
     pub fn server_name(&self) -> Option<Vec<u8>> {
         self.0.property(&["connection", "requested_server_name"])
     }
 
-    /// Whether Envoy has ended the client's TLS; known once the handshake is over, so in
+    /// Whether Envoy terminates the client's TLS. This is known after the handshake, so in
     /// `on_downstream_data` and for requests.
     pub fn is_tls_terminated(&self) -> bool {
         self.0.property(&["connection", "tls_version"]).is_some()
     }
 
     /// The address and port that the client connected to; the original ones behind
-    /// `envoy.filters.listener.original_dst`. `None` where that is no IP address.
+    /// `envoy.filters.listener.original_dst`. `None` if the address is no IP address.
     pub fn destination(&self) -> Option<SocketAddr> {
         let address = self.0.property(&["destination", "address"])?;
         std::str::from_utf8(&address).ok()?.parse().ok()
@@ -58,7 +60,7 @@ impl<H: Host> StreamAttributes<'_, H> {
 }
 
 impl<H: Host> Connection for StreamAttributes<'_, H> {
-    /// The original one behind `envoy.filters.listener.original_dst`.
+    /// The original address behind `envoy.filters.listener.original_dst`.
     fn destination_ip(&self) -> Option<IpAddr> {
         self.destination().map(|destination| destination.ip())
     }
@@ -72,41 +74,25 @@ impl<H: Host> Connection for StreamAttributes<'_, H> {
     }
 }
 
-/// The address in `ADDRESS:PORT`, where an IPv6 address is in brackets.
+/// The address in `ADDRESS:PORT`. An IPv6 address there is in brackets, which are removed.
 fn ip_of(address: &[u8]) -> &[u8] {
     let host = without_port(address);
     host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host)
 }
 
-/// The elements of a list, which Envoy encodes as pairs with empty values; `None` for anything else.
+/// The elements of a list, which Envoy encodes as a header map with empty values. `None` for
+/// anything else.
 ///
-/// The encoding has no tag, so a string could be taken for a list if it had its exact form, with
-/// every length right and every terminator in its place. A claim of a verified token has not.
-fn pair_names(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let (count, mut rest) = take_u32(bytes)?;
-    let mut lengths = Vec::new();
-    for _ in 0..count {
-        let (name, tail) = take_u32(rest)?;
-        let (value, tail) = take_u32(tail)?;
-        if value != 0 {
-            return None;
-        }
-        lengths.push(name);
-        rest = tail;
+/// The encoding has no tag. A string is taken for a list if it has exactly the form of one, with
+/// the right lengths and terminators. The claims of a verified token do not have it.
+fn list_elements(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let pairs: Vec<_> = header_map::decode(bytes).collect();
+    let is_list = pairs.iter().all(|(_, value)| value.is_empty());
+    // The decoder does not check the terminators, and leaves out what is cut off or follows.
+    if !is_list || header_map::encode(pairs.iter().copied()) != bytes {
+        return None;
     }
-    let mut names = Vec::with_capacity(lengths.len());
-    for length in lengths {
-        let (name, tail) = rest.split_at_checked(length)?;
-        // The name and its terminator, then the terminator of the empty value.
-        rest = tail.strip_prefix(&[0, 0])?;
-        names.push(name.to_vec());
-    }
-    rest.is_empty().then_some(names)
-}
-
-fn take_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk::<4>()?;
-    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
+    Some(pairs.into_iter().map(|(element, _)| element.to_vec()).collect())
 }
 
 /// The node metadata of Envoy's bootstrap, as Istio fills it.
@@ -149,8 +135,8 @@ mod tests {
             let shown = StreamAttributes(&host).destination().map(|found| found.to_string());
             assert_eq!(shown.as_deref(), is_ip.then_some(address));
         }
-        let odd = FakeHost::default().with_property(&["destination", "port"], "x");
-        assert_eq!(Attributes::destination_port(&StreamAttributes(&odd)), None);
+        let short = FakeHost::default().with_property(&["destination", "port"], "x");
+        assert_eq!(Attributes::destination_port(&StreamAttributes(&short)), None);
     }
 
     #[test]
@@ -166,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_a_string_or_a_list_of_them() {
+    fn a_claim_is_a_string_or_a_list_of_strings() {
         let path = [&CLAIMS[..], &["groups"]].concat();
         let list = b"\x02\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0a\0\0bc\0\0";
         let claim = |value: &[u8]| {
@@ -174,8 +160,27 @@ mod tests {
             StreamAttributes(&host).claim(&["groups".to_owned()])
         };
         assert_eq!(claim(list), [b"a".to_vec(), b"bc".to_vec()]);
+        assert_eq!(claim(b"\0\0\0\0"), Vec::<Vec<u8>>::new(), "an empty list");
         assert_eq!(claim(b"admin"), [b"admin".to_vec()]);
-        assert_eq!(claim(&list[..list.len() - 1]), [list[..list.len() - 1].to_vec()]);
         assert_eq!(claim(b"\xff\xff\xff\xff"), [b"\xff\xff\xff\xff".to_vec()]);
+        // What is not exactly a list is a string.
+        let last = list.len() - 1;
+        let changed = |place: usize, byte| {
+            let mut bytes = list.to_vec();
+            bytes[place] = byte;
+            bytes
+        };
+        for other in [
+            list[..last].to_vec(),
+            [&list[..], b"\0"].concat(),
+            changed(0, 1),
+            changed(0, 3),
+            changed(4, 2),
+            changed(8, 1),
+            changed(last, b'x'),
+            changed(last - 1, b'x'),
+        ] {
+            assert_eq!(claim(&other), [other]);
+        }
     }
 }

@@ -1,31 +1,33 @@
-//! A host for tests: it has what the test gives it and remembers what the filter did.
+//! A host for tests: it returns what the test has set and records what the filter does.
+
+mod host;
+pub mod store;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use sluice_policy::request::header_map::encode;
-use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
+use crate::fake::store::FakeStore;
+use crate::http::{Call, Headers};
 
-use crate::host::{Counter, Gauge, Host};
-use crate::http::{Call, Headers, HttpHost, LocalReply};
-use crate::network::NetworkHost;
-use crate::shared_data::{SharedData, Stored, Version};
+/// A stand-in for Envoy. Clones are the same host.
+#[derive(Clone, Debug, Default)]
+pub struct FakeHost(Rc<State>);
 
-/// A stand-in for Envoy.
 #[derive(Debug)]
-pub struct FakeHost {
-    properties: Vec<(Vec<String>, Vec<u8>)>,
+struct State {
+    properties: RefCell<HashMap<Vec<String>, Vec<u8>>>,
     request: RefCell<Headers>,
     response: RefCell<Headers>,
-    trailers: Headers,
+    trailers: RefCell<Headers>,
     body: RefCell<Vec<u8>>,
     calls: RefCell<Vec<Call<FakeHost>>>,
     replies: RefCell<Vec<FakeReply>>,
     notes: RefCell<Vec<(String, String)>>,
-    counts: RefCell<Vec<Counter>>,
-    gauges: RefCell<HashMap<u32, i64>>,
+    declared_notes: RefCell<Vec<String>>,
+    /// By number
+    metrics: RefCell<HashMap<u32, i64>>,
     resumptions: Cell<usize>,
     resets: Cell<usize>,
     downstream: RefCell<Vec<u8>>,
@@ -34,68 +36,24 @@ pub struct FakeHost {
     start: Instant,
     elapsed: Cell<Duration>,
     timer: Cell<Option<Duration>>,
-    store: FakeStore,
+    context: Cell<Option<u32>>,
+    ended: RefCell<Vec<u32>>,
+    store: RefCell<FakeStore>,
 }
 
-/// A store that fakes can share, as workers do.
-#[derive(Clone, Default)]
-pub struct FakeStore(Rc<RefCell<Store>>);
-
-/// What another worker does to the store.
-type Rival = Box<dyn FnOnce(&FakeStore)>;
-
-#[derive(Default)]
-struct Store {
-    values: HashMap<Vec<u8>, (Vec<u8>, u32)>,
-    last_version: u32,
-    writes: usize,
-    rivals: Vec<Rival>,
-}
-
-impl std::fmt::Debug for FakeStore {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FakeStore").finish_non_exhaustive()
-    }
-}
-
-impl FakeStore {
-    /// The value of a key.
-    pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.0.borrow().values.get(key).map(|(value, _)| value.clone())
-    }
-
-    /// Sets the value of a key, as another worker would.
-    pub fn set(&self, key: &[u8], value: &[u8]) {
-        let mut store = self.0.borrow_mut();
-        store.last_version += 1;
-        let entry = (value.to_vec(), store.last_version);
-        store.values.insert(key.to_vec(), entry);
-    }
-
-    /// How often hosts have written to it.
-    pub fn writes(&self) -> usize {
-        self.0.borrow().writes
-    }
-
-    /// Lets another worker be faster: it acts just before the next write with a condition.
-    pub fn race(&self, rival: impl FnOnce(&Self) + 'static) {
-        self.0.borrow_mut().rivals.push(Box::new(rival));
-    }
-}
-
-impl Default for FakeHost {
+impl Default for State {
     fn default() -> Self {
         Self {
-            properties: Vec::new(),
+            properties: RefCell::default(),
             request: RefCell::default(),
             response: RefCell::default(),
-            trailers: Vec::new(),
+            trailers: RefCell::default(),
             body: RefCell::default(),
             calls: RefCell::default(),
             replies: RefCell::default(),
             notes: RefCell::default(),
-            counts: RefCell::default(),
-            gauges: RefCell::default(),
+            declared_notes: RefCell::default(),
+            metrics: RefCell::default(),
             resumptions: Cell::default(),
             resets: Cell::default(),
             downstream: RefCell::default(),
@@ -104,17 +62,19 @@ impl Default for FakeHost {
             start: Instant::now(),
             elapsed: Cell::default(),
             timer: Cell::default(),
-            store: FakeStore::default(),
+            context: Cell::default(),
+            ended: RefCell::default(),
+            store: RefCell::default(),
         }
     }
 }
 
-/// A local reply that a filter gave.
+/// A local reply of a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FakeReply {
     /// The status
     pub status: u16,
-    /// The gRPC status, if one was given
+    /// The gRPC status, if the filter set one
     pub grpc_status: Option<u8>,
     /// The headers
     pub headers: Vec<(String, Vec<u8>)>,
@@ -124,274 +84,139 @@ pub struct FakeReply {
     pub details: String,
 }
 
+/// The number of the metric with this name. All hosts of a thread have the same metrics.
+fn metric(name: &str) -> u32 {
+    thread_local! {
+        static METRICS: RefCell<HashMap<String, u32>> = RefCell::default();
+    }
+    METRICS.with_borrow_mut(|metrics| {
+        let next = u32::try_from(metrics.len()).unwrap_or(u32::MAX);
+        *metrics.entry(name.to_owned()).or_insert(next)
+    })
+}
+
+/// What a test sets.
 impl FakeHost {
-    /// Gives it one more request header.
+    /// Adds a request header.
+    #[must_use]
     pub fn with_request_header(self, name: &str, value: impl Into<Vec<u8>>) -> Self {
-        self.request.borrow_mut().push((name.to_owned(), value.into()));
+        self.0.request.borrow_mut().push((name.to_owned(), value.into()));
         self
     }
 
-    /// Gives it a response header.
+    /// Adds a response header.
+    #[must_use]
     pub fn with_response_header(self, name: &str, value: impl Into<Vec<u8>>) -> Self {
-        self.response.borrow_mut().push((name.to_owned(), value.into()));
+        self.0.response.borrow_mut().push((name.to_owned(), value.into()));
         self
     }
 
-    /// Gives it an attribute.
-    pub fn with_property(mut self, path: &[&str], value: impl Into<Vec<u8>>) -> Self {
+    /// Adds a response trailer.
+    #[must_use]
+    pub fn with_response_trailer(self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.0.trailers.borrow_mut().push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Sets an attribute.
+    #[must_use]
+    pub fn with_property(self, path: &[&str], value: impl Into<Vec<u8>>) -> Self {
         let path = path.iter().map(|part| (*part).to_owned()).collect();
-        self.properties.push((path, value.into()));
+        self.0.properties.borrow_mut().insert(path, value.into());
         self
     }
 
-    /// Gives it a store that other fakes have too.
+    /// Sets the store, which other hosts may have as well.
+    #[must_use]
     pub fn with_store(self, store: &FakeStore) -> Self {
-        Self { store: store.clone(), ..self }
-    }
-
-    /// What the timer was last set to.
-    pub fn timer(&self) -> Option<Duration> {
-        self.timer.get()
-    }
-
-    /// Gives it a response trailer.
-    pub fn with_response_trailer(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
-        self.trailers.push((name.to_owned(), value.into()));
+        self.0.store.borrow_mut().clone_from(store);
         self
     }
 
-    /// Gives it the piece of a body that has just come, of the request or the response.
+    /// Sets the piece of a body that has just arrived, of the request or the response.
     pub fn set_body(&self, body: &[u8]) {
-        *self.body.borrow_mut() = body.to_vec();
+        *self.0.body.borrow_mut() = body.to_vec();
     }
 
+    /// Adds bytes from the client to those that wait.
+    pub fn receive(&self, bytes: &[u8]) {
+        self.0.downstream.borrow_mut().extend_from_slice(bytes);
+    }
+
+    /// Advances the time.
+    pub fn pass(&self, time: Duration) {
+        self.0.elapsed.set(self.0.elapsed.get() + time);
+    }
+
+    /// Ends the stream with this context: it can be entered no more.
+    pub fn end(&self, context: u32) {
+        self.0.ended.borrow_mut().push(context);
+    }
+}
+
+/// What the filter has done.
+impl FakeHost {
     /// Takes the calls that the filter has made.
     pub fn take_calls(&self) -> Vec<Call<Self>> {
-        self.calls.take()
+        self.0.calls.take()
     }
 
-    /// The replies that were given, in order.
+    /// The replies, in order.
     pub fn replies(&self) -> Vec<FakeReply> {
-        self.replies.borrow().clone()
+        self.0.replies.borrow().clone()
     }
 
-    /// The notes that were left, in order.
+    /// The notes, in order.
     pub fn notes(&self) -> Vec<(String, String)> {
-        self.notes.borrow().clone()
+        self.0.notes.borrow().clone()
     }
 
-    /// How often a paused request or response was resumed.
+    /// The notes that were declared, in order.
+    pub fn declared_notes(&self) -> Vec<String> {
+        self.0.declared_notes.borrow().clone()
+    }
+
+    /// How many times a paused request, response or connection was resumed.
     pub fn resumptions(&self) -> usize {
-        self.resumptions.get()
+        self.0.resumptions.get()
     }
 
-    /// How often the stream was reset.
+    /// How many times the stream was reset.
     pub fn resets(&self) -> usize {
-        self.resets.get()
+        self.0.resets.get()
     }
 
-    /// More bytes come from the client, after those that wait.
-    pub fn receive(&self, bytes: &[u8]) {
-        self.downstream.borrow_mut().extend_from_slice(bytes);
-    }
-
-    /// How often the connection to the client was closed.
+    /// How many times the connection to the client was closed.
     pub fn closures(&self) -> usize {
-        self.closures.get()
+        self.0.closures.get()
     }
 
     /// The filter states that were set, in order.
     pub fn filter_states(&self) -> Vec<(String, Vec<u8>)> {
-        self.filter_states.borrow().clone()
+        self.0.filter_states.borrow().clone()
     }
 
-    /// Lets time pass.
-    pub fn pass(&self, time: Duration) {
-        self.elapsed.set(self.elapsed.get() + time);
+    /// The last setting of the timer.
+    pub fn timer(&self) -> Option<Duration> {
+        self.0.timer.get()
     }
 
-    /// By how much a gauge was changed.
-    pub fn change_of(&self, gauge: Gauge) -> i64 {
-        self.gauges.borrow().get(&gauge.0).copied().unwrap_or_default()
+    /// The context that was entered last.
+    pub fn context(&self) -> Option<u32> {
+        self.0.context.get()
     }
 
-    /// How often a counter was incremented.
-    pub fn count(&self, counter: Counter) -> usize {
-        self.counts.borrow().iter().filter(|known| **known == counter).count()
-    }
-}
-
-/// Applies an edit to a header map as Envoy does.
-pub fn apply(headers: &mut Vec<(String, Vec<u8>)>, edit: &HeaderEdit<'_>) {
-    let entry = (edit.name.to_owned(), edit.value.to_vec());
-    match edit.operation {
-        HeaderOperation::Add => headers.push(entry),
-        HeaderOperation::Remove => headers.retain(|(name, _)| name != edit.name),
-        HeaderOperation::Set => {
-            let place = headers.iter().position(|(name, _)| name == edit.name);
-            headers.retain(|(name, _)| name != edit.name);
-            headers.insert(place.unwrap_or(headers.len()).min(headers.len()), entry);
-        }
-    }
-}
-
-impl Host for FakeHost {
-    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        let found = self.properties.iter().find(|(known, _)| known == path);
-        found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+    /// How many times the counter with this name was incremented in this host.
+    pub fn count(&self, counter: &str) -> usize {
+        usize::try_from(self.sum(metric(counter))).unwrap_or_default()
     }
 
-    fn note(&self, name: &str, text: &str) {
-        self.notes.borrow_mut().push((name.to_owned(), text.to_owned()));
+    /// The sum of the changes of the gauge with this name in this host.
+    pub fn gauge(&self, gauge: &str) -> i64 {
+        self.sum(metric(gauge))
     }
 
-    fn increment(&self, counter: Counter) {
-        self.counts.borrow_mut().push(counter);
-    }
-
-    fn change(&self, gauge: Gauge, by: i64) {
-        *self.gauges.borrow_mut().entry(gauge.0).or_default() += by;
-    }
-
-    fn value(&self, gauge: Gauge) -> u64 {
-        let value = self.gauges.borrow().get(&gauge.0).copied().unwrap_or_default();
-        u64::try_from(value).unwrap_or_default()
-    }
-
-    fn now(&self) -> Instant {
-        self.start + self.elapsed.get()
-    }
-
-    fn uptime(&self) -> Duration {
-        self.elapsed.get()
-    }
-
-    fn set_timer(&self, wait: Option<Duration>) {
-        self.timer.set(wait);
-    }
-
-    fn time_of_day(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + self.elapsed.get()
-    }
-}
-
-impl SharedData for FakeHost {
-    fn stored(&self, key: &[u8]) -> Option<Stored> {
-        let store = self.store.0.borrow();
-        let (value, version) = store.values.get(key)?;
-        Some(Stored { value: value.clone(), version: Version(*version) })
-    }
-
-    fn replace(&self, key: &[u8], value: &[u8], version: Option<Version>) -> bool {
-        let rival = self.store.0.borrow_mut().rivals.pop();
-        if let Some(rival) = rival {
-            rival(&self.store);
-        }
-        let is_current = self.stored(key).map(|stored| stored.version) == version;
-        if is_current {
-            self.overwrite(key, value);
-        }
-        is_current
-    }
-
-    fn overwrite(&self, key: &[u8], value: &[u8]) {
-        self.store.set(key, value);
-        self.store.0.borrow_mut().writes += 1;
-    }
-}
-
-/// The first value of a header.
-fn first(headers: &Headers, name: &str) -> Option<Vec<u8>> {
-    headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
-}
-
-impl HttpHost for FakeHost {
-    fn encoded_request_headers(&self) -> Vec<u8> {
-        let headers = self.request.borrow();
-        encode(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())))
-    }
-
-    fn request_headers(&self) -> Headers {
-        self.request.borrow().clone()
-    }
-
-    fn request_header(&self, name: &str) -> Option<Vec<u8>> {
-        first(&self.request.borrow(), name)
-    }
-
-    fn response_header(&self, name: &str) -> Option<Vec<u8>> {
-        first(&self.response.borrow(), name)
-    }
-
-    fn response_headers(&self) -> Headers {
-        self.response.borrow().clone()
-    }
-
-    fn response_trailers(&self) -> Headers {
-        self.trailers.clone()
-    }
-
-    fn request_body(&self, size: usize) -> Vec<u8> {
-        self.body.borrow().get(..size).map(<[u8]>::to_vec).unwrap_or_default()
-    }
-
-    fn response_body(&self, size: usize) -> Vec<u8> {
-        self.request_body(size)
-    }
-
-    fn call(&self, call: Call<Self>) {
-        self.calls.borrow_mut().push(call);
-    }
-
-    fn edit_request_header(&self, edit: &HeaderEdit<'_>) {
-        apply(&mut self.request.borrow_mut(), edit);
-    }
-
-    fn edit_response_header(&self, edit: &HeaderEdit<'_>) {
-        apply(&mut self.response.borrow_mut(), edit);
-    }
-
-    fn reply(&self, reply: &LocalReply<'_>) {
-        let owned = |(name, value): &(&str, &[u8])| ((*name).to_owned(), value.to_vec());
-        self.replies.borrow_mut().push(FakeReply {
-            status: reply.status,
-            grpc_status: reply.grpc_status,
-            headers: reply.headers.iter().map(owned).collect(),
-            body: reply.body.to_vec(),
-            details: reply.details.to_owned(),
-        });
-    }
-
-    fn resume_request(&self) {
-        self.resumptions.set(self.resumptions.get() + 1);
-    }
-
-    fn resume_response(&self) {
-        self.resumptions.set(self.resumptions.get() + 1);
-    }
-
-    fn reset_response(&self) {
-        self.resets.set(self.resets.get() + 1);
-    }
-}
-
-impl NetworkHost for FakeHost {
-    fn downstream_data(&self, start: usize, length: usize) -> Vec<u8> {
-        let data = self.downstream.borrow();
-        let end = start.saturating_add(length).min(data.len());
-        data.get(start..end).unwrap_or_default().to_vec()
-    }
-
-    fn close_downstream(&self) {
-        self.closures.set(self.closures.get() + 1);
-    }
-
-    fn resume_downstream(&self) {
-        self.resumptions.set(self.resumptions.get() + 1);
-    }
-
-    fn set_filter_state(&self, key: &str, value: &[u8]) -> bool {
-        self.filter_states.borrow_mut().push((key.to_owned(), value.to_vec()));
-        true
+    fn sum(&self, metric: u32) -> i64 {
+        self.0.metrics.borrow().get(&metric).copied().unwrap_or_default()
     }
 }

@@ -1,42 +1,64 @@
-//! What every filter asks of Envoy, whatever passes through it.
+//! The calls into Envoy that are the same for requests, connections and plugins.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// A counter that was defined when the filter was configured.
+use log::LevelFilter;
+
+/// A counter that a plugin has defined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counter(pub u32);
 
-/// A gauge that was defined when the filter was configured.
+/// A gauge that a plugin has defined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gauge(pub u32);
 
 /// The calls into Envoy that are the same for requests and for connections. None of them panics.
 pub trait Host {
-    /// An attribute of Envoy; `None` when it is absent or empty.
+    /// Returns an attribute of Envoy, or `None` if it is absent or empty.
     fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
 
-    /// Leaves a text for access logs, read there as `%FILTER_STATE(wasm.NAME:PLAIN)%`.
+    /// Leaves a text for access logs, which read it as `%FILTER_STATE(wasm.NAME:PLAIN)%`.
     fn note(&self, name: &str, text: &str);
 
     /// Adds one to a counter.
     fn increment(&self, counter: Counter);
 
-    /// Changes a gauge by a difference.
+    /// Adds a number, which may be negative, to a gauge.
     fn change(&self, gauge: Gauge, by: i64);
 
-    /// The value of a gauge: of the whole Envoy, not only of this worker.
+    /// Returns the value of a gauge. All workers of an Envoy have the same one.
     fn value(&self, gauge: Gauge) -> u64;
 
-    /// The time for measuring how long something takes.
+    /// Returns the time, for measuring durations.
     fn now(&self) -> Instant;
 
-    /// The time since a moment that is the same for all workers of an Envoy. It never goes back.
+    /// Returns the time since a moment that is the same for all workers of an Envoy. It never
+    /// decreases.
     fn uptime(&self) -> Duration;
 
-    /// Has the plugin's tick called once `wait` has passed, or never for `None`. Of all timers of a
-    /// plugin on a worker there is only this one.
+    /// Sets the one timer that a plugin has on a worker: `on_tick` is called after `wait`. `None`
+    /// turns the timer off.
     fn set_timer(&self, wait: Option<Duration>);
 
-    /// The time of day.
+    /// Returns the time of day.
     fn time_of_day(&self) -> SystemTime;
+}
+
+/// The calls into Envoy that only the plugin shell makes. None of them panics.
+pub trait PluginHost: Host + Clone + 'static {
+    /// Returns the most verbose level that Envoy's log shows.
+    fn log_level(&self) -> LevelFilter;
+
+    /// Returns the counter `wasmcustom.NAME` of Envoy's statistics.
+    fn define_counter(&self, name: &'static str) -> Counter;
+
+    /// Returns the gauge `wasmcustom.NAME` of Envoy's statistics.
+    fn define_gauge(&self, name: &'static str) -> Gauge;
+
+    /// Declares a note as text. Access logs show notes that are not declared in base64.
+    fn declare_note(&self, name: &str);
+
+    /// Makes the next calls apply to the stream or plugin with this context, until the current
+    /// callback returns. Returns false if there is no such context any more.
+    fn enter(&self, context: u32) -> bool;
 }

@@ -1,4 +1,4 @@
-//! What an HTTP filter asks of Envoy during a request.
+//! The calls into Envoy that an HTTP filter makes during a request.
 
 use std::fmt;
 use std::rc::Rc;
@@ -7,20 +7,19 @@ use std::time::Duration;
 use sluice_policy::value::header::HeaderEdit;
 
 use crate::host::Host;
-pub use crate::host::{Counter, Gauge};
 
-/// An answer in the upstream's place.
+/// A response of the filter itself, in place of the upstream's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalReply<'a> {
-    /// The HTTP status. Envoy turns the answer to a gRPC request into HTTP 200 with a gRPC status.
+    /// The HTTP status. Envoy turns the reply to a gRPC request into HTTP 200 with a gRPC status.
     pub status: u16,
-    /// The gRPC status of the answer to a gRPC request; without one Envoy derives it from `status`
+    /// The gRPC status of the reply to a gRPC request; without one Envoy derives it from `status`
     pub grpc_status: Option<u8>,
-    /// Its headers
-    pub headers: Vec<(&'a str, &'a [u8])>,
-    /// Its body
+    /// The headers
+    pub headers: Vec<(&'a [u8], &'a [u8])>,
+    /// The body
     pub body: &'a [u8],
-    /// Why, for `%RESPONSE_CODE_DETAILS%` of an access log
+    /// The reason, for `%RESPONSE_CODE_DETAILS%` in access logs
     pub details: &'a str,
 }
 
@@ -29,23 +28,23 @@ pub type Headers = Vec<(String, Vec<u8>)>;
 
 /// A request that a filter sends itself, beside the stream.
 pub struct Call<H> {
-    /// The plugin that sends it, by its context
+    /// The context of the plugin that sends it
     pub plugin: u32,
     /// The name of Envoy's cluster
     pub cluster: Rc<str>,
-    /// All headers, `:method`, `:path` and `:authority` among them
+    /// All headers, including `:method`, `:path` and `:authority`
     pub headers: Headers,
-    /// The body; none when empty
+    /// The body; empty for none
     pub body: Vec<u8>,
-    /// How long it may take, from sending it to the end of the answer
+    /// The longest time from sending the request to the end of the answer
     pub timeout: Duration,
     /// How much of the answer's body is read, in bytes
     pub max_answer_bytes: usize,
-    /// What is done then
+    /// Called with the answer
     pub on_answer: OnAnswer<H>,
 }
 
-/// What is done with the answer to a call.
+/// Handles the answer to a call.
 pub type OnAnswer<H> = Box<dyn FnOnce(&H, Result<CallAnswer, CallFailure>)>;
 
 impl<H> fmt::Debug for Call<H> {
@@ -54,10 +53,10 @@ impl<H> fmt::Debug for Call<H> {
     }
 }
 
-/// What an upstream answered to a call.
+/// The answer of an upstream to a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallAnswer {
-    /// All headers, `:status` among them
+    /// All headers, including `:status`
     pub headers: Headers,
     /// The trailers
     pub trailers: Headers,
@@ -67,68 +66,73 @@ pub struct CallAnswer {
     pub body_size: usize,
 }
 
-/// Why there is no answer to a call.
+/// The reason why a call has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallFailure {
-    /// The upstream could not be reached, or broke off.
+    /// The upstream could not be reached, or closed the connection before the end of its answer.
     Failed,
-    /// It took too long.
+    /// The call took too long.
     Timeout,
     /// Envoy has no cluster of this name.
     UnknownCluster,
 }
 
-/// The calls into Envoy, of the stream whose callback runs. None of them panics.
+/// The calls into Envoy about the stream whose callback runs. None of them panics.
 ///
-/// Nothing here names the phase: the request's headers are there in `on_http_request_headers`, the
-/// response's in `on_http_response_headers`, and all of them in `on_log`. Reads out of phase are a fault
-/// of the filter, which the SDK answers with a panic.
+/// The headers of the request exist from `on_request_headers` on, those of the response from
+/// `on_response_headers` on; all of them exist in `on_log`. Outside of these callbacks reads return
+/// nothing, and edits have no effect.
 pub trait HttpHost: Host {
-    /// All request headers, pseudo-headers included, names in lower case.
+    /// Returns all request headers, including pseudo-headers, with names in lower case.
     fn request_headers(&self) -> Headers;
 
-    /// The same in [one piece](sluice_policy::request::header_map), which takes the least time.
+    /// Returns the request headers in [the encoding](sluice_policy::request::header_map) in which
+    /// Envoy passes them. This is the fastest way to read them.
     fn encoded_request_headers(&self) -> Vec<u8>;
 
-    /// The first value of a request header, given in lower case.
+    /// Returns the first value of the request header with this name, in lower case.
     fn request_header(&self, name: &str) -> Option<Vec<u8>>;
 
-    /// The first value of a response header, given in lower case.
+    /// Returns the first value of the response header with this name, in lower case.
     fn response_header(&self, name: &str) -> Option<Vec<u8>>;
 
-    /// All response headers, `:status` included, names in lower case.
+    /// Returns all response headers, including `:status`, with names in lower case.
     fn response_headers(&self) -> Headers;
 
-    /// The trailers of the response.
+    /// Returns the trailers of the response.
     fn response_trailers(&self) -> Headers;
 
-    /// The piece of the request's body that has just come, of `size` bytes.
+    /// Returns the piece of the request's body that has just arrived, of `size` bytes.
     fn request_body(&self, size: usize) -> Vec<u8>;
 
-    /// The piece of the response's body that has just come, of `size` bytes.
+    /// Returns the piece of the response's body that has just arrived, of `size` bytes.
     fn response_body(&self, size: usize) -> Vec<u8>;
 
-    /// Changes the request's headers. Envoy chooses its route again afterwards.
+    /// Changes the request's headers. Envoy then chooses the route again.
     fn edit_request_header(&self, edit: &HeaderEdit<'_>);
 
     /// Changes the response's headers.
     fn edit_response_header(&self, edit: &HeaderEdit<'_>);
 
-    /// Answers in the upstream's place. At most once a stream.
+    /// Answers the request in the upstream's place, at most once per stream. The callback has to
+    /// return [`Pause`](crate::filter::Action::Pause).
     fn reply(&self, reply: &LocalReply<'_>);
 
-    /// Lets a request go on that was paused in its headers.
+    /// Resumes a request that was paused in `on_request_headers`.
     fn resume_request(&self);
 
-    /// Lets a response go on that was paused in its body.
+    /// Resumes a response that was paused in `on_response_body`.
     fn resume_response(&self);
 
-    /// Breaks off the stream while its response is sent.
+    /// Resets the stream while its response is being sent.
     fn reset_response(&self);
 
-    /// Sends a request of the filter's own, once the current callback is over. It survives the stream, and
-    /// is given up, without an answer, when the plugin is.
+    /// Sends a request of the filter's own after the current callback has returned. The call
+    /// outlives the stream, but not the plugin.
     fn call(&self, call: Call<Self>)
     where
         Self: Sized;
+
+    /// Forgets the calls of a plugin that ends. Their `on_answer` is dropped.
+    fn forget_calls(&self, plugin: u32);
 }

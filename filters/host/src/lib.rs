@@ -1,15 +1,31 @@
-//! Everything that Sluice asks of Envoy, behind traits that a fake can stand in for.
+//! All calls of Sluice into Envoy, behind traits that a fake implements for tests, and the plugin
+//! shell that all filters share.
+//!
+//! A filter implements [`filter`]'s traits for any host with the traits of [`host`], [`http`],
+//! [`network`] and [`shared_data`]. `wasm` is the host in a proxy-wasm module; [`module!`] makes a
+//! module of a filter.
 
-pub mod attributes;
-#[cfg(target_family = "wasm")]
-pub mod calls;
-pub mod delay;
-#[cfg(target_family = "wasm")]
-pub mod envoy;
-pub mod fake;
 pub mod host;
 pub mod http;
-pub mod log_rate;
 pub mod network;
-pub mod random;
 pub mod shared_data;
+pub mod attributes;
+pub mod counters;
+pub mod random;
+pub mod log_rate;
+pub mod delay;
+pub mod foreign;
+pub mod fake;
+pub mod filter;
+pub mod plugin;
+#[cfg(target_family = "wasm")]
+pub mod wasm;
+
+/// Makes a proxy-wasm module of the crate, which runs the filter with this type.
+#[macro_export]
+macro_rules! module {
+    ($filter:ty) => {
+        #[cfg(target_family = "wasm")]
+        $crate::wasm::sdk::main! {{ $crate::wasm::start::<$filter>(); }}
+    };
+}

@@ -1,34 +1,29 @@
-//! Log lines about what clients do, so few that they cannot fill a disk.
+//! Log lines about what clients do, limited so that clients cannot fill a disk.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// How many lines there are in a window at the most.
-const LINES: u32 = 10;
-const WINDOW: Duration = Duration::from_secs(1);
+use sluice_policy::value::budget::{Budget, Spending};
+
+/// The upper limit of lines.
+const LINES: Budget = Budget { count: 10, window: Duration::from_secs(1) };
 
 /// Counts the lines of a worker.
 #[derive(Debug, Default)]
 pub struct LogRate {
-    /// When the window began, and how many lines there have been in it
-    window: Cell<Option<(Instant, u32)>>,
+    spending: Spending,
     suppressed: Cell<u64>,
 }
 
 impl LogRate {
-    /// Whether one more line may be written, of at most ten in a second: then, how many were not since
-    /// the last one.
+    /// Admits one more line, up to ten in a second. Returns how many lines were suppressed since
+    /// the last one, or `None` if this line is to be suppressed as well.
     pub fn admit(&self, now: Instant) -> Option<u64> {
-        let (start, lines) = match self.window.get() {
-            Some((start, lines)) if now.duration_since(start) < WINDOW => (start, lines),
-            _ => (now, 0),
-        };
-        if lines >= LINES {
-            self.suppressed.set(self.suppressed.get().saturating_add(1));
-            return None;
+        if self.spending.spend(LINES, now) {
+            return Some(self.suppressed.take());
         }
-        self.window.set(Some((start, lines + 1)));
-        Some(self.suppressed.take())
+        self.suppressed.set(self.suppressed.get().saturating_add(1));
+        None
     }
 }
 
@@ -37,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_ten_lines_in_a_second_and_the_next_tells_of_the_others() {
+    fn a_second_has_ten_lines_and_the_next_line_has_the_number_of_suppressed_ones() {
         let start = Instant::now();
         let rate = LogRate::default();
         let admit = |ms| rate.admit(start + Duration::from_millis(ms));

@@ -1,68 +1,33 @@
-//! What a network filter asks of Envoy during a connection.
+//! The calls into Envoy that a network filter makes during a connection.
 
 use crate::host::Host;
 
-/// The filter state by which a network filter chooses the cluster of `envoy.filters.network.tcp_proxy`.
-/// Of effect only in `on_new_connection`: by the first bytes the cluster has been chosen.
+/// The filter state that chooses the cluster of `envoy.filters.network.tcp_proxy`. It has an effect
+/// in `on_new_connection` only: when the first bytes arrive, the cluster has been chosen.
 pub const TCP_PROXY_CLUSTER: &str = "envoy.tcp_proxy.cluster";
 
-/// The filter state with the server name that Envoy sends to the upstream, where it opens TLS itself.
+/// The filter state with the server name that Envoy sends to the upstream if it opens TLS itself.
 pub const UPSTREAM_SERVER_NAME: &str = "envoy.network.upstream_server_name";
 
-/// The calls into Envoy, of the connection whose callback runs. None of them panics.
+/// The calls into Envoy about the connection whose callback runs. None of them panics.
 pub trait NetworkHost: Host {
-    /// What has come from the client and has not been let through, from `start` on and at most `length`
-    /// bytes. Empty outside of `on_downstream_data`, and when there is no byte at `start`.
+    /// Returns the bytes from the client that have not been passed on, from `start` and at most
+    /// `length` of them. Empty outside of `on_downstream_data` and if there is no byte at `start`.
     ///
-    /// After a pause it is all that has gathered, after letting it go on only what came since.
+    /// After a pause these are all bytes since the pause began, otherwise only the new ones.
     fn downstream_data(&self, start: usize, length: usize) -> Vec<u8>;
 
-    /// Closes the connection to the client, once what was sent to it is flushed. The callback has to
-    /// pause, so that nothing more goes on.
+    /// Closes the connection to the client after all data for the client is sent. The callback has
+    /// to return [`Pause`](crate::filter::Action::Pause).
     fn close_downstream(&self);
 
-    /// Lets a connection go on that was paused in `on_new_connection` or `on_downstream_data`. Calls
-    /// outside of a pause are harmless.
+    /// Resumes a connection that was paused in `on_new_connection` or `on_downstream_data`. Has no
+    /// effect on one that is not paused.
     fn resume_downstream(&self);
 
-    /// Sets a filter state that Envoy knows, such as [`TCP_PROXY_CLUSTER`], for the connection. False
-    /// when Envoy does not know it or refuses the value.
+    /// Sets a filter state of the connection that Envoy knows, such as [`TCP_PROXY_CLUSTER`].
+    /// Returns false if Envoy does not know it or refuses the value.
     ///
-    /// Envoy 1.36 takes it only in a callback of the connection itself, not in `on_tick`.
+    /// Envoy 1.36 accepts it in callbacks of the connection itself only, not in `on_tick`.
     fn set_filter_state(&self, key: &str, value: &[u8]) -> bool;
-}
-
-/// `envoy.source.extensions.common.wasm.SetEnvoyFilterStateArguments` in protobuf's encoding, for as
-/// long as the connection: the path is field 1, the value field 2, the life span field 3.
-#[cfg(any(target_family = "wasm", test))]
-pub(crate) fn filter_state_arguments(key: &str, value: &[u8]) -> Vec<u8> {
-    /// `LifeSpan`'s downstream connection.
-    const DOWNSTREAM_CONNECTION: u8 = 2;
-    let mut arguments = Vec::with_capacity(key.len() + value.len() + 8);
-    for (tag, bytes) in [(0x0a, key.as_bytes()), (0x12, value)] {
-        arguments.push(tag);
-        let mut length = bytes.len();
-        while length >= 0x80 {
-            // The low seven bits, and a sign that more follow.
-            arguments.push((length & 0x7f) as u8 | 0x80);
-            length >>= 7;
-        }
-        arguments.push(length as u8);
-        arguments.extend_from_slice(bytes);
-    }
-    arguments.extend_from_slice(&[0x18, DOWNSTREAM_CONNECTION]);
-    arguments
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arguments_are_encoded_with_lengths_of_any_size() {
-        assert_eq!(filter_state_arguments("k", b"v"), b"\x0a\x01k\x12\x01v\x18\x02");
-        let long = filter_state_arguments("k", &[b'v'; 300]);
-        assert_eq!(long.get(..6), Some(&b"\x0a\x01k\x12\xac\x02"[..]));
-        assert_eq!(long.len(), 6 + 300 + 2);
-    }
 }

@@ -5,13 +5,13 @@ use std::hash::{BuildHasher, RandomState};
 
 use sluice_policy::request::Draws;
 
-/// A generator, seeded by the operating system's randomness once per worker.
+/// A random number generator. Each worker seeds one with random numbers of the operating system.
 #[derive(Debug)]
 pub struct Random(RefCell<fastrand::Rng>);
 
 impl Default for Random {
     fn default() -> Self {
-        // The keys of a new RandomState come from the host's random numbers.
+        // The keys of a new RandomState are random numbers of the host.
         let seed = RandomState::new().hash_one("sluice");
         Self(RefCell::new(fastrand::Rng::with_seed(seed)))
     }

@@ -1,35 +1,36 @@
-//! A request whose copies the filter sends itself, to compare the answers.
+//! Comparison of answers: the filter sends the copies of a request itself, so that it gets their
+//! answers.
 
 use std::rc::Rc;
 
 use sluice_host::http::{Call, CallAnswer, CallFailure, HttpHost};
-use sluice_policy::spec::mirror::compare::{Answer, BodyHash, Compare};
+use sluice_policy::spec::mirror::compare::{Answer, BodyHash, Compare, Difference};
 
-use crate::stream::Shared;
+use crate::worker::{Event, Worker};
 
-/// What is kept of an original until it is over.
+/// A request whose copies are compared, until it has ended.
 #[derive(Debug)]
 pub struct Original {
     /// The name of the match
     route: Rc<str>,
-    /// Where copies go to
+    /// The clusters of the copies
     clusters: Vec<Rc<str>>,
     request: Body,
     response: Body,
     response_hash: BodyHash,
 }
 
-/// A body that passes.
+/// A body that passes through the filter.
 #[derive(Debug, Default)]
 struct Body {
-    /// What of it is kept
+    /// The part that is kept
     bytes: Vec<u8>,
-    /// Its length so far
+    /// The length so far
     size: usize,
 }
 
 impl Original {
-    /// A request whose copies are to go to `clusters`.
+    /// A request whose copies go to `clusters`.
     pub fn new(route: &str, clusters: Vec<Rc<str>>) -> Self {
         Self {
             route: route.into(),
@@ -40,7 +41,7 @@ impl Original {
         }
     }
 
-    /// Keeps a piece of the request's body, unless it gets too long.
+    /// Keeps a piece of the request's body, unless the body gets too long.
     pub fn on_request_body(&mut self, size: usize, compare: &Compare, host: &impl HttpHost) {
         self.request.size = self.request.size.saturating_add(size);
         if self.request.size > compare.max_body_bytes {
@@ -50,7 +51,7 @@ impl Original {
         }
     }
 
-    /// Hashes a piece of the response's body, unless it gets too long.
+    /// Hashes a piece of the response's body, unless the body gets too long.
     pub fn on_response_body(&mut self, size: usize, compare: &Compare, host: &impl HttpHost) {
         self.response.size = self.response.size.saturating_add(size);
         if size > 0 && self.response.size <= compare.max_body_bytes {
@@ -58,33 +59,33 @@ impl Original {
         }
     }
 
-    /// The original is over: sends the copies. What the upstream did not answer, or not to the end, has
-    /// nothing that a copy could be held against.
-    pub fn on_log<H: HttpHost + 'static>(self, shared: &Rc<Shared>, compare: &Compare, host: &H) {
-        let counters = &shared.counters;
+    /// Sends the copies, as the original has ended. Sends none if the upstream did not answer the
+    /// original to the end, as there is nothing to compare them with.
+    pub fn on_log<H: HttpHost + 'static>(self, worker: &Rc<Worker>, compare: &Compare, host: &H) {
+        let counters = &worker.counters;
         let is_large = self.request.size.max(self.response.size) > compare.max_body_bytes;
         if is_large || !is_answered(host) {
-            self.clusters.iter().for_each(|_| host.increment(counters.compare_skipped));
+            counters.add(Event::Skipped, self.clusters.len(), host);
             return;
         }
         let (headers, trailers) = (host.response_headers(), host.response_trailers());
         let answer = Rc::new(compare.answer(&headers, &trailers, &self.response_hash));
-        // With everything that later filters and Envoy's router have done to the original's.
+        // With all changes that later filters and Envoy's router have made to the original's.
         let headers = compare.copy_headers(&host.request_headers());
         for cluster in self.clusters {
-            if shared.active.get() >= compare.max_active {
-                host.increment(counters.compare_overflow);
+            if worker.active.get() >= compare.max_active {
+                counters.increment(Event::Overflowed, host);
                 continue;
             }
-            shared.active.set(shared.active.get().saturating_add(1));
+            worker.active.set(worker.active.get().saturating_add(1));
             let comparison = Comparison {
-                shared: Rc::clone(shared),
+                worker: Rc::clone(worker),
                 route: Rc::clone(&self.route),
                 cluster: Rc::clone(&cluster),
                 original: Rc::clone(&answer),
             };
             host.call(Call {
-                plugin: shared.plugin,
+                plugin: worker.plugin,
                 cluster,
                 headers: headers.clone(),
                 body: self.request.bytes.clone(),
@@ -96,16 +97,16 @@ impl Original {
     }
 }
 
-/// Whether an upstream has answered, and the client got all of it.
+/// Whether an upstream has answered, and the client has received all of the answer.
 fn is_answered(host: &impl HttpHost) -> bool {
     let details = host.property(&["response", "code_details"]);
     let flags = host.property(&["response", "flags"]).unwrap_or_default();
     details.as_deref() == Some(b"via_upstream") && flags.iter().all(|byte| *byte == 0)
 }
 
-/// A copy that is under way.
+/// A copy that was sent.
 struct Comparison {
-    shared: Rc<Shared>,
+    worker: Rc<Worker>,
     route: Rc<str>,
     cluster: Rc<str>,
     original: Rc<Answer>,
@@ -113,16 +114,16 @@ struct Comparison {
 
 impl Comparison {
     fn on_answer(self, result: Result<CallAnswer, CallFailure>, host: &impl HttpHost) {
-        let shared = &*self.shared;
-        shared.active.set(shared.active.get().saturating_sub(1));
-        let Some(compare) = &shared.mirrors.settings.compare else { return };
-        let counters = &shared.counters;
+        let worker = &*self.worker;
+        worker.active.set(worker.active.get().saturating_sub(1));
+        let Some(compare) = &worker.mirrors.settings.compare else { return };
+        let counters = &worker.counters;
         let copy = match result {
-            Err(CallFailure::Failed) => return host.increment(counters.compare_failed),
-            Err(CallFailure::Timeout) => return host.increment(counters.compare_timeout),
+            Err(CallFailure::Failed) => return counters.increment(Event::Failed, host),
+            Err(CallFailure::Timeout) => return counters.increment(Event::Timeout, host),
             Err(CallFailure::UnknownCluster) => {
-                host.increment(counters.unknown_cluster);
-                if shared.unknown_clusters.borrow_mut().insert(Rc::clone(&self.cluster)) {
+                counters.increment(Event::UnknownCluster, host);
+                if worker.unknown_clusters.borrow_mut().insert(Rc::clone(&self.cluster)) {
                     log::error!(
                         "mirror cluster={:?} error=\"Envoy has no such cluster\"",
                         self.cluster
@@ -131,7 +132,7 @@ impl Comparison {
                 return;
             }
             Ok(copy) if compare.hashes_bodies() && copy.body_size > compare.max_body_bytes => {
-                return host.increment(counters.compare_skipped);
+                return counters.increment(Event::Skipped, host);
             }
             Ok(copy) => copy,
         };
@@ -142,22 +143,33 @@ impl Comparison {
         let copy = compare.answer(&copy.headers, &copy.trailers, &hash);
         let differences = compare.differences(&self.original, &copy);
         if differences.is_empty() {
-            return host.increment(counters.compare_match);
+            return counters.increment(Event::Match, host);
         }
-        host.increment(counters.compare_mismatch);
-        for counter in counters.of_differences(&differences) {
-            host.increment(counter);
-        }
-        if let Some(suppressed) = shared.mismatch_log.admit(host.now()) {
+        counters.increment(Event::Mismatch, host);
+        let mut kinds: Vec<_> = differences.iter().map(Event::from).collect();
+        kinds.dedup();
+        kinds.into_iter().for_each(|kind| counters.increment(kind, host));
+        if let Some(suppressed) = worker.mismatch_log.admit(host.now()) {
             let differs: Vec<_> = differences.iter().map(ToString::to_string).collect();
             log::warn!(
-                "mirror route={:?} cluster={:?} differs={} original={} copy={} suppressed={suppressed}",
+                "mirror route={:?} cluster={:?} differs={} original={} copy={} \
+                 suppressed={suppressed}",
                 self.route,
                 self.cluster,
                 differs.join(","),
                 String::from_utf8_lossy(self.original.status()),
                 String::from_utf8_lossy(copy.status()),
             );
+        }
+    }
+}
+
+impl From<&Difference<'_>> for Event {
+    fn from(difference: &Difference<'_>) -> Self {
+        match difference {
+            Difference::Body => Self::BodyMismatch,
+            Difference::Header(_) => Self::HeaderMismatch,
+            Difference::Status => Self::StatusMismatch,
         }
     }
 }

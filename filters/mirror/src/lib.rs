@@ -1,6 +1,6 @@
 //! `mirror.wasm`: decides which requests are copied and where to, as an Istio VirtualService says.
 
+pub mod worker;
 mod comparison;
-#[cfg(target_family = "wasm")]
-mod plugin;
 pub mod stream;
+mod plugin;

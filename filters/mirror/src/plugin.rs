@@ -1,90 +1,33 @@
-//! The plugin as Envoy calls it.
-
-// The SDK's entry macro makes a public function that has no documentation.
-#![allow(missing_docs)]
+//! The mirror filter as a filter of the shell.
 
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType, LogLevel};
-use sluice_host::attributes::EnvoyNode;
-use sluice_host::calls;
-use sluice_host::envoy::{self, Envoy};
+use sluice_host::filter::{Filter, NoConnections};
+use sluice_host::host::PluginHost;
+use sluice_host::http::HttpHost;
 use sluice_policy::mirror::Mirrors;
-use sluice_policy::spec::policy::Policy;
 
-use crate::stream::{Counters, Shared, Stream};
+use crate::stream::Stream;
+use crate::worker::Worker;
 
-proxy_wasm::main! {{
-    proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|id| Box::new(Plugin { id, shared: None }));
-}}
+impl<H: HttpHost + PluginHost> Filter<H> for Worker {
+    const NAME: &'static str = "mirror";
 
-/// One configured plugin on one worker.
-struct Plugin {
-    id: u32,
-    shared: Option<Rc<Shared>>,
-}
+    type Policy = Mirrors;
+    type Request = Stream<H>;
+    type Connection = NoConnections;
 
-impl Context for Plugin {}
-
-impl RootContext for Plugin {
-    fn on_configure(&mut self, _: usize) -> bool {
-        let compiled = envoy::configure(|document| Mirrors::compile(document, &EnvoyNode(&Envoy)));
-        let Some(mirrors) = compiled else { return false };
-        let counters = Counters::new(envoy::counter);
-        self.shared = Some(Rc::new(Shared::new(self.id, mirrors, counters)));
-        true
+    fn new(mirrors: Mirrors, plugin: u32, host: &H) -> Self {
+        Self::with_policy(mirrors, plugin, host)
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+    fn request(self: &Rc<Self>, _: u32, host: H) -> Stream<H> {
+        Stream::new(host, Rc::clone(self))
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        // The SDK panics on None, so a stream without a configuration passes. Envoy makes none: it
-        // refuses a plugin that is not configured.
-        let shared = self.shared.clone();
-        Some(Box::new(PluginStream(shared.map(|shared| Stream::new(Envoy, shared)))))
+    fn on_end(&self, plugin: u32, host: &H) {
+        host.forget_calls(plugin);
     }
 }
 
-impl Drop for Plugin {
-    fn drop(&mut self) {
-        calls::forget(self.id);
-    }
-}
-
-/// One request.
-struct PluginStream(Option<Stream<Envoy>>);
-
-impl Context for PluginStream {}
-
-impl HttpContext for PluginStream {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        if let Some(stream) = &mut self.0 {
-            stream.on_request_headers();
-        }
-        Action::Continue
-    }
-
-    fn on_http_request_body(&mut self, size: usize, _: bool) -> Action {
-        if let Some(stream) = &mut self.0 {
-            stream.on_request_body(size);
-        }
-        Action::Continue
-    }
-
-    fn on_http_response_body(&mut self, size: usize, _: bool) -> Action {
-        if let Some(stream) = &mut self.0 {
-            stream.on_response_body(size);
-        }
-        Action::Continue
-    }
-
-    fn on_log(&mut self) {
-        if let Some(stream) = &mut self.0 {
-            stream.on_log();
-        }
-    }
-}
+sluice_host::module!(Worker);

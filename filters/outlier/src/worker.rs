@@ -1,39 +1,42 @@
-//! The plugin on one worker: the clusters that it has met, and its timer.
+//! The filter on one worker: the clusters of its streams, and the timer.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sluice_host::host::PluginHost;
 use sluice_host::random::Random;
 use sluice_host::shared_data::SharedData;
 use sluice_policy::bytes;
 use sluice_policy::outlier::Outliers;
 
 use crate::metrics::Metrics;
-use crate::monitor::{Means, Monitor};
+use crate::monitor::Monitor;
+use crate::state::UpdateContext;
 
-/// How many clusters are kept. A client may name many that there are not.
+/// How many clusters are kept. Clients may name many clusters that do not exist.
 const MAX_CLUSTERS: usize = 10_000;
 
-/// By name; `None` where there is nothing to detect.
+/// The monitors by cluster; `None` for a cluster without outlier detection.
 type Clusters = HashMap<Box<[u8]>, Option<Rc<Monitor>>>;
 
 /// What all streams of a plugin share on a worker.
 #[derive(Debug)]
 pub struct Worker {
     outliers: Outliers,
-    /// What is counted
+    /// The metrics
     pub metrics: Metrics,
-    /// For draws
+    /// Draws for ejections and for the hosts of requests
     pub random: Random,
+    /// When the plugin was configured
     configured: Duration,
     clusters: RefCell<Clusters>,
-    /// Of the clusters the one that was asked for last. In a cluster it is always the same
+    /// The monitor that was used last. A plugin in a cluster always uses the same one
     last: RefCell<Option<Rc<Monitor>>>,
     rotation: Cell<usize>,
     armed: Cell<Option<Duration>>,
-    /// Whether it is in a cluster; unknown before the first stream
+    /// Whether the plugin is in a cluster; unknown before the first stream
     pub(crate) is_in_cluster: Cell<Option<bool>>,
 }
 
@@ -41,11 +44,11 @@ pub struct Worker {
 pub const IN_CLUSTER: &str = "upstream";
 
 impl Worker {
-    /// Of a plugin that is configured now.
-    pub fn new(outliers: Outliers, metrics: Metrics, host: &impl SharedData) -> Self {
+    /// The filter of a worker, whose plugin is configured now.
+    pub fn with_policy(outliers: Outliers, host: &impl PluginHost) -> Self {
         Self {
             outliers,
-            metrics,
+            metrics: Metrics::define(host),
             random: Random::default(),
             configured: host.uptime(),
             clusters: RefCell::default(),
@@ -56,35 +59,36 @@ impl Worker {
         }
     }
 
-    /// Whether this plugin is in a cluster: its `root_id` says so. Else its first stream tells, as in a
-    /// cluster Envoy has chosen a host before. Asked by streams only.
+    /// Whether the plugin is in a cluster: its `root_id` says so. Otherwise the first stream shows
+    /// it, as Envoy has chosen a host before the filters of a cluster run. Only streams may call
+    /// this.
     pub fn is_in_cluster(&self, host: &impl SharedData) -> bool {
         if let Some(known) = self.is_in_cluster.get() {
             return known;
         }
         let root_id = host.property(&["plugin_root_id"]);
-        let is_said = root_id.as_deref() == Some(IN_CLUSTER.as_bytes());
-        let is_seen = host.property(&["upstream", "address"]).is_some();
-        if is_seen && !is_said {
+        let is_declared = root_id.as_deref() == Some(IN_CLUSTER.as_bytes());
+        let has_host = host.property(&["upstream", "address"]).is_some();
+        if has_host && !is_declared {
             log::error!("outlier error=\"in a cluster the plugin needs root_id: {IN_CLUSTER}\"");
         }
-        self.is_in_cluster.set(Some(is_said || is_seen));
-        is_said || is_seen
+        self.is_in_cluster.set(Some(is_declared || has_host));
+        is_declared || has_host
     }
 
-    /// What an update needs.
-    pub fn means(&self) -> Means<'_> {
-        Means { metrics: &self.metrics, random: &self.random }
+    /// What an update of a cluster's state needs.
+    pub fn update_context(&self) -> UpdateContext<'_> {
+        UpdateContext { metrics: &self.metrics, random: &self.random }
     }
 
-    /// A number that is one more each time, from a random one on.
+    /// Returns a number that is higher by one with each call.
     pub fn rotate(&self) -> usize {
         let rotation = self.rotation.get();
         self.rotation.set(rotation.wrapping_add(1));
         rotation
     }
 
-    /// The monitor of a cluster; `None` where there is nothing to detect.
+    /// Returns the monitor of a cluster, or `None` if the cluster has no outlier detection.
     pub fn monitor(&self, cluster: &[u8], host: &impl SharedData) -> Option<Rc<Monitor>> {
         let last = self.last.borrow().clone();
         if last.as_ref().is_some_and(|last| bytes::equal(last.cluster().as_bytes(), cluster)) {
@@ -99,26 +103,27 @@ impl Worker {
         let monitor = target.map(|target| Rc::new(Monitor::new(name, target, self.configured)));
         let mut clusters = self.clusters.borrow_mut();
         if clusters.len() >= MAX_CLUSTERS {
-            // Those that are of use come back, with nothing lost that others have to know.
+            // The ones in use come back, and lose nothing that other workers need.
             clusters.clear();
         }
         clusters.insert(cluster.into(), monitor.clone());
         drop(clusters);
-        // Never one that is not among the clusters any more.
+        // So that it is never one that has been dropped.
         self.last.borrow_mut().clone_from(&monitor);
         if let Some(monitor) = &monitor {
-            // It may have been left alone for long: what is due is due before the first request.
+            // Its interval may have ended long ago, and hosts may have to return before the first
+            // request.
             drop(monitor.view(host));
-            monitor.tick(self.means(), host);
+            monitor.tick(self.update_context(), host);
         }
         monitor
     }
 
-    /// Does what is due, and arms the timer again.
-    pub fn on_tick(&self, host: &impl SharedData) {
+    /// Ends the intervals of all clusters where it is time for that, and arms the timer again.
+    pub fn tick(&self, host: &impl SharedData) {
         self.armed.set(None);
         let monitors: Vec<_> = self.clusters.borrow().values().flatten().cloned().collect();
-        monitors.iter().for_each(|monitor| monitor.tick(self.means(), host));
+        monitors.iter().for_each(|monitor| monitor.tick(self.update_context(), host));
         let next = monitors.iter().filter_map(|monitor| monitor.next_wake()).min();
         match next {
             Some(next) => self.arm(next, host),
@@ -126,7 +131,7 @@ impl Worker {
         }
     }
 
-    /// Sees to it that there is a tick when something is to be done for a cluster.
+    /// Arms the timer for the next tick of a cluster, unless it expires before that.
     pub fn arm_for(&self, monitor: &Monitor, host: &impl SharedData) {
         if let Some(wake) = monitor.next_wake()
             && self.armed.get().is_none_or(|armed| wake < armed)
@@ -137,7 +142,7 @@ impl Worker {
 
     fn arm(&self, at: Duration, host: &impl SharedData) {
         self.armed.set(Some(at));
-        // Envoy cuts off what is less than a millisecond, and would call too early.
+        // Envoy truncates to whole milliseconds, and would call too early.
         let wait = at.saturating_sub(host.uptime()).saturating_add(Duration::from_micros(999));
         host.set_timer(Some(wait));
     }

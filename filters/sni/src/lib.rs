@@ -1,8 +1,7 @@
-//! `sni.wasm`: routes TLS connections by server name, and holds the names at all layers against each
-//! other. The same module is a network filter and an HTTP filter.
+//! `sni.wasm`: routes TLS connections by server name, and compares the names at all layers. The
+//! same module is a network filter and an HTTP filter.
 
+pub mod worker;
 pub mod connection;
-#[cfg(target_family = "wasm")]
-mod plugin;
 pub mod request;
-pub mod shared;
+mod plugin;

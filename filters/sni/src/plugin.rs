@@ -1,135 +1,41 @@
-//! The plugin as Envoy calls it.
-
-// The SDK's entry macro makes a public function that has no documentation.
-#![allow(missing_docs)]
+//! The filter as a filter of the shell.
 
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
-use proxy_wasm::types::{Action, ContextType, LogLevel};
-use sluice_host::attributes::EnvoyNode;
-use sluice_host::delay::Timer;
-use sluice_host::envoy::{self, Envoy};
-use sluice_host::host::Host;
+use sluice_host::filter::{Action, Filter};
+use sluice_host::host::PluginHost;
+use sluice_host::http::HttpHost;
 use sluice_host::network::NetworkHost;
 use sluice_policy::sni::SniPolicy;
-use sluice_policy::spec::policy::Policy;
 
-use crate::connection::{self, Connection};
-use crate::request::{self, Request};
-use crate::shared::{Counters, NOTE, Shared};
+use crate::connection::Connection;
+use crate::request::Request;
+use crate::worker::{NOTE, Worker};
 
-proxy_wasm::main! {{
-    proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|id| Box::new(Plugin { id, shared: None }));
-}}
+impl<H: HttpHost + NetworkHost + PluginHost> Filter<H> for Worker {
+    const NAME: &'static str = "sni";
+    const NOTE: Option<&'static str> = Some(NOTE);
+    const UNCONFIGURED: Action = Action::Pause;
 
-/// How many connections are closed in one tick; the others in the next, a clock's step later. Envoy
-/// closes them once the tick returns, and each close may call the module again.
-const CONNECTIONS_PER_TICK: usize = 32;
+    type Policy = SniPolicy;
+    type Request = Request<H>;
+    type Connection = Connection<H>;
 
-/// One configured plugin on one worker.
-struct Plugin {
-    id: u32,
-    shared: Option<Rc<Shared>>,
-}
-
-impl Context for Plugin {}
-
-impl RootContext for Plugin {
-    fn on_configure(&mut self, _: usize) -> bool {
-        let compiled =
-            envoy::configure(|document| SniPolicy::compile(document, &EnvoyNode(&Envoy)));
-        let Some(policy) = compiled else { return false };
-        envoy::declare_note(NOTE);
-        self.shared = Some(Rc::new(Shared::new(policy, Counters::new(envoy::counter))));
-        true
+    fn new(policy: SniPolicy, _: u32, host: &H) -> Self {
+        Self::with_policy(policy, host)
     }
 
-    fn on_tick(&mut self) {
-        let Some(shared) = &self.shared else { return };
-        let now = Envoy.now();
-        let next = || shared.queue.borrow_mut().pop_due(now);
-        for (id, waiting) in std::iter::from_fn(next).take(CONNECTIONS_PER_TICK) {
-            if envoy::enter(id) {
-                waiting.on_time_over(shared, &Envoy);
-            }
-        }
-        envoy::enter(self.id);
-        let timer = shared.queue.borrow_mut().arm(Envoy.now());
-        set_timer(timer);
+    fn request(self: &Rc<Self>, _: u32, host: H) -> Request<H> {
+        Request::new(host, Rc::clone(self))
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(envoy::context_type())
+    fn connection(self: &Rc<Self>, id: u32, host: H) -> Option<Connection<H>> {
+        Some(Connection::new(id, host, Rc::clone(self)))
     }
 
-    // The SDK panics on None, so there is always a context. Envoy makes none without a configuration:
-    // it refuses a plugin that is not configured. If it did, nothing would pass.
-
-    fn create_stream_context(&self, id: u32) -> Option<Box<dyn StreamContext>> {
-        let shared = self.shared.clone();
-        let connection = shared.map(|shared| Connection::new(id, Envoy, shared));
-        Some(Box::new(PluginConnection(connection)))
-    }
-
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        let shared = self.shared.clone();
-        Some(Box::new(PluginRequest(shared.map(|shared| Request::new(Envoy, shared)))))
+    fn on_tick(&self, plugin: u32, host: &H) {
+        self.delays.on_tick(plugin, host, |state| self.on_hello_timeout(&state, host));
     }
 }
 
-fn set_timer(timer: Timer) {
-    match timer {
-        Timer::Keep => {}
-        Timer::Arm(wait) => envoy::set_timer(Some(wait)),
-        Timer::Off => envoy::set_timer(None),
-    }
-}
-
-/// One connection.
-struct PluginConnection(Option<Connection<Envoy>>);
-
-impl Context for PluginConnection {}
-
-impl StreamContext for PluginConnection {
-    fn on_new_connection(&mut self) -> Action {
-        act(self.0.as_ref().map(Connection::on_new_connection))
-    }
-
-    fn on_downstream_data(&mut self, size: usize, is_end: bool) -> Action {
-        act(self.0.as_ref().map(|connection| connection.on_downstream_data(size, is_end)))
-    }
-}
-
-fn act(next: Option<connection::Next>) -> Action {
-    match next {
-        Some(connection::Next::Continue(timer)) => {
-            set_timer(timer);
-            Action::Continue
-        }
-        Some(connection::Next::Hold(timer)) => {
-            set_timer(timer);
-            Action::Pause
-        }
-        Some(connection::Next::Close) => Action::Pause,
-        None => {
-            Envoy.close_downstream();
-            Action::Pause
-        }
-    }
-}
-
-/// One request.
-struct PluginRequest(Option<Request<Envoy>>);
-
-impl Context for PluginRequest {}
-
-impl HttpContext for PluginRequest {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        match self.0.as_ref().map(Request::on_request_headers) {
-            Some(request::Next::Continue) => Action::Continue,
-            Some(request::Next::Replied) | None => Action::Pause,
-        }
-    }
-}
+sluice_host::module!(Worker);

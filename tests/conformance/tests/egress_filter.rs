@@ -2,43 +2,29 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use sluice_conformance::egress;
-use sluice_egress::stream::{Counters, Next, Shared, on_new_connection, on_request_headers};
+use sluice_egress::worker::{Event, Worker};
+use sluice_host::counters::CounterSet;
 use sluice_host::fake::FakeHost;
-use sluice_host::host::Counter;
+use sluice_host::filter::{Action, Filter, HttpStream, NetworkStream};
 use sluice_policy::egress::Egress;
 use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 include!(concat!(env!("OUT_DIR"), "/egress.rs"));
 
-const NAMES: [&str; 8] = [
-    "known",
-    "passthrough",
-    "reported",
-    "address_mismatch",
-    "no_name",
-    "unknown_address",
-    "unknown_name",
-    "unknown_port",
-];
-
-fn counter(name: &str) -> Counter {
-    let place = NAMES.iter().position(|known| name.strip_prefix("sluice.egress.") == Some(known));
-    Counter(u32::try_from(place.unwrap()).unwrap())
-}
-
 fn check(topic: &str, id: &str) {
     let case = egress(topic, id);
     let (egress, _) = Egress::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
-    let shared = Shared { egress, counters: Counters::new(counter) };
+    let worker = Rc::new(Worker::new(egress, 1, &FakeHost::default()));
     for request in &case.requests {
         let host = host(request.destination)
             .with_request_header(":method", request.method.as_str())
             .with_request_header(":authority", request.host.as_str());
-        let passes = on_request_headers(&shared, &host) == Next::Continue;
+        let passes = worker.request(2, host.clone()).on_request_headers() == Action::Continue;
         assert_eq!(host.replies().len(), usize::from(!passes));
         assert_eq!(host.closures(), 0);
         assert_noted(&host, &request.expect, passes, &format!("{request:?}"));
@@ -46,7 +32,8 @@ fn check(topic: &str, id: &str) {
     for connection in &case.connections {
         let sni = ["connection", "requested_server_name"];
         let host = host(connection.destination).with_property(&sni, connection.sni.as_str());
-        let passes = on_new_connection(&shared, &host) == Next::Continue;
+        let stream = worker.connection(2, host.clone()).unwrap();
+        let passes = stream.on_new_connection() == Action::Continue;
         assert_eq!(host.closures(), usize::from(!passes));
         assert_eq!(host.replies(), []);
         assert_noted(&host, &connection.expect, passes, &format!("{connection:?}"));
@@ -68,8 +55,8 @@ fn assert_noted(host: &FakeHost, expected: &str, passes: bool, title: &str) {
         other => other,
     };
     assert_eq!(passes, matches!(counted, "known" | "passthrough"), "{title}");
-    for name in NAMES {
-        let count = host.count(counter(&format!("sluice.egress.{name}")));
-        assert_eq!(count, usize::from(name == counted), "{name}: {title}");
+    for name in Event::NAMES {
+        let is_counted = name.strip_prefix("sluice.egress.") == Some(counted);
+        assert_eq!(host.count(name), usize::from(is_counted), "{name}: {title}");
     }
 }

@@ -4,10 +4,10 @@
 use std::rc::Rc;
 
 use sluice_conformance::{FaultExpectation, FaultRequest, fault};
-use sluice_fault::stream::{Counters, MARK, Next, Shared, Stream};
-use sluice_host::delay::Timer;
+use sluice_fault::stream::MARK;
+use sluice_fault::worker::{ACTIVE_FAULTS, Worker};
 use sluice_host::fake::FakeHost;
-use sluice_host::host::{Counter, Gauge, Host};
+use sluice_host::filter::{Action, Filter, HttpStream};
 use sluice_host::http::HttpHost;
 use sluice_policy::fault::Faults;
 use sluice_policy::spec::fault::AbortStatus;
@@ -16,62 +16,42 @@ use sluice_policy::spec::proxy::NoMetadata;
 
 include!(concat!(env!("OUT_DIR"), "/faults.rs"));
 
-const NAMES: [&str; 7] = [
-    "sluice.fault.delays_injected",
-    "sluice.fault.aborts_injected",
-    "sluice.fault.faults_overflow",
-    "sluice.fault.budget_exhausted",
-    "sluice.fault.malformed_headers",
-    "sluice.fault.resets_injected",
-    "sluice.fault.response_rl_injected",
-];
-const ACTIVE: Gauge = Gauge(0);
-
-fn counter(name: &str) -> Counter {
-    Counter(u32::try_from(NAMES.iter().position(|known| *known == name).unwrap()).unwrap())
-}
+const PLUGIN: u32 = 1;
+const ID: u32 = 7;
 
 fn check(topic: &str, id: &str) {
     let case = fault(topic, id);
     let (faults, _) = Faults::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
-    let shared = Rc::new(Shared::new(faults, Counters::new(counter, |_| ACTIVE)));
+    let worker = Rc::new(Worker::new(faults, PLUGIN, &FakeHost::default()));
     // The filter draws its own random numbers, so only the policy can run rows that depend on a
     // draw.
     for request in case.requests.iter().filter(|request| request.draws.is_none()) {
-        let found = observe(&shared, request);
+        let found = observe(&worker, request);
         assert_eq!(found, request.expect, "{}", request.title());
     }
 }
 
 /// Sends the request and advances the clock until its delay is over, within the tolerance of a
 /// tick.
-fn observe(shared: &Rc<Shared>, request: &FaultRequest) -> FaultExpectation {
-    const ID: u32 = 7;
+fn observe(worker: &Rc<Worker>, request: &FaultRequest) -> FaultExpectation {
     let mut host = FakeHost::default();
     host.pass(request.time());
     for (name, value) in request.pairs() {
         host = host.with_request_header(&name, value);
     }
-    let mut stream = Stream::new(ID, host, Rc::clone(shared));
-    let next = stream.on_request_headers();
-    let delay = match next {
-        Next::Wait(Timer::Arm(delay)) => Some(delay),
-        Next::Wait(timer) => panic!("{timer:?}, but it is the only one that waits"),
-        Next::Continue | Next::Replied => None,
-    };
-    let host = stream.host();
+    let stream = worker.request(ID, host.clone());
+    let action = stream.on_request_headers();
+    let delay = host.timer();
     if let Some(delay) = delay {
-        let due = || shared.queue.borrow_mut().pop_due(host.now());
         assert!(!delay.is_zero());
-        assert_eq!((host.replies().len(), host.resumptions(), host.value(ACTIVE)), (0, 0, 1));
+        let progress = (host.replies().len(), host.resumptions(), host.gauge(ACTIVE_FAULTS));
+        assert_eq!(progress, (0, 0, 1));
         host.pass(delay);
-        let (id, waiting) = due().expect("its time has come");
-        assert_eq!(id, ID);
-        waiting.on_time_over(shared, host);
+        worker.on_tick(PLUGIN, &host);
     }
-    // The tick does this at its end.
-    assert_eq!(shared.queue.borrow_mut().arm(host.now()), Timer::Off, "nothing else waits");
+    assert!(worker.delays.is_empty());
+    assert_eq!(host.timer(), None, "no other stream waits");
 
     let replies = host.replies();
     let abort = replies.first().map(|reply| {
@@ -87,21 +67,31 @@ fn observe(shared: &Rc<Shared>, request: &FaultRequest) -> FaultExpectation {
         }
     });
     assert_eq!(replies.len(), usize::from(abort.is_some()), "one answer at most");
-    assert_eq!(next == Next::Replied, abort.is_some() && delay.is_none());
+    assert_eq!(action == Action::Pause, abort.is_some() || delay.is_some());
     assert_eq!(host.resumptions(), usize::from(delay.is_some() && abort.is_none()));
-    // A fault is active until its response, a delay until it is over.
-    assert_eq!(host.value(ACTIVE), u64::from(abort.is_some()));
+    // An abort is active until the stream ends, a delay until it is over.
+    assert_eq!(host.gauge(ACTIVE_FAULTS), i64::from(abort.is_some()));
 
-    let [delays, aborts, overflow, over_budget, malformed, resets, slow] =
-        NAMES.map(|name| host.count(counter(name)));
+    let [delays, aborts, overflow, over_budget, malformed, resets, slow] = [
+        "delays_injected",
+        "aborts_injected",
+        "faults_overflow",
+        "budget_exhausted",
+        "malformed_headers",
+        "resets_injected",
+        "response_rl_injected",
+    ]
+    .map(|name| host.count(&format!("sluice.fault.{name}")));
     assert_eq!(delays, usize::from(delay.is_some()));
     assert_eq!(aborts, usize::from(abort.is_some()));
     assert_eq!((overflow, over_budget, resets, slow), (0, 0, 0, 0));
 
-    stream.on_response_headers();
+    stream.on_response_headers(false);
     let mark = if abort.is_some() { Some("abort") } else { delay.map(|_| "delay") };
-    let marked = shared.faults.settings.marks_responses.then_some(mark).flatten();
+    let marked = worker.faults.settings.marks_responses.then_some(mark).flatten();
     let marked = marked.map(|mark| (MARK.to_owned(), mark.as_bytes().to_vec()));
-    assert_eq!(stream.host().response_headers(), Vec::from_iter(marked));
+    assert_eq!(host.response_headers(), Vec::from_iter(marked));
+    stream.on_end();
+    assert_eq!(host.gauge(ACTIVE_FAULTS), 0);
     FaultExpectation::new(delay, abort, u32::try_from(malformed).unwrap())
 }

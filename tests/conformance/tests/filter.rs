@@ -9,22 +9,22 @@ use sluice_conformance::{
 };
 use sluice_host::attributes::EnvoyNode;
 use sluice_host::fake::FakeHost;
-use sluice_host::http::{Counter, HttpHost};
-use sluice_host::random::Random;
+use sluice_host::filter::{Action, Filter, HttpStream};
+use sluice_host::http::HttpHost;
 use sluice_policy::router::Router;
 use sluice_policy::spec::policy::Policy;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
-use sluice_router::stream::{Counters, Next, Shared, Stream};
+use sluice_router::worker::Worker;
 
 include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 
 fn check(topic: &str, id: &str) {
     let case = case(topic, id);
-    let shared = Rc::new(shared(&case));
+    let worker = Rc::new(worker(&case));
     // The filter draws its own random numbers, so only the policy can run rows that depend on a
     // draw.
     for request in case.requests.iter().filter(|request| request.draw.is_none()) {
-        let observed = observe(&shared, request);
+        let observed = observe(&worker, request);
         let differences = request.differences(&observed, Strictness::Filter);
         assert!(differences.is_empty(), "{}\n  {}", request.title(), differences.join("\n  "));
     }
@@ -33,7 +33,7 @@ fn check(topic: &str, id: &str) {
     for _ in 0..2 {
         let mut counts = Counts::new();
         for number in 0..distribution.requests {
-            let observed = observe(&shared, &distribution.request(number));
+            let observed = observe(&worker, &distribution.request(number));
             let Outcome::Forwarded { cluster, .. } = observed.outcome else {
                 panic!("request {number} was not forwarded: {observed:?}");
             };
@@ -47,7 +47,7 @@ fn check(topic: &str, id: &str) {
     panic!("twice in a row: {}", differences.join("\n"));
 }
 
-fn shared(case: &Case) -> Shared {
+fn worker(case: &Case) -> Worker {
     let mut host = FakeHost::default();
     let node = ["xds", "node", "metadata"];
     if let Some(namespace) = &case.node.namespace {
@@ -58,22 +58,19 @@ fn shared(case: &Case) -> Shared {
     }
     let router = Router::compile(case.config.get().as_bytes(), &EnvoyNode(&host));
     let (router, _) = router.unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
-    Shared { router, counters: Counters::new(|_| Counter(0)), random: Random::default() }
+    Worker::new(router, 1, &host)
 }
 
-fn observe(shared: &Rc<Shared>, request: &Request) -> Observed {
-    let mut stream = Stream::new(host(request), Rc::clone(shared));
-    let next = stream.on_request_headers();
-    let replies = stream.host().replies();
-    assert_eq!(
-        replies.len(),
-        usize::from(next == Next::Replied),
-        "one answer at most: {replies:?}"
-    );
+fn observe(worker: &Rc<Worker>, request: &Request) -> Observed {
+    let host = host(request);
+    let stream = worker.request(2, host.clone());
+    let is_answered = stream.on_request_headers() == Action::Pause;
+    let replies = host.replies();
+    assert_eq!(replies.len(), usize::from(is_answered), "one answer at most: {replies:?}");
     let (outcome, response) = match replies.into_iter().next() {
         Some(reply) => (Outcome::Replied { status: reply.status, body: reply.body }, reply.headers),
         None => {
-            let mut headers = lines(stream.host().request_headers());
+            let mut headers = lines(host.request_headers());
             let cluster = headers.remove("x-sluice-cluster").unwrap_or_default();
             let cluster = String::from_utf8(cluster).unwrap();
             let upstream = request.upstream_headers.iter();
@@ -84,10 +81,9 @@ fn observe(shared: &Rc<Shared>, request: &Request) -> Observed {
     // The response arrives: the upstream's or, as in Envoy, the filter's own.
     for (name, value) in &response {
         let operation = HeaderOperation::Add;
-        stream.host().edit_response_header(&HeaderEdit { operation, name, value: value.into() });
+        host.edit_response_header(&HeaderEdit { operation, name, value: value.into() });
     }
-    stream.on_response_headers();
-    let host = stream.host();
+    stream.on_response_headers(false);
     let route = host.notes().pop().map(|(_, text)| text);
     Observed { outcome, response: lines(host.response_headers()), route }
 }

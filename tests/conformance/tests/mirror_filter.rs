@@ -4,9 +4,11 @@
 use std::rc::Rc;
 
 use sluice_conformance::{MirrorExpectation, MirrorRequest, mirror};
+use sluice_host::counters::CounterSet;
 use sluice_host::fake::FakeHost;
-use sluice_host::http::{Counter, HttpHost};
-use sluice_mirror::stream::{Counters, Shared, Stream};
+use sluice_host::filter::{Filter, HttpStream};
+use sluice_host::http::HttpHost;
+use sluice_mirror::worker::{Event, Worker};
 use sluice_policy::mirror::Mirrors;
 use sluice_policy::spec::mirror::HEADER_PREFIX;
 use sluice_policy::spec::policy::Policy;
@@ -14,35 +16,25 @@ use sluice_policy::spec::proxy::NoMetadata;
 
 include!(concat!(env!("OUT_DIR"), "/mirrors.rs"));
 
-const NAMES: [&str; 3] =
-    ["sluice.mirror.mirrored", "sluice.mirror.not_sampled", "sluice.mirror.not_eligible"];
-
-fn counter(name: &str) -> Counter {
-    let known = NAMES.iter().position(|known| *known == name);
-    Counter(u32::try_from(known.unwrap_or(NAMES.len())).unwrap())
-}
-
 fn check(topic: &str, id: &str) {
     let case = mirror(topic, id);
     let (mirrors, _) = Mirrors::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
-    let shared = Rc::new(Shared::new(1, mirrors, Counters::new(counter)));
+    let worker = Rc::new(Worker::new(mirrors, 1, &FakeHost::default()));
     // The filter draws its own random numbers, so only the policy can run rows that depend on a
     // draw.
     for request in case.requests.iter().filter(|request| request.draws.is_none()) {
-        let found = observe(&shared, request);
+        let found = observe(&worker, request);
         assert_eq!(found, request.expect, "{}", request.title());
     }
 }
 
-fn observe(shared: &Rc<Shared>, request: &MirrorRequest) -> MirrorExpectation {
+fn observe(worker: &Rc<Worker>, request: &MirrorRequest) -> MirrorExpectation {
     let mut host = FakeHost::default();
     for (name, value) in request.pairs() {
         host = host.with_request_header(&name, value);
     }
-    let mut stream = Stream::new(host, Rc::clone(shared));
-    stream.on_request_headers();
-    let host = stream.host();
+    worker.request(2, host.clone()).on_request_headers();
 
     let headers = host.request_headers();
     let is_for_copies = |name: &str| name.starts_with(HEADER_PREFIX);
@@ -57,8 +49,11 @@ fn observe(shared: &Rc<Shared>, request: &MirrorRequest) -> MirrorExpectation {
 
     assert_eq!(host.notes(), []);
     assert_eq!(host.replies(), []);
-    let [mirrored, not_sampled, not_eligible] = NAMES.map(|name| host.count(counter(name)));
+    let count = |name: &str| host.count(&format!("sluice.mirror.{name}"));
+    let [mirrored, not_sampled, not_eligible] =
+        ["mirrored", "not_sampled", "not_eligible"].map(count);
     assert_eq!(mirrored, copies.len());
-    assert_eq!(host.count(Counter(u32::try_from(NAMES.len()).unwrap())), 0, "nothing else");
+    let all: usize = Event::NAMES.iter().map(|name| host.count(name)).sum();
+    assert_eq!(all, mirrored + not_sampled + not_eligible, "nothing else is counted");
     MirrorExpectation { copies, not_sampled, not_eligible }
 }

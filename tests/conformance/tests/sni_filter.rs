@@ -5,31 +5,22 @@ use std::rc::Rc;
 
 use sluice_conformance::{ConnectionExpectation, SniConnection, sni};
 use sluice_host::fake::FakeHost;
-use sluice_host::host::Counter;
+use sluice_host::filter::{Action, Filter, HttpStream, NetworkStream};
 use sluice_host::network::TCP_PROXY_CLUSTER;
 use sluice_policy::sni::{Outcome, SniPolicy};
 use sluice_policy::spec::policy::Policy;
-use sluice_sni::connection::{Connection, Next};
-use sluice_sni::request::{self, Request};
-use sluice_sni::shared::{Counters, Shared};
+use sluice_sni::worker::Worker;
 
 include!(concat!(env!("OUT_DIR"), "/sni.rs"));
 
 const REFUSED: &str = "sluice.sni.refused";
-const REPORTED: &str = "sluice.sni.reported";
-
-fn counter(name: &str) -> Counter {
-    let known = Outcome::ALL.map(Outcome::counter);
-    let mut all = known.iter().chain(&[REFUSED, REPORTED]);
-    Counter(u32::try_from(all.position(|other| *other == name).unwrap()).unwrap())
-}
 
 /// Returns the counted outcomes, after a check that the notes contain the same ones.
 fn outcomes(host: &FakeHost) -> Vec<String> {
     let notes: Vec<_> = host.notes().into_iter().map(|(_, text)| text).collect();
     for outcome in Outcome::ALL {
         let noted = notes.iter().filter(|note| *note == outcome.name()).count();
-        assert_eq!(host.count(counter(outcome.counter())), noted, "{outcome:?}");
+        assert_eq!(host.count(outcome.counter()), noted, "{outcome:?}");
     }
     notes
 }
@@ -38,12 +29,12 @@ fn check(topic: &str, id: &str) {
     let case = sni(topic, id);
     let (policy, _) = SniPolicy::compile(case.config.get().as_bytes(), &case.node)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
-    let shared = Rc::new(Shared::new(policy, Counters::new(counter)));
+    let worker = Rc::new(Worker::new(policy, 1, &FakeHost::default()));
     // The filter draws its own random numbers, so only the policy can run rows that depend on a
     // draw.
     for row in case.connections.iter().filter(|row| row.draw.is_none()) {
         for size in SniConnection::PIECES {
-            let found = observe(&shared, row, size);
+            let found = observe(&worker, row, size);
             assert_eq!(found, row.expect, "{}, pieces of {size}", row.title());
         }
     }
@@ -54,18 +45,16 @@ fn check(topic: &str, id: &str) {
                 row.sni.clone().unwrap_or_default(),
             )
             .with_property(&["request", "host"], row.host.clone());
-        let request = Request::new(host, Rc::clone(&shared));
-        let next = request.on_request_headers();
-        let host = request.host();
-        assert_eq!(outcomes(host), std::slice::from_ref(&row.expect), "{row:?}");
+        let action = worker.request(7, host.clone()).on_request_headers();
+        assert_eq!(outcomes(&host), std::slice::from_ref(&row.expect), "{row:?}");
         let statuses: Vec<_> = host.replies().iter().map(|reply| reply.status).collect();
         assert_eq!(statuses, Vec::from_iter(row.status), "{row:?}");
-        assert_eq!(next == request::Next::Replied, row.status.is_some());
-        assert_eq!(host.count(counter(REFUSED)), statuses.len());
+        assert_eq!(action == Action::Pause, row.status.is_some());
+        assert_eq!(host.count(REFUSED), statuses.len());
     }
 }
 
-fn observe(shared: &Rc<Shared>, row: &SniConnection, size: usize) -> ConnectionExpectation {
+fn observe(worker: &Rc<Worker>, row: &SniConnection, size: usize) -> ConnectionExpectation {
     let mut host = FakeHost::default()
         .with_property(
             &["connection", "requested_server_name"],
@@ -85,10 +74,9 @@ fn observe(shared: &Rc<Shared>, row: &SniConnection, size: usize) -> ConnectionE
     if row.terminated {
         host = host.with_property(&["connection", "tls_version"], "TLSv1.3");
     }
-    let connection = Connection::new(7, host, Rc::clone(shared));
-    let mut next = connection.on_new_connection();
-    let host = connection.host();
-    let opened = outcomes(host).len();
+    let connection = worker.connection(7, host.clone()).unwrap();
+    let mut action = connection.on_new_connection();
+    let opened = outcomes(&host).len();
     let mut clusters = host.filter_states().into_iter().map(|(key, value)| {
         assert_eq!(key, TCP_PROXY_CLUSTER);
         String::from_utf8(value).unwrap()
@@ -96,27 +84,29 @@ fn observe(shared: &Rc<Shared>, row: &SniConnection, size: usize) -> ConnectionE
     let cluster = clusters.next_back();
 
     let bytes = row.client.as_ref().map(|client| client.bytes());
-    if let Some(bytes) = bytes.filter(|_| next != Next::Close) {
+    if let Some(bytes) = bytes.filter(|_| action == Action::Continue) {
         let mut sent = 0;
         for piece in bytes.chunks(size.min(bytes.len().max(1))) {
             host.receive(piece);
             sent += piece.len();
-            next = connection.on_downstream_data(sent, false);
-            if !matches!(next, Next::Hold(_)) {
+            action = connection.on_downstream_data(sent, false);
+            if action == Action::Continue || host.closures() > 0 {
                 break;
             }
         }
-        if matches!(next, Next::Hold(_)) || bytes.is_empty() {
-            next = connection.on_downstream_data(sent, true);
+        let is_held = action == Action::Pause && host.closures() == 0;
+        if is_held || bytes.is_empty() {
+            action = connection.on_downstream_data(sent, true);
         }
     }
     // A decided connection is not queued any more, and a connection is closed only once.
-    assert!(shared.queue.borrow().is_empty() || row.client.is_none(), "{}", row.title());
-    let closed = next == Next::Close;
+    assert!(worker.delays.is_empty() || row.client.is_none(), "{}", row.title());
+    let closed = action == Action::Pause;
     assert_eq!(host.closures(), usize::from(closed));
-    assert_eq!(host.count(counter(REFUSED)), usize::from(closed));
-    let noted = outcomes(host);
+    assert_eq!(host.count(REFUSED), usize::from(closed));
+    let noted = outcomes(&host);
     assert_eq!(opened, 1);
+    connection.on_end();
     ConnectionExpectation {
         opens: noted[0].clone(),
         cluster,

@@ -19,7 +19,7 @@ const REALTIME: u32 = 0;
 /// The time of day at the start of the host: 2026-01-01T00:00:00Z, in nanoseconds.
 const START: u64 = 1_767_225_600 * 1_000_000_000;
 
-const WARN: u32 = 3;
+const INFO: u32 = 2;
 
 /// A call from the module.
 pub(crate) struct Call<'a, 'c> {
@@ -43,12 +43,12 @@ impl<'a, 'c> Call<'a, 'c> {
         match name {
             "proxy_log" => {
                 let text = String::from_utf8_lossy(&self.bytes(1)?).into_owned();
-                if self.number(0) >= WARN {
+                if self.number(0) >= INFO {
                     self.host().log.push(text);
                 }
                 Ok(OK)
             }
-            "proxy_get_log_level" => self.give_number(0, &2u32.to_le_bytes()),
+            "proxy_get_log_level" => self.give_number(0, &INFO.to_le_bytes()),
             "proxy_get_buffer_bytes" => {
                 let [kind, start, size] = [0, 1, 2].map(|place| self.number(place));
                 let Some(buffer) = self.host().buffers.get(&kind) else { return Ok(NOT_FOUND) };

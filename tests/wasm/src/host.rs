@@ -22,7 +22,7 @@ pub struct Host {
     pub(crate) metrics: Vec<(String, i64)>,
     /// Shared data, with the version of each value
     pub(crate) shared: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
-    /// Log messages of level warn or above
+    /// Log messages of level info or above
     pub(crate) log: Vec<String>,
     /// The status of the local reply to the stream
     pub(crate) reply: Option<u32>,
@@ -61,7 +61,7 @@ impl Host {
         self.metrics.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 
-    /// Returns the log messages of level warn or above.
+    /// Returns the log messages of level info or above.
     pub fn log(&self) -> &[String] {
         &self.log
     }

@@ -1,10 +1,12 @@
-use std::cell::RefCell;
-
+use sluice_host::counters::CounterSet;
 use sluice_host::fake::FakeHost;
+use sluice_host::filter::Filter;
+use sluice_policy::egress::Egress;
 use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
+use crate::worker::{Event, NOTE};
 
 const ENTRIES: &str = r#"[
     {"hosts": ["a.com"], "resolution": "DNS", "ports": [
@@ -15,20 +17,23 @@ const ENTRIES: &str = r#"[
         {"number": 443, "name": "tls", "protocol": "TLS"},
         {"number": 5432, "name": "tcp", "protocol": "TCP"}]}]"#;
 
-/// The filter with this mode and these settings, and the names of its counters by their number.
-fn filter(mode: &str, settings: &str) -> (Shared, Vec<&'static str>) {
+/// The filter with this mode and these settings.
+fn filter(mode: &str, settings: &str) -> Rc<Worker> {
     let document = format!(
         r#"{{"outboundTrafficPolicy": {{"mode": "{mode}"}}, "serviceEntries": {ENTRIES},
             "egress": {settings}}}"#
     );
-    let (egress, notices) = Egress::compile(document.as_bytes(), &NoMetadata).unwrap();
-    assert_eq!(notices, []);
-    let names = RefCell::new(Vec::new());
-    let counters = Counters::new(|name| {
-        names.borrow_mut().push(name.strip_prefix("sluice.egress.").unwrap());
-        Counter(u32::try_from(names.borrow().len() - 1).unwrap())
-    });
-    (Shared { egress, counters }, names.into_inner())
+    let (egress, warnings) = Egress::compile(document.as_bytes(), &NoMetadata).unwrap();
+    assert_eq!(warnings, []);
+    Rc::new(Worker::new(egress, 1, &FakeHost::default()))
+}
+
+fn on_request_headers(worker: &Rc<Worker>, host: &FakeHost) -> Action {
+    worker.request(2, host.clone()).on_request_headers()
+}
+
+fn on_new_connection(worker: &Rc<Worker>, host: &FakeHost) -> Action {
+    worker.connection(2, host.clone()).unwrap().on_new_connection()
 }
 
 fn host(authority: &str, server_name: &str, destination: &str) -> FakeHost {
@@ -39,20 +44,22 @@ fn host(authority: &str, server_name: &str, destination: &str) -> FakeHost {
         .with_property(&["destination", "address"], destination)
 }
 
-/// The counters that rose, which all did by one, and the note.
-fn observed(names: &[&'static str], host: &FakeHost) -> (Vec<&'static str>, String) {
-    let count = |index| host.count(Counter(u32::try_from(index).unwrap()));
-    let risen = (0..names.len()).filter(|index| count(*index) > 0);
-    let counters = risen.inspect(|index| assert_eq!(count(*index), 1)).map(|index| names[index]);
+/// The counters that were incremented, each by one, and the note.
+fn observed(host: &FakeHost) -> (Vec<&'static str>, String) {
+    let incremented = Event::NAMES.iter().filter(|name| host.count(name) > 0);
+    let names = incremented.map(|name| {
+        assert_eq!(host.count(name), 1);
+        name.strip_prefix("sluice.egress.").unwrap()
+    });
     let notes = host.notes();
     assert_eq!(notes.len(), 1);
     assert_eq!(notes[0].0, NOTE);
-    (counters.collect(), notes[0].1.clone())
+    (names.collect(), notes[0].1.clone())
 }
 
 #[test]
 fn a_request_passes_or_is_answered() {
-    let (shared, names) = filter("REGISTRY_ONLY", "{}");
+    let worker = filter("REGISTRY_ONLY", "{}");
     for (authority, destination, counter, note) in [
         ("a.com", "10.0.0.1:80", "known", "serviceEntries[0]"),
         ("b.com", "192.0.2.1:80", "known", "serviceEntries[1]"),
@@ -64,11 +71,11 @@ fn a_request_passes_or_is_answered() {
         ("", "192.0.2.1:80", "no_name", "no_name"),
     ] {
         let host = host(authority, "", destination);
-        let next = on_request_headers(&shared, &host);
-        assert_eq!(observed(&names, &host), (vec![counter], note.to_owned()), "{authority}");
+        let action = on_request_headers(&worker, &host);
+        assert_eq!(observed(&host), (vec![counter], note.to_owned()), "{authority}");
         let replies = host.replies();
-        assert_eq!(next == Next::Refused, counter != "known");
-        assert_eq!(replies.len(), usize::from(next == Next::Refused));
+        assert_eq!(action == Action::Pause, counter != "known");
+        assert_eq!(replies.len(), usize::from(action == Action::Pause));
         for reply in replies {
             assert_eq!((reply.status, reply.body, reply.headers), (502, Vec::new(), Vec::new()));
             assert_eq!(reply.details, format!("sluice_egress_{counter}"));
@@ -78,7 +85,7 @@ fn a_request_passes_or_is_answered() {
 
 #[test]
 fn a_connection_passes_or_is_closed() {
-    let (shared, names) = filter("REGISTRY_ONLY", "{}");
+    let worker = filter("REGISTRY_ONLY", "{}");
     for (server_name, destination, counter, note) in [
         ("a.com", "10.0.0.1:443", "known", "serviceEntries[0]"),
         ("b.com", "192.0.2.1:443", "known", "serviceEntries[1]"),
@@ -91,46 +98,46 @@ fn a_connection_passes_or_is_closed() {
         ("a.com", "", "unknown_port", "unknown_port"),
     ] {
         let host = host("", server_name, destination);
-        let next = on_new_connection(&shared, &host);
-        assert_eq!(observed(&names, &host), (vec![counter], note.to_owned()), "{server_name}");
-        assert_eq!(next == Next::Refused, counter != "known");
-        assert_eq!(host.closures(), usize::from(next == Next::Refused));
+        let action = on_new_connection(&worker, &host);
+        assert_eq!(observed(&host), (vec![counter], note.to_owned()), "{server_name}");
+        assert_eq!(action == Action::Pause, counter != "known");
+        assert_eq!(host.closures(), usize::from(action == Action::Pause));
     }
 }
 
 #[test]
 fn what_is_only_reported_passes() {
-    let (shared, names) = filter("REGISTRY_ONLY", r#"{"mode": "reportOnly"}"#);
+    let worker = filter("REGISTRY_ONLY", r#"{"mode": "reportOnly"}"#);
     let request = host("c.com", "c.com", "10.0.0.1:80");
-    assert_eq!(on_request_headers(&shared, &request), Next::Continue);
+    assert_eq!(on_request_headers(&worker, &request), Action::Continue);
     let expected = (vec!["reported", "unknown_name"], "unknown_name".to_owned());
-    assert_eq!(observed(&names, &request), expected);
+    assert_eq!(observed(&request), expected);
     assert_eq!(request.replies(), []);
     let connection = host("c.com", "c.com", "10.0.0.1:80");
-    assert_eq!(on_new_connection(&shared, &connection), Next::Continue);
-    assert_eq!(observed(&names, &connection), expected);
+    assert_eq!(on_new_connection(&worker, &connection), Action::Continue);
+    assert_eq!(observed(&connection), expected);
     assert_eq!(connection.closures(), 0);
 }
 
 #[test]
 fn all_may_be_called_where_everything_is_allowed() {
-    let (shared, names) = filter("ALLOW_ANY", "{}");
+    let worker = filter("ALLOW_ANY", "{}");
     let passthrough = (vec!["passthrough"], "passthrough".to_owned());
     for name in ["c.com", ""] {
         let request = host(name, name, "10.0.0.1:80");
-        assert_eq!(on_request_headers(&shared, &request), Next::Continue);
-        assert_eq!(observed(&names, &request), passthrough);
+        assert_eq!(on_request_headers(&worker, &request), Action::Continue);
+        assert_eq!(observed(&request), passthrough);
         let connection = host(name, name, "10.0.0.1:80");
-        assert_eq!(on_new_connection(&shared, &connection), Next::Continue);
-        assert_eq!(observed(&names, &connection), passthrough);
+        assert_eq!(on_new_connection(&worker, &connection), Action::Continue);
+        assert_eq!(observed(&connection), passthrough);
     }
 }
 
 #[test]
 fn a_reason_is_told_with_403() {
-    let (shared, _) = filter("REGISTRY_ONLY", r#"{"blockStatus": 403}"#);
+    let worker = filter("REGISTRY_ONLY", r#"{"blockStatus": 403}"#);
     let host = host("c.com", "", "10.0.0.1:80");
-    assert_eq!(on_request_headers(&shared, &host), Next::Refused);
+    assert_eq!(on_request_headers(&worker, &host), Action::Pause);
     let replies = host.replies();
     assert_eq!((replies[0].status, replies.len()), (403, 1));
     assert_eq!(replies[0].body, b"egress: the host is not registered");

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use sluice_host::fake::FakeHost;
+use sluice_host::filter::Filter;
 use sluice_host::http::{CallAnswer, CallFailure};
+use sluice_policy::mirror::Mirrors;
 use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
@@ -11,20 +13,20 @@ const PLUGIN: u32 = 3;
 const COMPARE: &str = r#""compare": {"statuses": true, "headers": ["x"], "bodyHash": true,
     "timeout": "2s", "maxBodyBytes": 10, "maxActive": 2, "removeHeaders": ["authorization"]}"#;
 
-/// A plugin with these `mirroring` settings, whose counters are numbered in the order of their definition.
-fn shared(mirroring: &str) -> Rc<Shared> {
+/// A worker with these `mirroring` settings.
+fn worker(mirroring: &str) -> Rc<Worker> {
     let document = format!(
         r#"{{"clusterName": "{{host}}", "mirroring": {{{mirroring}}}, "virtualServices": [
             {{"hosts": ["a"], "http": [{{"name": "all", "mirror": {{"host": "copy"}},
                 "route": [{{"destination": {{"host": "a"}}}}]}}]}}]}}"#
     );
-    let (mirrors, _) = Mirrors::compile(document.as_bytes(), &NoMetadata).unwrap();
-    let next = Cell::new(0);
-    let counters = Counters::new(|_| {
-        next.set(next.get() + 1);
-        Counter(next.get())
-    });
-    Rc::new(Shared::new(PLUGIN, mirrors, counters))
+    let compiled = Mirrors::compile(document.as_bytes(), &NoMetadata);
+    Rc::new(Worker::new(compiled.unwrap().0, PLUGIN, &FakeHost::default()))
+}
+
+/// How many times a counter was incremented.
+fn count(stream: &Stream<FakeHost>, name: &str) -> usize {
+    stream.host.count(&format!("sluice.mirror.{name}"))
 }
 
 fn host(method: &str) -> FakeHost {
@@ -56,12 +58,12 @@ fn copy(status: &str, x: &str, body: &str) -> CallAnswer {
 }
 
 /// A request that is over, with a response body of `ok`.
-fn finished(shared: &Rc<Shared>, host: FakeHost) -> Stream<FakeHost> {
-    let mut stream = Stream::new(host, Rc::clone(shared));
+fn finished(worker: &Rc<Worker>, host: FakeHost) -> Stream<FakeHost> {
+    let stream = Stream::new(host, Rc::clone(worker));
     stream.on_request_headers();
-    stream.host().set_body(b"ok");
+    stream.host.set_body(b"ok");
     stream.on_response_body(1);
-    stream.host().set_body(b"k");
+    stream.host.set_body(b"k");
     stream.on_response_body(1);
     stream.on_response_body(0);
     stream.on_log();
@@ -70,19 +72,19 @@ fn finished(shared: &Rc<Shared>, host: FakeHost) -> Stream<FakeHost> {
 
 #[test]
 fn envoy_is_asked_for_a_copy_and_a_client_cannot() {
-    let shared = shared("");
+    let worker = worker("");
     let host = host("POST")
         .with_request_header("x-sluice-mirror-0", "evil")
         .with_request_header("x-sluice-mirror-7", b"\xff");
-    let mut stream = Stream::new(host, Rc::clone(&shared));
+    let stream = Stream::new(host, Rc::clone(&worker));
     stream.on_request_headers();
-    let headers = stream.host().request_headers();
+    let headers = stream.host.request_headers();
     assert_eq!(headers[3..], [("x-sluice-mirror-0".to_owned(), b"copy".to_vec())]);
-    assert_eq!(stream.host().count(shared.counters.mirrored), 1);
+    assert_eq!(stream.host.count("sluice.mirror.mirrored"), 1);
     stream.on_request_body(5);
     stream.on_response_body(5);
     stream.on_log();
-    assert_eq!(stream.host().take_calls().len(), 0, "nothing is compared");
+    assert_eq!(stream.host.take_calls().len(), 0, "nothing is compared");
 }
 
 #[test]
@@ -90,35 +92,34 @@ fn headers_of_clients_go_also_where_nothing_is_mirrored() {
     let host = FakeHost::default()
         .with_request_header(":authority", "other")
         .with_request_header("x-sluice-mirror-0", "evil");
-    let mut stream = Stream::new(host, shared(""));
+    let stream = Stream::new(host, worker(""));
     stream.on_request_headers();
-    assert_eq!(stream.host().request_headers().len(), 1);
+    assert_eq!(stream.host.request_headers().len(), 1);
 }
 
 #[test]
 fn a_budget_ends_the_copies_of_its_window() {
-    let shared = shared(r#""budget": {"requests": 2, "window": "1s"}"#);
+    let worker = worker(r#""budget": {"requests": 2, "window": "1s"}"#);
     let run = || {
-        let mut stream = Stream::new(host("GET"), Rc::clone(&shared));
+        let stream = Stream::new(host("GET"), Rc::clone(&worker));
         stream.on_request_headers();
-        let counters = &shared.counters;
-        [counters.mirrored, counters.budget_exhausted].map(|c| stream.host().count(c))
+        ["mirrored", "budget_exhausted"].map(|name| count(&stream, name))
     };
     assert_eq!([run(), run(), run()], [[1, 0], [1, 0], [0, 1]]);
 }
 
 #[test]
 fn a_copy_that_is_compared_is_sent_when_the_original_is_over() {
-    let shared = shared(COMPARE);
-    let mut stream = Stream::new(answered("GET"), Rc::clone(&shared));
+    let worker = worker(COMPARE);
+    let stream = Stream::new(answered("GET"), Rc::clone(&worker));
     stream.on_request_headers();
-    assert_eq!(stream.host().request_headers().len(), 4, "the original is as it was");
-    stream.host().set_body(b"abc");
+    assert_eq!(stream.host.request_headers().len(), 4, "the original is as it was");
+    stream.host.set_body(b"abc");
     stream.on_request_body(3);
     stream.on_request_body(0);
-    assert_eq!(stream.host().take_calls().len(), 0);
+    assert_eq!(stream.host.take_calls().len(), 0);
     stream.on_log();
-    let calls = stream.host().take_calls();
+    let calls = stream.host.take_calls();
     let [call] = calls.as_slice() else { panic!("{calls:?}") };
     assert_eq!(
         (call.plugin, &*call.cluster, call.timeout),
@@ -128,24 +129,23 @@ fn a_copy_that_is_compared_is_sent_when_the_original_is_over() {
     assert_eq!(names, [":authority", ":method", ":path"]);
     assert_eq!((call.body.as_slice(), call.max_answer_bytes), (&b"abc"[..], 10));
     stream.on_log();
-    assert_eq!(stream.host().take_calls().len(), 0, "once");
-    assert_eq!(stream.host().count(shared.counters.mirrored), 0, "Envoy is not asked");
+    assert_eq!(stream.host.take_calls().len(), 0, "once");
+    assert_eq!(stream.host.count("sluice.mirror.mirrored"), 0, "Envoy is not asked");
 }
 
 #[test]
 fn answers_match_or_differ() {
-    let shared = shared(COMPARE);
-    let counters = &shared.counters;
+    let worker = worker(COMPARE);
     let all = [
-        counters.compare_match,
-        counters.compare_mismatch,
-        counters.compare_mismatch_status,
-        counters.compare_mismatch_header,
-        counters.compare_mismatch_body,
-        counters.compare_timeout,
-        counters.compare_failed,
-        counters.compare_skipped,
-        counters.unknown_cluster,
+        "compare_match",
+        "compare_mismatch",
+        "compare_mismatch_status",
+        "compare_mismatch_header",
+        "compare_mismatch_body",
+        "compare_timeout",
+        "compare_failed",
+        "compare_skipped",
+        "unknown_cluster",
     ];
     let large = CallAnswer { body_size: 11, ..copy("200", "1", "ok") };
     for (answer, expected) in [
@@ -159,42 +159,41 @@ fn answers_match_or_differ() {
         (Ok(large), vec![7]),
         (Err(CallFailure::UnknownCluster), vec![8]),
     ] {
-        let stream = finished(&shared, answered("GET"));
-        assert_eq!(shared.active.get(), 1);
-        for call in stream.host().take_calls() {
-            (call.on_answer)(stream.host(), answer.clone());
+        let stream = finished(&worker, answered("GET"));
+        assert_eq!(worker.active.get(), 1);
+        for call in stream.host.take_calls() {
+            (call.on_answer)(&stream.host, answer.clone());
         }
-        assert_eq!(shared.active.get(), 0);
-        let counted: Vec<_> =
-            (0..all.len()).filter(|n| stream.host().count(all[*n]) == 1).collect();
+        assert_eq!(worker.active.get(), 0);
+        let counted: Vec<_> = (0..all.len()).filter(|n| count(&stream, all[*n]) == 1).collect();
         assert_eq!(counted, expected, "{answer:?}");
     }
-    assert_eq!(shared.unknown_clusters.borrow().len(), 1);
+    assert_eq!(worker.unknown_clusters.borrow().len(), 1);
 }
 
 #[test]
 fn what_cannot_be_compared_is_skipped() {
-    let shared = shared(COMPARE);
+    let worker = worker(COMPARE);
     let skipped = |stream: &Stream<FakeHost>| {
-        assert_eq!(stream.host().take_calls().len(), 0);
-        stream.host().count(shared.counters.compare_skipped)
+        assert_eq!(stream.host.take_calls().len(), 0);
+        count(stream, "compare_skipped")
     };
     // Answered by Envoy itself, and broken off.
     let refused = host("GET").with_property(&["response", "code_details"], "no_healthy_upstream");
-    assert_eq!(skipped(&finished(&shared, refused)), 1);
+    assert_eq!(skipped(&finished(&worker, refused)), 1);
     let broken = host("GET")
         .with_property(&["response", "code_details"], "via_upstream")
         .with_property(&["response", "flags"], [0, 8, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(skipped(&finished(&shared, broken)), 1);
+    assert_eq!(skipped(&finished(&worker, broken)), 1);
     // A body that turns out to be too long, either way.
-    let mut stream = Stream::new(answered("GET"), Rc::clone(&shared));
+    let stream = Stream::new(answered("GET"), Rc::clone(&worker));
     stream.on_request_headers();
-    stream.host().set_body(b"123456");
+    stream.host.set_body(b"123456");
     stream.on_request_body(6);
     stream.on_request_body(5);
     stream.on_log();
     assert_eq!(skipped(&stream), 1);
-    let mut stream = Stream::new(answered("GET"), Rc::clone(&shared));
+    let stream = Stream::new(answered("GET"), Rc::clone(&worker));
     stream.on_request_headers();
     stream.on_response_body(11);
     stream.on_log();
@@ -203,13 +202,13 @@ fn what_cannot_be_compared_is_skipped() {
 
 #[test]
 fn what_is_known_to_be_unfit_for_comparison_is_left_to_envoy() {
-    let shared = shared(COMPARE);
+    let worker = worker(COMPARE);
     let mirrored = |host: FakeHost| {
-        let mut stream = Stream::new(host, Rc::clone(&shared));
+        let stream = Stream::new(host, Rc::clone(&worker));
         stream.on_request_headers();
         stream.on_log();
-        let counters = [shared.counters.mirrored, shared.counters.compare_skipped];
-        (counters.map(|counter| stream.host().count(counter)), stream.host().take_calls().len())
+        let counts = ["mirrored", "compare_skipped"].map(|name| count(&stream, name));
+        (counts, stream.host.take_calls().len())
     };
     let get = |name, value: &str| mirrored(answered("GET").with_request_header(name, value));
     assert_eq!(mirrored(answered("POST")), ([1, 0], 0));
@@ -220,11 +219,11 @@ fn what_is_known_to_be_unfit_for_comparison_is_left_to_envoy() {
 
 #[test]
 fn only_so_many_comparisons_are_under_way() {
-    let shared = shared(COMPARE);
-    let streams: Vec<_> = (0..3).map(|_| finished(&shared, answered("GET"))).collect();
-    let overflow = |n: usize| streams[n].host().count(shared.counters.compare_overflow);
+    let worker = worker(COMPARE);
+    let streams: Vec<_> = (0..3).map(|_| finished(&worker, answered("GET"))).collect();
+    let overflow = |n: usize| count(&streams[n], "compare_overflow");
     assert_eq!([overflow(0), overflow(1), overflow(2)], [0, 0, 1]);
-    let call = streams[0].host().take_calls().pop().unwrap();
-    (call.on_answer)(streams[0].host(), Err(CallFailure::Failed));
-    assert_eq!(finished(&shared, answered("GET")).host().take_calls().len(), 1);
+    let call = streams[0].host.take_calls().pop().unwrap();
+    (call.on_answer)(&streams[0].host, Err(CallFailure::Failed));
+    assert_eq!(finished(&worker, answered("GET")).host.take_calls().len(), 1);
 }

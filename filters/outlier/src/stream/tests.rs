@@ -1,16 +1,11 @@
-use std::cell::Cell;
-
-use sluice_host::fake::{FakeHost, FakeStore};
-use sluice_host::host::{Counter, Gauge};
+use sluice_host::fake::FakeHost;
+use sluice_host::fake::store::FakeStore;
 use sluice_policy::outlier::Outliers;
 use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
-use crate::metrics::Metrics;
-
-const ACTIVE: Gauge = Gauge(100);
-const NO_HEALTHY_UPSTREAM: Counter = Counter(21);
+use crate::metrics::EJECTIONS_ACTIVE;
 
 /// Workers of one Envoy, with the same time and the same settings of the cluster `pool`.
 struct World {
@@ -25,13 +20,7 @@ fn worker(detection: &str, host: &FakeHost) -> Rc<Worker> {
             "trafficPolicy": {{"outlierDetection": {detection}}}}}]}}"#
     );
     let (outliers, _) = Outliers::compile(document.as_bytes(), &NoMetadata).unwrap();
-    let next = Cell::new(0);
-    let counter = |_| {
-        next.set(next.get() + 1);
-        Counter(next.get())
-    };
-    let metrics = Metrics::new(counter, |_| ACTIVE);
-    Rc::new(Worker::new(outliers, metrics, host))
+    Rc::new(Worker::with_policy(outliers, host))
 }
 
 const ONE_FAILURE: &str =
@@ -83,34 +72,34 @@ impl World {
 
     /// An attempt without a response, of which Envoy knows these facts.
     fn fail(&self, name: &str, facts: Facts) -> Stream<FakeHost> {
-        let mut stream = self.begin(0, name, 2, facts);
+        let stream = self.begin(0, name, 2, facts);
         stream.on_request_headers();
         stream.on_end();
         stream
     }
 
     /// A request before the router, with these headers.
-    fn request(&self, worker: usize, headers: &[(&str, &str)]) -> (Next, Stream<FakeHost>) {
+    fn request(&self, worker: usize, headers: &[(&str, &str)]) -> (Action, Stream<FakeHost>) {
         let mut host = self.host().with_property(&["xds", "cluster_name"], "pool");
         for (name, value) in headers {
             host = host.with_request_header(name, *value);
         }
         let worker = &self.workers[worker];
         worker.is_in_cluster.set(Some(false));
-        let mut stream = Stream::new(host, Rc::clone(worker));
+        let stream = Stream::new(host, Rc::clone(worker));
         (stream.on_request_headers(), stream)
     }
 
-    /// The hosts that a request is told.
-    fn told(&self, worker: usize) -> Option<String> {
-        let (next, stream) = self.request(worker, &[]);
-        assert_eq!(next, Next::Continue);
+    /// The hosts to which a request is sent; `None` for any.
+    fn chosen(&self, worker: usize) -> Option<String> {
+        let (action, stream) = self.request(worker, &[]);
+        assert_eq!(action, Action::Continue);
         stream.host.request_header(HOSTS).map(|hosts| String::from_utf8(hosts).unwrap())
     }
 
     fn tick(&self, worker: usize) -> FakeHost {
         let host = self.host();
-        self.workers[worker].on_tick(&host);
+        self.workers[worker].tick(&host);
         host
     }
 }
@@ -127,22 +116,22 @@ fn connected() -> [(&'static [&'static str], Vec<u8>); 2] {
 }
 
 #[test]
-fn an_ejected_host_is_not_among_those_that_requests_are_told() {
+fn requests_are_not_sent_to_an_ejected_host() {
     let world = World::new(ONE_FAILURE, 2);
     world.answer(0, "a:1", "200");
     world.answer(1, "b:1", "200");
-    assert_eq!(world.told(0), None, "nothing is ejected");
+    assert_eq!(world.chosen(0), None, "nothing is ejected");
     let stream = world.answer(0, "a:1", "500");
-    assert_eq!(stream.host.change_of(ACTIVE), 1);
+    assert_eq!(stream.host.gauge(EJECTIONS_ACTIVE), 1);
     for worker in [0, 1] {
-        assert_eq!(world.told(worker).as_deref(), Some("b:1"));
+        assert_eq!(world.chosen(worker).as_deref(), Some("b:1"));
     }
     world.answer(1, "b:1", "503");
-    let (next, stream) = world.request(0, &[]);
-    assert_eq!(next, Next::Replied);
+    let (action, stream) = world.request(0, &[]);
+    assert_eq!(action, Action::Pause);
     let replies = stream.host.replies();
     assert_eq!((replies[0].status, &*replies[0].body), (503, &b"no healthy upstream"[..]));
-    assert_eq!(stream.host.count(NO_HEALTHY_UPSTREAM), 1);
+    assert_eq!(stream.host.count("sluice.outlier.no_healthy_upstream"), 1);
 }
 
 #[test]
@@ -154,16 +143,16 @@ fn hosts_return_by_the_tick_of_the_first_worker() {
     );
     world.answer(0, "b:1", "200");
     world.answer(0, "a:1", "500");
-    assert!(world.told(1).is_some());
+    assert!(world.chosen(1).is_some());
     for (time, returned) in [(1000, 0), (1000, -1)] {
         world.pass(time);
         let (first, second) = (world.tick(0), world.tick(1));
         let wait = Duration::from_millis(1000) + Duration::from_micros(999);
         assert_eq!((first.timer(), second.timer()), (Some(wait), Some(wait)));
-        let changes = [&first, &second].map(|host| host.change_of(ACTIVE));
+        let changes = [&first, &second].map(|host| host.gauge(EJECTIONS_ACTIVE));
         assert_eq!(changes, [returned, 0], "after {time}");
     }
-    assert_eq!(world.told(1), None);
+    assert_eq!(world.chosen(1), None);
 }
 
 #[test]
@@ -176,7 +165,7 @@ fn what_is_due_is_done_before_the_first_request_of_a_plugin() {
         now: Cell::new(world.now.get()),
         workers: vec![worker(ONE_FAILURE, &FakeHost::default())],
     };
-    assert_eq!(late.told(0), None);
+    assert_eq!(late.chosen(0), None);
 }
 
 #[test]
@@ -208,7 +197,7 @@ fn no_count_is_lost_to_a_faster_worker() {
     world.store.race(move |store| store.set(key, &two));
     world.answer(0, "a:1", "500");
     let stream = world.answer(0, "a:1", "500");
-    assert_eq!(stream.host.change_of(ACTIVE), 1, "the fourth");
+    assert_eq!(stream.host.gauge(EJECTIONS_ACTIVE), 1, "the fourth");
 }
 
 #[test]
@@ -225,7 +214,7 @@ fn a_host_that_another_worker_ejects_meanwhile_is_ejected_once() {
     // The first write with a condition would be that of the ejection: counts stay as they are.
     world.store.race(move |store| store.set(key, &after));
     let stream = world.answer(0, "a:1", "500");
-    assert_eq!(stream.host.change_of(ACTIVE), 0);
+    assert_eq!(stream.host.gauge(EJECTIONS_ACTIVE), 0);
 }
 
 #[test]
@@ -250,7 +239,7 @@ fn without_a_response_it_depends_on_who_ended_it() {
     ];
     for (facts, expected) in cases {
         let world = World::new(ONE_FAILURE, 1);
-        assert_eq!(world.fail("a:1", facts).host.change_of(ACTIVE), expected, "{facts:?}");
+        assert_eq!(world.fail("a:1", facts).host.gauge(EJECTIONS_ACTIVE), expected, "{facts:?}");
     }
 }
 
@@ -262,9 +251,9 @@ fn a_response_that_breaks_off_fails_after_all() {
         stream.host = stream.host.with_response_header(":status", status);
         stream.on_request_headers();
         stream.on_response_headers(false);
-        assert_eq!(stream.host.change_of(ACTIVE), 0);
+        assert_eq!(stream.host.gauge(EJECTIONS_ACTIVE), 0);
         stream.on_end();
-        assert_eq!(stream.host.change_of(ACTIVE), told, "{status}");
+        assert_eq!(stream.host.gauge(EJECTIONS_ACTIVE), told, "{status}");
     }
 }
 
@@ -276,7 +265,7 @@ fn a_failure_that_envoy_breaks_off_for_a_retry_counts_once() {
     stream.on_request_headers();
     stream.on_response_headers(false);
     stream.on_end();
-    assert_eq!(stream.host.change_of(ACTIVE), 0);
+    assert_eq!(stream.host.gauge(EJECTIONS_ACTIVE), 0);
 }
 
 #[test]
@@ -294,10 +283,10 @@ fn trailers_tell_of_grpc() {
             .with_response_trailer("grpc-status", status);
         stream.on_request_headers();
         stream.on_response_headers(false);
-        assert_eq!(stream.host.change_of(ACTIVE), 0);
+        assert_eq!(stream.host.gauge(EJECTIONS_ACTIVE), 0);
         stream.on_response_trailers();
         stream.on_end();
-        assert_eq!(stream.host.change_of(ACTIVE), expected, "grpc-status {status}");
+        assert_eq!(stream.host.gauge(EJECTIONS_ACTIVE), expected, "grpc-status {status}");
     }
 }
 
@@ -319,17 +308,17 @@ fn the_cluster_is_the_router_filters_and_else_the_routes() {
     let world = World::new(ONE_FAILURE, 1);
     world.answer(0, "a:1", "500");
     world.answer(0, "b:1", "500");
-    let (next, _) = world.request(0, &[(CLUSTER, "other")]);
-    assert_eq!(next, Next::Continue);
-    let (next, _) = world.request(0, &[]);
-    assert_eq!(next, Next::Replied);
+    let (action, _) = world.request(0, &[(CLUSTER, "other")]);
+    assert_eq!(action, Action::Continue);
+    let (action, _) = world.request(0, &[]);
+    assert_eq!(action, Action::Pause);
 }
 
 #[test]
 fn changed_settings_begin_anew_and_the_older_ones_do_nothing_more() {
     let world = World::new(ONE_FAILURE, 1);
     let stream = world.answer(0, "a:1", "500");
-    assert_eq!(stream.host.change_of(ACTIVE), 1);
+    assert_eq!(stream.host.gauge(EJECTIONS_ACTIVE), 1);
     world.pass(10);
     let changed = r#"{"consecutive5xxErrors": 2, "maxEjectionPercent": 100, "interval": "1s"}"#;
     let new = World {
@@ -337,12 +326,12 @@ fn changed_settings_begin_anew_and_the_older_ones_do_nothing_more() {
         now: Cell::new(world.now.get()),
         workers: vec![worker(changed, &world.host())],
     };
-    assert_eq!(new.told(0), None);
+    assert_eq!(new.chosen(0), None);
     let stream = new.answer(0, "a:1", "200");
-    assert_eq!(stream.host.change_of(ACTIVE), -1, "what the older ones ejected");
+    assert_eq!(stream.host.gauge(EJECTIONS_ACTIVE), -1, "what the older ones ejected");
     let stream = world.answer(0, "b:1", "500");
-    assert_eq!(stream.host.change_of(ACTIVE), 0);
-    assert_eq!(new.told(0), None);
+    assert_eq!(stream.host.gauge(EJECTIONS_ACTIVE), 0);
+    assert_eq!(new.chosen(0), None);
 }
 
 #[test]
@@ -356,7 +345,7 @@ fn the_same_settings_go_on() {
         now: Cell::new(world.now.get()),
         workers: vec![worker(ONE_FAILURE, &world.host())],
     };
-    assert_eq!(again.told(0).as_deref(), Some("b:1"));
+    assert_eq!(again.chosen(0).as_deref(), Some("b:1"));
 }
 
 #[test]
@@ -367,13 +356,13 @@ fn one_probe_at_a_time() {
     world.answer(0, "b:1", "200");
     world.answer(0, "a:1", "500");
     world.pass(1999);
-    assert_eq!(world.told(0).as_deref(), Some("b:1"));
+    assert_eq!(world.chosen(0).as_deref(), Some("b:1"));
     world.pass(1);
-    assert_eq!(world.told(1).as_deref(), Some("a:1,b:1"), "the probe");
-    assert_eq!(world.told(0).as_deref(), Some("b:1"));
+    assert_eq!(world.chosen(1).as_deref(), Some("a:1,b:1"), "the probe");
+    assert_eq!(world.chosen(0).as_deref(), Some("b:1"));
     let stream = world.answer(0, "a:1", "200");
-    assert_eq!(stream.host.change_of(ACTIVE), -1);
-    assert_eq!(world.told(1), None);
+    assert_eq!(stream.host.gauge(EJECTIONS_ACTIVE), -1);
+    assert_eq!(world.chosen(1), None);
 }
 
 #[test]
@@ -390,6 +379,6 @@ fn workers_add_their_attempts_before_the_tick() {
         world.tick(worker);
     }
     world.pass(50);
-    assert_eq!(world.tick(0).change_of(ACTIVE), 1);
-    assert_eq!(world.tick(1).change_of(ACTIVE), 0);
+    assert_eq!(world.tick(0).gauge(EJECTIONS_ACTIVE), 1);
+    assert_eq!(world.tick(1).gauge(EJECTIONS_ACTIVE), 0);
 }

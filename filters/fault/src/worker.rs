@@ -1,0 +1,157 @@
+//! The fault filter on one worker: what its streams share, and what happens to one that has waited.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use sluice_host::counters;
+use sluice_host::counters::Counters;
+use sluice_host::delay::Delays;
+use sluice_host::host::{Gauge, Host, PluginHost};
+use sluice_host::http::{HttpHost, LocalReply};
+use sluice_host::random::Random;
+use sluice_policy::fault::{ABORT_BODY, Faults, Plan};
+use sluice_policy::spec::fault::AbortStatus;
+use sluice_policy::value::budget::Spending;
+
+/// The note with the fault of a request, `%FILTER_STATE(wasm.sluice.fault:PLAIN)%`.
+pub const NOTE: &str = "sluice.fault";
+
+/// The gauge of the active faults. Its value is that of the whole Envoy.
+pub const ACTIVE_FAULTS: &str = "sluice.fault.active_faults";
+
+counters! {
+    /// What is counted, as `wasmcustom.sluice.fault.*` in Envoy's statistics. The names are those
+    /// of Envoy's fault filter where it counts the same.
+    pub enum Event in "sluice.fault." {
+        /// A request was delayed.
+        Delayed = "delays_injected",
+        /// A request was aborted.
+        Aborted = "aborts_injected",
+        /// A response was reset.
+        Reset = "resets_injected",
+        /// The rate of a response was limited.
+        RateLimited = "response_rl_injected",
+        /// A fault was left out because `maxActive` faults were active.
+        Overflowed = "faults_overflow",
+        /// A fault was left out because the budget was used up.
+        BudgetExhausted = "budget_exhausted",
+        /// A fault header of a request could not be read.
+        MalformedHeader = "malformed_headers",
+    }
+}
+
+/// What all streams of a worker share.
+#[derive(Debug)]
+pub struct Worker {
+    /// The compiled policy
+    pub faults: Faults,
+    /// The counters
+    pub counters: Counters<Event>,
+    /// Draws for shares and lengths
+    pub random: Random,
+    /// The streams that wait
+    pub delays: Delays<Waiting>,
+    active_faults: Gauge,
+    spending: Spending,
+}
+
+/// What the queue keeps of a stream that waits.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The plan for the request; `None` if it is the response that waits
+    pub plan: Option<Plan>,
+    /// The state of the stream
+    pub state: Rc<State>,
+}
+
+/// What a stream and the queue both change.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The end of the wait
+    pub deadline: Cell<Option<Instant>>,
+    /// Whether the stream has one of the active faults
+    is_active: Cell<bool>,
+    /// The fault, with which the response is marked
+    pub fault: Cell<Option<&'static str>>,
+}
+
+impl Worker {
+    /// The filter of a worker, without streams.
+    pub fn with_policy(faults: Faults, host: &impl PluginHost) -> Self {
+        Self {
+            faults,
+            counters: Counters::define(host),
+            random: Random::default(),
+            delays: Delays::default(),
+            active_faults: host.define_gauge(ACTIVE_FAULTS),
+            spending: Spending::default(),
+        }
+    }
+
+    /// Admits a fault if the limits allow it. The fault of the stream is active then.
+    pub fn admit(&self, state: &State, host: &impl Host) -> bool {
+        if state.is_active.get() {
+            return true;
+        }
+        let settings = &self.faults.settings;
+        let is_full = |max| host.value(self.active_faults) >= u64::from(max);
+        if settings.max_active.is_some_and(is_full) {
+            self.counters.increment(Event::Overflowed, host);
+            return false;
+        }
+        if settings.budget.is_some_and(|budget| !self.spending.spend(budget, host.now())) {
+            self.counters.increment(Event::BudgetExhausted, host);
+            return false;
+        }
+        host.change(self.active_faults, 1);
+        state.is_active.set(true);
+        true
+    }
+
+    /// Ends the active fault of a stream, if it has one.
+    pub fn release(&self, state: &State, host: &impl Host) {
+        if state.is_active.take() {
+            host.change(self.active_faults, -1);
+        }
+    }
+
+    /// Draws the abort of a request and replies with it. Returns whether it was aborted.
+    pub fn abort(&self, plan: &Plan, state: &State, host: &impl HttpHost) -> bool {
+        let Some(status) = plan.draw_abort(&mut &self.random) else { return false };
+        if !self.admit(state, host) {
+            return false;
+        }
+        self.counters.increment(Event::Aborted, host);
+        host.note(NOTE, "abort");
+        state.fault.set(Some("abort"));
+        let (status, grpc_status) = match status {
+            AbortStatus::Http(status) => (status, None),
+            AbortStatus::Grpc(status) => (200, Some(status)),
+        };
+        host.reply(&LocalReply {
+            status,
+            grpc_status,
+            headers: Vec::new(),
+            body: ABORT_BODY.as_bytes(),
+            details: "fault_filter_abort",
+        });
+        true
+    }
+
+    /// Aborts or resumes the request that has waited, or resumes the response. Calls of `host`
+    /// apply to this stream.
+    pub fn on_delay_end(&self, waiting: &Waiting, host: &impl HttpHost) {
+        let state = &*waiting.state;
+        state.deadline.set(None);
+        let Some(plan) = &waiting.plan else {
+            host.resume_response();
+            return;
+        };
+        if !self.abort(plan, state, host) {
+            // The delay is over, so it is not active any more, although the stream continues.
+            self.release(state, host);
+            host.resume_request();
+        }
+    }
+}

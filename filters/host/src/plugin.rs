@@ -1,0 +1,93 @@
+//! The plugin shell: what all filters do in the same way, whatever the kind of host.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use sluice_policy::spec::policy::Policy;
+
+use crate::attributes::EnvoyNode;
+use crate::filter::Filter;
+use crate::host::PluginHost;
+
+/// The version of all modules.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit that a module was built from. The build sets it.
+const COMMIT: &str = match option_env!("SLUICE_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
+/// One plugin on one worker, which runs the filter `F`.
+#[derive(Debug)]
+pub struct Plugin<F, H> {
+    id: u32,
+    host: H,
+    filter: Option<Rc<F>>,
+}
+
+impl<H: PluginHost, F: Filter<H>> Plugin<F, H> {
+    /// A plugin that is not configured yet. `id` is its context.
+    pub fn new(id: u32, host: H) -> Self {
+        Self { id, host, filter: None }
+    }
+
+    /// The VM starts. Logs the version once for each VM.
+    pub fn on_vm_start(&self) {
+        thread_local! {
+            static IS_STARTED: Cell<bool> = const { Cell::new(false) };
+        }
+        if !IS_STARTED.replace(true) {
+            log::set_max_level(self.host.log_level());
+            log::info!("sluice {} {VERSION} ({COMMIT})", F::NAME);
+        }
+    }
+
+    /// Configures the filter anew, and logs what is wrong with the document. Returns false if the
+    /// document is refused.
+    pub fn on_configure(&mut self, document: &[u8]) -> bool {
+        // So that lines are not formatted which Envoy does not show.
+        log::set_max_level(self.host.log_level());
+        match F::Policy::compile(document, &EnvoyNode(&self.host)) {
+            Ok((policy, warnings)) => {
+                warnings.iter().for_each(|warning| log::warn!("{warning}"));
+                if let Some(note) = F::NOTE {
+                    self.host.declare_note(note);
+                }
+                self.filter = Some(Rc::new(F::new(policy, self.id, &self.host)));
+                true
+            }
+            Err(rejection) => {
+                rejection.errors.iter().for_each(|error| log::error!("{error}"));
+                false
+            }
+        }
+    }
+
+    /// Makes a stream for a request. `None` if the plugin is not configured.
+    pub fn request(&self, id: u32) -> Option<F::Request> {
+        self.filter.as_ref().map(|filter| filter.request(id, self.host.clone()))
+    }
+
+    /// Makes a stream for a connection. `None` if the plugin is not configured.
+    pub fn connection(&self, id: u32) -> Option<F::Connection> {
+        self.filter.as_ref().and_then(|filter| filter.connection(id, self.host.clone()))
+    }
+
+    /// The timer has expired.
+    pub fn on_tick(&self) {
+        if let Some(filter) = &self.filter {
+            filter.on_tick(self.id, &self.host);
+        }
+    }
+
+    /// The plugin ends.
+    pub fn on_end(&self) {
+        if let Some(filter) = &self.filter {
+            filter.on_end(self.id, &self.host);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

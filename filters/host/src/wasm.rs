@@ -1,0 +1,14 @@
+//! The host in a proxy-wasm module.
+
+mod abi;
+mod calls;
+mod contexts;
+mod envoy;
+mod http;
+
+/// The SDK, for [`module!`](crate::module).
+#[doc(hidden)]
+pub use proxy_wasm as sdk;
+
+pub use contexts::start;
+pub use envoy::Envoy;

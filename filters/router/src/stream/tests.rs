@@ -1,0 +1,83 @@
+use sluice_host::fake::FakeHost;
+use sluice_host::filter::Filter;
+use sluice_policy::router::Router;
+use sluice_policy::spec::policy::Policy;
+use sluice_policy::spec::proxy::NoMetadata;
+
+use super::*;
+
+const DOCUMENT: &str = r#"{"clusterName": "{host}", "virtualServices": [
+    {"hosts": ["a.com"], "http": [
+        {"name": "gone", "match": [{"uri": {"exact": "/gone"}}],
+         "directResponse": {"status": 410, "body": {"string": "gone"}},
+         "headers": {"response": {"add": {"x-out": "1"}}}},
+        {"name": "all", "headers": {"request": {"remove": ["x-in"]},
+         "response": {"remove": ["server"], "set": {"x-out": "2"}}},
+         "route": [{"destination": {"host": "b"}}]}]}]}"#;
+
+/// A request that goes through a router with this document.
+fn stream(document: &str, host: &FakeHost) -> Stream<FakeHost> {
+    let compiled = Router::compile(document.as_bytes(), &NoMetadata);
+    let (router, warnings) = compiled.unwrap();
+    assert_eq!(warnings, []);
+    Stream::new(host.clone(), Rc::new(Worker::new(router, 1, host)))
+}
+
+fn host(authority: &str, path: &str) -> FakeHost {
+    FakeHost::default()
+        .with_request_header(":authority", authority)
+        .with_request_header(":path", path)
+        .with_response_header("server", "x")
+}
+
+#[test]
+fn a_forwarded_request_is_edited_noted_and_counted() {
+    let host = host("a.com", "/")
+        .with_request_header("x-in", b"\xff")
+        .with_request_header("x-sluice-cluster", "evil");
+    let stream = stream(DOCUMENT, &host);
+    assert_eq!(stream.on_request_headers(), Action::Continue);
+    let headers = host.request_headers();
+    let cluster: Vec<_> = headers.iter().filter(|(name, _)| name.starts_with("x-")).collect();
+    assert_eq!(cluster, [&("x-sluice-cluster".to_owned(), b"b".to_vec())]);
+    assert_eq!(host.notes(), [(NOTE.to_owned(), "all".to_owned())]);
+    assert_eq!(host.count("sluice.router.forwarded"), 1);
+    assert_eq!(host.count("sluice.router.responded"), 0);
+    assert_eq!(host.replies(), []);
+    stream.on_response_headers(false);
+    let response = [("x-out".to_owned(), b"2".to_vec())];
+    assert_eq!(host.response_headers(), response);
+    // The edits are applied once, even if Envoy calls again.
+    stream.on_response_headers(false);
+    assert_eq!(host.response_headers(), response);
+}
+
+#[test]
+fn a_request_for_another_host_is_left_to_the_routes_of_envoy() {
+    let document = DOCUMENT.replacen('{', r#"{"unmatchedHosts": "pass", "#, 1);
+    let host = host("other.com", "/")
+        .with_request_header("x-in", "1")
+        .with_request_header("x-sluice-cluster", "evil");
+    let stream = stream(&document, &host);
+    assert_eq!(stream.on_request_headers(), Action::Continue);
+    let names: Vec<_> = host.request_headers().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, [":authority", ":path", "x-in"]);
+    assert_eq!(host.replies(), []);
+    assert_eq!(host.count("sluice.router.passed"), 1);
+    assert_eq!(host.notes(), [(NOTE.to_owned(), "no virtual host".to_owned())]);
+}
+
+#[test]
+fn a_reply_is_sent_once_and_edited_like_a_response() {
+    let host = host("a.com", "/gone");
+    let stream = stream(DOCUMENT, &host);
+    assert_eq!(stream.on_request_headers(), Action::Pause);
+    let replies = host.replies();
+    assert_eq!(replies.len(), 1);
+    assert_eq!((replies[0].status, replies[0].body.as_slice()), (410, &b"gone"[..]));
+    assert_eq!(replies[0].details, "sluice_direct_response");
+    assert_eq!(host.count("sluice.router.responded"), 1);
+    stream.on_response_headers(false);
+    let added = ("x-out".to_owned(), b"1".to_vec());
+    assert!(host.response_headers().contains(&added));
+}

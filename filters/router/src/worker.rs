@@ -1,0 +1,67 @@
+//! The router on one worker: what its streams share.
+
+use sluice_host::counters;
+use sluice_host::counters::Counters;
+use sluice_host::random::Random;
+use sluice_policy::router::Router;
+use sluice_policy::router::decision::Outcome;
+
+/// The note with the name of the match that decided, `%FILTER_STATE(wasm.sluice.route:PLAIN)%`.
+pub const NOTE: &str = "sluice.route";
+
+/// What all streams of a worker share.
+#[derive(Debug)]
+pub struct Worker {
+    /// The compiled policy
+    pub router: Router,
+    /// The counters
+    pub counters: Counters<Event>,
+    /// Draws for weighted choices
+    pub random: Random,
+}
+
+counters! {
+    /// What is counted, as `wasmcustom.sluice.router.*` in Envoy's statistics.
+    pub enum Event in "sluice.router." {
+        /// A destination was chosen.
+        Forwarded = "forwarded",
+        /// No route of the virtual host matched.
+        NoRoute = "no_route",
+        /// No virtual service has the host.
+        NoVirtualHost = "no_virtual_host",
+        /// No virtual service has the host, and Envoy's own routes apply.
+        Passed = "passed",
+        /// A CORS preflight was answered.
+        Preflight = "preflight",
+        /// The response was a redirect.
+        Redirected = "redirected",
+        /// The response was a fixed one.
+        Responded = "responded",
+    }
+}
+
+impl From<Outcome> for Event {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Forwarded => Self::Forwarded,
+            Outcome::NoRoute => Self::NoRoute,
+            Outcome::NoVirtualHost => Self::NoVirtualHost,
+            Outcome::Passed => Self::Passed,
+            Outcome::Preflight => Self::Preflight,
+            Outcome::Redirected => Self::Redirected,
+            Outcome::Responded => Self::Responded,
+        }
+    }
+}
+
+/// `%RESPONSE_CODE_DETAILS%` of the reply to a request with this outcome.
+pub fn details(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Forwarded | Outcome::Passed => "",
+        Outcome::NoRoute => "sluice_no_route",
+        Outcome::NoVirtualHost => "sluice_no_virtual_host",
+        Outcome::Preflight => "sluice_cors_preflight",
+        Outcome::Redirected => "sluice_redirect",
+        Outcome::Responded => "sluice_direct_response",
+    }
+}
