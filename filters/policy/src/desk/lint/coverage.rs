@@ -6,8 +6,8 @@ use crate::spec::string_match::{StringMatch, ValueMatch};
 /// A header, and the condition on its value if there is one.
 pub(super) type HeaderKey<'a> = (&'a str, Option<&'a StringMatch>);
 
-/// Returns whether every request that satisfies `later` also satisfies `earlier`; `false` if this is
-/// not certain.
+/// Returns whether every request that satisfies `later` also satisfies `earlier`; `false` if this
+/// is not certain.
 pub(super) fn covers(earlier: &HttpMatch, later: &HttpMatch) -> bool {
     let covers = |earlier: &Option<StringMatch>, later: &Option<StringMatch>| {
         let Some(earlier) = earlier else { return true };

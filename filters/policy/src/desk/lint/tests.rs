@@ -86,9 +86,9 @@ fn only_plain_coverage_is_reported() {
     }
 }
 
-/// Lint finds the same among very many rules as among few, whether their paths and headers are equal
-/// or not, and its time does not grow with the square of their number. The last rule repeats the
-/// first.
+/// Lint finds the same among very many rules as among few, whether their paths and headers are
+/// equal or not, and its time does not grow with the square of their number. The last rule repeats
+/// the first.
 #[test]
 fn repetitions_are_found_among_many_rules() {
     for start in [
