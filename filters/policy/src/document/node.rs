@@ -270,6 +270,7 @@ impl<'a> Object<'a> {
     }
 
     /// As [`Object::optional`], for a reader that needs more than the node.
+    #[inline(always)]
     pub fn optional_with<T>(
         &self,
         name: &'static str,
@@ -320,7 +321,10 @@ impl<'a> Object<'a> {
     /// Reads all elements of the list field `name`; none when it is absent.
     #[inline(never)]
     pub fn list<T>(&self, name: &'static str, read: Reader<'a, T>) -> Result<Vec<T>, Reported> {
-        self.field(name).map_or(Ok(Vec::new()), |node| node.each(read))
+        match self.field(name) {
+            Some(node) => node.each(read),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// As [`Object::list`], for a reader that needs more than the node.
