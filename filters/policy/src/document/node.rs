@@ -260,18 +260,8 @@ impl<'a> Object<'a> {
     }
 
     /// Reads the field `name`; `None` when it is absent.
-    #[inline(never)]
-    pub fn optional<T>(
-        &self,
-        name: &'static str,
-        read: Reader<'a, T>,
-    ) -> Result<Option<T>, Reported> {
-        self.optional_with(name, read)
-    }
-
-    /// As [`Object::optional`], for a reader that needs more than the node.
     #[inline(always)]
-    pub fn optional_with<T>(
+    pub fn optional<T>(
         &self,
         name: &'static str,
         read: impl FnOnce(&Node<'a>) -> Result<T, Reported>,

@@ -215,7 +215,7 @@ fn read_rule<'a>(
         node.strings()
     });
     let mut named = Vec::new();
-    let policy = object.optional_with("trafficPolicy", |node| {
+    let policy = object.optional("trafficPolicy", |node| {
         Ok((*node, read_policy(node, naming, None, &mut named)?))
     });
     let subsets = object
@@ -268,7 +268,7 @@ fn read_subset_policy<'a>(
     // The labels are only checked: the Envoy cluster selects the endpoints.
     let labels = object.optional("labels", read_labels);
     let own = name.as_deref().unwrap_or_default();
-    let policy = object.optional_with("trafficPolicy", |node| {
+    let policy = object.optional("trafficPolicy", |node| {
         let policy = read_policy(node, naming, Some(own), fallbacks)?;
         let is_named = naming.template.has_subset() || naming.template.is_unknown();
         if policy.has_detection() && !is_named {
@@ -295,13 +295,13 @@ fn read_policy<'a>(
     let object = node.object::<Policy>()?;
     leave_to_envoy(&object, &LEFT_TO_ENVOY);
     let detection =
-        object.optional_with("outlierDetection", |node| read_detection(node, subset, fallbacks));
+        object.optional("outlierDetection", |node| read_detection(node, subset, fallbacks));
     let mut numbers = Vec::new();
     let ports = object.list_with("portLevelSettings", |node| {
         let object = node.object::<PortPolicy>()?;
         leave_to_envoy(&object, &LEFT_TO_ENVOY[..3]);
         let number = object.required("port").and_then(|node| PortSelector::read(&node));
-        let detection = object.optional_with("outlierDetection", |detection| {
+        let detection = object.optional("outlierDetection", |detection| {
             if !naming.template.has_port() && !naming.template.is_unknown() {
                 let reason = "has no effect, clusterName has no {port}";
                 node.notice_to(Filter::Outlier, report::Kind::NoEffect, reason);

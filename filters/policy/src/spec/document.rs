@@ -147,7 +147,7 @@ impl Document {
     fn read(node: &Node<'_>, metadata: &dyn NodeMetadata) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
         require_fields(&object);
-        let proxy = object.optional_with("proxy", |node| Proxy::read(node, metadata));
+        let proxy = object.optional("proxy", |node| Proxy::read(node, metadata));
         let namespace = object.optional("namespace", read_namespace);
         let template = object.optional("clusterName", ClusterTemplate::read);
         let sampling = object.optional("sampling", Sampling::read);
@@ -171,9 +171,8 @@ impl Document {
             Ok(proxy) => proxy.unwrap_or_else(|| Proxy::new(metadata)),
             Err(_) => Proxy::unknown(metadata),
         };
-        let rules = object.optional_with("destinationRules", |node| {
-            DestinationRules::read(node, &naming, &own_proxy)
-        });
+        let rules = object
+            .optional("destinationRules", |node| DestinationRules::read(node, &naming, &own_proxy));
         let services = object.elements("virtualServices").and_then(|nodes| {
             all(nodes
                 .iter()

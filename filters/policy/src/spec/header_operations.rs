@@ -76,8 +76,8 @@ pub fn read(node: &Node<'_>) -> Result<Headers, Reported> {
 
 fn read_ops(node: &Node<'_>, message: Message) -> Result<HeaderOps, Reported> {
     let object = node.object::<HeaderOps>()?;
-    let sets = object.optional_with("set", |node| read_values(node, message));
-    let adds = object.optional_with("add", |node| read_values(node, message));
+    let sets = object.optional("set", |node| read_values(node, message));
+    let adds = object.optional("add", |node| read_values(node, message));
     let removed = object.list("remove", |node| read_name(node, node.string()?));
     let (sets, adds) = (sets?.unwrap_or_default(), adds?.unwrap_or_default());
     let mut removes: Vec<String> = Vec::new();

@@ -85,9 +85,8 @@ impl HttpMatch {
     /// Reads one entry of `match[]`.
     pub fn read(node: &Node<'_>, scope: &Scope<'_>) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
-        let condition = |name, empty| {
-            object.optional_with(name, |node: &Node<'_>| string_match::read(node, empty))
-        };
+        let condition =
+            |name, empty| object.optional(name, |node: &Node<'_>| string_match::read(node, empty));
         let name = object.string("name");
         let uri = condition("uri", EmptyPrefix::Allowed);
         let scheme = condition("scheme", EmptyPrefix::Refused);

@@ -50,7 +50,7 @@ fields!(Mirror, "A destination of copies.", {
 /// Reads the mirror fields of a route: `mirror` with `mirrorPercentage` or the deprecated
 /// `mirrorPercent`, or `mirrors`.
 pub fn read(route: &Object<'_>, naming: &Naming) -> Result<Vec<Mirror>, Reported> {
-    let single = route.optional_with("mirror", |node| destination::read(node, naming));
+    let single = route.optional("mirror", |node| destination::read(node, naming));
     let percentage = route.optional("mirrorPercentage", read_mirror_percent);
     let percent = route.optional("mirrorPercent", |node| {
         node.notice(report::Kind::Deprecated, "is deprecated, use mirrorPercentage");

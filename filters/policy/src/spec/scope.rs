@@ -19,7 +19,7 @@ pub struct Scope<'a> {
 pub fn is_for_proxy(object: &Object<'_>, scope: &Scope<'_>) -> Result<bool, Reported> {
     let labels = object.optional("sourceLabels", read_labels);
     let namespace = object.given("sourceNamespace").map(|node| read_namespace(&node)).transpose();
-    let served = object.optional_with("gateways", |node| {
+    let served = object.optional("gateways", |node| {
         let gateways = read_gateways(node, scope.namespace)?;
         if gateways.is_empty() {
             return Ok(None);

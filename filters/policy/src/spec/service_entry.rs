@@ -122,7 +122,7 @@ impl ServiceEntry {
             .map(|endpoint| read_endpoint(endpoint, is(Resolution::Static), port_names)));
         let location =
             object.optional("location", |node| node.one_of(&["MESH_EXTERNAL", "MESH_INTERNAL"]));
-        let selector = object.optional_with("workloadSelector", |node| {
+        let selector = object.optional("workloadSelector", |node| {
             if has_endpoints && endpoints.is_ok() {
                 return Err(node.error("cannot be combined with endpoints"));
             }

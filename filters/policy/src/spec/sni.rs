@@ -132,7 +132,7 @@ impl SniSettings {
     pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
         let word = |name, words: [&'static str; 2]| {
-            object.optional_with(name, |node: &Node<'_>| node.one_of(&words))
+            object.optional(name, |node: &Node<'_>| node.one_of(&words))
         };
         let mode = word("mode", MODES);
         let missing = word("missing", MISSING);

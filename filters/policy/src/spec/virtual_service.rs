@@ -55,7 +55,7 @@ impl VirtualService {
     ) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
         let namespace = naming.namespace.as_deref();
-        let gateways = object.optional_with("gateways", |node| read_gateways(node, namespace));
+        let gateways = object.optional("gateways", |node| read_gateways(node, namespace));
         // After an error in the gateways, the checks that depend on them are omitted.
         let known = gateways.as_ref().ok().map(|gateways| gateways.as_deref().unwrap_or_default());
         let has_mesh = |gateways: &[String]| gateways.iter().any(|gateway| gateway == MESH);

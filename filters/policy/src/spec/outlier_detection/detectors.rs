@@ -177,5 +177,5 @@ pub(super) fn number(
     most: u32,
     default: u32,
 ) -> Result<u32, Reported> {
-    Ok(object.optional_with(name, |node| read_in(node, 0..=most))?.unwrap_or(default))
+    Ok(object.optional(name, |node| read_in(node, 0..=most))?.unwrap_or(default))
 }

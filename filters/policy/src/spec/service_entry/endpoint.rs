@@ -37,7 +37,7 @@ pub(super) fn read_endpoint(
         None => Err(object.absent("address", "is required")),
     };
     let is_socket = address == Ok(true);
-    let ports = object.optional_with("ports", |ports| {
+    let ports = object.optional("ports", |ports| {
         if is_socket {
             return Err(ports.error("cannot be combined with a socket"));
         }
