@@ -248,11 +248,12 @@ impl Collector {
         let mut seen: Vec<&str> = Vec::new();
         for (key, _) in document.fields() {
             if seen.contains(&&*key.text) {
-                self.error(subject, key.line, &key.text, "is given twice");
+                self.error(subject, key.line, &key.text, "occurs twice");
             }
             seen.push(&key.text);
             if !["apiVersion", "kind", "metadata", "spec", "status"].contains(&&*key.text) {
-                let reason = "unknown field, known are apiVersion, kind, metadata, spec, status";
+                let reason =
+                    "unknown field, the fields here are apiVersion, kind, metadata, spec, status";
                 self.error(subject, key.line, &key.text, reason);
             }
         }
