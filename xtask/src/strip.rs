@@ -135,12 +135,18 @@ impl<'a> Visitor<'a> for Called {
     }
 }
 
+/// Starts of names that are removed: drop glue, the SDK's default methods, which no filter calls,
+/// and the generic functions that readers of the configuration call.
+const UNNAMED: [&str; 3] =
+    ["core::ptr::drop", "proxy_wasm::traits::", "sluice_policy::document::node::"];
+
 /// Keeps the demangled names of Sluice's and the SDK's functions: Envoy prints them in the
 /// backtrace of a trap, where numbers would not identify the code. All other names are removed,
 /// because they take much space and the host does not use them.
 ///
-/// The standard library, other dependencies, drop glue, `Debug` and imports lose their names: there
-/// are many of them, and the calling function of Sluice in the backtrace identifies the fault.
+/// The standard library, other dependencies, drop glue, `Debug`, imports and [`UNNAMED`] lose their
+/// names: there are many of them, and the calling function of Sluice in the backtrace identifies
+/// the fault.
 fn demangle_names(module: &mut Module) {
     const CRATES: [&str; 2] = ["proxy_wasm::", "sluice_"];
     for function in module.funcs.iter_mut() {
@@ -149,9 +155,9 @@ fn demangle_names(module: &mut Module) {
             let name = format!("{:#}", rustc_demangle::demangle(&name));
             // A name without a path is an export or a symbol of the language.
             let is_known = !name.contains("::") || CRATES.iter().any(|part| name.contains(part));
-            let is_glue =
-                name.starts_with("core::ptr::drop") || name.contains("as core::fmt::Debug>");
-            (is_known && !is_glue).then_some(name)
+            let is_unnamed = UNNAMED.iter().any(|start| name.starts_with(start))
+                || name.contains("as core::fmt::Debug>");
+            (is_known && !is_unnamed).then_some(name)
         });
     }
 }
@@ -173,7 +179,11 @@ mod tests {
           (func $tick (export "proxy_on_tick") call $helper)
           (func $own (export "sluice_on_tick") call $tick)
           (func $_ZN4core3ptr13drop_in_place17h0123456789abcdefE)
+          (func $_ZN10proxy_wasm6traits7Context7on_done17h0123456789abcdefE)
+          (func $_ZN13sluice_policy8document4node3all17h0123456789abcdefE)
           (func $_ZN13sluice_router5route17h0123456789abcdefE (export "proxy_on_request_headers")
+            call $_ZN10proxy_wasm6traits7Context7on_done17h0123456789abcdefE
+            call $_ZN13sluice_policy8document4node3all17h0123456789abcdefE
             call $_ZN4core3ptr13drop_in_place17h0123456789abcdefE))
     "#;
 
@@ -290,9 +300,12 @@ mod tests {
     }
 
     #[test]
-    fn drop_glue_has_no_name() {
+    fn glue_has_no_name() {
         let module = stripped(&["proxy_on_request_headers"]).unwrap();
-        assert!(!function_names(&module).iter().any(|name| name.contains("drop_in_place")));
+        let glue = ["drop_in_place", "on_done", "node::all"];
+        for name in function_names(&module) {
+            assert!(!glue.iter().any(|glue| name.contains(glue)), "{name}");
+        }
     }
 
     #[test]
