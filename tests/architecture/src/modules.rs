@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use syn::parse::Parser;
-use syn::{Attribute, Expr, ImplItem, Item, ItemMod, Lit, Meta, Stmt, Token, TraitItem};
+use syn::{Attribute, Expr, ImplItem, Item, ItemMod, Lit, Meta, Token, TraitItem};
 
 /// A crate as a tree of modules.
 pub struct Crate {
@@ -250,15 +250,5 @@ pub fn attributes_of_trait_item(item: &TraitItem) -> &[Attribute] {
         TraitItem::Type(item) => &item.attrs,
         TraitItem::Macro(item) => &item.attrs,
         _ => &[],
-    }
-}
-
-/// The attributes of a statement. Those of an expression belong to the expression.
-pub fn attributes_of_statement(statement: &Stmt) -> &[Attribute] {
-    match statement {
-        Stmt::Local(local) => &local.attrs,
-        Stmt::Item(item) => attributes_of_item(item),
-        Stmt::Macro(statement) => &statement.attrs,
-        Stmt::Expr(..) => &[],
     }
 }

@@ -161,11 +161,6 @@ impl Report {
         self.notices.borrow_mut().push(entry);
     }
 
-    /// Whether there was any error.
-    pub fn has_errors(&self) -> bool {
-        !self.errors.borrow().is_empty()
-    }
-
     /// The notices, or the rejection if there was any error. `root` is the document that was read.
     pub fn finish(self, root: &Json) -> Result<Vec<Finding>, Rejection> {
         let errors = locate(self.errors.into_inner(), root);

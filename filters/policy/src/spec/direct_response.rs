@@ -40,7 +40,7 @@ fields!(DirectResponse, "A fixed response.", {
 /// `HTTPBody`
 struct Body;
 
-fields!(Body, "Body of a fixed response: exactly one of the two fields.", {
+fields!(Body, "Body of a fixed response: at most one of the two fields; empty without them.", {
     "string": Kind::Text => "Body as text.";
     "bytes": Kind::Text => "Body in base64.";
 });

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::bytes;
-use crate::document::fields::fields;
+use crate::document::fields::{Fields as _, fields};
 use crate::document::node::Node;
 use crate::document::report::Reported;
 use crate::lookup::rule_index::Need;
@@ -81,8 +81,8 @@ fields!(StringMatch, "A condition on a value: exactly one of the three fields.",
 
 /// Reads a `StringMatch`. Requires exactly one of its three fields.
 pub fn read(node: &Node<'_>, empty_prefix: EmptyPrefix) -> Result<StringMatch, Reported> {
-    read_optional(node, empty_prefix)?
-        .ok_or_else(|| node.error("must have one of exact, prefix, regex"))
+    let object = node.object::<StringMatch>()?;
+    read_field(object.exactly_one(StringMatch::NAMES)?, empty_prefix)
 }
 
 /// Reads a `StringMatch` that may be empty. Returns `None` for `{}`.
@@ -91,10 +91,16 @@ fn read_optional(
     empty_prefix: EmptyPrefix,
 ) -> Result<Option<StringMatch>, Reported> {
     let object = node.object::<StringMatch>()?;
-    let Some((name, value)) = object.at_most_one(&["exact", "prefix", "regex"])? else {
-        return Ok(None);
-    };
-    Ok(Some(match name {
+    let field = object.at_most_one(StringMatch::NAMES)?;
+    field.map(|field| read_field(field, empty_prefix)).transpose()
+}
+
+/// Reads the field that a `StringMatch` has.
+fn read_field(
+    (name, value): (&'static str, Node<'_>),
+    empty_prefix: EmptyPrefix,
+) -> Result<StringMatch, Reported> {
+    Ok(match name {
         "exact" => StringMatch::Exact(value.string()?.as_bytes().into()),
         "prefix" => {
             let prefix = value.string()?;
@@ -104,7 +110,7 @@ fn read_optional(
             StringMatch::Prefix(prefix.as_bytes().into())
         }
         _ => StringMatch::Regex(read_pattern(&value)?),
-    }))
+    })
 }
 
 /// Condition on a value that may be absent: a header, a query parameter or a claim.
