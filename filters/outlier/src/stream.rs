@@ -9,13 +9,14 @@ use sluice_host::http::{HttpHost, LocalReply};
 use sluice_host::shared_data::SharedData;
 use sluice_policy::outlier::Choice;
 use sluice_policy::outlier::classify::{
-    Outcome, Response, classify, classify_trailers, is_failure,
+    Outcome, Response, cause, classify, classify_trailers, is_failure,
 };
-use sluice_policy::value::header::{CLUSTER, HeaderEdit};
+use sluice_policy::spec::outlier_detection::{Failures, Settings};
+use sluice_policy::value::header::{CLUSTER, FAILURE, HeaderEdit};
 
 use crate::metrics::Event;
 use crate::monitor::{self, Monitor};
-use crate::worker::Worker;
+use crate::worker::{Detection, Worker};
 
 /// The header that the cluster's load balancer reads: addresses of hosts, in the order in which
 /// they are tried. It is a source of the policy `envoy.load_balancing_policies.override_host`.
@@ -38,7 +39,16 @@ pub struct Stream<H> {
 
 /// An attempt of a request, with one host.
 #[derive(Debug)]
-struct Attempt {
+enum Attempt {
+    /// Envoy counts it, and the filter marks it if it fails.
+    Marked { settings: Rc<Settings>, began: Duration },
+    /// The filter counts it.
+    Counted(CountedAttempt),
+}
+
+/// An attempt that the filter counts.
+#[derive(Debug)]
+struct CountedAttempt {
     monitor: Rc<Monitor>,
     address: Vec<u8>,
     began: Duration,
@@ -66,24 +76,90 @@ impl<H: HttpHost + SharedData> Stream<H> {
         Self { host, worker, attempt: OnceCell::new() }
     }
 
+    /// Returns the outlier detection of a cluster.
+    fn detection(&self, cluster: &[u8]) -> Option<Detection> {
+        let detection = self.worker.detection(cluster, &self.host)?;
+        if let Detection::Counts(monitor) = &detection {
+            self.worker.arm_for(monitor, &self.host);
+        }
+        Some(detection)
+    }
+
+    /// Returns the monitor of a cluster in which the filter ejects hosts.
     fn monitor(&self, cluster: &[u8]) -> Option<Rc<Monitor>> {
-        let monitor = self.worker.monitor(cluster, &self.host)?;
-        self.worker.arm_for(&monitor, &self.host);
-        Some(monitor)
+        match self.detection(cluster)? {
+            Detection::Counts(monitor) => Some(monitor),
+            Detection::Marks(_) => None,
+        }
     }
 
     fn begin_attempt(&self) {
-        // Envoy 1.36 also begins attempts that it has given up because there are too many.
-        let Some(address) = self.host.property(&["upstream", "address"]) else { return };
         let cluster = self.host.property(&["xds", "cluster_name"]);
-        if let Some(monitor) = cluster.and_then(|cluster| self.monitor(&cluster)) {
-            self.attempt.get_or_init(|| Attempt {
-                monitor,
-                address,
-                began: self.host.uptime(),
-                reported: Cell::new(Reported::Nothing),
-                is_2xx: Cell::default(),
-            });
+        let detection = cluster.and_then(|cluster| self.detection(&cluster));
+        let attempt = match detection {
+            None => return,
+            Some(Detection::Marks(settings)) => {
+                Attempt::Marked { settings, began: self.host.uptime() }
+            }
+            Some(Detection::Counts(monitor)) => {
+                // Envoy 1.36 also begins attempts that it has given up because there are too many.
+                let Some(address) = self.host.property(&["upstream", "address"]) else { return };
+                Attempt::Counted(CountedAttempt {
+                    monitor,
+                    address,
+                    began: self.host.uptime(),
+                    reported: Cell::new(Reported::Nothing),
+                    is_2xx: Cell::default(),
+                })
+            }
+        };
+        self.attempt.get_or_init(|| attempt);
+    }
+
+    /// Calls `judge` with the response whose headers have arrived.
+    fn judge<T>(
+        &self,
+        failures: &Failures,
+        began: Duration,
+        judge: impl FnOnce(&Response<'_>) -> T,
+    ) -> T {
+        let status = self.host.response_header(":status").unwrap_or_default();
+        let status = std::str::from_utf8(&status).ok().and_then(|status| status.parse().ok());
+        let latency = match failures.needs_latency() {
+            true => self.host.uptime().saturating_sub(began),
+            false => Duration::ZERO,
+        };
+        let header = |name: &str| self.host.response_header(name);
+        judge(&Response { status: status.unwrap_or_default(), latency, header: &header })
+    }
+
+    /// Marks a failed attempt for Envoy, which reads the mark before it decides about a retry.
+    fn mark(&self, failures: &Failures, began: Duration) {
+        if let Some(cause) = self.judge(failures, began, |response| cause(failures, response)) {
+            let edit = HeaderEdit::set(FAILURE, cause.as_str().as_bytes());
+            self.host.edit_response_header(&edit);
+        }
+    }
+
+    /// Classifies the response of an attempt that the filter counts.
+    fn count(&self, attempt: &CountedAttempt, is_end: bool) {
+        let failures = &attempt.monitor.settings.failures;
+        let verdict = self.judge(failures, attempt.began, |response| {
+            attempt.is_2xx.set(matches!(response.status, 200..=299));
+            classify(failures, response)
+        });
+        let verdict = verdict.or_else(|| is_end.then(|| classify_trailers(failures, None)));
+        match verdict {
+            Some(verdict) => self.report(attempt, Some(Outcome::Response(verdict))),
+            None => attempt.reported.set(Reported::AwaitsTrailers),
+        }
+    }
+
+    /// Returns the attempt if the filter counts it.
+    fn counted(&self) -> Option<&CountedAttempt> {
+        match self.attempt.get()? {
+            Attempt::Counted(attempt) => Some(attempt),
+            Attempt::Marked { .. } => None,
         }
     }
 
@@ -144,7 +220,7 @@ impl<H: HttpHost + SharedData> Stream<H> {
     }
 
     /// Reports the outcome of the attempt, if there is one.
-    fn report(&self, attempt: &Attempt, outcome: Option<Outcome>) {
+    fn report(&self, attempt: &CountedAttempt, outcome: Option<Outcome>) {
         let is_failure = outcome.is_some_and(is_failure);
         let is_success = attempt.is_2xx.get() && !is_failure;
         attempt.reported.set(if is_success { Reported::Success } else { Reported::Other });
@@ -176,29 +252,20 @@ impl<H: HttpHost + SharedData> HttpStream for Stream<H> {
     }
 
     fn on_response_headers(&self, is_end: bool) -> Action {
-        let Some(attempt) = self.attempt.get() else { return Action::Continue };
-        let failures = &attempt.monitor.settings.failures;
-        let status = self.host.response_header(":status").unwrap_or_default();
-        let status =
-            std::str::from_utf8(&status).ok().and_then(|status| status.parse::<u16>().ok());
-        let latency = match failures.needs_latency() {
-            true => self.host.uptime().saturating_sub(attempt.began),
-            false => Duration::ZERO,
-        };
-        let header = |name: &str| self.host.response_header(name);
-        let response = Response { status: status.unwrap_or_default(), latency, header: &header };
-        let verdict = classify(failures, &response);
-        let verdict = verdict.or_else(|| is_end.then(|| classify_trailers(failures, None)));
-        attempt.is_2xx.set(matches!(status, Some(200..=299)));
-        match verdict {
-            Some(verdict) => self.report(attempt, Some(Outcome::Response(verdict))),
-            None => attempt.reported.set(Reported::AwaitsTrailers),
+        // Only this filter may set the header in a cluster, and no client may see it.
+        if self.host.response_header(FAILURE).is_some() {
+            self.host.edit_response_header(&HeaderEdit::remove(FAILURE));
+        }
+        match self.attempt.get() {
+            None => {}
+            Some(Attempt::Marked { settings, began }) => self.mark(&settings.failures, *began),
+            Some(Attempt::Counted(attempt)) => self.count(attempt, is_end),
         }
         Action::Continue
     }
 
     fn on_response_trailers(&self) -> Action {
-        if let Some(attempt) = self.attempt.get()
+        if let Some(attempt) = self.counted()
             && attempt.reported.get() == Reported::AwaitsTrailers
         {
             let trailers = self.host.response_trailers();
@@ -213,7 +280,7 @@ impl<H: HttpHost + SharedData> HttpStream for Stream<H> {
     /// Reports an attempt without a complete response. No other callback sees it, as attempts in a
     /// cluster have no `on_log`.
     fn on_end(&self) {
-        let Some(attempt) = self.attempt.get() else { return };
+        let Some(attempt) = self.counted() else { return };
         let reported = attempt.reported.get();
         if reported == Reported::Success && !attempt.monitor.counts_broken_responses {
             return;

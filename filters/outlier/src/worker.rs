@@ -10,6 +10,8 @@ use sluice_host::random::Random;
 use sluice_host::shared_data::SharedData;
 use sluice_policy::bytes;
 use sluice_policy::outlier::Outliers;
+use sluice_policy::spec::outlier::Enforcement;
+use sluice_policy::spec::outlier_detection::Settings;
 
 use crate::metrics::Metrics;
 use crate::monitor::Monitor;
@@ -18,8 +20,17 @@ use crate::state::UpdateContext;
 /// How many clusters are kept. Clients may name many clusters that do not exist.
 const MAX_CLUSTERS: usize = 10_000;
 
-/// The monitors by cluster; `None` for a cluster without outlier detection.
-type Clusters = HashMap<Box<[u8]>, Option<Rc<Monitor>>>;
+/// The outlier detection of a cluster.
+#[derive(Clone, Debug)]
+pub enum Detection {
+    /// Envoy counts and ejects. The filter marks failures for it.
+    Marks(Rc<Settings>),
+    /// The filter counts and ejects.
+    Counts(Rc<Monitor>),
+}
+
+/// The detections by cluster; `None` for a cluster without outlier detection.
+type Clusters = HashMap<Box<[u8]>, Option<Detection>>;
 
 /// What all streams of a plugin share on a worker.
 #[derive(Debug)]
@@ -32,8 +43,9 @@ pub struct Worker {
     /// When the plugin was configured
     configured: Duration,
     clusters: RefCell<Clusters>,
-    /// The monitor that was used last. A plugin in a cluster always uses the same one
-    last: RefCell<Option<Rc<Monitor>>>,
+    /// The cluster that was used last, and its detection. A plugin in a cluster always uses the
+    /// same one
+    last: RefCell<Option<(Box<[u8]>, Option<Detection>)>>,
     rotation: Cell<usize>,
     armed: Cell<Option<Duration>>,
     /// Whether the plugin is in a cluster; unknown before the first stream
@@ -88,41 +100,50 @@ impl Worker {
         rotation
     }
 
-    /// Returns the monitor of a cluster, or `None` if the cluster has no outlier detection.
-    pub fn monitor(&self, cluster: &[u8], host: &impl SharedData) -> Option<Rc<Monitor>> {
-        let last = self.last.borrow().clone();
-        if last.as_ref().is_some_and(|last| bytes::equal(last.cluster().as_bytes(), cluster)) {
-            return last;
+    /// Returns the outlier detection of a cluster, or `None` if it has none.
+    pub fn detection(&self, cluster: &[u8], host: &impl SharedData) -> Option<Detection> {
+        if let Some((last, detection)) = &*self.last.borrow()
+            && bytes::equal(last, cluster)
+        {
+            return detection.clone();
         }
-        if let Some(known) = self.clusters.borrow().get(cluster) {
-            self.last.borrow_mut().clone_from(known);
-            return known.clone();
-        }
+        let known = self.clusters.borrow().get(cluster).cloned();
+        let detection = known.unwrap_or_else(|| self.add(cluster, host));
+        // So that it is never one that has been dropped.
+        *self.last.borrow_mut() = Some((cluster.into(), detection.clone()));
+        detection
+    }
+
+    /// Adds a cluster, and returns its outlier detection.
+    fn add(&self, cluster: &[u8], host: &impl SharedData) -> Option<Detection> {
         let name = std::str::from_utf8(cluster).ok()?;
-        let target = self.outliers.target(name);
-        let monitor = target.map(|target| Rc::new(Monitor::new(name, target, self.configured)));
+        let detection =
+            self.outliers.target(name).map(|target| match target.settings.enforcement {
+                Enforcement::Envoy => Detection::Marks(target.settings),
+                Enforcement::Filter => {
+                    Detection::Counts(Rc::new(Monitor::new(name, target, self.configured)))
+                }
+            });
         let mut clusters = self.clusters.borrow_mut();
         if clusters.len() >= MAX_CLUSTERS {
             // The ones in use come back, and lose nothing that other workers need.
             clusters.clear();
         }
-        clusters.insert(cluster.into(), monitor.clone());
+        clusters.insert(cluster.into(), detection.clone());
         drop(clusters);
-        // So that it is never one that has been dropped.
-        self.last.borrow_mut().clone_from(&monitor);
-        if let Some(monitor) = &monitor {
+        if let Some(Detection::Counts(monitor)) = &detection {
             // Its interval may have ended long ago, and hosts may have to return before the first
             // request.
             drop(monitor.view(host));
             monitor.tick(self.update_context(), host);
         }
-        monitor
+        detection
     }
 
     /// Ends the intervals of all clusters where it is time for that, and arms the timer again.
     pub fn tick(&self, host: &impl SharedData) {
         self.armed.set(None);
-        let monitors: Vec<_> = self.clusters.borrow().values().flatten().cloned().collect();
+        let monitors: Vec<_> = self.clusters.borrow().values().filter_map(monitor).collect();
         monitors.iter().for_each(|monitor| monitor.tick(self.update_context(), host));
         let next = monitors.iter().filter_map(|monitor| monitor.next_wake()).min();
         match next {
@@ -145,5 +166,12 @@ impl Worker {
         // Envoy truncates to whole milliseconds, and would call too early.
         let wait = at.saturating_sub(host.uptime()).saturating_add(Duration::from_micros(999));
         host.set_timer(Some(wait));
+    }
+}
+
+fn monitor(detection: &Option<Detection>) -> Option<Rc<Monitor>> {
+    match detection {
+        Some(Detection::Counts(monitor)) => Some(Rc::clone(monitor)),
+        Some(Detection::Marks(_)) | None => None,
     }
 }

@@ -13,6 +13,7 @@ pub mod header_operations;
 pub mod http_match;
 pub mod http_route;
 pub mod mirror;
+pub mod outlier;
 pub mod outlier_detection;
 pub mod place;
 pub mod policy;

@@ -31,7 +31,7 @@ pub fn read_with_notices<T>(
 
 /// The settings of an `outlierDetection` without errors.
 pub fn outlier_settings(text: &str) -> Settings {
-    read(text, |node| Settings::read(node).map(|(settings, _)| settings)).unwrap()
+    read(text, |node| Settings::read(node, None).map(|(settings, _)| settings)).unwrap()
 }
 
 /// Attributes that a test chooses.

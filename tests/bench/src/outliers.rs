@@ -17,6 +17,7 @@ const POOL: &str = "pool";
 fn document(detection: &Value) -> Value {
     json!({
         "clusterName": "{host}",
+        "outlier": { "enforcement": "filter" },
         "destinationRules": [{ "host": POOL, "trafficPolicy": { "outlierDetection": detection } }],
     })
 }

@@ -108,7 +108,12 @@ pub fn wrong_values(kind: &Kind) -> Vec<Value> {
     match kind {
         Kind::Any | Kind::Unsupported => Vec::new(),
         Kind::Boolean => vec![json!("yes"), json!(1), json!([])],
-        Kind::Either(_) => vec![json!({}), json!(UNKNOWN), json!(0)],
+        Kind::Either(kinds) => {
+            // A value of one kind may be right for another one, except for numbers out of range.
+            let numbers = kinds.iter().filter(|kind| matches!(kind, Kind::Integer(..)));
+            let numbers = numbers.flat_map(wrong_values).filter(Value::is_i64);
+            [json!({}), json!(UNKNOWN)].into_iter().chain(numbers).collect()
+        }
         Kind::Integer(least, most) => {
             let mut values = vec![json!("x"), json!(1.5), json!({})];
             values.extend(least.checked_sub(1).map(Value::from));

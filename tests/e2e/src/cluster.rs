@@ -15,6 +15,7 @@ pub struct Cluster {
     pub plugin: Option<(String, String)>,
     pub takes_hosts: bool,
     pub outlier_detection: Option<Value>,
+    pub counts_marks: bool,
 }
 
 impl Cluster {
@@ -55,7 +56,7 @@ impl Cluster {
             });
             cluster["load_balancing_policy"] = policy("override_host", "OverrideHost", config);
         }
-        if self.http2 || self.plugin.is_some() {
+        if self.http2 || self.plugin.is_some() || self.counts_marks {
             const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
             let protocol =
                 if self.http2 { "http2_protocol_options" } else { "http_protocol_options" };
@@ -63,6 +64,14 @@ impl Cluster {
                 "@type": format!("type.googleapis.com/{OPTIONS}"),
                 "explicit_http_config": { protocol: {} },
             });
+            if self.counts_marks {
+                let header = |header: Value| json!({ "http_response_headers_match": { "headers": [header] } });
+                let marked = header(json!({ "name": "x-sluice-failure", "present_match": true }));
+                let server_error = json!({ "safe_regex": { "regex": "5.." } });
+                let failed = header(json!({ "name": ":status", "string_match": server_error }));
+                options["outlier_detection"] =
+                    json!({ "error_matcher": { "or_match": { "rules": [marked, failed] } } });
+            }
             if let Some((filter, configuration)) = &self.plugin {
                 let codec = json!({
                     "name": "envoy.filters.http.upstream_codec",

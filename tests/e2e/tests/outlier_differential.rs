@@ -87,6 +87,7 @@ impl Script {
         });
         json!({
             "clusterName": "{host}",
+            "outlier": { "enforcement": "filter" },
             "destinationRules": [{
                 "host": host, "trafficPolicy": { "outlierDetection": detection },
             }],

@@ -293,6 +293,7 @@ fn outlier() -> Vec<Case> {
     // The longest test does not reach the limit, so that the cost below the limit is measured.
     let document = json!({
         "clusterName": "{host}",
+        "outlier": { "enforcement": "filter" },
         "destinationRules": [{
             "host": "reviews",
             "trafficPolicy": { "outlierDetection": {

@@ -7,6 +7,8 @@ use sluice_policy::spec::proxy::NoMetadata;
 use super::*;
 use crate::metrics::EJECTIONS_ACTIVE;
 
+mod marks;
+
 /// Workers of one Envoy, with the same time and the same settings of the cluster `pool`.
 struct World {
     store: FakeStore,
@@ -16,7 +18,8 @@ struct World {
 
 fn worker(detection: &str, host: &FakeHost) -> Rc<Worker> {
     let document = format!(
-        r#"{{"clusterName": "{{host}}[-{{subset}}]", "destinationRules": [{{"host": "pool",
+        r#"{{"clusterName": "{{host}}[-{{subset}}]", "outlier": {{"enforcement": "filter"}},
+            "destinationRules": [{{"host": "pool",
             "trafficPolicy": {{"outlierDetection": {detection}}}}}]}}"#
     );
     let (outliers, _) = Outliers::compile(document.as_bytes(), &NoMetadata).unwrap();

@@ -41,6 +41,37 @@ pub struct Response<'a> {
     pub header: &'a dyn Fn(&str) -> Option<Vec<u8>>,
 }
 
+/// Why a response is a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The gRPC status in its headers.
+    GrpcStatus,
+    /// A header: `failure.headers`.
+    Header,
+    /// The time until its headers: `failure.slowerThan`.
+    Latency,
+    /// The HTTP status.
+    Status,
+}
+
+impl Cause {
+    /// The cause as a word of lower case letters, for the header that marks a failure.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::GrpcStatus => "grpc_status",
+            Self::Header => "header",
+            Self::Latency => "latency",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// Returns why a response is a failure, judged by its headers; `None` if it is a success.
+pub fn cause(failures: &Failures, response: &Response<'_>) -> Option<Cause> {
+    let (verdict, cause) = judge(failures, response)?;
+    (verdict != Verdict::Success).then_some(cause)
+}
+
 /// Classifies a response by its headers. `None` if the result depends on its trailers.
 ///
 /// A gRPC status in the headers is mapped to an HTTP status as in Envoy. Envoy does this only for
@@ -49,15 +80,22 @@ pub struct Response<'a> {
 /// success. The list applies to the HTTP status only. Source: Envoy `Filter::onUpstreamHeaders`,
 /// `Grpc::Utility::grpcToHttpStatus`.
 pub fn classify(failures: &Failures, response: &Response<'_>) -> Option<Verdict> {
+    judge(failures, response).map(|(verdict, _)| verdict)
+}
+
+/// Returns the verdict, and the property of the response that decided it.
+fn judge(failures: &Failures, response: &Response<'_>) -> Option<(Verdict, Cause)> {
     let header = |name: &str| (response.header)(name);
-    let is_slow = failures.slower_than.is_some_and(|bound| response.latency > bound);
-    if is_slow || failures.headers.iter().any(|(name, c)| c.is_match(header(name).as_deref())) {
-        return Some(failure_verdict(response.status));
+    if failures.slower_than.is_some_and(|bound| response.latency > bound) {
+        return Some((failure_verdict(response.status), Cause::Latency));
+    }
+    if failures.headers.iter().any(|(name, c)| c.is_match(header(name).as_deref())) {
+        return Some((failure_verdict(response.status), Cause::Header));
     }
     let grpc = header("grpc-status").filter(|status| !status.is_empty());
     if !failures.grpc_statuses.is_empty() {
         match grpc {
-            Some(status) => return Some(grpc_verdict(failures, &status)),
+            Some(status) => return Some((grpc_verdict(failures, &status), Cause::GrpcStatus)),
             // A status other than 200 is not from a gRPC server.
             None if response.status == 200 && is_grpc(header("content-type").as_deref()) => {
                 return None;
@@ -67,10 +105,13 @@ pub fn classify(failures: &Failures, response: &Response<'_>) -> Option<Verdict>
     }
     if !failures.statuses.is_empty() {
         let is_failure = failures.statuses.contains(&response.status);
-        return Some(if is_failure { failure_verdict(response.status) } else { Verdict::Success });
+        let verdict = if is_failure { failure_verdict(response.status) } else { Verdict::Success };
+        return Some((verdict, Cause::Status));
     }
-    let status = grpc.map_or(response.status, |status| grpc_to_http(parse_number(&status)));
-    Some(verdict(status))
+    Some(match grpc {
+        Some(status) => (verdict(grpc_to_http(parse_number(&status))), Cause::GrpcStatus),
+        None => (verdict(response.status), Cause::Status),
+    })
 }
 
 /// Classifies a gRPC response by the `grpc-status` of its trailers. Call this if [`classify`]

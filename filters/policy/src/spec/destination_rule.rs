@@ -8,6 +8,7 @@ use crate::document::filter::Filter;
 use crate::document::node::{Node, Object, all};
 use crate::document::report::{self, Reported};
 use crate::spec::destination::{Naming, PortSelector, read_subset};
+use crate::spec::outlier::Enforcement;
 use crate::spec::outlier_detection::Settings;
 use crate::spec::proxy::{Proxy, read_labels};
 use crate::value::host_name::{self, qualify};
@@ -79,13 +80,19 @@ impl DestinationRules {
     /// As in Istio, a host may have several rules: their subsets are combined, and one of the rules
     /// may have a `trafficPolicy`. Istio silently ignores a second `trafficPolicy` and a second
     /// subset with the same name; here both are errors.
-    pub fn read(node: &Node<'_>, naming: &Naming, proxy: &Proxy<'_>) -> Result<Self, Reported> {
+    pub fn read(
+        node: &Node<'_>,
+        naming: &Naming,
+        proxy: &Proxy<'_>,
+        enforcement: Option<Enforcement>,
+    ) -> Result<Self, Reported> {
         let left_to = report::Kind::LeftToFilter(Filter::Outlier);
         node.notice_to(Filter::Router, left_to, "is left to the outlier filter");
         let mut rules: Vec<Rule> = Vec::new();
         let mut fallbacks = Vec::new();
         let nodes = node.elements()?;
-        let read = |node| read_rule(node, naming, proxy, &mut rules, &mut fallbacks);
+        let context = Context { naming, proxy, enforcement };
+        let read = |node| read_rule(node, context, &mut rules, &mut fallbacks);
         let read = all(nodes.iter().map(read));
         // After an error the subsets are incomplete, so fallbacks cannot be checked.
         read?;
@@ -192,15 +199,24 @@ fields!(PortPolicy, "Policy of one port.", {
     "tls": Kind::Any => "Not carried out by the filters; set it in the Envoy cluster.";
 });
 
+/// What a rule is read with.
+#[derive(Clone, Copy)]
+struct Context<'c> {
+    naming: &'c Naming,
+    proxy: &'c Proxy<'c>,
+    /// `outlier.enforcement` of the document
+    enforcement: Option<Enforcement>,
+}
+
 /// Reads a rule and merges it into the rule of its host. Adds the fallbacks to `fallbacks`, because
 /// they can be checked only after all rules are read.
 fn read_rule<'a>(
     node: &Node<'a>,
-    naming: &Naming,
-    proxy: &Proxy<'_>,
+    context: Context<'_>,
     rules: &mut Vec<Rule>,
     fallbacks: &mut Vec<Fallback<'a>>,
 ) -> Result<(), Reported> {
+    let Context { naming, proxy, .. } = context;
     let object = node.object::<DestinationRule>()?;
     let host = object.required("host").and_then(|node| {
         let host = node.string()?;
@@ -216,10 +232,10 @@ fn read_rule<'a>(
     });
     let mut named = Vec::new();
     let policy = object.optional("trafficPolicy", |node| {
-        Ok((*node, read_policy(node, naming, None, &mut named)?))
+        Ok((*node, read_policy(node, context, None, &mut named)?))
     });
     let subsets = object
-        .list_with("subsets", |node| Ok((*node, read_subset_policy(node, naming, &mut named)?)));
+        .list_with("subsets", |node| Ok((*node, read_subset_policy(node, context, &mut named)?)));
     let (host, selector, policy, subsets) = (host?, selector?, policy?, subsets?);
     exports?;
     // A rule for other workloads has no effect on this proxy, so it cannot conflict.
@@ -258,7 +274,7 @@ pub(crate) const NOT_EXPORTED: &str = "has no effect in a filter, only attached 
 
 fn read_subset_policy<'a>(
     node: &Node<'a>,
-    naming: &Naming,
+    context: Context<'_>,
     fallbacks: &mut Vec<(Node<'a>, &'a str)>,
 ) -> Result<(String, Policy), Reported> {
     let object = node.object::<Subset>()?;
@@ -269,8 +285,8 @@ fn read_subset_policy<'a>(
     let labels = object.optional("labels", read_labels);
     let own = name.as_deref().unwrap_or_default();
     let policy = object.optional("trafficPolicy", |node| {
-        let policy = read_policy(node, naming, Some(own), fallbacks)?;
-        let is_named = naming.template.has_subset() || naming.template.is_unknown();
+        let policy = read_policy(node, context, Some(own), fallbacks)?;
+        let is_named = context.naming.template.has_subset() || context.naming.template.is_unknown();
         if policy.has_detection() && !is_named {
             let reason = "has no effect, clusterName has no {subset}";
             node.notice_to(Filter::Outlier, report::Kind::NoEffect, reason);
@@ -288,25 +304,27 @@ const LEFT_TO_ENVOY: [&str; 6] =
 /// Reads a `trafficPolicy` of a host, or of `subset` if it is given.
 fn read_policy<'a>(
     node: &Node<'a>,
-    naming: &Naming,
+    context: Context<'_>,
     subset: Option<&str>,
     fallbacks: &mut Vec<(Node<'a>, &'a str)>,
 ) -> Result<Policy, Reported> {
     let object = node.object::<Policy>()?;
     leave_to_envoy(&object, &LEFT_TO_ENVOY);
-    let detection =
-        object.optional("outlierDetection", |node| read_detection(node, subset, fallbacks));
+    let detection = object.optional("outlierDetection", |node| {
+        read_detection(node, context.enforcement, subset, fallbacks)
+    });
     let mut numbers = Vec::new();
     let ports = object.list_with("portLevelSettings", |node| {
         let object = node.object::<PortPolicy>()?;
         leave_to_envoy(&object, &LEFT_TO_ENVOY[..3]);
         let number = object.required("port").and_then(|node| PortSelector::read(&node));
         let detection = object.optional("outlierDetection", |detection| {
-            if !naming.template.has_port() && !naming.template.is_unknown() {
+            let template = &context.naming.template;
+            if !template.has_port() && !template.is_unknown() {
                 let reason = "has no effect, clusterName has no {port}";
                 node.notice_to(Filter::Outlier, report::Kind::NoEffect, reason);
             }
-            read_detection(detection, subset, fallbacks)
+            read_detection(detection, context.enforcement, subset, fallbacks)
         });
         let (number, detection) = (number?, detection?);
         if numbers.contains(&number) {
@@ -327,10 +345,11 @@ fn leave_to_envoy(object: &Object<'_>, names: &[&'static str]) {
 
 fn read_detection<'a>(
     node: &Node<'a>,
+    enforcement: Option<Enforcement>,
     subset: Option<&str>,
     fallbacks: &mut Vec<(Node<'a>, &'a str)>,
 ) -> Result<Detection, Reported> {
-    let (settings, fallback) = Settings::read(node)?;
+    let (settings, fallback) = Settings::read(node, enforcement)?;
     let name = fallback.as_ref().map(Node::string).transpose()?;
     if let (Some(fallback), Some(name)) = (fallback, name) {
         match subset {

@@ -14,6 +14,7 @@ use crate::spec::destination_rule::{DestinationRule, DestinationRules};
 use crate::spec::egress::{EgressFields, EgressSettings, OutboundTrafficPolicy};
 use crate::spec::fault::settings::FaultSettings;
 use crate::spec::mirror::settings::MirrorSettings;
+use crate::spec::outlier::OutlierSettings;
 use crate::spec::place::Place;
 use crate::spec::proxy::{NodeMetadata, Proxy, ProxySettings, read_namespace};
 use crate::spec::sampling::Sampling;
@@ -88,6 +89,7 @@ fields!(Document as "PluginDocument",
         "Which requests may be copied, and how responses to copies are compared.";
     "sni": Kind::Object(SniSettings::schema) => "Checks of the sni filter on TLS server names.";
     "egress": Kind::Object(EgressSettings::schema) => "Settings of the egress filter.";
+    "outlier": Kind::Object(OutlierSettings::schema) => "Settings of the outlier filter.";
 });
 
 const UNMATCHED_HOSTS: [&str; 2] = ["notFound", "pass"];
@@ -158,6 +160,7 @@ impl Document {
         let entries = object.list("serviceEntries", ServiceEntry::read);
         let outbound = object.optional("outboundTrafficPolicy", OutboundTrafficPolicy::read);
         let egress = object.optional("egress", EgressSettings::read);
+        let outlier = object.optional("outlier", OutlierSettings::read);
 
         // If a field below has an error, the rest of the document is read with an unknown value.
         let naming = Naming {
@@ -171,8 +174,11 @@ impl Document {
             Ok(proxy) => proxy.unwrap_or_else(|| Proxy::new(metadata)),
             Err(_) => Proxy::unknown(metadata),
         };
-        let rules = object
-            .optional("destinationRules", |node| DestinationRules::read(node, &naming, &own_proxy));
+        let enforcement =
+            outlier.as_ref().ok().copied().flatten().and_then(|settings| settings.enforcement);
+        let rules = object.optional("destinationRules", |node| {
+            DestinationRules::read(node, &naming, &own_proxy, enforcement)
+        });
         let services = object.elements("virtualServices").and_then(|nodes| {
             all(nodes
                 .iter()
@@ -182,6 +188,7 @@ impl Document {
 
         namespace?;
         template?;
+        outlier?;
         let services = services?;
         let (services, left_out) = separate_left_out(services, naming.namespace.as_deref());
         let entered = VirtualServices::new(&services, naming.namespace.as_deref());

@@ -10,6 +10,7 @@ mod fingerprint;
 use crate::document::fields::fields;
 use crate::document::node::{Node, Object};
 use crate::document::report::{self, Reported};
+use crate::spec::outlier::Enforcement;
 use crate::value::duration;
 use crate::value::number::read_in;
 use detectors::{
@@ -27,6 +28,9 @@ const MAX_EJECTION_TIME: Duration = Duration::from_secs(300);
 /// The outlier detection of a cluster, compiled.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Who keeps requests away from ejected hosts: `outlier.enforcement` of the document. If that
+    /// is absent, the filter where only the filter can, otherwise Envoy
+    pub enforcement: Enforcement,
     /// `consecutive5xxErrors`: 5 if absent, 0 is off. If it is absent and `consecutiveErrors` is
     /// present, detections are not enforced
     pub consecutive_5xx: Consecutive,
@@ -151,7 +155,14 @@ fields!(Fallback, "Subset that receives the requests while all hosts of this one
 
 impl Settings {
     /// Reads `outlierDetection`. Returns the settings, and the node with the subset of `fallback`.
-    pub fn read<'a>(node: &Node<'a>) -> Result<(Self, Option<Node<'a>>), Reported> {
+    /// `enforcement` is that of the document.
+    ///
+    /// # Errors
+    /// Beside invalid values: fields that only the filter can carry out, if `enforcement` is Envoy.
+    pub fn read<'a>(
+        node: &Node<'a>,
+        enforcement: Option<Enforcement>,
+    ) -> Result<(Self, Option<Node<'a>>), Reported> {
         let object = &node.object::<Self>()?;
         let splits = object.flag("splitExternalLocalOriginErrors");
         let always_ejects_one_host = object.flag("alwaysEjectOneHost");
@@ -171,9 +182,21 @@ impl Settings {
             let subset = node.object::<Fallback>()?.required("subset")?;
             subset.string().map(|_| subset)
         });
-        let failures = Failures::read(object);
-        let fallback = fallback?;
+        let failures = Failures::read(object, enforcement);
+        let only_in_filter = ["fallback", "halfOpen"].map(|name| object.field(name));
+        let mut conflict = Ok(());
+        for node in only_in_filter.iter().flatten() {
+            conflict = conflict.and(check_enforcement(node, enforcement));
+        }
+        let (fallback, failures, half_open) = (fallback?, failures?, half_open?);
+        conflict?;
+        let needs_filter =
+            only_in_filter.iter().any(Option::is_some) || !failures.grpc_statuses.is_empty();
         let settings = Self {
+            enforcement: enforcement.unwrap_or(match needs_filter {
+                true => Enforcement::Filter,
+                false => Enforcement::Envoy,
+            }),
             consecutive_5xx: consecutive_5xx?,
             consecutive_gateway_failure: consecutive_gateway_failure?,
             consecutive_local_origin_failure: consecutive_local_origin_failure?,
@@ -188,8 +211,8 @@ impl Settings {
             always_ejects_one_host: always_ejects_one_host?,
             success_rate: success_rate?,
             failure_percentage: failure_percentage?,
-            half_open: half_open?.or_else(|| fallback.map(|_| HalfOpen::default())),
-            failures: failures?,
+            half_open: half_open.or_else(|| fallback.map(|_| HalfOpen::default())),
+            failures,
             fingerprint: hash(node.json, 0),
         };
         settings.report_idle_detectors(node);
@@ -227,6 +250,16 @@ impl Settings {
     /// Returns the length of an ejection without jitter, for a multiple of the base time.
     pub fn ejection_time(&self, multiplier: u32) -> Duration {
         self.base_ejection_time.saturating_mul(multiplier).min(self.max_ejection_time)
+    }
+}
+
+/// Reports a field that only the filter can carry out, if Envoy has to.
+fn check_enforcement(node: &Node<'_>, enforcement: Option<Enforcement>) -> Result<(), Reported> {
+    match enforcement {
+        Some(Enforcement::Envoy) => Err(node.error(
+            "cannot be carried out with outlier.enforcement envoy; use filter, or leave it out",
+        )),
+        Some(Enforcement::Filter) | None => Ok(()),
     }
 }
 

@@ -94,6 +94,10 @@ pub const OWN_PREFIX: &str = "x-sluice-";
 /// The request header with the name of the cluster, for an Envoy route with `cluster_header`.
 pub const CLUSTER: &str = "x-sluice-cluster";
 
+/// Response header by which the outlier filter marks a failed attempt for Envoy's own outlier
+/// detection. Its value is the cause.
+pub const FAILURE: &str = "x-sluice-failure";
+
 /// Checks a header name and returns it in lower case. A valid name has one or more token characters
 /// (RFC 9110, section 5.6.2) or is one of `pseudo`. `host` is read as `:authority`.
 pub fn check_name(node: &Node<'_>, name: &str, pseudo: &[&str]) -> Result<String, Reported> {

@@ -49,7 +49,8 @@ fn step() -> impl Strategy<Value = Step> {
 /// The settings of an `outlierDetection`.
 pub fn settings(detection: &str) -> Settings {
     let document = format!(
-        r#"{{"clusterName": "{{host}}", "destinationRules": [{{"host": "a",
+        r#"{{"clusterName": "{{host}}", "outlier": {{"enforcement": "filter"}},
+            "destinationRules": [{{"host": "a",
             "trafficPolicy": {{"outlierDetection": {detection}}}}}]}}"#
     );
     let (outliers, _) = Outliers::compile(document.as_bytes(), &Node::default()).unwrap();

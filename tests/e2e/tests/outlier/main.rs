@@ -2,6 +2,7 @@
 
 mod attempts;
 mod hosts;
+mod marks;
 mod sharing;
 
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Response, Upstream};
 fn document(detection: &Value) -> Value {
     json!({
         "clusterName": "{host}[-{subset}]",
+        "outlier": { "enforcement": "filter" },
         "destinationRules": [{
             "host": "pool", "trafficPolicy": { "outlierDetection": detection },
         }],

@@ -36,7 +36,7 @@ pub(super) fn lint(document: &Json) -> Vec<Finding> {
 /// Why an outlier detection has no effect on a host with so many endpoints, if that is known.
 fn no_effect(detection: &Json, endpoints: Option<usize>) -> Option<String> {
     let report = Report::new(Filter::Outlier);
-    let (settings, fallback) = Settings::read(&Node::root(detection, &report)).ok()?;
+    let (settings, fallback) = Settings::read(&Node::root(detection, &report), None).ok()?;
     let rates = [
         settings.success_rate.map(|rate| (rate.enforcing, rate.enforcing_local_origin)),
         settings.failure_percentage.map(|rate| (rate.enforcing, rate.enforcing_local_origin)),

@@ -5,9 +5,11 @@ use std::time::Duration;
 use crate::document::fields::fields;
 use crate::document::node::{Node, Object, all};
 use crate::document::report::Reported;
+use crate::spec::outlier::Enforcement;
+use crate::spec::outlier_detection::check_enforcement;
 use crate::spec::string_match::{self, StringMatch, ValueMatch};
 use crate::value::duration;
-use crate::value::grpc_status::read_grpc_status;
+use crate::value::grpc_status::read_grpc_status_or_code;
 use crate::value::header::check_name;
 use crate::value::number::read_in;
 
@@ -26,8 +28,8 @@ pub struct Failures {
 }
 
 fields!(Failures as "Failure", "Failures other than those by HTTP status; not in Istio.", {
-    "grpcStatus": Kind::TEXTS =>
-        "Names of the gRPC statuses that are failures, such as UNAVAILABLE.";
+    "grpcStatus": Kind::List(&Kind::Either(&[Kind::Text, Kind::Integer(0, 16)])) =>
+        "gRPC statuses that are failures, by name such as UNAVAILABLE, or by number.";
     "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
         "Conditions on response headers; a response that satisfies one of them is a failure.";
     "slowerThan": Kind::Text =>
@@ -36,19 +38,22 @@ fields!(Failures as "Failure", "Failures other than those by HTTP status; not in
 
 impl Failures {
     /// Reads `outlierDetectionHttpErrorCodes` and `failure` of `outlierDetection`.
-    pub fn read(object: &Object<'_>) -> Result<Self, Reported> {
+    pub fn read(object: &Object<'_>, enforcement: Option<Enforcement>) -> Result<Self, Reported> {
         let statuses = object.list("outlierDetectionHttpErrorCodes", |node| {
             let code = read_in(node, 100..=599)?;
             u16::try_from(code).map_err(|_| node.invalid("is not a status"))
         });
-        let failure = object.optional("failure", Self::read_failure);
+        let failure = object.optional("failure", |node| Self::read_failure(node, enforcement));
         let failure = failure?.unwrap_or_default();
         Ok(Self { statuses: statuses?, ..failure })
     }
 
-    fn read_failure(node: &Node<'_>) -> Result<Self, Reported> {
+    fn read_failure(node: &Node<'_>, enforcement: Option<Enforcement>) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
-        let grpc_statuses = object.list("grpcStatus", read_grpc_status);
+        // Envoy ignores the trailers, and counts the gRPC status in headers by its own rule.
+        let allowed =
+            object.field("grpcStatus").map_or(Ok(()), |node| check_enforcement(&node, enforcement));
+        let grpc_statuses = object.list("grpcStatus", read_grpc_status_or_code);
         let headers = object.entries("headers").and_then(|entries| {
             all(entries.iter().map(|(name, node)| {
                 let name = check_name(node, name, &[]);
@@ -57,6 +62,7 @@ impl Failures {
             }))
         });
         let slower_than = object.optional("slowerThan", duration::read);
+        allowed?;
         Ok(Self {
             statuses: Vec::new(),
             grpc_statuses: grpc_statuses?,

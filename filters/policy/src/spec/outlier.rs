@@ -1,0 +1,47 @@
+//! `outlier` of a document: settings of the outlier filter that Istio does not have.
+
+use crate::document::fields::fields;
+use crate::document::node::Node;
+use crate::document::report::Reported;
+
+/// Who keeps requests away from hosts that fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforcement {
+    /// Envoy's own outlier detection. The filter marks failed responses with a header, and the
+    /// `error_matcher` of the cluster counts them.
+    Envoy,
+    /// The filter. It counts, and tells the load balancer of the cluster which hosts may be used.
+    Filter,
+}
+
+/// `outlier` of a document.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OutlierSettings {
+    /// `enforcement`; if absent, each `outlierDetection` is carried out by Envoy where Envoy can,
+    /// otherwise by the filter
+    pub enforcement: Option<Enforcement>,
+}
+
+const ENFORCEMENTS: [&str; 2] = ["envoy", "filter"];
+
+fields!(OutlierSettings as "Outlier", "Settings of the outlier filter.", {
+    "enforcement": Kind::OneOf(&ENFORCEMENTS) =>
+        "Who keeps requests away from ejected hosts: envoy (Envoy's own outlier detection; the \
+         filter marks failed responses for it) or filter (a list of hosts for the load balancer). \
+         If absent, filter for an outlierDetection with halfOpen, fallback or failure.grpcStatus, \
+         envoy for all others.";
+});
+
+impl OutlierSettings {
+    /// Reads `outlier`.
+    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let enforcement = object.optional("enforcement", |node| {
+            Ok(match node.one_of(&ENFORCEMENTS)? {
+                "envoy" => Enforcement::Envoy,
+                _ => Enforcement::Filter,
+            })
+        })?;
+        Ok(Self { enforcement })
+    }
+}
