@@ -9,7 +9,7 @@ use crate::spec::outlier::Enforcement;
 use crate::spec::outlier_detection::check_enforcement;
 use crate::spec::string_match::{self, StringMatch, ValueMatch};
 use crate::value::duration;
-use crate::value::grpc_status::read_grpc_status_or_code;
+use crate::value::grpc_status::{GRPC_STATUS_NAMES, read_grpc_status_or_code};
 use crate::value::header::check_name;
 use crate::value::number::read_in;
 
@@ -28,7 +28,10 @@ pub struct Failures {
 }
 
 fields!(Failures as "Failure", "Failures other than those by HTTP status; not in Istio.", {
-    "grpcStatus": Kind::List(&Kind::Either(&[Kind::Text, Kind::Integer(0, 16)])) =>
+    "grpcStatus": Kind::List(&Kind::Either(&[
+        Kind::OneOf(&GRPC_STATUS_NAMES),
+        Kind::Integer(0, 16),
+    ])) =>
         "gRPC statuses that are failures, by name such as UNAVAILABLE, or by number.";
     "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
         "Conditions on response headers; a response that satisfies one of them is a failure.";
