@@ -4,6 +4,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::LevelFilter;
 
+/// The note of the router filter with the name of the match that decided,
+/// `%FILTER_STATE(wasm.sluice.route:PLAIN)%`. Later filters read it as a property: without it, the
+/// router filter has not chosen the cluster.
+pub const ROUTE_NOTE: &str = "sluice.route";
+
 /// A counter that a plugin has defined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counter(pub u32);

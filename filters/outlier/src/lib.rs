@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod stored;
 pub mod state;
 pub mod monitor;
+pub mod warnings;
 pub mod worker;
 pub mod stream;
 mod plugin;

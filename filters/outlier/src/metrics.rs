@@ -141,6 +141,10 @@ impl Metrics {
                          reason={reason} ejections={ejections} for={time:?}"
                     );
                 }
+                EffectKind::Departed => {
+                    host.change(self.ejections_active, -1);
+                    log::warn!("outlier event=departed cluster={cluster:?} host={address:?}");
+                }
                 EffectKind::Forgotten => {}
                 EffectKind::Overflow => count(Event::Overflowed),
                 EffectKind::Returned { after } => {

@@ -17,6 +17,14 @@ use crate::state::{State, UpdateContext};
 /// How long before a tick each worker adds its rates to the state. At most a part of the interval.
 const LEAD: Duration = Duration::from_millis(50);
 
+/// How many requests a worker sends to listed hosts before it makes another try. A try may send a
+/// request to an ejected host, so that at most one of this number of requests does.
+const REQUESTS_PER_TRY: u32 = 20;
+
+/// How many requests between two flushes may reach an ejected host against their list, for example
+/// because all listed hosts have just left.
+const IGNORED_LISTS: u32 = 5;
+
 /// The outlier detection of a cluster.
 #[derive(Debug)]
 pub struct Monitor {
@@ -28,9 +36,22 @@ pub struct Monitor {
     /// would clear the count of that one failure.
     pub counts_broken_responses: bool,
     state: State,
-    /// The hosts that had attempts since the last flush, with their rates
-    recent: RefCell<NameTable<Rates>>,
+    /// The hosts that had attempts since the last flush
+    recent: RefCell<NameTable<Recent>>,
     flushed: Cell<Duration>,
+    /// The last try that this worker knows of, and the number of its requests since then
+    since_try: Cell<(Option<Duration>, u32)>,
+    /// Whether a request reached a host of its list since the last flush, and how many reached an
+    /// ejected host after that
+    lists: Cell<(bool, u32)>,
+}
+
+/// The attempts with a host since the last flush.
+#[derive(Clone, Copy, Debug, Default)]
+struct Recent {
+    rates: Rates,
+    /// Whether Envoy itself chose the host for one of them
+    is_chosen: bool,
 }
 
 /// An attempt that has ended, or whose response has arrived.
@@ -42,6 +63,8 @@ pub struct Attempt<'a> {
     pub began: Duration,
     /// The outcome; `None` if there is none, because the client has left for example
     pub outcome: Option<Outcome>,
+    /// Whether Envoy itself chose the host; otherwise it was in the list of the request
+    pub is_chosen: bool,
 }
 
 impl Monitor {
@@ -62,6 +85,8 @@ impl Monitor {
             fallback,
             recent: RefCell::default(),
             flushed: Cell::default(),
+            since_try: Cell::default(),
+            lists: Cell::default(),
         }
     }
 
@@ -81,9 +106,67 @@ impl Monitor {
         self.state.endpoints()
     }
 
-    /// Whether the number of endpoints is to be updated.
-    pub fn needs_endpoints(&self) -> bool {
-        self.recent.borrow().is_empty()
+    /// Whether the number of endpoints is to be updated before an attempt with this host counts:
+    /// once between two flushes, and for a new host, since the cluster may have changed.
+    pub fn needs_endpoints(&self, address: &[u8]) -> bool {
+        self.recent.borrow().is_empty() || !self.knows(address)
+    }
+
+    fn knows(&self, address: &[u8]) -> bool {
+        let view = self.state.view();
+        view.healthy().binary_search_by(|known| (**known).cmp(address)).is_ok()
+            || view.standing(address) != Standing::default()
+    }
+
+    /// Whether the next request is a try, see [`View`]. Counts the request if it is none.
+    pub fn is_try(&self) -> bool {
+        let view = self.state.view();
+        let (tried, requests) = self.since_try.get();
+        let requests = if tried == view.tried { requests } else { 0 };
+        let is_try = !view.is_settled() && (view.tried.is_none() || requests >= REQUESTS_PER_TRY);
+        let requests = requests.saturating_add(u32::from(!is_try));
+        self.since_try.set((view.tried, requests));
+        is_try
+    }
+
+    /// Records that an attempt with a list of hosts has begun. Returns whether the load balancer
+    /// ignores the lists: it chooses listed hosts by chance, and ejected ones too.
+    pub fn is_list_ignored(&self, address: &[u8], is_chosen: bool) -> bool {
+        let (is_used, ignored) = self.lists.get();
+        if !is_chosen {
+            self.lists.set((true, ignored));
+        } else if is_used && self.state.view().standing(address).is_ejected {
+            self.lists.set((true, ignored.saturating_add(1)));
+            return ignored >= IGNORED_LISTS;
+        }
+        false
+    }
+
+    /// Handles the start of an attempt, before [`record`](Self::record). `is_chosen` is as in
+    /// [`Attempt`]: if Envoy itself chose an ejected host, the attempt is a try. Returns whether it
+    /// has to be refused, because all hosts are ejected.
+    pub fn refuses(
+        &self,
+        address: &[u8],
+        is_chosen: bool,
+        context: UpdateContext<'_>,
+        host: &impl SharedData,
+    ) -> bool {
+        let (is_ejected, is_settled) = {
+            let view = self.view(host);
+            (view.standing(address).is_ejected, view.is_settled())
+        };
+        if !is_ejected || !is_chosen || self.state.is_superseded() {
+            return false;
+        }
+        if !is_settled {
+            let now = host.uptime();
+            self.state.update(context, host, |cluster| {
+                cluster.record_try(address, now).then(|| (Vec::new(), true))
+            });
+        }
+        let view = self.view(host);
+        view.standing(address).is_ejected && view.refuses(self.endpoints())
     }
 
     /// Updates the number of endpoints of Envoy's cluster.
@@ -91,9 +174,11 @@ impl Monitor {
         self.state.update_endpoints(endpoints, host);
     }
 
-    /// Counts an attempt, and ejects or returns the host accordingly.
+    /// Counts an attempt, and ejects or returns the host accordingly. The state is the one that was
+    /// read at the start of the attempt: what other workers have changed since then is found when
+    /// the state is written.
     pub fn record(&self, attempt: Attempt<'_>, context: UpdateContext<'_>, host: &impl SharedData) {
-        let standing = self.view(host).standing(attempt.host);
+        let standing = self.state.view().standing(attempt.host);
         if self.state.is_superseded() {
             return;
         }
@@ -138,19 +223,17 @@ impl Monitor {
             if recent.len() >= MAX_HOSTS {
                 return;
             }
-            recent.entry(attempt.host, Rates::default);
+            recent.entry(attempt.host, Recent::default);
         }
+        let Some(entry) = recent.get_mut(attempt.host) else { return };
+        entry.is_chosen |= attempt.is_chosen;
         if self.settings.has_rates()
-            && let (Some(outcome), Some(rates)) = (attempt.outcome, recent.get_mut(attempt.host))
+            && let Some(outcome) = attempt.outcome
         {
-            rates.record(&self.settings, outcome);
+            entry.rates.record(&self.settings, outcome);
         }
         drop(recent);
-        let is_known = |view: &View| {
-            view.healthy().binary_search_by(|known| (**known).cmp(attempt.host)).is_ok()
-                || view.standing(attempt.host) != Standing::default()
-        };
-        if is_first && !is_known(&self.state.view()) {
+        if is_first && attempt.is_chosen && !self.knows(attempt.host) {
             let now = host.uptime();
             self.state.update(context, host, |cluster| {
                 let is_new = cluster.observe(attempt.host, now) == Observed::Added;
@@ -219,15 +302,18 @@ impl Monitor {
             return;
         }
         self.flushed.set(now);
+        self.lists.set((false, 0));
         let recent = self.recent.take();
         let endpoints = self.endpoints();
         let mut next_tick = None;
         let mut draws = context.random;
         self.state.update(context, host, |cluster| {
             let mut is_relevant = false;
-            for (address, rates) in recent.iter() {
-                is_relevant |= cluster.observe(address, now) == Observed::Added;
-                cluster.add_rates(address, *rates);
+            for (address, entry) in recent.iter() {
+                if entry.is_chosen {
+                    is_relevant |= cluster.observe(address, now) == Observed::Added;
+                }
+                cluster.add_rates(address, entry.rates);
             }
             let is_due = cluster.next_tick(&self.settings) <= now;
             let effects = match is_due {
@@ -235,7 +321,8 @@ impl Monitor {
                 false => Vec::new(),
             };
             next_tick = Some(cluster.next_tick(&self.settings));
-            is_relevant |= !effects.is_empty();
+            // With ejected hosts, each tick changes which hosts are listed, and allows a try.
+            is_relevant |= !effects.is_empty() || (is_due && cluster.ejected() > 0);
             (is_due || !recent.is_empty()).then_some((effects, is_relevant))
         });
         self.state.set_next_tick(next_tick);

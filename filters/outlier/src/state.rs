@@ -172,7 +172,10 @@ impl State {
             self.set_next_tick(Some(cluster.next_tick(&self.settings)));
             context.metrics.forget(abandoned, host);
             context.metrics.report(&self.cluster, &effects, host);
-            for effect in effects.iter().filter(|effect| effect.kind == EffectKind::Forgotten) {
+            let is_gone = |effect: &&Effect| {
+                matches!(effect.kind, EffectKind::Departed | EffectKind::Forgotten)
+            };
+            for effect in effects.iter().filter(is_gone) {
                 let key = self.keys.counts(&effect.host);
                 if host.stored(&key).is_some() {
                     host.overwrite(&key, &[]);
@@ -191,6 +194,7 @@ impl State {
         if endpoints == 0 || endpoints == before {
             return;
         }
+        self.known.borrow_mut().endpoints = endpoints;
         let key = &self.keys.sign;
         let stored = host.stored(key);
         if stored

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sluice_host::filter::{Action, HttpStream};
+use sluice_host::host::ROUTE_NOTE;
 use sluice_host::http::{HttpHost, LocalReply};
 use sluice_host::shared_data::SharedData;
 use sluice_policy::outlier::Choice;
@@ -16,6 +17,7 @@ use sluice_policy::value::header::{CLUSTER, FAILURE, HeaderEdit};
 
 use crate::metrics::Event;
 use crate::monitor::{self, Monitor};
+use crate::warnings;
 use crate::worker::{Detection, Worker};
 
 /// The header that the cluster's load balancer reads: addresses of hosts, in the order in which
@@ -52,6 +54,8 @@ struct CountedAttempt {
     monitor: Rc<Monitor>,
     address: Vec<u8>,
     began: Duration,
+    /// Whether Envoy itself chose the host; otherwise it was in the list of the request
+    is_chosen: bool,
     reported: Cell<Reported>,
     /// Whether the status is 2xx
     is_2xx: Cell<bool>,
@@ -93,20 +97,34 @@ impl<H: HttpHost + SharedData> Stream<H> {
         }
     }
 
-    fn begin_attempt(&self) {
+    /// `list` is the list of hosts that the request had.
+    fn begin_attempt(&self, list: Option<&[u8]>) -> Action {
         let cluster = self.host.property(&["xds", "cluster_name"]);
         let detection = cluster.and_then(|cluster| self.detection(&cluster));
         let attempt = match detection {
-            None => return,
+            None => return Action::Continue,
             Some(Detection::Marks(settings)) => {
                 Attempt::Marked { settings, began: self.host.uptime() }
             }
             Some(Detection::Counts(monitor)) => {
                 // Envoy 1.36 also begins attempts that it has given up because there are too many.
-                let Some(address) = self.host.property(&["upstream", "address"]) else { return };
+                let Some(address) = self.host.property(&["upstream", "address"]) else {
+                    return Action::Continue;
+                };
+                let is_listed =
+                    |list: &[u8]| list.split(|byte| *byte == b',').any(|host| host == address);
+                let is_chosen = !list.is_some_and(is_listed);
+                if list.is_some() && monitor.is_list_ignored(&address, is_chosen) {
+                    warnings::ignores_lists(monitor.cluster(), &self.host);
+                }
+                let context = self.worker.update_context();
+                if monitor.refuses(&address, is_chosen, context, &self.host) {
+                    return self.refuse();
+                }
                 Attempt::Counted(CountedAttempt {
                     monitor,
                     address,
+                    is_chosen,
                     began: self.host.uptime(),
                     reported: Cell::new(Reported::Nothing),
                     is_2xx: Cell::default(),
@@ -114,6 +132,21 @@ impl<H: HttpHost + SharedData> Stream<H> {
             }
         };
         self.attempt.get_or_init(|| attempt);
+        Action::Continue
+    }
+
+    /// Ends an attempt because all hosts are ejected. The host does not get the request, and Envoy
+    /// makes no retry.
+    fn refuse(&self) -> Action {
+        self.worker.metrics.counters.increment(Event::NoHealthyUpstream, &self.host);
+        self.host.reply(&LocalReply {
+            status: 503,
+            grpc_status: None,
+            headers: Vec::new(),
+            body: b"no healthy upstream",
+            details: "no_healthy_upstream",
+        });
+        Action::Pause
     }
 
     /// Calls `judge` with the response whose headers have arrived.
@@ -164,39 +197,44 @@ impl<H: HttpHost + SharedData> Stream<H> {
     }
 
     /// Sends the request to hosts that are not ejected.
-    fn choose_hosts(&self) -> Action {
-        // The router filter, if there is one, has chosen the cluster after Envoy chose its route.
-        let header = self.host.request_header(CLUSTER);
-        let cluster = header.or_else(|| self.host.property(&["xds", "cluster_name"]));
-        let Some(monitor) = cluster.and_then(|cluster| self.monitor(&cluster)) else {
-            return Action::Continue;
+    fn choose_hosts(&self) {
+        let routed = self.routed_cluster();
+        let is_routed = routed.is_some();
+        let cluster = routed.or_else(|| self.host.property(&["xds", "cluster_name"]));
+        let monitor = match cluster.and_then(|cluster| self.detection(&cluster)) {
+            None => return,
+            Some(Detection::Marks(_)) => {
+                if !self.worker.is_needless.replace(true) {
+                    warnings::needs_no_listener(&self.host);
+                }
+                return;
+            }
+            Some(Detection::Counts(monitor)) => monitor,
         };
-        let counters = &self.worker.metrics.counters;
         let mut choice = self.choose(&monitor);
-        if let (Choice::None, Some(fallback)) = (&choice, &monitor.fallback) {
-            counters.increment(Event::Fallback, &self.host);
+        if let (Choice::Fallback, Some(fallback)) = (&choice, &monitor.fallback) {
+            if !is_routed {
+                return warnings::cannot_fall_back(monitor.cluster(), &self.host);
+            }
+            self.worker.metrics.counters.increment(Event::Fallback, &self.host);
             self.host.edit_request_header(&HeaderEdit::set(CLUSTER, fallback.as_bytes()));
             let fallback = self.monitor(fallback.as_bytes());
             choice = fallback.map_or(Choice::Any, |fallback| self.choose(&fallback));
         }
-        match choice {
-            Choice::Any => Action::Continue,
-            Choice::Hosts(hosts) => {
-                self.host.edit_request_header(&HeaderEdit::set(HOSTS, hosts));
-                Action::Continue
-            }
-            Choice::None => {
-                counters.increment(Event::NoHealthyUpstream, &self.host);
-                self.host.reply(&LocalReply {
-                    status: 503,
-                    grpc_status: None,
-                    headers: Vec::new(),
-                    body: b"no healthy upstream",
-                    details: "no_healthy_upstream",
-                });
-                Action::Pause
-            }
+        if let Choice::Hosts(hosts) = choice {
+            self.host.edit_request_header(&HeaderEdit::set(HOSTS, hosts));
         }
+    }
+
+    /// Returns the cluster that the router filter has chosen, after Envoy chose its route. Removes
+    /// the header if a client has set it.
+    fn routed_cluster(&self) -> Option<Vec<u8>> {
+        let header = self.host.request_header(CLUSTER)?;
+        if self.host.property(&[ROUTE_NOTE]).is_some() {
+            return Some(header);
+        }
+        self.host.edit_request_header(&HeaderEdit::remove(CLUSTER));
+        None
     }
 
     fn choose(&self, monitor: &Monitor) -> Choice {
@@ -205,12 +243,12 @@ impl<H: HttpHost + SharedData> Stream<H> {
             return Choice::Any;
         }
         let probe = monitor.take_probe(worker.update_context(), &self.host);
-        let view = monitor.view(&self.host);
         if let Some(probe) = probe {
             worker.metrics.counters.increment(Event::Probe, &self.host);
-            return Choice::Hosts(view.probe_header(&probe, worker.rotate()));
+            return Choice::Hosts(monitor.view(&self.host).probe_header(&probe, worker.rotate()));
         }
-        view.choose(monitor.endpoints(), worker.rotate(), &mut &worker.random)
+        let is_try = monitor.is_try();
+        monitor.view(&self.host).choose(monitor.endpoints(), worker.rotate(), is_try)
     }
 
     fn is_ended_by_client(&self) -> bool {
@@ -225,13 +263,18 @@ impl<H: HttpHost + SharedData> Stream<H> {
         let is_success = attempt.is_2xx.get() && !is_failure;
         attempt.reported.set(if is_success { Reported::Success } else { Reported::Other });
         let monitor = &attempt.monitor;
-        if is_failure || monitor.needs_endpoints() {
+        if is_failure || monitor.needs_endpoints(&attempt.address) {
             let endpoints = self.host.property(&["upstream", "num_endpoints"]);
             let endpoints = endpoints.and_then(|bytes| bytes.try_into().ok());
             let endpoints = endpoints.map_or(0, u64::from_le_bytes);
             monitor.update_endpoints(endpoints, &self.host);
         }
-        let record = monitor::Attempt { host: &attempt.address, began: attempt.began, outcome };
+        let record = monitor::Attempt {
+            host: &attempt.address,
+            began: attempt.began,
+            outcome,
+            is_chosen: attempt.is_chosen,
+        };
         monitor.record(record, self.worker.update_context(), &self.host);
         self.worker.arm_for(monitor, &self.host);
     }
@@ -241,14 +284,15 @@ impl<H: HttpHost + SharedData> HttpStream for Stream<H> {
     fn on_request_headers(&self) -> Action {
         // Only this filter may set the header. When an attempt begins, the load balancer has read
         // it.
-        if self.host.request_header(HOSTS).is_some() {
+        let list = self.host.request_header(HOSTS);
+        if list.is_some() {
             self.host.edit_request_header(&HeaderEdit::remove(HOSTS));
         }
         if self.worker.is_in_cluster(&self.host) {
-            self.begin_attempt();
-            return Action::Continue;
+            return self.begin_attempt(list.as_deref());
         }
-        self.choose_hosts()
+        self.choose_hosts();
+        Action::Continue
     }
 
     fn on_response_headers(&self, is_end: bool) -> Action {

@@ -47,6 +47,8 @@ pub struct Worker {
     /// same one
     last: RefCell<Option<(Box<[u8]>, Option<Detection>)>>,
     rotation: Cell<usize>,
+    /// Whether this worker has found out that it is not needed in the listener
+    pub(crate) is_needless: Cell<bool>,
     armed: Cell<Option<Duration>>,
     /// Whether the plugin is in a cluster; unknown before the first stream
     pub(crate) is_in_cluster: Cell<Option<bool>>,
@@ -66,6 +68,7 @@ impl Worker {
             clusters: RefCell::default(),
             last: RefCell::default(),
             rotation: Cell::default(),
+            is_needless: Cell::default(),
             armed: Cell::default(),
             is_in_cluster: Cell::default(),
         }

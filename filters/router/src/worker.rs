@@ -6,8 +6,7 @@ use sluice_host::random::Random;
 use sluice_policy::router::Router;
 use sluice_policy::router::decision::Outcome;
 
-/// The note with the name of the match that decided, `%FILTER_STATE(wasm.sluice.route:PLAIN)%`.
-pub const NOTE: &str = "sluice.route";
+pub use sluice_host::host::ROUTE_NOTE as NOTE;
 
 /// What all streams of a worker share.
 #[derive(Debug)]

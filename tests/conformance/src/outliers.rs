@@ -187,6 +187,7 @@ impl Simulation<'_> {
                 EffectKind::Ejected { reason, time, ejections } => {
                     format!("ejected for {} ms by {reason}, number {ejections}", time.as_millis())
                 }
+                EffectKind::Departed => "departed".to_owned(),
                 EffectKind::Forgotten => "forgotten".to_owned(),
                 EffectKind::Overflow => "overflow".to_owned(),
                 EffectKind::Returned { after } => {
@@ -272,10 +273,11 @@ impl Simulation<'_> {
         let cluster = Cluster::decode(&self.cluster).unwrap();
         let has_fallback = self.fallback.is_some();
         let view = View::new(&cluster, self.settings, has_fallback);
-        match view.choose(self.endpoints, 0, &mut self.draws) {
+        match view.choose(self.endpoints, 0, false) {
+            Choice::Any if view.refuses(self.endpoints) => "none".to_owned(),
             Choice::Any => "any".to_owned(),
             Choice::Hosts(hosts) => String::from_utf8(hosts).unwrap(),
-            Choice::None => self.fallback.unwrap_or("none").to_owned(),
+            Choice::Fallback => self.fallback.unwrap().to_owned(),
         }
     }
 }

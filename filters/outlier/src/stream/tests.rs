@@ -7,6 +7,7 @@ use sluice_policy::spec::proxy::NoMetadata;
 use super::*;
 use crate::metrics::EJECTIONS_ACTIVE;
 
+mod choice;
 mod marks;
 
 /// Workers of one Envoy, with the same time and the same settings of the cluster `pool`.
@@ -83,7 +84,17 @@ impl World {
 
     /// A request before the router, with these headers.
     fn request(&self, worker: usize, headers: &[(&str, &str)]) -> (Action, Stream<FakeHost>) {
-        let mut host = self.host().with_property(&["xds", "cluster_name"], "pool");
+        let host = self.host().with_property(&["xds", "cluster_name"], "pool");
+        self.request_of(worker, host, headers)
+    }
+
+    /// A request before the router, on this host.
+    fn request_of(
+        &self,
+        worker: usize,
+        mut host: FakeHost,
+        headers: &[(&str, &str)],
+    ) -> (Action, Stream<FakeHost>) {
         for (name, value) in headers {
             host = host.with_request_header(name, *value);
         }
@@ -116,25 +127,6 @@ fn connected() -> [(&'static [&'static str], Vec<u8>); 2] {
         (&["connection", "id"], NUMBER.to_vec()),
         (&["upstream", "cx_pool_ready_duration"], NUMBER.to_vec()),
     ]
-}
-
-#[test]
-fn requests_are_not_sent_to_an_ejected_host() {
-    let world = World::new(ONE_FAILURE, 2);
-    world.answer(0, "a:1", "200");
-    world.answer(1, "b:1", "200");
-    assert_eq!(world.chosen(0), None, "nothing is ejected");
-    let stream = world.answer(0, "a:1", "500");
-    assert_eq!(stream.host.gauge(EJECTIONS_ACTIVE), 1);
-    for worker in [0, 1] {
-        assert_eq!(world.chosen(worker).as_deref(), Some("b:1"));
-    }
-    world.answer(1, "b:1", "503");
-    let (action, stream) = world.request(0, &[]);
-    assert_eq!(action, Action::Pause);
-    let replies = stream.host.replies();
-    assert_eq!((replies[0].status, &*replies[0].body), (503, &b"no healthy upstream"[..]));
-    assert_eq!(stream.host.count("sluice.outlier.no_healthy_upstream"), 1);
 }
 
 #[test]
@@ -291,30 +283,6 @@ fn trailers_tell_of_grpc() {
         stream.on_end();
         assert_eq!(stream.host.gauge(EJECTIONS_ACTIVE), expected, "grpc-status {status}");
     }
-}
-
-#[test]
-fn hosts_that_a_client_names_are_removed() {
-    let world = World::new(ONE_FAILURE, 1);
-    for cluster in ["pool", "unknown"] {
-        let (_, stream) = world.request(0, &[(HOSTS, "a:1"), (CLUSTER, cluster)]);
-        assert_eq!(stream.host.request_header(HOSTS), None);
-    }
-    let mut stream = world.begin(0, "a:1", 2, &[]);
-    stream.host = stream.host.with_request_header(HOSTS, "a:1,b:1");
-    stream.on_request_headers();
-    assert_eq!(stream.host.request_header(HOSTS), None, "the load balancer has read it");
-}
-
-#[test]
-fn the_cluster_is_the_router_filters_and_else_the_routes() {
-    let world = World::new(ONE_FAILURE, 1);
-    world.answer(0, "a:1", "500");
-    world.answer(0, "b:1", "500");
-    let (action, _) = world.request(0, &[(CLUSTER, "other")]);
-    assert_eq!(action, Action::Continue);
-    let (action, _) = world.request(0, &[]);
-    assert_eq!(action, Action::Pause);
 }
 
 #[test]

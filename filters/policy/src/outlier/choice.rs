@@ -1,9 +1,13 @@
 //! Selects the hosts of a request while hosts are ejected.
+//!
+//! The hosts of the list are those that Envoy chose lately by itself. Envoy takes them from the list
+//! without a check of their health, weight or priority, and knows hosts that are not in it: new ones.
+//! So some requests get no list. The first ones of each interval are such *tries*, until Envoy
+//! chooses an ejected host for one of them. All others get the list.
 
 use std::time::Duration;
 
-use super::cluster::{Cluster, Standing};
-use crate::request::Draws;
+use super::cluster::{Cluster, Host, Standing};
 use crate::spec::outlier_detection::Settings;
 
 /// Maximum number of hosts in the header of a request. The first host gets the request, and each
@@ -14,11 +18,16 @@ pub const MAX_LISTED: usize = 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
     healthy: Vec<Box<[u8]>>,
+    /// The healthy hosts that Envoy chose lately. Empty if no host is ejected
+    listed: Vec<Box<[u8]>>,
     /// The hosts that are ejected or were ejected before, in order of their addresses
     known_outliers: Vec<(Box<[u8]>, Standing)>,
     ejected: u64,
     min_health_percent: u64,
     has_fallback: bool,
+    /// Time of the last try ([`Cluster::record_try`]); `None` before the first one
+    pub tried: Option<Duration>,
+    is_settled: bool,
     /// Time of the next probe ([`Cluster::take_probe`]); `None` if there is none
     pub next_probe: Option<Duration>,
 }
@@ -31,9 +40,8 @@ pub enum Choice {
     /// These hosts, in this order. The value is that of the header that the cluster's load balancer
     /// reads: addresses separated by commas.
     Hosts(Vec<u8>),
-    /// No host of this cluster. The request goes to the fallback if there is one, otherwise it gets
-    /// 503.
-    None,
+    /// No host of this cluster: the request goes to the fallback.
+    Fallback,
 }
 
 impl View {
@@ -42,12 +50,18 @@ impl View {
         let hosts = cluster.hosts().iter();
         let healthy = hosts.clone().filter(|host| host.ejection.is_none());
         let outliers = hosts.filter(|host| host.ejections > 0);
+        let ejected = cluster.ejected() as u64;
+        let is_listed = |host: &&Host| ejected > 0 && cluster.is_fresh(settings, host);
+        let address = |host: &Host| host.address.clone();
         Self {
-            healthy: healthy.map(|host| host.address.clone()).collect(),
+            listed: healthy.clone().filter(is_listed).map(address).collect(),
+            healthy: healthy.map(address).collect(),
             known_outliers: outliers.map(|host| (host.address.clone(), host.standing())).collect(),
-            ejected: cluster.ejected() as u64,
+            ejected,
             min_health_percent: u64::from(settings.min_health_percent),
             has_fallback,
+            tried: cluster.tried,
+            is_settled: cluster.is_settled(),
             next_probe: cluster.next_probe(settings),
         }
     }
@@ -70,32 +84,55 @@ impl View {
         known.map(|(_, standing)| *standing).unwrap_or_default()
     }
 
+    /// Returns whether there was a try since the last tick, so that no further one is needed.
+    pub fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+
     /// Selects the hosts of a request. For `endpoints` see [`Cluster::detect`]. `rotation` must be
-    /// incremented for each request, so that all hosts get the same number of requests.
+    /// incremented for each request, so that all hosts get the same number of requests. `is_try`
+    /// leaves the request to Envoy, so that it can choose hosts that are not known.
     ///
-    /// Envoy selects the host if no host is ejected. If less than `minHealthPercent` of the hosts
-    /// are healthy, the fallback gets the request; without a fallback, Envoy selects the host.
-    /// Hosts that never had traffic are unknown here. So Envoy selects the host of a share of the
-    /// requests that is equal to the share of unknown hosts.
-    pub fn choose(&self, endpoints: u64, rotation: usize, draws: &mut dyn Draws) -> Choice {
-        if self.is_whole() {
+    /// Envoy also selects the host if no host is ejected, if no host is left, and if less than
+    /// `minHealthPercent` of the hosts are healthy. In the last two cases a fallback has priority.
+    pub fn choose(&self, endpoints: u64, rotation: usize, is_try: bool) -> Choice {
+        if self.is_whole() || is_try {
             return Choice::Any;
         }
-        let known = self.ejected.saturating_add(self.healthy.len() as u64);
-        let endpoints = if endpoints > 0 { endpoints } else { known };
-        let left = endpoints.saturating_sub(self.ejected).saturating_mul(100);
-        let is_low = left < self.min_health_percent.saturating_mul(endpoints);
-        let unknown = endpoints.saturating_sub(known);
-        if is_low {
-            return if self.has_fallback { Choice::None } else { Choice::Any };
+        let is_low = self.is_low(endpoints);
+        if self.has_fallback && (is_low || self.is_all_out(endpoints)) {
+            return Choice::Fallback;
         }
-        if self.healthy.is_empty() {
-            return if unknown > 0 { Choice::Any } else { Choice::None };
-        }
-        if unknown > 0 && draws.draw() % endpoints < unknown {
+        if is_low || self.listed.is_empty() {
             return Choice::Any;
         }
         Choice::Hosts(self.header(None, rotation))
+    }
+
+    /// Returns whether a request that Envoy sends to an ejected host has to be refused: all hosts
+    /// are ejected, and nothing else can answer.
+    pub fn refuses(&self, endpoints: u64) -> bool {
+        !self.has_fallback && self.is_all_out(endpoints) && !self.is_low(endpoints)
+    }
+
+    /// The number of hosts in the cluster.
+    fn size(&self, endpoints: u64) -> u64 {
+        let known = self.ejected.saturating_add(self.healthy.len() as u64);
+        if endpoints > 0 { endpoints } else { known }
+    }
+
+    /// Whether all hosts of the cluster are ejected.
+    fn is_all_out(&self, endpoints: u64) -> bool {
+        self.listed.is_empty() && self.ejected >= self.size(endpoints)
+    }
+
+    /// Whether less than `minHealthPercent` of the hosts are healthy.
+    fn is_low(&self, endpoints: u64) -> bool {
+        let size = self.size(endpoints);
+        // Ejected hosts that have left the cluster do not count.
+        let ejected = self.ejected.min(size.saturating_sub(self.listed.len() as u64));
+        let left = size.saturating_sub(ejected).saturating_mul(100);
+        left < self.min_health_percent.saturating_mul(size)
     }
 
     /// The value of the header for a request that probes `host`. The retries go to healthy hosts.
@@ -104,8 +141,8 @@ impl View {
     }
 
     fn header(&self, first: Option<&[u8]>, rotation: usize) -> Vec<u8> {
-        let start = rotation.checked_rem(self.healthy.len()).unwrap_or_default();
-        let (before, from) = self.healthy.split_at_checked(start).unwrap_or((&[], &self.healthy));
+        let start = rotation.checked_rem(self.listed.len()).unwrap_or_default();
+        let (before, from) = self.listed.split_at_checked(start).unwrap_or((&[], &self.listed));
         let healthy = from.iter().chain(before).map(|host| &**host);
         first.into_iter().chain(healthy).take(MAX_LISTED).collect::<Vec<_>>().join(&b',')
     }

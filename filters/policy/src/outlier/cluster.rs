@@ -10,6 +10,9 @@ use crate::spec::outlier_detection::{HalfOpen, Settings};
 /// Maximum number of known hosts in a cluster. Further hosts get traffic and are never ejected.
 pub const MAX_HOSTS: usize = 10_000;
 
+/// Number of intervals after which a host is no longer fresh, see [`Cluster::is_fresh`].
+pub(super) const STALE_AFTER: u32 = 3;
+
 /// Maximum length of an address, in bytes. Every `ip:port` and every socket path is shorter.
 const MAX_ADDRESS: usize = 255;
 
@@ -21,6 +24,8 @@ pub struct Cluster {
     pub(super) hosts: Vec<Host>,
     /// Time of the last tick. Before the first tick, the time at which the cluster was created
     pub(super) last_tick: Duration,
+    /// Time of the last try, see [`Cluster::record_try`]; `None` before the first one
+    pub(super) tried: Option<Duration>,
 }
 
 /// A host.
@@ -28,7 +33,7 @@ pub struct Cluster {
 pub struct Host {
     /// The address in Envoy's form: `ip:port`
     pub address: Box<[u8]>,
-    /// Time of the last reported traffic, see [`Cluster::observe`]
+    /// When Envoy last chose the host itself, see [`Cluster::observe`]
     pub seen: Duration,
     /// Number of ejections so far
     pub ejections: u32,
@@ -78,7 +83,7 @@ pub enum Observed {
 impl Cluster {
     /// A cluster without hosts that is created at `now`.
     pub fn new(now: Duration) -> Self {
-        Self { hosts: Vec::new(), last_tick: now }
+        Self { hosts: Vec::new(), last_tick: now, tried: None }
     }
 
     /// The known hosts, in order of their addresses.
@@ -96,8 +101,10 @@ impl Cluster {
         self.find(address).map(Host::standing).unwrap_or_default()
     }
 
-    /// Records that the host `address` has traffic. A worker calls this immediately for a new host,
-    /// and once between two ticks for each known host that it used.
+    /// Records that Envoy itself chose the host `address`, so that it is in the cluster and may get
+    /// requests. A worker calls this immediately for a new host, and once between two ticks for each
+    /// known host. Hosts that Envoy took from the list of a request do not count: it does not check
+    /// whether they are healthy.
     pub fn observe(&mut self, address: &[u8], now: Duration) -> Observed {
         match self.position(address) {
             Ok(index) => {
@@ -125,6 +132,37 @@ impl Cluster {
         }
     }
 
+    /// Records a try: Envoy itself chose the ejected host `address` for a request that had no list
+    /// of hosts. Until the next tick, further requests get a list. Returns `false` if the host is
+    /// not ejected.
+    pub fn record_try(&mut self, address: &[u8], now: Duration) -> bool {
+        let Some(host) = self.find_mut(address).filter(|host| host.ejection.is_some()) else {
+            return false;
+        };
+        host.seen = host.seen.max(now);
+        self.tried = Some(now);
+        true
+    }
+
+    /// Returns whether there was a try since the last tick.
+    pub fn is_settled(&self) -> bool {
+        self.tried.is_some_and(|at| at >= self.last_tick)
+    }
+
+    /// Returns whether Envoy chose the host lately: in the last three intervals. Other hosts may
+    /// have left the cluster, or may fail Envoy's health checks.
+    pub(super) fn is_fresh(&self, settings: &Settings, host: &Host) -> bool {
+        self.last_tick.saturating_sub(host.seen) < settings.interval.saturating_mul(STALE_AFTER)
+    }
+
+    /// The number of ejected hosts that can still be in a cluster with so many hosts, beside those
+    /// that are known to be in it.
+    pub(super) fn ejected_in_cluster(&self, settings: &Settings, endpoints: u64) -> u64 {
+        let is_present = |host: &&Host| host.ejection.is_none() && self.is_fresh(settings, host);
+        let present = self.hosts.iter().filter(is_present).count() as u64;
+        (self.ejected() as u64).min(self.size(endpoints).saturating_sub(present))
+    }
+
     /// Adds the attempts that a worker counted. Attempts of unknown hosts are ignored.
     pub fn add_rates(&mut self, address: &[u8], rates: Rates) {
         if let Some(host) = self.find_mut(address) {
@@ -149,6 +187,7 @@ impl Cluster {
             return Vec::new();
         }
         let allowed = self.allows_one_more(settings, endpoints);
+        let knows_all = self.hosts.len() as u64 >= self.size(endpoints);
         let Some(host) = self.find_mut(address).filter(|host| host.ejection.is_none()) else {
             return Vec::new();
         };
@@ -157,6 +196,10 @@ impl Cluster {
         let mut effects = vec![host.effect(EffectKind::Detected { reason, enforced })];
         if enforced {
             effects.push(host.eject(settings, reason, now, draws));
+            if knows_all {
+                // Nothing can be found out by a try now.
+                self.tried = Some(now);
+            }
         } else if !allowed {
             effects.push(host.effect(EffectKind::Overflow));
         }
@@ -164,7 +207,7 @@ impl Cluster {
     }
 
     fn allows_one_more(&self, settings: &Settings, endpoints: u64) -> bool {
-        let ejected = self.ejected() as u64;
+        let ejected = self.ejected_in_cluster(settings, endpoints);
         let share = u64::from(settings.max_ejection_percent).saturating_mul(self.size(endpoints));
         ejected.saturating_add(1).saturating_mul(100) <= share
             || (settings.always_ejects_one_host && ejected == 0)

@@ -7,7 +7,7 @@ use super::cluster::{Cluster, Ejection, Host, MAX_HOSTS};
 use super::rates::{Rate, Rates};
 
 /// The version of the encoding. Values with another version are rejected.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const HAS_EJECTION: u8 = 1;
 const HAS_PROBE: u8 = 1 << 1;
@@ -20,6 +20,8 @@ impl Cluster {
         let mut out = Vec::with_capacity(16 + self.hosts.len() * 64);
         out.push(VERSION);
         put_time(&mut out, self.last_tick);
+        out.push(u8::from(self.tried.is_some()));
+        put_time(&mut out, self.tried.unwrap_or_default());
         for host in &self.hosts {
             host.encode(&mut out);
         }
@@ -31,6 +33,8 @@ impl Cluster {
         let mut reader = Reader(bytes);
         let [VERSION] = reader.take()? else { return None };
         let last_tick = reader.time()?;
+        let [has_tried] = reader.take()?;
+        let tried = reader.time()?;
         let mut hosts: Vec<Host> = Vec::new();
         while !reader.0.is_empty() {
             let host = Host::decode(&mut reader)?;
@@ -40,7 +44,7 @@ impl Cluster {
             }
             hosts.push(host);
         }
-        Some(Self { hosts, last_tick })
+        Some(Self { hosts, last_tick, tried: (has_tried != 0).then_some(tried) })
     }
 }
 

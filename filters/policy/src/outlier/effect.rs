@@ -75,6 +75,8 @@ pub enum EffectKind {
         /// Number of ejections so far, including this one
         ejections: u32,
     },
+    /// The host has left the cluster while it was ejected. Its counts can be deleted.
+    Departed,
     /// The host left the cluster or had no traffic for a long time. Its counts can be deleted.
     Forgotten,
     /// The host was not ejected, because this would exceed `maxEjectionPercent`.

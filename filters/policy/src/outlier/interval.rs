@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::cluster::{Cluster, Host};
+use super::cluster::{Cluster, Host, STALE_AFTER};
 use super::effect::{Effect, EffectKind, Reason};
 use super::rates::{Rate, Rates};
 use crate::request::Draws;
@@ -12,9 +12,8 @@ use crate::spec::outlier_detection::Settings;
 /// Time without traffic after which a host that is not ejected is forgotten.
 pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 
-/// Number of intervals without traffic after which a host is forgotten if there are more known
-/// hosts than hosts in the cluster, because then some hosts must have left.
-pub const FORGET_AFTER_INTERVALS: u32 = 3;
+/// Maximum number of hosts that are found to have left in one tick. The next ticks find the others.
+const MAX_DEPARTURES: u64 = 100;
 
 /// A kind of rates, and the reasons of the detections by these rates.
 struct RateKind {
@@ -105,8 +104,9 @@ impl Cluster {
         if hosts.len() as u64 >= u64::from(minimum) { hosts } else { Vec::new() }
     }
 
-    /// Removes hosts that had no traffic for a long time. Ejected hosts stay, because they get no
-    /// traffic.
+    /// Removes hosts that Envoy has not chosen for a long time. If more hosts are known than the
+    /// cluster has, some must have left: these are the ones that Envoy chose least recently, ejected
+    /// or not.
     fn forget(
         &mut self,
         settings: &Settings,
@@ -114,17 +114,34 @@ impl Cluster {
         now: Duration,
         effects: &mut Vec<Effect>,
     ) {
-        let soon = settings.interval.saturating_mul(FORGET_AFTER_INTERVALS);
-        let mut surplus = (self.hosts.len() as u64).saturating_sub(self.size(endpoints));
+        let soon = settings.interval.saturating_mul(STALE_AFTER);
+        // A host that has just returned had no chance to be chosen.
+        let is_new = |host: &Host| host.returned.is_some_and(|at| now.saturating_sub(at) < soon);
+        let is_stale = |host: &Host| now.saturating_sub(host.seen) >= soon && !is_new(host);
+        let surplus = (self.hosts.len() as u64).saturating_sub(self.size(endpoints));
+        let mut departed = Vec::new();
+        for _ in 0..surplus.min(MAX_DEPARTURES) {
+            let stale = self
+                .hosts
+                .iter()
+                .enumerate()
+                .filter(|(index, host)| is_stale(host) && !departed.contains(index));
+            // A host that is forgotten by mistake gets requests, so ejected ones are last.
+            let oldest = stale.min_by_key(|(_, host)| (host.seen, host.ejection.is_some()));
+            let Some((index, _)) = oldest else { break };
+            departed.push(index);
+        }
+        let mut index = 0usize;
         self.hosts.retain(|host| {
-            let unseen = now.saturating_sub(host.seen);
-            let has_left = unseen >= FORGET_AFTER || (surplus > 0 && unseen >= soon);
-            // A host that has just returned stays too.
-            let returned = host.returned.map_or(FORGET_AFTER, |at| now.saturating_sub(at));
-            let stays = host.ejection.is_some() || returned < soon || !has_left;
+            let has_left = departed.contains(&index);
+            index = index.saturating_add(1);
+            let is_idle = host.ejection.is_none() && now.saturating_sub(host.seen) >= FORGET_AFTER;
+            let stays = !has_left && (!is_idle || is_new(host));
             if !stays {
-                surplus = surplus.saturating_sub(1);
-                effects.push(host.effect(EffectKind::Forgotten));
+                effects.push(host.effect(match host.ejection {
+                    Some(_) => EffectKind::Departed,
+                    None => EffectKind::Forgotten,
+                }));
             }
             stays
         });

@@ -174,13 +174,20 @@ async fn copies_count_and_break_nothing() {
         );
     let envoy = Envoy::start(&bootstrap).await;
     let client = envoy.listener("edge");
-    for number in 0..4 {
-        let request = client.request(Method::POST, &format!("/{number}")).body("body");
-        assert_eq!(request.send().await.status, 200);
-    }
-    until("the copies arrive", async || (copy.received("/").len() == 4).then_some(())).await;
+    let copied = async |numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            let request = client.request(Method::POST, &format!("/{number}")).body("body");
+            assert_eq!(request.send().await.status, 200);
+        }
+    };
+    copied(0..2).await;
+    until("the copies arrive", async || (copy.received("/").len() == 2).then_some(())).await;
     until("it is ejected", async || (stat(&envoy, "ejections_active").await == 1).then_some(()))
         .await;
+    copied(2..4).await;
+    let refused = async || stat(&envoy, "no_healthy_upstream").await;
+    until("further copies are refused", async || (refused().await == 2).then_some(())).await;
+    assert_eq!(copy.received("/").len(), 2);
     assert_eq!(client.get("/then").send().await.status, 200);
     assert_eq!(envoy.traps(), [""; 0]);
 }

@@ -12,6 +12,7 @@ fn tick(cluster: &mut Cluster, settings: &Settings, endpoints: u64, now: u64) ->
         match effect.kind {
             EffectKind::Detected { reason, enforced } => format!("{host} {reason} {enforced}"),
             EffectKind::Ejected { time, .. } => format!("{host} ejected {}", time.as_secs()),
+            EffectKind::Departed => format!("{host} departed"),
             EffectKind::Forgotten => format!("{host} forgotten"),
             EffectKind::Overflow => format!("{host} overflow"),
             EffectKind::Returned { after } => format!("{host} returned {}", after.as_secs()),
@@ -181,4 +182,42 @@ fn hosts_are_forgotten_earlier_if_the_cluster_has_fewer_hosts() {
     assert_eq!(tick(&mut cluster, &settings, 0, 30), [""; 0]);
     assert_eq!(tick(&mut cluster, &settings, 2, 30), ["a forgotten"]);
     assert_eq!(tick(&mut cluster, &settings, 2, 30), [""; 0], "only the surplus is forgotten");
+}
+
+#[test]
+fn an_ejected_host_that_envoy_no_longer_chooses_has_left_if_a_new_one_came() {
+    let settings = settings(r#"{"maxEjectionPercent": 50, "baseEjectionTime": "10m"}"#);
+    let mut cluster = Cluster::new(at(0));
+    for host in ["a", "b", "c"] {
+        cluster.observe(host.as_bytes(), at(0));
+    }
+    eject(&mut cluster, &settings, "a", 1);
+    for now in [10, 20, 30, 40] {
+        cluster.observe(b"b", at(now));
+        cluster.observe(b"c", at(now));
+        assert_eq!(tick(&mut cluster, &settings, 3, now), [""; 0], "it may only be out of use");
+    }
+    cluster.observe(b"d", at(41));
+    assert_eq!(cluster.ejected_in_cluster(&settings, 3), 0, "it fills no percentage");
+    for host in [b"b", b"c", b"d"] {
+        cluster.observe(host, at(50));
+    }
+    assert_eq!(tick(&mut cluster, &settings, 3, 50), ["a departed"]);
+    assert_eq!(cluster.ejected(), 0);
+}
+
+#[test]
+fn an_ejected_host_that_was_tried_lately_stays() {
+    let settings = settings(r#"{"maxEjectionPercent": 50, "baseEjectionTime": "10m"}"#);
+    let mut cluster = Cluster::new(at(0));
+    for host in ["a", "b"] {
+        cluster.observe(host.as_bytes(), at(0));
+    }
+    eject(&mut cluster, &settings, "a", 1);
+    assert!(cluster.record_try(b"a", at(35)));
+    assert!(!cluster.record_try(b"b", at(35)), "it is not ejected");
+    cluster.observe(b"c", at(36));
+    assert_eq!(tick(&mut cluster, &settings, 2, 40), ["b forgotten"]);
+    assert!(!cluster.is_settled(), "the tick allows another try");
+    assert!(cluster.record_try(b"a", at(41)) && cluster.is_settled());
 }
