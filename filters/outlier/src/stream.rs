@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use sluice_host::attributes::StreamAttributes;
 use sluice_host::filter::{Action, HttpStream};
 use sluice_host::host::ROUTE_NOTE;
 use sluice_host::http::{HttpHost, LocalReply};
@@ -12,6 +13,7 @@ use sluice_policy::outlier::Choice;
 use sluice_policy::outlier::classify::{
     Outcome, Response, cause, classify, classify_trailers, is_failure,
 };
+use sluice_policy::request::Request;
 use sluice_policy::spec::outlier_detection::{Failures, Settings};
 use sluice_policy::value::header::{CLUSTER, FAILURE, HeaderEdit};
 
@@ -43,7 +45,7 @@ pub struct Stream<H> {
 #[derive(Debug)]
 enum Attempt {
     /// Envoy counts it, and the filter marks it if it fails.
-    Marked { settings: Rc<Settings>, began: Duration },
+    Marked { settings: Rc<Settings>, rule: Option<usize>, began: Duration },
     /// The filter counts it.
     Counted(CountedAttempt),
 }
@@ -53,12 +55,21 @@ enum Attempt {
 struct CountedAttempt {
     monitor: Rc<Monitor>,
     address: Vec<u8>,
+    /// The rule of `failure.rules` that the request satisfies
+    rule: Option<usize>,
     began: Duration,
     /// Whether Envoy itself chose the host; otherwise it was in the list of the request
     is_chosen: bool,
     reported: Cell<Reported>,
     /// Whether the status is 2xx
     is_2xx: Cell<bool>,
+}
+
+impl CountedAttempt {
+    /// The responses that are failures of this request.
+    fn failures(&self) -> &Failures {
+        self.monitor.settings.failures.of_rule(self.rule)
+    }
 }
 
 /// What has been reported of an attempt.
@@ -104,7 +115,8 @@ impl<H: HttpHost + SharedData> Stream<H> {
         let attempt = match detection {
             None => return Action::Continue,
             Some(Detection::Marks(settings)) => {
-                Attempt::Marked { settings, began: self.host.uptime() }
+                let rule = self.rule(&settings.failures);
+                Attempt::Marked { settings, rule, began: self.host.uptime() }
             }
             Some(Detection::Counts(monitor)) => {
                 // Envoy 1.36 also begins attempts that it has given up because there are too many.
@@ -122,6 +134,7 @@ impl<H: HttpHost + SharedData> Stream<H> {
                     return self.refuse();
                 }
                 Attempt::Counted(CountedAttempt {
+                    rule: self.rule(&monitor.settings.failures),
                     monitor,
                     address,
                     is_chosen,
@@ -133,6 +146,15 @@ impl<H: HttpHost + SharedData> Stream<H> {
         };
         self.attempt.get_or_init(|| attempt);
         Action::Continue
+    }
+
+    /// Returns the index of the rule for the request, if there are rules.
+    fn rule(&self, failures: &Failures) -> Option<usize> {
+        if !failures.has_rules() {
+            return None;
+        }
+        let headers = self.host.encoded_request_headers();
+        failures.rule_for(&Request::of_encoded(&headers, &StreamAttributes(&self.host)))
     }
 
     /// Ends an attempt because all hosts are ejected. The host does not get the request, and Envoy
@@ -176,7 +198,7 @@ impl<H: HttpHost + SharedData> Stream<H> {
 
     /// Classifies the response of an attempt that the filter counts.
     fn count(&self, attempt: &CountedAttempt, is_end: bool) {
-        let failures = &attempt.monitor.settings.failures;
+        let failures = attempt.failures();
         let verdict = self.judge(failures, attempt.began, |response| {
             attempt.is_2xx.set(matches!(response.status, 200..=299));
             classify(failures, response)
@@ -302,7 +324,9 @@ impl<H: HttpHost + SharedData> HttpStream for Stream<H> {
         }
         match self.attempt.get() {
             None => {}
-            Some(Attempt::Marked { settings, began }) => self.mark(&settings.failures, *began),
+            Some(Attempt::Marked { settings, rule, began }) => {
+                self.mark(settings.failures.of_rule(*rule), *began);
+            }
             Some(Attempt::Counted(attempt)) => self.count(attempt, is_end),
         }
         Action::Continue
@@ -315,7 +339,7 @@ impl<H: HttpHost + SharedData> HttpStream for Stream<H> {
             let trailers = self.host.response_trailers();
             let status = trailers.iter().find(|(name, _)| name == "grpc-status");
             let status = status.map(|(_, value)| value.as_slice());
-            let verdict = classify_trailers(&attempt.monitor.settings.failures, status);
+            let verdict = classify_trailers(attempt.failures(), status);
             self.report(attempt, Some(Outcome::Response(verdict)));
         }
         Action::Continue
@@ -336,8 +360,7 @@ impl<H: HttpHost + SharedData> HttpStream for Stream<H> {
             Reported::Other => return,
             Reported::Success if is_complete => return,
             Reported::AwaitsTrailers if is_complete => {
-                let failures = &attempt.monitor.settings.failures;
-                Some(Outcome::Response(classify_trailers(failures, None)))
+                Some(Outcome::Response(classify_trailers(attempt.failures(), None)))
             }
             _ if self.is_ended_by_client() => None,
             Reported::Success => Some(Outcome::Broken),

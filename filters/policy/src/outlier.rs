@@ -1,5 +1,9 @@
 //! Outlier detection: ejects failing hosts of a cluster, so that they get no traffic for some time.
 //!
+//! The settings say who ejects hosts ([`crate::spec::outlier::Enforcement`]). If it is Envoy, only
+//! [`classify`] is used: it returns why a response is a failure, and Envoy counts it. The rest of
+//! this module is about ejections by the filter.
+//!
 //! Three independent steps handle an attempt to reach a host: [`classify`] returns whether it
 //! failed, [`count`] counts consecutive failures, and [`Cluster`] ejects the detected hosts.
 //!
@@ -30,7 +34,17 @@
 //! - **A return** resets the consecutive failures. With half-open recovery, ticks return no hosts:
 //!   after its time, a host gets one request at a time, until `successes` consecutive requests have
 //!   succeeded. A failed probe ejects the host again, without a check of the maximum.
-//! - **A tick** first returns hosts, then checks rates, then decrements multipliers.
+//! - **A tick** first returns hosts, then checks rates, then decrements multipliers, and at last
+//!   forgets hosts that have left the cluster.
+//!
+//! # Hosts that come and go
+//!
+//! The filter does not know the hosts of a cluster, only their number and those that Envoy chose. A
+//! host is *fresh* if Envoy chose it by itself in the last three intervals. Requests are sent to
+//! fresh hosts only. Some requests are *tries*: Envoy chooses their host, so that it can find new
+//! ones, and so that it confirms which ejected hosts are still there ([`choice`]). If more hosts are
+//! known than the cluster has, those that Envoy chose least recently have left. They no longer
+//! count for the maximum, and a tick forgets them, also if they are OUT.
 //!
 //! Source, except for half-open recovery: Envoy `source/common/upstream/outlier_detection_impl.cc`.
 //! There are two differences: rates are counted only if the settings use them, and a host that both

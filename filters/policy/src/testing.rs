@@ -7,6 +7,8 @@ use crate::document::report::{Report, Reported};
 use crate::request::connection::Connection;
 use crate::request::{Attributes, Draws};
 use crate::spec::outlier_detection::Settings;
+use crate::spec::proxy::{NoMetadata, Proxy};
+use crate::spec::scope::Scope;
 
 /// Reads a JSON text: the value, or all errors, one a line.
 pub fn read<T>(
@@ -31,7 +33,14 @@ pub fn read_with_notices<T>(
 
 /// The settings of an `outlierDetection` without errors.
 pub fn outlier_settings(text: &str) -> Settings {
-    read(text, |node| Settings::read(node, None).map(|(settings, _)| settings)).unwrap()
+    read(text, read_outlier_settings).unwrap()
+}
+
+/// Reads an `outlierDetection` of a document that has nothing else.
+pub fn read_outlier_settings(node: &Node<'_>) -> Result<Settings, Reported> {
+    let proxy = Proxy::unknown(&NoMetadata);
+    let scope = Scope { namespace: None, proxy: &proxy, is_for_gateway: false };
+    Settings::read(node, None, &scope).map(|(settings, _)| settings)
 }
 
 /// Attributes that a test chooses.

@@ -11,6 +11,7 @@ use crate::spec::destination::{Naming, PortSelector, read_subset};
 use crate::spec::outlier::Enforcement;
 use crate::spec::outlier_detection::Settings;
 use crate::spec::proxy::{Proxy, read_labels};
+use crate::spec::scope::Scope;
 use crate::value::host_name::{self, qualify};
 
 /// The rules of a document, compiled.
@@ -310,9 +311,8 @@ fn read_policy<'a>(
 ) -> Result<Policy, Reported> {
     let object = node.object::<Policy>()?;
     leave_to_envoy(&object, &LEFT_TO_ENVOY);
-    let detection = object.optional("outlierDetection", |node| {
-        read_detection(node, context.enforcement, subset, fallbacks)
-    });
+    let detection = object
+        .optional("outlierDetection", |node| read_detection(node, context, subset, fallbacks));
     let mut numbers = Vec::new();
     let ports = object.list_with("portLevelSettings", |node| {
         let object = node.object::<PortPolicy>()?;
@@ -324,7 +324,7 @@ fn read_policy<'a>(
                 let reason = "has no effect, clusterName has no {port}";
                 node.notice_to(Filter::Outlier, report::Kind::NoEffect, reason);
             }
-            read_detection(detection, context.enforcement, subset, fallbacks)
+            read_detection(detection, context, subset, fallbacks)
         });
         let (number, detection) = (number?, detection?);
         if numbers.contains(&number) {
@@ -345,11 +345,14 @@ fn leave_to_envoy(object: &Object<'_>, names: &[&'static str]) {
 
 fn read_detection<'a>(
     node: &Node<'a>,
-    enforcement: Option<Enforcement>,
+    context: Context<'_>,
     subset: Option<&str>,
     fallbacks: &mut Vec<(Node<'a>, &'a str)>,
 ) -> Result<Detection, Reported> {
-    let (settings, fallback) = Settings::read(node, enforcement)?;
+    // The clusters belong to no gateway.
+    let (namespace, proxy) = (context.naming.namespace.as_deref(), context.proxy);
+    let scope = Scope { namespace, proxy, is_for_gateway: false };
+    let (settings, fallback) = Settings::read(node, context.enforcement, &scope)?;
     let name = fallback.as_ref().map(Node::string).transpose()?;
     if let (Some(fallback), Some(name)) = (fallback, name) {
         match subset {

@@ -11,6 +11,7 @@ use crate::document::fields::fields;
 use crate::document::node::{Node, Object};
 use crate::document::report::{self, Reported};
 use crate::spec::outlier::Enforcement;
+use crate::spec::scope::Scope;
 use crate::value::duration;
 use crate::value::number::read_in;
 use detectors::{
@@ -162,6 +163,7 @@ impl Settings {
     pub fn read<'a>(
         node: &Node<'a>,
         enforcement: Option<Enforcement>,
+        scope: &Scope<'_>,
     ) -> Result<(Self, Option<Node<'a>>), Reported> {
         let object = &node.object::<Self>()?;
         let splits = object.flag("splitExternalLocalOriginErrors");
@@ -182,7 +184,7 @@ impl Settings {
             let subset = node.object::<Fallback>()?.required("subset")?;
             subset.string().map(|_| subset)
         });
-        let failures = Failures::read(object, enforcement);
+        let failures = Failures::read(object, enforcement, scope);
         let only_in_filter = ["fallback", "halfOpen"].map(|name| object.field(name));
         let mut conflict = Ok(());
         for node in only_in_filter.iter().flatten() {
@@ -191,7 +193,7 @@ impl Settings {
         let (fallback, failures, half_open) = (fallback?, failures?, half_open?);
         conflict?;
         let needs_filter =
-            only_in_filter.iter().any(Option::is_some) || !failures.grpc_statuses.is_empty();
+            only_in_filter.iter().any(Option::is_some) || failures.has_grpc_statuses();
         let settings = Self {
             enforcement: enforcement.unwrap_or(match needs_filter {
                 true => Enforcement::Filter,

@@ -15,7 +15,10 @@ fn respond(document: &str, latency: u64, headers: &[(&str, &str)]) -> Option<Str
         .with_property(&["plugin_root_id"], "upstream")
         .with_property(&["xds", "cluster_name"], "pool");
     for (name, value) in headers {
-        host = host.with_response_header(name, *value);
+        host = match name.strip_prefix("request ") {
+            Some(name) => host.with_request_header(name, *value),
+            None => host.with_response_header(name, *value),
+        };
     }
     let (outliers, _) = Outliers::compile(document.as_bytes(), &NoMetadata).unwrap();
     let worker = Rc::new(Worker::with_policy(outliers, &host));
@@ -48,4 +51,27 @@ fn a_mark_of_the_upstream_is_removed() {
     let failed = [(":status", "500"), (FAILURE, "forged")];
     assert_eq!(respond(DOCUMENT, 0, &failed).as_deref(), Some("status"));
     assert_eq!(respond(r#"{"clusterName": "{host}"}"#, 0, &forged), None, "no rule");
+}
+
+#[test]
+fn the_first_rule_for_a_request_replaces_the_other_conditions() {
+    let document = DOCUMENT.replace(
+        r#""slowerThan": "2s""#,
+        r#""slowerThan": "2s", "rules": [
+            {"match": [{"uri": {"prefix": "/export"}}, {"method": {"exact": "PUT"}}],
+             "slowerThan": "30s"},
+            {"match": [{"uri": {"prefix": "/"}, "headers": {"x-user": {}}}],
+             "headers": {"x-sick": {}}}
+        ]"#,
+    );
+    let mark = |path, method, latency, headers: &[(&'static str, &'static str)]| {
+        let request = [("request :path", path), ("request :method", method), (":status", "200")];
+        respond(&document, latency, &[&request[..], headers].concat())
+    };
+    assert_eq!(mark("/a", "GET", 2001, &[]).as_deref(), Some("latency"), "no rule");
+    assert_eq!(mark("/export/1", "GET", 29_000, &[("x-health", "bad")]), None);
+    assert_eq!(mark("/a", "PUT", 30_001, &[]).as_deref(), Some("latency"), "the second match");
+    let user = ("request x-user", "1");
+    assert_eq!(mark("/a", "GET", 5000, &[user]), None);
+    assert_eq!(mark("/a", "GET", 0, &[user, ("x-sick", "")]).as_deref(), Some("header"));
 }

@@ -7,6 +7,8 @@ use crate::document::json::Json;
 use crate::document::node::Node;
 use crate::document::report::{Finding, Kind, Report};
 use crate::spec::outlier_detection::{Consecutive, Settings};
+use crate::spec::proxy::{NoMetadata, Proxy};
+use crate::spec::scope::Scope;
 use crate::value::host_name::qualify;
 
 /// Returns warnings about the outlier detection of a valid document, in addition to the notices of
@@ -36,7 +38,10 @@ pub(super) fn lint(document: &Json) -> Vec<Finding> {
 /// Why an outlier detection has no effect on a host with so many endpoints, if that is known.
 fn no_effect(detection: &Json, endpoints: Option<usize>) -> Option<String> {
     let report = Report::new(Filter::Outlier);
-    let (settings, fallback) = Settings::read(&Node::root(detection, &report), None).ok()?;
+    let proxy = Proxy::unknown(&NoMetadata);
+    let scope = Scope { namespace: None, proxy: &proxy, is_for_gateway: false };
+    let node = Node::root(detection, &report);
+    let (settings, fallback) = Settings::read(&node, None, &scope).ok()?;
     let rates = [
         settings.success_rate.map(|rate| (rate.enforcing, rate.enforcing_local_origin)),
         settings.failure_percentage.map(|rate| (rate.enforcing, rate.enforcing_local_origin)),

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use crate::document::fields::fields;
+use crate::document::fields::{Fields, Kind, fields};
 use crate::document::node::{Node, Object, all};
 use crate::document::report::Reported;
+use crate::request::Request;
+use crate::spec::http_match::HttpMatch;
 use crate::spec::outlier::Enforcement;
 use crate::spec::outlier_detection::check_enforcement;
+use crate::spec::scope::Scope;
 use crate::spec::string_match::{self, StringMatch, ValueMatch};
 use crate::value::duration;
 use crate::value::grpc_status::{GRPC_STATUS_NAMES, read_grpc_status_or_code};
@@ -25,34 +28,72 @@ pub struct Failures {
     pub(crate) headers: Vec<(String, ValueMatch)>,
     /// `failure.slowerThan` (not in Istio): a response is a failure if its headers arrive later
     pub(crate) slower_than: Option<Duration>,
+    /// `failure.rules` (not in Istio): the failures of some requests
+    rules: Vec<FailureRule>,
+}
+
+/// The failures of the requests that satisfy one of `matches`.
+#[derive(Clone, Debug)]
+struct FailureRule {
+    matches: Vec<HttpMatch>,
+    failures: Failures,
 }
 
 fields!(Failures as "Failure", "Failures other than those by HTTP status; not in Istio.", {
-    "grpcStatus": Kind::List(&Kind::Either(&[
-        Kind::OneOf(&GRPC_STATUS_NAMES),
-        Kind::Integer(0, 16),
-    ])) =>
-        "gRPC statuses that are failures, by name such as UNAVAILABLE, or by number.";
-    "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
+    "grpcStatus": GRPC_STATUSES => "gRPC statuses that are failures, by name or number.";
+    "headers": HEADERS =>
+        "Conditions on response headers; a response that satisfies one of them is a failure.";
+    "slowerThan": Kind::Text =>
+        "Maximum time until the response headers arrive, such as 2s; later ones are failures.";
+    "rules": Kind::List(&Kind::Object(FailureRule::schema)) =>
+        "Failures of some requests. The first rule that a request satisfies replaces the fields \
+         above.";
+});
+
+fields!(FailureRule, "Failures of the requests that satisfy match.", {
+    "match" required: Kind::RequiredList(&Kind::Object(HttpMatch::schema)) =>
+        "Conditions on the request; one of them must hold.";
+    "grpcStatus": GRPC_STATUSES => "gRPC statuses that are failures, by name or number.";
+    "headers": HEADERS =>
         "Conditions on response headers; a response that satisfies one of them is a failure.";
     "slowerThan": Kind::Text =>
         "Maximum time until the response headers arrive, such as 2s; later ones are failures.";
 });
 
+const GRPC_STATUSES: Kind =
+    Kind::List(&Kind::Either(&[Kind::OneOf(&GRPC_STATUS_NAMES), Kind::Integer(0, 16)]));
+const HEADERS: Kind = Kind::Map(&Kind::Object(StringMatch::schema));
+
 impl Failures {
     /// Reads `outlierDetectionHttpErrorCodes` and `failure` of `outlierDetection`.
-    pub fn read(object: &Object<'_>, enforcement: Option<Enforcement>) -> Result<Self, Reported> {
+    pub fn read(
+        object: &Object<'_>,
+        enforcement: Option<Enforcement>,
+        scope: &Scope<'_>,
+    ) -> Result<Self, Reported> {
         let statuses = object.list("outlierDetectionHttpErrorCodes", |node| {
             let code = read_in(node, 100..=599)?;
             u16::try_from(code).map_err(|_| node.invalid("is not a status"))
         });
-        let failure = object.optional("failure", |node| Self::read_failure(node, enforcement));
-        let failure = failure?.unwrap_or_default();
-        Ok(Self { statuses: statuses?, ..failure })
+        let failure = object.optional("failure", |node| {
+            let object = node.object::<Self>()?;
+            let failures = Self::read_conditions(&object, enforcement);
+            let rules =
+                object.list_with("rules", |node| FailureRule::read(node, enforcement, scope));
+            Ok(Self { rules: rules?, ..failures? })
+        });
+        let (statuses, mut failure) = (statuses?, failure?.unwrap_or_default());
+        for rule in &mut failure.rules {
+            rule.failures.statuses.clone_from(&statuses);
+        }
+        Ok(Self { statuses, ..failure })
     }
 
-    fn read_failure(node: &Node<'_>, enforcement: Option<Enforcement>) -> Result<Self, Reported> {
-        let object = node.object::<Self>()?;
+    /// Reads the fields that `failure` and its rules have in common.
+    fn read_conditions(
+        object: &Object<'_>,
+        enforcement: Option<Enforcement>,
+    ) -> Result<Self, Reported> {
         // Envoy ignores the trailers, and counts the gRPC status in headers by its own rule.
         let allowed =
             object.field("grpcStatus").map_or(Ok(()), |node| check_enforcement(&node, enforcement));
@@ -67,15 +108,57 @@ impl Failures {
         let slower_than = object.optional("slowerThan", duration::read);
         allowed?;
         Ok(Self {
-            statuses: Vec::new(),
             grpc_statuses: grpc_statuses?,
             headers: headers?,
             slower_than: slower_than?,
+            ..Self::default()
         })
+    }
+
+    /// Returns whether gRPC statuses are listed, for any request.
+    pub fn has_grpc_statuses(&self) -> bool {
+        !self.grpc_statuses.is_empty()
+            || self.rules.iter().any(|rule| !rule.failures.grpc_statuses.is_empty())
+    }
+
+    /// Returns whether there are rules, so that the request must be read.
+    pub fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
+    /// Returns the index of the rule for a request; `None` if no rule matches.
+    pub fn rule_for(&self, request: &Request<'_>) -> Option<usize> {
+        let holds = |condition: &HttpMatch| condition.matches(request).is_some();
+        self.rules.iter().position(|rule| rule.matches.iter().any(holds))
+    }
+
+    /// Returns the failures of the requests of a rule; without a rule, those of other requests.
+    pub fn of_rule(&self, rule: Option<usize>) -> &Self {
+        rule.and_then(|rule| self.rules.get(rule)).map_or(self, |rule| &rule.failures)
     }
 
     /// Returns whether slow responses are failures, so that the time must be measured.
     pub fn needs_latency(&self) -> bool {
         self.slower_than.is_some()
+    }
+}
+
+impl FailureRule {
+    fn read(
+        node: &Node<'_>,
+        enforcement: Option<Enforcement>,
+        scope: &Scope<'_>,
+    ) -> Result<Self, Reported> {
+        let object = node.object::<Self>()?;
+        let matches = object.required("match").and_then(|node| {
+            if node.is_empty_list() {
+                return Err(node.error("must not be empty"));
+            }
+            all(node.elements()?.iter().map(|node| HttpMatch::read(node, scope)))
+        });
+        let failures = Failures::read_conditions(&object, enforcement);
+        let mut matches = matches?;
+        matches.retain(|condition| condition.is_for_this_proxy);
+        Ok(Self { matches, failures: failures? })
     }
 }

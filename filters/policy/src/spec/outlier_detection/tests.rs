@@ -2,9 +2,7 @@ use super::*;
 use crate::testing;
 
 fn read(text: &str) -> Result<(Settings, String), String> {
-    testing::read_with_notices(text, |node| {
-        Settings::read(node, None).map(|(settings, _)| settings)
-    })
+    testing::read_with_notices(text, testing::read_outlier_settings)
 }
 
 fn accepted(text: &str) -> Settings {
