@@ -51,9 +51,14 @@ pub fn needed(document: &Tree) -> Vec<Filter> {
     add(Filter::Router, routes().next().is_some());
     add(Filter::Outlier, has("destinationRules"));
     add(Filter::Sni, services.iter().any(|service| !service.list("tls").is_empty()));
-    // ServiceEntries alone are for the egress filter, although they lack its policy.
     if filters.is_empty() {
-        filters.push(if has("serviceEntries") { Filter::Egress } else { Filter::Router });
+        // ServiceEntries alone are for the egress filter, although they lack its policy. Settings
+        // of the sni filter alone are for its checks, which need no routes.
+        filters.push(match () {
+            () if has("serviceEntries") => Filter::Egress,
+            () if has("sni") && services.is_empty() => Filter::Sni,
+            () => Filter::Router,
+        });
     }
     filters
 }

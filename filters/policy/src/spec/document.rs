@@ -148,7 +148,6 @@ impl Document {
 
     fn read(node: &Node<'_>, metadata: &dyn NodeMetadata) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
-        require_fields(&object);
         let proxy = object.optional("proxy", |node| Proxy::read(node, metadata));
         let namespace = object.optional("namespace", read_namespace);
         let template = object.optional("clusterName", ClusterTemplate::read);
@@ -157,6 +156,7 @@ impl Document {
         let faults = object.optional("faults", FaultSettings::read);
         let mirroring = object.optional("mirroring", MirrorSettings::read);
         let sni = object.optional("sni", SniSettings::read);
+        require_fields(&object, &sni);
         let entries = object.list("serviceEntries", ServiceEntry::read);
         let outbound = object.optional("outboundTrafficPolicy", OutboundTrafficPolicy::read);
         let egress = object.optional("egress", EgressSettings::read);
@@ -217,14 +217,27 @@ impl Document {
     }
 }
 
-/// Reports missing fields that the filters require.
-fn require_fields(object: &Object<'_>) {
+/// Reports missing fields that the filters require. `sni` contains the settings of the sni filter,
+/// which needs virtual services only for its routes and for its list of allowed hosts.
+fn require_fields(object: &Object<'_>, sni: &Result<Option<SniSettings>, Reported>) {
     let filters = object.node.filters();
-    let routed = [Filter::Fault, Filter::Mirror, Filter::Router, Filter::Sni];
-    if routed.into_iter().any(|filter| filters.contains(filter)) {
-        match object.required("virtualServices") {
-            Ok(node) if node.is_empty_list() => _ = node.error("must not be empty"),
-            Ok(_) | Err(_) => {}
+    let routed = [Filter::Fault, Filter::Mirror, Filter::Router];
+    let is_required = routed.into_iter().any(|filter| filters.contains(filter));
+    // Settings with an error may be those that make virtual services unnecessary.
+    let is_used_by_sni = sni.as_ref().is_ok_and(|settings| {
+        settings.as_ref().is_none_or(|settings| settings.routing && settings.hosts.is_none())
+    });
+    if is_required || (filters.contains(Filter::Sni) && is_used_by_sni) {
+        let exception =
+            if is_required { "" } else { ", unless sni.routing is false or sni.hosts is given" };
+        match object.field("virtualServices") {
+            None => {
+                _ = object.absent("virtualServices", format_args!("is required{exception}"));
+            }
+            Some(node) if node.is_empty_list() => {
+                _ = node.error(format_args!("must not be empty{exception}"));
+            }
+            Some(_) => {}
         }
     }
     // Required, because Istio has two defaults: ALLOW_ANY for the mesh, REGISTRY_ONLY in a Sidecar.

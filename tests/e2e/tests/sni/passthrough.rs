@@ -109,9 +109,12 @@ async fn an_encrypted_hello_is_refused_unless_its_outer_name_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_of_hosts_works_without_routes() {
-    let settings = json!({ "hosts": ["*.example.com"], "routing": false });
-    let (edge, _upstream) = start(settings).await;
+async fn a_list_of_hosts_works_without_virtual_services() {
+    let document = json!({ "sni": { "hosts": ["*.example.com"], "routing": false } });
+    let edge = Bootstrap::new()
+        .raw_listener(tcp_listener("edge", &document, "fallback", None))
+        .cluster("fallback", &[service("fallback").await]);
+    let edge = Envoy::start(&edge).await;
     assert_eq!(send(&edge, "edge", recorded!("go")).await, "fallback");
     assert_eq!(send(&edge, "edge", recorded!("openssl-no-sni")).await, "");
     let other = Client { sni: Some("a.org".to_owned()), ..Client::default() };
