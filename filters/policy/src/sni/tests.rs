@@ -167,7 +167,13 @@ fn unreachable_matches_are_reported() {
         {"match": [{"sniHosts": ["a.com"], "port": 1}, {"sniHosts": ["*.b.com", "c.com"]}],
          "route": [{"destination": {"host": "x"}}]},
         {"match": [{"sniHosts": ["a.com"]}, {"sniHosts": ["x.b.com", "*.y.b.com", "c.com"]},
+                   {"sniHosts": ["c.com", "*.b.com"], "port": 7},
                    {"sniHosts": ["b.com", "c.com"]}, {"sniHosts": ["a.com"], "port": 2}],
+         "route": [{"destination": {"host": "x"}}]},
+        {"match": [{"sniHosts": ["a.com"], "destinationSubnets": ["10.0.0.0/8", "192.0.2.1"]},
+                   {"sniHosts": ["a.com"], "destinationSubnets": ["10.1.0.0/16"]},
+                   {"sniHosts": ["a.com"], "destinationSubnets": ["10.9.9.9/8"], "port": 1},
+                   {"sniHosts": ["a.com"], "destinationSubnets": ["10.0.0.0/8", "192.0.2.2"]}],
          "route": [{"destination": {"host": "x"}}]}]}]}"#;
     let (_, notices) = SniPolicy::compile(text, &NoMetadata).unwrap();
     let notices: Vec<_> = notices.iter().map(ToString::to_string).collect();
@@ -176,8 +182,9 @@ fn unreachable_matches_are_reported() {
     assert_eq!(
         notices,
         [
-            format!("{place}[1].match[1]: {reason}: {place}[0].match[1]"),
-            format!("{place}[1].match[3]: {reason}: {place}[1].match[0]"),
+            format!("{place}[1].match[2]: {reason}: {place}[0].match[1]"),
+            format!("{place}[1].match[4]: {reason}: {place}[1].match[0]"),
+            format!("{place}[2].match[2]: {reason}: {place}[2].match[0]"),
         ]
     );
 }

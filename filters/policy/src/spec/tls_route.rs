@@ -1,16 +1,25 @@
 //! `TLSRoute`: routes TLS connections that Envoy does not terminate, by their server name.
+//!
+//! The order of the matches is the one that Istio's Envoy has. Sources:
+//! `buildSidecarOutboundTLSFilterChainOpts` of istiod makes a filter chain of each match, on the
+//! listeners of its port. `FilterChainMatch` of Envoy chooses the chain by the most specific range
+//! that contains the destination address, then by the most specific server name. It does not go
+//! back to a wider range if no chain of the narrower one has the server name. Of two matches with
+//! the same name and range, istiod keeps the first.
 
+use std::cell::LazyCell;
 use std::rc::Rc;
 
 use crate::document::fields::fields;
 use crate::document::node::{Node, all};
 use crate::document::report::Reported;
+use crate::lookup::address_ranges::AddressRanges;
 use crate::lookup::name_table::NameTable;
 use crate::request::connection::Connection;
 use crate::spec::destination::{self, Destination, Naming};
 use crate::spec::scope::{Scope, is_for_proxy};
 use crate::spec::split::{Choice, Split, read_weight};
-use crate::value::address::{AddressRange, AddressSet};
+use crate::value::address::AddressRange;
 use crate::value::server_name::{self, ServerName};
 
 /// A route, compiled.
@@ -28,7 +37,7 @@ struct TlsMatch {
     /// Place in the document, used in logs
     name: Box<str>,
     sni_hosts: Vec<Box<str>>,
-    subnets: AddressSet,
+    subnets: Vec<AddressRange>,
     /// Destination port; `None` is any port
     port: Option<u16>,
 }
@@ -113,8 +122,7 @@ fn read_match(
     let subnets = object.list("destinationSubnets", AddressRange::read);
     let port = object.port("port");
     let is_for_this_proxy = is_for_proxy(&object, scope);
-    let (sni_hosts, subnets) = (sni_hosts?, AddressSet::new(subnets?));
-    let read = TlsMatch { name, sni_hosts, subnets, port: port? };
+    let read = TlsMatch { name, sni_hosts: sni_hosts?, subnets: subnets?, port: port? };
     Ok(is_for_this_proxy?.then_some(read))
 }
 
@@ -137,82 +145,133 @@ fn read_split(
 }
 
 impl TlsMatch {
-    fn holds(&self, connection: &dyn Connection) -> bool {
-        let is_inside = |address| self.subnets.contains(address);
-        (self.subnets.is_empty() || connection.destination_ip().is_some_and(is_inside))
-            && self.port.is_none_or(|port| connection.destination_port() == Some(port))
+    /// The patterns that the match is entered with. Beside `*`, istiod ignores all other names.
+    fn patterns(&self) -> &[Box<str>] {
+        let any = self.sni_hosts.iter().position(|pattern| &**pattern == "*");
+        any.map_or(&self.sni_hosts, |any| self.sni_hosts.get(any..=any).unwrap_or_default())
     }
 }
 
-/// TLS routes of all virtual services, indexed by server name.
+/// A match in the index, with the clusters of its route.
+#[derive(Debug)]
+struct Entered {
+    own: TlsMatch,
+    /// Indices of its subnets in [`TlsRoutes::ranges`]; empty for any address
+    ranges: Vec<usize>,
+    split: Rc<Split<Box<str>>>,
+}
+
+impl Entered {
+    fn has_range(&self, range: Option<usize>) -> bool {
+        range.map_or(self.ranges.is_empty(), |range| self.ranges.contains(&range))
+    }
+
+    /// Returns whether the match has all connections to this range and port. `None` is any.
+    fn covers(&self, range: Option<usize>, port: Option<u16>) -> bool {
+        self.has_range(range) && (self.own.port.is_none() || self.own.port == port)
+    }
+}
+
+/// TLS routes of all virtual services, indexed by server name and destination address.
 #[derive(Debug, Default)]
 pub struct TlsRoutes {
-    matches: Vec<(TlsMatch, Rc<Split<Box<str>>>)>,
+    matches: Vec<Entered>,
     /// Indices of the matches with a server name pattern, by the key of the pattern, in order
     by_pattern: NameTable<Vec<usize>>,
+    /// The subnets of all matches
+    ranges: AddressRanges,
+    /// For each of `ranges`, the ports of the matches that have it, without repetitions
+    ports: Vec<Vec<Option<u16>>>,
 }
 
 impl TlsRoutes {
     /// Creates the index; `routes` is in the order of the document.
     pub fn new(routes: Vec<TlsRoute>) -> Self {
-        let mut entered = Self::default();
-        for TlsRoute { matches, split } in routes {
+        let subnets = routes.iter().flat_map(|route| &route.matches).flat_map(|own| &own.subnets);
+        let ranges = AddressRanges::new(subnets.copied().collect());
+        let mut ports = vec![Vec::new(); ranges.len()];
+        let (mut matches, mut by_pattern) = (Vec::new(), NameTable::<Vec<usize>>::default());
+        for TlsRoute { matches: own_matches, split } in routes {
             let split = Rc::new(split);
-            for one in matches {
-                let index = entered.matches.len();
-                for pattern in &one.sni_hosts {
+            for own in own_matches {
+                for pattern in own.patterns() {
                     let key = server_name::key(pattern);
-                    entered.by_pattern.entry(key.as_bytes(), Vec::new).push(index);
+                    by_pattern.entry(key.as_bytes(), Vec::new).push(matches.len());
                 }
-                entered.matches.push((one, Rc::clone(&split)));
+                let own_ranges: Vec<usize> =
+                    own.subnets.iter().filter_map(|subnet| ranges.index(subnet)).collect();
+                for range in &own_ranges {
+                    if let Some(known) = ports.get_mut(*range)
+                        && !known.contains(&own.port)
+                    {
+                        known.push(own.port);
+                    }
+                }
+                matches.push(Entered { own, ranges: own_ranges, split: Rc::clone(&split) });
             }
         }
-        entered
+        Self { matches, by_pattern, ranges, ports }
     }
 
-    /// Returns the places of the matches that are never reached. Earlier matches without other
-    /// conditions include all of their server names; the second place is that of one of these
-    /// earlier matches.
-    ///
-    /// Istio's Envoy selects the most specific name independent of the order, so it reaches them.
+    /// Returns the places of the matches that are never reached: earlier matches have all of their
+    /// server names, subnets and ports. The second place is that of one of these earlier matches.
     pub fn unreachable(&self) -> Vec<(&str, &str)> {
         let mut found = Vec::new();
-        for (index, (one, _)) in self.matches.iter().enumerate() {
-            let earlier = |pattern: &str| {
-                let indices = server_name::keys(server_name::key(pattern));
-                let mut indices =
-                    indices.flat_map(|key| self.by_pattern.get(key.as_bytes())).flatten();
-                indices.find_map(|earlier| {
-                    let (earlier, _) = self.matches.get(*earlier).filter(|_| *earlier < index)?;
-                    (earlier.subnets.is_empty() && earlier.port.is_none()).then_some(&*earlier.name)
+        for (index, entered) in self.matches.iter().enumerate() {
+            let Entered { own, ranges, .. } = entered;
+            let earlier = |pattern: &str, range: Option<usize>| {
+                let indices = self.by_pattern.get(server_name::key(pattern).as_bytes())?;
+                let mut earlier = indices.iter().take_while(|earlier| **earlier < index);
+                earlier.find_map(|earlier| {
+                    let earlier = self.matches.get(*earlier)?;
+                    earlier.covers(range, own.port).then_some(&*earlier.own.name)
                 })
             };
+            let any = ranges.is_empty().then_some(None);
+            let ranges = || any.into_iter().chain(ranges.iter().copied().map(Some));
+            let places = own
+                .patterns()
+                .iter()
+                .flat_map(|pattern| ranges().map(move |range| (pattern, range)));
             let by: Option<Vec<&str>> =
-                one.sni_hosts.iter().map(|pattern| earlier(pattern)).collect();
-            found.extend(by.and_then(|by| Some((&*one.name, *by.first()?))));
+                places.map(|(pattern, range)| earlier(pattern, range)).collect();
+            found.extend(by.and_then(|by| Some((&*own.name, *by.first()?))));
         }
         found
     }
 
-    /// Returns the first match for a connection in the order of the document: its name in logs, and
-    /// its clusters. Only the pattern `*` matches connections without a server name.
+    /// Returns the match of a connection: its name in logs, and its clusters. Only the pattern `*`
+    /// matches connections without a server name.
     #[inline]
     pub fn find(
         &self,
         name: Option<&ServerName>,
         connection: &dyn Connection,
     ) -> Option<(&str, &Split<Box<str>>)> {
-        let mut first: Option<usize> = None;
-        for key in server_name::keys(name.map_or("", ServerName::as_str)) {
-            let indices = self.by_pattern.get(key.as_bytes()).map_or(&[][..], Vec::as_slice);
-            let earlier = indices.iter().take_while(|index| first.is_none_or(|it| **index < it));
-            let holds = |index: &&usize| {
-                self.matches.get(**index).is_some_and(|(one, _)| one.holds(connection))
-            };
-            first = earlier.copied().find(|index| holds(&index)).or(first);
+        // Each attribute is read at most once, and only if a match needs it.
+        let port = LazyCell::new(|| connection.destination_port());
+        let has_port = |own: &Option<u16>| own.is_none_or(|own| *port == Some(own));
+        let range = self.range(connection, has_port);
+        server_name::keys(name.map_or("", ServerName::as_str)).find_map(|key| {
+            let indices = self.by_pattern.get(key.as_bytes())?;
+            let mut entered = indices.iter().filter_map(|index| self.matches.get(*index));
+            let holds = |one: &&Entered| one.has_range(range) && has_port(&one.own.port);
+            entered.find(holds).map(|Entered { own, split, .. }| (&*own.name, &**split))
+        })
+    }
+
+    /// The most specific subnet of a match that contains the destination address. `has_port` says
+    /// whether a match has the port of the connection.
+    fn range(
+        &self,
+        connection: &dyn Connection,
+        has_port: impl Fn(&Option<u16>) -> bool,
+    ) -> Option<usize> {
+        if self.ranges.is_empty() {
+            return None;
         }
-        let (found, split) = self.matches.get(first?)?;
-        Some((&found.name, split))
+        let mut ranges = self.ranges.containing(connection.destination_ip()?);
+        ranges.find(|range| self.ports.get(*range).is_some_and(|own| own.iter().any(&has_port)))
     }
 }
 

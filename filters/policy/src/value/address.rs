@@ -46,6 +46,21 @@ impl AddressRange {
         };
         (bits <= if IpAddr::is_ipv4(&first) { 32 } else { 128 }).then_some(Self { first, last })
     }
+
+    /// The first address of the range.
+    pub fn first(&self) -> IpAddr {
+        self.first
+    }
+
+    /// The last address of the range.
+    pub fn last(&self) -> IpAddr {
+        self.last
+    }
+
+    /// Returns whether the range contains all addresses of `other`.
+    pub fn includes(&self, other: &Self) -> bool {
+        self.first <= other.first && other.last <= self.last
+    }
 }
 
 /// A set of addresses. A lookup is a binary search in the ranges.

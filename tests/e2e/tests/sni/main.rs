@@ -1,6 +1,7 @@
 //! The sni filter as network filter and as HTTP filter, with real TLS.
 
 mod inner;
+mod order;
 mod passthrough;
 mod requests;
 

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use super::*;
 use crate::spec::proxy::{NoMetadata, Proxy};
 use crate::testing::{self, FixedConnection, FixedDraw};
@@ -32,28 +34,115 @@ fn cluster(routes: &TlsRoutes, name: &str, connection: &FixedConnection) -> Opti
 }
 
 #[test]
-fn the_first_match_wins_even_if_a_later_one_is_more_specific() {
-    let routes = routes(&[
+fn the_most_specific_name_wins_in_any_order() {
+    let matches = [
         r#"{"sniHosts": ["a.com", "*.b.com"]}"#,
         r#"{"sniHosts": ["x.b.com", "*.C.com"]}"#,
         r#"{"sniHosts": ["*.com"]}"#,
         r#"{"sniHosts": ["z.c.com", "b.com", "*.org"]}"#,
-    ]);
-    let find = |name: &str| cluster(&routes, name, &FixedConnection::default());
+        r#"{"sniHosts": ["a.com", "new.net"]}"#,
+    ];
+    let connection = FixedConnection::default();
+    let ordered = routes(&matches);
     for (name, expected) in [
         ("a.com", "c0"),
-        ("x.b.com", "c0"),
+        ("x.b.com", "c1"),
         ("y.x.b.com", "c0"),
-        ("z.c.com", "c1"),
-        ("b.com", "c2"),
+        ("z.c.com", "c3"),
+        ("y.c.com", "c1"),
+        ("b.com", "c3"),
         ("c.com", "c2"),
         ("a.org", "c3"),
+        ("new.net", "c4"),
     ] {
-        assert_eq!(find(name).as_deref(), Some(expected), "{name}");
+        assert_eq!(cluster(&ordered, name, &connection).as_deref(), Some(expected), "{name}");
     }
     for name in ["org", "com", "localhost", ""] {
-        assert_eq!(find(name), None, "{name}");
+        assert_eq!(cluster(&ordered, name, &connection), None, "{name}");
     }
+    let reversed: Vec<&str> = matches.iter().rev().copied().collect();
+    let reversed = routes(&reversed);
+    let find = |name: &str| cluster(&reversed, name, &connection);
+    assert_eq!(find("x.b.com").as_deref(), Some("c3"), "as before, by its new number");
+    assert_eq!(find("a.com").as_deref(), Some("c0"), "two matches have the name");
+}
+
+#[test]
+fn a_star_in_a_list_stands_for_the_whole_list() {
+    let routes = routes(&[r#"{"sniHosts": ["a.com", "*"]}"#, r#"{"sniHosts": ["a.com"]}"#]);
+    let find = |name: &str| cluster(&routes, name, &FixedConnection::default());
+    assert_eq!(["a.com", "b.com", ""].map(|name| find(name).unwrap()), ["c1", "c0", "c0"]);
+}
+
+/// The clusters are those that an Envoy 1.40.0 with such filter chains chooses.
+#[test]
+fn the_most_specific_subnet_comes_before_the_name() {
+    let routes = routes(&[
+        r#"{"sniHosts": ["a.com"]}"#,
+        r#"{"sniHosts": ["*.com"], "destinationSubnets": ["10.1.0.0/16", "2001:db8::/32"]}"#,
+        r#"{"sniHosts": ["b.org"], "destinationSubnets": ["10.0.0.0/8"]}"#,
+        r#"{"sniHosts": ["b.org"]}"#,
+        r#"{"sniHosts": ["a.com"], "destinationSubnets": ["10.1.2.3"], "port": 443}"#,
+    ]);
+    let find = |ip: &str, port, name: &str| {
+        let connection = FixedConnection { ip: ip.parse().ok(), port: Some(port), source: None };
+        cluster(&routes, name, &connection)
+    };
+    for (ip, port, name, expected) in [
+        ("192.0.2.1", 443, "a.com", Some("c0")),
+        ("192.0.2.1", 443, "b.org", Some("c3")),
+        ("10.1.0.1", 443, "a.com", Some("c1")),
+        ("2001:db8::1", 443, "a.com", Some("c1")),
+        ("10.2.0.1", 443, "b.org", Some("c2")),
+        ("10.1.2.3", 443, "a.com", Some("c4")),
+        // The matches of another port are not part of the decision.
+        ("10.1.2.3", 444, "a.com", Some("c1")),
+        ("", 443, "a.com", Some("c0")),
+        // No match of the most specific subnet has these names.
+        ("10.1.0.1", 443, "b.org", None),
+        ("10.2.0.1", 443, "a.com", None),
+        ("10.1.2.3", 443, "x.com", None),
+    ] {
+        assert_eq!(find(ip, port, name).as_deref(), expected, "{name} at {ip} {port}");
+    }
+}
+
+/// Counts what is read of a connection.
+#[derive(Default)]
+struct Reads {
+    ip: Cell<usize>,
+    port: Cell<usize>,
+}
+
+impl Connection for Reads {
+    fn destination_ip(&self) -> Option<std::net::IpAddr> {
+        self.ip.set(self.ip.get() + 1);
+        "10.0.0.1".parse().ok()
+    }
+
+    fn destination_port(&self) -> Option<u16> {
+        self.port.set(self.port.get() + 1);
+        Some(443)
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+#[test]
+fn attributes_are_read_at_most_once_and_only_if_a_match_needs_them() {
+    let reads = |matches: &[&str]| {
+        let (routes, reads) = (routes(matches), Reads::default());
+        routes.find(ServerName::new(b"a.com").as_ref(), &reads);
+        (reads.ip.get(), reads.port.get())
+    };
+    let plain = r#"{"sniHosts": ["a.com"]}"#;
+    assert_eq!(reads(&[plain]), (0, 0));
+    let port = r#"{"sniHosts": ["a.com"], "port": 1}"#;
+    assert_eq!(reads(&[port, port, port]), (0, 1));
+    let subnet = r#"{"sniHosts": ["a.com"], "destinationSubnets": ["10.0.0.0/8"], "port": 2}"#;
+    assert_eq!(reads(&[subnet, port, plain]), (1, 1));
 }
 
 #[test]
