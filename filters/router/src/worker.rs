@@ -53,14 +53,15 @@ impl From<Outcome> for Event {
     }
 }
 
-/// `%RESPONSE_CODE_DETAILS%` of the reply to a request with this outcome.
+/// `%RESPONSE_CODE_DETAILS%` of the reply to a request with this outcome: the name of its counter,
+/// with `_` for dots.
 pub fn details(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Forwarded | Outcome::Passed => "",
-        Outcome::NoRoute => "sluice_no_route",
-        Outcome::NoVirtualHost => "sluice_no_virtual_host",
-        Outcome::Preflight => "sluice_cors_preflight",
-        Outcome::Redirected => "sluice_redirect",
-        Outcome::Responded => "sluice_direct_response",
+        Outcome::NoRoute => "sluice_router_no_route",
+        Outcome::NoVirtualHost => "sluice_router_no_virtual_host",
+        Outcome::Preflight => "sluice_router_preflight",
+        Outcome::Redirected => "sluice_router_redirected",
+        Outcome::Responded => "sluice_router_responded",
     }
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use sluice_host::attributes::StreamAttributes;
 use sluice_host::filter::{Action, HttpStream};
 use sluice_host::http::{HttpHost, LocalReply};
+use sluice_policy::sni::Outcome;
 use sluice_policy::value::host_name::without_port;
 use sluice_policy::value::server_name::ServerName;
 
@@ -50,16 +51,21 @@ impl<H: HttpHost> HttpStream for Request<H> {
             grpc_status: None,
             headers: Vec::new(),
             body: &[],
-            details: outcome.counter(),
+            details: &details(outcome),
         });
         Action::Pause
     }
 }
 
+/// `%RESPONSE_CODE_DETAILS%` of a refused request: the name of the counter, with `_` for dots.
+fn details(outcome: Outcome) -> String {
+    outcome.counter().replace('.', "_")
+}
+
 #[cfg(test)]
 mod tests {
     use sluice_host::fake::FakeHost;
-    use sluice_policy::sni::{Outcome, SniPolicy};
+    use sluice_policy::sni::SniPolicy;
     use sluice_policy::spec::policy::Policy;
     use sluice_policy::spec::proxy::NoMetadata;
 
@@ -109,7 +115,8 @@ mod tests {
             assert_eq!(host.count(REFUSED), 1);
             let replies = host.replies();
             assert_eq!(replies.len(), 1);
-            assert_eq!((replies[0].status, replies[0].details.as_str()), (421, outcome.counter()));
+            let details = format!("sluice_sni_{}", outcome.name());
+            assert_eq!((replies[0].status, &replies[0].details), (421, &details));
         }
     }
 

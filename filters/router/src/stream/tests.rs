@@ -75,7 +75,7 @@ fn a_reply_is_sent_once_and_edited_like_a_response() {
     let replies = host.replies();
     assert_eq!(replies.len(), 1);
     assert_eq!((replies[0].status, replies[0].body.as_slice()), (410, &b"gone"[..]));
-    assert_eq!(replies[0].details, "sluice_direct_response");
+    assert_eq!(replies[0].details, "sluice_router_responded");
     assert_eq!(host.count("sluice.router.responded"), 1);
     stream.on_response_headers(false);
     let added = ("x-out".to_owned(), b"1".to_vec());

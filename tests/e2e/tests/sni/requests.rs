@@ -106,7 +106,7 @@ async fn forged_hosts_and_missing_names_are_refused() {
     let logged = envoy.access_log("forged.example.com").await;
     assert_eq!(
         [&logged["sni"], &logged["details"]],
-        ["host_not_allowed", "sluice.sni.host_not_allowed"],
+        ["host_not_allowed", "sluice_sni_host_not_allowed"],
         "{logged}"
     );
     // Without TLS there is no server name.
