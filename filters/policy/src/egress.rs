@@ -16,7 +16,7 @@ use crate::spec::document::Document;
 use crate::spec::egress::{EgressFields, EgressSettings, Port};
 use crate::spec::policy::Policy;
 use crate::spec::service_entry::Protocol;
-use crate::value::host_name::without_port;
+use crate::value::host_name::{self, without_port};
 
 /// The egress filter's part of a document.
 #[derive(Debug, Default)]
@@ -114,13 +114,14 @@ impl Egress {
         let address = destination.map(|destination| destination.ip());
         let any = [Protocol::Http, Protocol::Tls, Protocol::Tcp];
         let protocols = if is_connect { &any[..] } else { &[Protocol::Http] };
-        self.decide(host, protocols, port, address)
+        self.decide(host_name::of_authority(host), protocols, port, address)
     }
 
     /// Decides about a connection by the server name of its ClientHello, empty if there is none.
     /// `destination` is the address and port that the client connected to.
     ///
-    /// If a service entry has the address for plain TCP, any server name is allowed, as in Istio.
+    /// If a service entry has the address for plain TCP, any server name is allowed, as in Istio. A
+    /// server name with a dot at the end is not a name, unlike a host (RFC 6066 section 3).
     pub fn connection(&self, server_name: &[u8], destination: Option<SocketAddr>) -> Decision {
         let port = match self.settings.port {
             Port::Fixed(port) => Some(port),

@@ -19,7 +19,7 @@ use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
 use crate::spec::sni::{Authority, Ech, Missing, Mode, SniSettings};
 use crate::spec::tls_route::TlsRoutes;
-use crate::value::host_name::without_port;
+use crate::value::host_name;
 use crate::value::server_name::ServerName;
 
 /// The result of the checks of a connection or a request.
@@ -151,7 +151,8 @@ impl Policy for SniPolicy {
         let mut hosts = VirtualHosts::default();
         let allowed = settings.hosts.as_ref().unwrap_or(&document.hosts);
         for (index, host) in allowed.iter().enumerate() {
-            hosts.entry(host, index);
+            // Hosts of virtual services may end in a dot.
+            hosts.entry(host.strip_suffix('.').unwrap_or(host), index);
         }
         let routes = Rc::clone(&document.tls);
         Self { routes, sampling: document.sampling.clone(), hosts, settings }
@@ -231,7 +232,8 @@ impl SniPolicy {
             Ok(name) => name,
             Err(violation) => return violation,
         };
-        let Some(authority_entry) = self.hosts.find(authority) else {
+        let host = host_name::of_authority(authority);
+        let Some(authority_entry) = self.hosts.find(host) else {
             return Outcome::HostNotAllowed;
         };
         let Some(name) = name else { return Outcome::Agreed };
@@ -239,7 +241,7 @@ impl SniPolicy {
             return Outcome::HostNotAllowed;
         };
         // An IP address matches the entry `*`, but it never agrees with a server name.
-        let agrees = match ServerName::new(without_port(authority)) {
+        let agrees = match ServerName::new(host) {
             Some(host) if self.settings.authority == Authority::Exact => host == name,
             Some(_) => sni_entry == authority_entry,
             None => false,

@@ -6,7 +6,7 @@ use sluice_host::attributes::StreamAttributes;
 use sluice_host::filter::{Action, HttpStream};
 use sluice_host::http::{HttpHost, LocalReply};
 use sluice_policy::sni::Outcome;
-use sluice_policy::value::host_name::without_port;
+use sluice_policy::value::host_name;
 use sluice_policy::value::server_name::ServerName;
 
 use crate::worker::{Names, Worker};
@@ -37,7 +37,7 @@ impl<H: HttpHost> HttpStream for Request<H> {
         let outcome = self.worker.policy.request(sni.as_deref(), &authority);
         let is_refused = if outcome.is_violation() {
             let sni = sni.and_then(|sni| ServerName::new(&sni));
-            let inner = ServerName::new(without_port(&authority));
+            let inner = ServerName::new(host_name::of_authority(&authority));
             let names = Names { sni: sni.as_ref(), inner: inner.as_ref() };
             self.worker.settle(&self.host, outcome, names)
         } else {

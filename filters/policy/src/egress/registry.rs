@@ -96,8 +96,8 @@ impl Registry {
         Self { names: Names::new(names), addresses: addresses.collect() }
     }
 
-    /// The index of the service entry that allows a name, as the client sent it. If several names
-    /// of service entries match, the most specific one decides, as in Envoy: first the name itself,
+    /// The index of the service entry that allows a name, in upper or lower case and without a dot
+    /// at the end. If several names of service entries match, the most specific one decides, as in Envoy: first the name itself,
     /// then the wildcard with the most labels.
     ///
     /// `address` is the destination address.
@@ -180,11 +180,10 @@ impl Names {
     }
 }
 
-/// Returns a name in lower case, without the final dot of a fully qualified name. `None` for text
-/// that is not a name, because a wildcard must not match `evil.com/` or `evil.com:80 `.
+/// Returns a name in lower case. `None` for text that is not a name, because a wildcard must not
+/// match `evil.com/` or `evil.com:80 `.
 #[inline]
 fn normalize(name: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let name = name.strip_suffix(b".").unwrap_or(name);
     if name.len() > MAX_NAME {
         return None;
     }
@@ -237,10 +236,9 @@ mod tests {
         }
         assert_eq!(found("x.a.b.com:444"), Ok(2));
         assert_eq!(found("y.x.a.b.com:444"), Ok(1));
-        assert_eq!(found("a.com."), Ok(1));
         assert_eq!(found("x.b.com:444"), Err(Unknown::Port));
         assert_eq!(found("a.com:80"), Err(Unknown::Port), "this port is HTTP only");
-        for name in ["b.com", "com", "", ".b.com", "x..b.com", "a.com..", "b.com.evil.com"] {
+        for name in ["b.com", "com", "", ".b.com", "x..b.com", "a.com.", "b.com.evil.com"] {
             assert_eq!(found(name), Err(Unknown::Name), "{name}");
         }
     }

@@ -114,9 +114,20 @@ fn exact_authorities_must_be_the_server_name() {
     let exact = policy(r#"{"hosts": ["*"], "authority": "exact"}"#);
     let request = |authority: &str| exact.request(Some(b"A.com"), authority.as_bytes());
     assert_eq!(request("a.com:443"), Outcome::Agreed);
-    assert_eq!(request("a.COM"), Outcome::Agreed);
-    for authority in ["b.com", "a.com.", "10.0.0.1", "[::1]:443", "", "a.com:443:1", "a.com@b.com"]
-    {
+    for authority in ["a.COM", "a.com.", "a.com.:443"] {
+        assert_eq!(request(authority), Outcome::Agreed, "{authority}");
+    }
+    for authority in [
+        "b.com",
+        "a.com..",
+        "a.com:443.",
+        "10.0.0.1",
+        "10.0.0.1.",
+        "[::1]:443",
+        "",
+        "a.com:443:1",
+        "a.com@b.com",
+    ] {
         assert_eq!(request(authority), Outcome::Misdirected, "{authority}");
     }
 }

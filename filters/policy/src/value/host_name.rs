@@ -109,6 +109,21 @@ pub fn without_port(authority: &[u8]) -> &[u8] {
     }
 }
 
+/// Returns the host of a Host header or an authority: without its port, and without the one dot that
+/// a fully qualified name may end in (RFC 3986 section 3.2.2). Names with and without this dot are
+/// the same name.
+///
+/// A TLS server name has no such dot (RFC 6066 section 3), see
+/// [`ServerName`](crate::value::server_name::ServerName).
+#[inline]
+pub fn of_authority(authority: &[u8]) -> &[u8] {
+    let host = without_port(authority);
+    match host.split_last() {
+        Some((b'.', name)) if !name.is_empty() && !name.contains(&b':') => name,
+        _ => host,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +177,23 @@ mod tests {
             (":80", ""),
         ] {
             assert_eq!(without_port(authority.as_bytes()), host.as_bytes(), "{authority}");
+            assert_eq!(of_authority(authority.as_bytes()), host.as_bytes(), "{authority}");
+        }
+    }
+
+    #[test]
+    fn one_dot_at_the_end_of_a_host_is_removed() {
+        for (authority, host) in [
+            ("foo.com.", "foo.com"),
+            ("foo.com.:80", "foo.com"),
+            ("foo.com..", "foo.com."),
+            ("localhost.", "localhost"),
+            (".", "."),
+            (".:80", "."),
+            ("foo.com:80.", "foo.com:80."),
+            ("[::1].", "[::1]."),
+        ] {
+            assert_eq!(of_authority(authority.as_bytes()), host.as_bytes(), "{authority}");
         }
     }
 }
