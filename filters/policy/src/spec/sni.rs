@@ -10,8 +10,10 @@ use crate::value::duration;
 use crate::value::number::read_in;
 use crate::value::server_name;
 
-/// Upper bound and default of `maxClientHelloBytes`, as in Envoy's TLS inspector. Includes the
-/// headers of the TLS records.
+/// Upper bound and default of `maxClientHelloBytes`. Includes the headers of the TLS records.
+///
+/// Envoy's TLS inspector refuses more than 16,384 bytes, so more is possible only for a ClientHello
+/// inside of TLS that Envoy terminates.
 const MAX_CLIENT_HELLO: u32 = 1 << 16;
 
 /// Settings for all connections and requests.

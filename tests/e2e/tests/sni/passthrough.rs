@@ -157,3 +157,24 @@ async fn report_only_lets_everything_pass_and_counts_it() {
     .await;
     assert!(edge.log().contains("action=reported"));
 }
+
+/// The TLS inspector reads the ClientHello first, and its limit cannot be raised.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tls_inspector_closes_hellos_above_its_limit() {
+    let (edge, _upstream) = start(json!({ "maxClientHelloBytes": 65536 })).await;
+    let hello = |padding| {
+        let sni = Some("recorded.example.com".to_owned());
+        Client { sni, padding: Some(padding), ..Client::default() }.bytes()
+    };
+    let without_padding = hello(0).len();
+    let padding = |size: usize| u16::try_from(size - without_padding).unwrap();
+    let largest = hello(padding(16_384));
+    assert_eq!(largest.len(), 16_384);
+    // The server answers with an alert, because this ClientHello has no key share.
+    send(&edge, "edge", &largest).await;
+    assert_counts(&edge, &[("routed", 1), ("snis_match", 1)]).await;
+    assert_eq!(edge.stat("tls_inspector.client_hello_too_large").await, 0);
+    assert_eq!(send(&edge, "edge", &hello(padding(16_400))).await, "");
+    assert_eq!(edge.stat("tls_inspector.client_hello_too_large").await, 1);
+    assert_counts(&edge, &[("routed", 1), ("snis_match", 1)]).await;
+}
