@@ -8,6 +8,8 @@ use sluice_policy::spec::policy::Policy;
 use crate::attributes::EnvoyNode;
 use crate::filter::Filter;
 use crate::host::PluginHost;
+use crate::notices;
+use crate::shared_data::SharedData;
 
 /// The version of all modules.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -26,7 +28,7 @@ pub struct Plugin<F, H> {
     filter: Option<Rc<F>>,
 }
 
-impl<H: PluginHost, F: Filter<H>> Plugin<F, H> {
+impl<H: PluginHost + SharedData, F: Filter<H>> Plugin<F, H> {
     /// A plugin that is not configured yet. `id` is its context.
     pub fn new(id: u32, host: H) -> Self {
         Self { id, host, filter: None }
@@ -43,14 +45,14 @@ impl<H: PluginHost, F: Filter<H>> Plugin<F, H> {
         }
     }
 
-    /// Configures the filter anew, and logs what is wrong with the document. Returns false if the
-    /// document is refused.
+    /// Configures the filter anew. Returns false if the document is refused. Logs all errors of the
+    /// document, and its notices if no other worker has logged them.
     pub fn on_configure(&mut self, document: &[u8]) -> bool {
         // So that lines are not formatted which Envoy does not show.
         log::set_max_level(self.host.log_level());
         match F::Policy::compile(document, &EnvoyNode(&self.host)) {
-            Ok((policy, warnings)) => {
-                warnings.iter().for_each(|warning| log::warn!("{warning}"));
+            Ok((policy, found)) => {
+                notices::log(&found, document, F::NAME, &self.host);
                 if let Some(note) = F::NOTE {
                     self.host.declare_note(note);
                 }

@@ -231,6 +231,86 @@ async fn the_access_log_contains_the_decision() {
     assert_eq!((&line["status"], &line["cluster"]), (&json!(404), &Value::Null));
 }
 
+/// How often the log has each of these notices, after all workers have taken their configuration.
+async fn notices(envoy: &Envoy, notices: &[&str]) -> Vec<usize> {
+    // Each connection belongs to one worker, which has the configuration if it answers.
+    for _ in 0..40 {
+        assert_eq!(envoy.listener("edge").get("/").send().await.status, 200);
+    }
+    let log = envoy.log();
+    let count = |notice: &&str| log.lines().filter(|line| line.contains(notice)).count();
+    notices.iter().map(count).collect()
+}
+
+#[tokio::test]
+async fn notices_are_logged_once_for_all_workers() {
+    const FAULT: &str = "http[0].fault: is left to the fault filter";
+    const BACKOFF: &str = "http[0].retries.backoff: is left to Envoy, set it in the retry policy";
+    const EXPORT: &str = "virtualServices[0].exportTo: ";
+    let listener = |rule: Value, is_exported: bool| {
+        let mut document = any_host(json!([rule]));
+        if is_exported {
+            document["virtualServices"][0]["exportTo"] = json!(["*"]);
+        }
+        Listener::new("edge").plugin(&document)
+    };
+    let route = route("v1");
+    let first = || {
+        listener(
+            json!({ "route": route, "fault": {
+        "delay": { "fixedDelay": "1s", "percentage": { "value": 1 } },
+    } }),
+            true,
+        )
+    };
+    let second = || {
+        listener(json!({ "route": route, "retries": { "attempts": 1, "backoff": "1s" } }), false)
+    };
+    let third = || listener(json!({ "route": route }), true);
+
+    let versions = [Upstream::echo("v1"), Upstream::echo("v2")];
+    let bootstrap = two_versions(&versions).dynamic_listeners().workers(4).listener(first());
+    let envoy = Envoy::start(&bootstrap).await;
+    let found = async || notices(&envoy, &[FAULT, BACKOFF, EXPORT]).await;
+    assert_eq!(found().await, [1, 0, 1], "{}", envoy.log());
+    // The main thread and each worker have a VM.
+    let vms = envoy.log().matches("sluice router ").count();
+    assert!(vms > 4, "{vms} VMs\n{}", envoy.log());
+
+    assert!(envoy.update(&[second()]).await);
+    assert_eq!(found().await, [1, 1, 1], "{}", envoy.log());
+    // Another document repeats one of the notices.
+    assert!(envoy.update(&[third()]).await);
+    assert_eq!(found().await, [1, 1, 2], "{}", envoy.log());
+    // A document that Envoy has already had.
+    assert!(envoy.update(&[first()]).await);
+    assert_eq!(found().await, [1, 1, 2], "{}", envoy.log());
+
+    let log = envoy.log();
+    let level = |notice| {
+        let line = log.lines().find(|line| line.contains(notice)).unwrap();
+        ["[info]", "[warning]"].into_iter().find(|level| line.contains(level))
+    };
+    assert_eq!(
+        [FAULT, BACKOFF, EXPORT].map(level),
+        [Some("[info]"), Some("[warning]"), Some("[warning]"),]
+    );
+}
+
+#[tokio::test]
+async fn errors_are_logged_each_time() {
+    let versions = [Upstream::echo("v1"), Upstream::echo("v2")];
+    let envoy = Envoy::start(&two_versions(&versions).dynamic_listeners().listener(to("v1"))).await;
+    let (document, errors) = bad();
+    for time in 1..=2 {
+        let mut document = document.clone();
+        // Envoy ignores an update without a change.
+        document["zzz"] = time.into();
+        assert!(!envoy.update(&[Listener::new("edge").plugin(&document)]).await);
+        assert!(envoy.log().matches(errors[0]).count() >= time, "{}", envoy.log());
+    }
+}
+
 fn two_versions(versions: &[Upstream; 2]) -> Bootstrap {
     let [v1, v2] = versions.each_ref().map(Upstream::address);
     Bootstrap::new().cluster("service-v1", &[v1]).cluster("service-v2", &[v2])

@@ -8,6 +8,7 @@ use sluice_policy::spec::proxy::NodeMetadata;
 
 use super::*;
 use crate::fake::FakeHost;
+use crate::fake::store::FakeStore;
 use crate::filter::{Action, HttpStream, NoConnections};
 use crate::host::Host;
 
@@ -63,7 +64,12 @@ impl Policy for Text {
             return Err(Rejection { errors: vec![finding("is wrong"), finding("is missing")] });
         }
         let text = format!("{document} {}", node.namespace().unwrap_or_default());
-        Ok((Self(text), vec![finding("is ignored")]))
+        let other = Finding {
+            kind: Kind::LeftToFilter(filter::Filter::Sni),
+            ..finding("is left to the sni filter")
+        };
+        let ignored = Finding { kind: Kind::NoEffect, ..finding("is ignored") };
+        Ok((Self(text), vec![ignored, other]))
     }
 }
 
@@ -121,6 +127,9 @@ fn plugin() -> (Plugin<Echo, FakeHost>, FakeHost) {
     (Plugin::new(PLUGIN, host.clone()), host)
 }
 
+/// The notices of each document.
+const NOTICES: [&str; 2] = ["WARN path: is ignored", "INFO path: is left to the sni filter"];
+
 fn texts(host: &FakeHost) -> Vec<String> {
     host.notes().into_iter().map(|(name, text)| format!("{name}: {text}")).collect()
 }
@@ -129,7 +138,7 @@ fn texts(host: &FakeHost) -> Vec<String> {
 fn a_document_makes_the_filter_of_later_streams() {
     let (mut plugin, host) = plugin();
     assert!(plugin.on_configure(b"ok 1"));
-    assert_eq!(lines(), ["WARN path: is ignored"]);
+    assert_eq!(lines(), NOTICES);
     assert_eq!(host.declared_notes(), ["sluice.echo"]);
     let first = plugin.request(2).unwrap();
     assert!(plugin.connection(3).is_none(), "it is no network filter");
@@ -162,6 +171,21 @@ fn a_document_with_errors_changes_nothing() {
     assert!(!plugin.on_configure(b"no"));
     plugin.on_tick();
     assert_eq!(texts(&host), ["tick: ok default"]);
+}
+
+#[test]
+fn notices_are_logged_by_one_worker_and_errors_by_all() {
+    let store = FakeStore::default();
+    let mut workers =
+        [(); 5].map(|()| Plugin::<Echo, _>::new(PLUGIN, plugin().1.with_store(&store)));
+    for document in [b"ok 1", b"ok 2", b"ok 2", b"ok 1"] {
+        assert!(workers.iter_mut().all(|worker| worker.on_configure(document)));
+    }
+    assert_eq!(lines(), [NOTICES, NOTICES].concat());
+    for worker in &mut workers {
+        assert!(!worker.on_configure(b"no"));
+        assert_eq!(lines().len(), 2);
+    }
 }
 
 #[test]

@@ -158,6 +158,28 @@ async fn report_only_lets_everything_pass_and_counts_it() {
     assert!(edge.log().contains("action=reported"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn notices_are_logged_once_for_all_workers() {
+    let names = json!(["recorded.example.com"]);
+    let mut document = document(names.clone(), "server", json!({}));
+    let route = json!([{ "destination": { "host": "server" } }]);
+    let again = json!({ "match": [{ "sniHosts": names }], "route": route });
+    document["virtualServices"][0]["tls"].as_array_mut().unwrap().push(again);
+    let edge = Bootstrap::new()
+        .workers(4)
+        .raw_listener(tcp_listener("edge", &document, "none", None))
+        .raw_listener(tcp_listener("same", &document, "none", None))
+        .cluster("server", &[service("server").await]);
+    let edge = Envoy::start(&edge).await;
+    for _ in 0..40 {
+        assert_eq!(send(&edge, "edge", recorded!("curl")).await, "server");
+        assert_eq!(send(&edge, "same", recorded!("curl")).await, "server");
+    }
+    assert!(edge.log().matches("sluice sni ").count() > 4, "{}", edge.log());
+    let notice = "tls[1].match[0]: is never reached";
+    assert_eq!(edge.log().matches(notice).count(), 1, "{}", edge.log());
+}
+
 /// The TLS inspector reads the ClientHello first, and its limit cannot be raised.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tls_inspector_closes_hellos_above_its_limit() {
