@@ -21,6 +21,8 @@ const HASH: usize = size_of::<u64>();
 const MAX_WRITES: usize = 64;
 
 /// Logs the notices of `document`, unless the filter has logged them before.
+#[cold]
+#[inline(never)]
 pub fn log(notices: &[Finding], document: &[u8], filter: &str, host: &impl SharedData) {
     let is_shown = |notice: &Finding| level(notice.kind) <= log::max_level();
     if notices.iter().any(is_shown) && is_new(document, filter, host) {

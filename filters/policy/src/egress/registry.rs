@@ -97,8 +97,8 @@ impl Registry {
     }
 
     /// The index of the service entry that allows a name, in upper or lower case and without a dot
-    /// at the end. If several names of service entries match, the most specific one decides, as in Envoy: first the name itself,
-    /// then the wildcard with the most labels.
+    /// at the end. If several names of service entries match, the most specific one decides, as in
+    /// Envoy: first the name itself, then the wildcard with the most labels.
     ///
     /// `address` is the destination address.
     ///

@@ -109,9 +109,9 @@ pub fn without_port(authority: &[u8]) -> &[u8] {
     }
 }
 
-/// Returns the host of a Host header or an authority: without its port, and without the one dot that
-/// a fully qualified name may end in (RFC 3986 section 3.2.2). Names with and without this dot are
-/// the same name.
+/// Returns the host of a Host header or an authority: without its port, and without the one dot
+/// that a fully qualified name may end in (RFC 3986 section 3.2.2). Names with and without this dot
+/// are the same name.
 ///
 /// A TLS server name has no such dot (RFC 6066 section 3), see
 /// [`ServerName`](crate::value::server_name::ServerName).
