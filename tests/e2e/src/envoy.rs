@@ -220,7 +220,7 @@ impl Process {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "setsid"])
-            .arg(files::envoy())
+            .arg(files::envoy_program())
             .args(["--config-path", file, "--admin-address-path", "admin"])
             .args(["--concurrency", &workers.to_string()])
             .args(["--disable-hot-restart", "--file-flush-interval-msec", "20"])

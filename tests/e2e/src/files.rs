@@ -38,7 +38,7 @@ pub(crate) fn certificate(file: &str) -> PathBuf {
 ///
 /// # Panics
 /// If there is none.
-pub(crate) fn envoy() -> PathBuf {
+pub fn envoy_program() -> PathBuf {
     match std::env::var_os("ENVOY") {
         Some(path) => present(path.into(), "set ENVOY to the path of an Envoy"),
         None => present(workspace().join(".tools/envoy"), "run `make setup` first"),

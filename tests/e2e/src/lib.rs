@@ -30,7 +30,7 @@ mod wasm;
 pub use client::{Client, Connection, Request, Response};
 pub use config::{Bootstrap, any_host};
 pub use envoy::{Envoy, StartFailure};
-pub use files::{module, workspace};
+pub use files::{envoy_program, module, workspace};
 pub use listener::Listener;
 pub use nginx::{Nginx, server};
 pub use raw::exchange;

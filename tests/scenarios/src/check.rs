@@ -1,4 +1,5 @@
-//! Checks all scenarios against their READMEs, with and without each filter.
+//! Checks all scenarios against their READMEs: with and without each filter, and with the commands
+//! in the configurations.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,9 +10,22 @@ use tokio::runtime::Builder;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::by_hand::Copy;
 use crate::folder::{Folder, SCENARIOS};
 use crate::programs::{Programs, filters_of};
+use crate::readme::Step;
 use crate::run::{bash, message, prepare};
+
+/// How a check starts the programs.
+#[derive(Clone)]
+enum Start {
+    /// As `make scenario` does.
+    Whole,
+    /// Without this filter.
+    Without(String),
+    /// With the commands in the head of the configurations.
+    ByHand,
+}
 
 /// Maximum number of scenarios that run at once.
 const AT_ONCE: usize = 2;
@@ -35,16 +49,18 @@ pub async fn check(names: &[&str]) -> Result<(), String> {
     let mut rows = Vec::new();
     for folder in Folder::all(names)? {
         let folder = Arc::new(folder);
-        let whole = begin(&permits, &folder, None);
+        let whole = begin(&permits, &folder, Start::Whole);
         let filters = filters_of(&folder).into_iter();
         let without: Vec<_> = filters
-            .map(|filter| (begin(&permits, &folder, Some(filter.clone())), filter))
+            .map(|filter| (begin(&permits, &folder, Start::Without(filter.clone())), filter))
             .collect();
-        rows.push((folder, whole, without));
+        let has_commands = !folder.by_hand.is_empty();
+        let by_hand = has_commands.then(|| begin(&permits, &folder, Start::ByHand));
+        rows.push((folder, whole, without, by_hand));
     }
-    println!("{:4} {:28} {:7} {:>5}  fails without", "id", "name", "result", "s");
+    println!("{:4} {:28} {:7} {:>5}  {:7}  fails without", "id", "name", "result", "s", "by hand");
     let mut failures = Vec::new();
-    for (folder, whole, without) in rows {
+    for (folder, whole, without, by_hand) in rows {
         let name = &folder.name;
         let (outcome, time) = ended(whole).await;
         let result = match outcome {
@@ -53,6 +69,16 @@ pub async fn check(names: &[&str]) -> Result<(), String> {
                 failures.push(format!("{name}: {why}"));
                 "FAILED"
             }
+        };
+        let by_hand = match by_hand {
+            None => "",
+            Some(task) => match ended(task).await.0 {
+                Outcome::Passed => "ok",
+                Outcome::Differed(why) | Outcome::Broken(why) => {
+                    failures.push(format!("{name} with the commands in its configuration: {why}"));
+                    "FAILED"
+                }
+            },
         };
         let mut cells = Vec::new();
         for (task, filter) in without {
@@ -69,7 +95,7 @@ pub async fn check(names: &[&str]) -> Result<(), String> {
             });
         }
         let (id, seconds, cells) = (&folder.id, time.as_secs_f64(), cells.join(", "));
-        println!("{id:4} {name:28} {result:7} {seconds:5.1}  {cells}");
+        println!("{id:4} {name:28} {result:7} {seconds:5.1}  {by_hand:7}  {cells}");
     }
     for failure in &failures {
         println!("\n{failure}");
@@ -83,22 +109,22 @@ pub async fn check(names: &[&str]) -> Result<(), String> {
 
 type Task = JoinHandle<(Result<Outcome, String>, Duration)>;
 
-/// Checks a scenario when fewer than the maximum are running, optionally without a filter.
-fn begin(permits: &Arc<Semaphore>, folder: &Arc<Folder>, without: Option<String>) -> Task {
+/// Checks a scenario when fewer than the maximum are running.
+fn begin(permits: &Arc<Semaphore>, folder: &Arc<Folder>, start: Start) -> Task {
     let (permits, folder) = (permits.clone(), folder.clone());
     tokio::spawn(async move {
         let _permit = permits.acquire_owned().await.expect("an open semaphore");
-        let start = Instant::now();
+        let begin = Instant::now();
         // Uses a separate thread, because waiting for the end of a program blocks.
         let check = spawn_blocking(move || {
             let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(check_one(&folder, without.as_deref()))
+            runtime.block_on(check_one(&folder, start))
         });
         let result = check.await.map_err(|error| match error.try_into_panic() {
             Ok(panic) => message(&*panic).to_owned(),
             Err(error) => error.to_string(),
         });
-        (result.and_then(|result| result), start.elapsed())
+        (result.and_then(|result| result), begin.elapsed())
     })
 }
 
@@ -109,21 +135,47 @@ async fn ended(task: Task) -> (Outcome, Duration) {
     }
 }
 
-async fn check_one(folder: &Folder, without: Option<&str>) -> Result<Outcome, String> {
+async fn check_one(folder: &Folder, start: Start) -> Result<Outcome, String> {
     let directory = TempDir::new().map_err(|error| error.to_string())?;
     let written = directory.path();
+    let without = match start {
+        Start::ByHand => return check_by_hand(folder).await,
+        Start::Whole => None,
+        Start::Without(filter) => Some(filter),
+    };
     let scenario = Scenario::new().with_folder(&folder.written(), written);
     prepare(folder, &scenario, written).await?;
-    let _programs = Programs::start(folder, &scenario, written, without).await;
+    let _programs = Programs::start(folder, &scenario, written, without.as_deref()).await;
     for step in &folder.steps {
         let (output, _) = bash(&scenario.own(&step.command), written).await?;
-        let output = scenario.disown(&output);
-        if !step.allows(&output) {
-            return Ok(Outcome::Differed(format!(
-                "{SCENARIOS}/{}/README.md:{}\n$ {}\nis to print:\n{}\nand printed:\n{}",
-                folder.name, step.line, step.command, step.output, output
-            )));
+        if let Some(difference) = difference(folder, step, &scenario.disown(&output)) {
+            return Ok(Outcome::Differed(difference));
         }
     }
     Ok(Outcome::Passed)
+}
+
+async fn check_by_hand(folder: &Folder) -> Result<Outcome, String> {
+    let scenario = Scenario::new();
+    let copy = Copy::start(folder, &scenario).await?;
+    // Only `make scenario` writes the access logs to files.
+    let is_log =
+        |step: &&Step| step.command.contains(&folder.written()) && step.command.contains(".out");
+    for step in folder.steps.iter().filter(|step| !is_log(step)) {
+        let (output, _) = copy.bash(&scenario.own(&step.command)).await?;
+        if let Some(difference) = difference(folder, step, &scenario.disown(&output)) {
+            return Ok(Outcome::Differed(difference));
+        }
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Describes the difference if a command printed something else than its README says.
+fn difference(folder: &Folder, step: &Step, output: &str) -> Option<String> {
+    (!step.allows(output)).then(|| {
+        format!(
+            "{SCENARIOS}/{}/README.md:{}\n$ {}\nis to print:\n{}\nand printed:\n{output}",
+            folder.name, step.line, step.command, step.output
+        )
+    })
 }

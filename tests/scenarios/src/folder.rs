@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sluice_e2e::workspace;
 
+use crate::by_hand::commands;
 use crate::readme::{Readme, Step};
 
 /// Folder of the scenarios, from the root of the repository.
@@ -28,6 +29,8 @@ pub struct Folder {
     pub programs: Vec<Program>,
     /// The commands of the README, with their output.
     pub steps: Vec<Step>,
+    /// Commands that run the scenario without `make scenario`; most scenarios have none.
+    pub by_hand: Vec<String>,
 }
 
 /// The file `scenario.yaml`.
@@ -109,6 +112,18 @@ impl Folder {
             serde_json::Value::deserialize(document)
                 .map_err(|error| format!("{SCENARIOS}/{name}/istio.yaml: {error}"))?;
         }
+        let mut by_hand = Vec::new();
+        for program in &file.programs {
+            let Program::Envoy { envoy: file, .. } = program else { continue };
+            let commands = commands(&read(file)?, name)
+                .map_err(|error| format!("{SCENARIOS}/{name}/{file}: {error}"))?;
+            // The configurations of several Envoys repeat the commands.
+            if by_hand.is_empty() {
+                by_hand = commands;
+            } else if by_hand != commands {
+                return Err(format!("{SCENARIOS}/{name}/{file}: has other commands in its head"));
+            }
+        }
         Ok(Self {
             name: name.to_owned(),
             id: file.id,
@@ -117,6 +132,7 @@ impl Folder {
             files: file.files,
             programs: file.programs,
             steps: readme.steps,
+            by_hand,
         })
     }
 

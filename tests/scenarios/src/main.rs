@@ -7,6 +7,7 @@
 //!
 //! `envoy/scenarios/README.md` describes the files of a folder.
 
+mod by_hand;
 mod check;
 mod folder;
 mod programs;

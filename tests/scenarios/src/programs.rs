@@ -24,8 +24,8 @@ pub struct Programs {
     _nginxes: Vec<Nginx>,
 }
 
-/// A server of which only the process is known.
-struct Server(Child);
+/// A server of which only the process is known. It ends when this is dropped.
+pub struct Server(pub Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -119,8 +119,8 @@ fn gunicorn() -> PathBuf {
     program
 }
 
-/// A program that the kernel ends together with this process.
-fn command(program: &Path) -> Command {
+/// Returns a program that the kernel ends together with this process.
+pub fn command(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "setsid"]).arg(program);
     command

@@ -76,12 +76,18 @@ pub async fn prepare(folder: &Folder, scenario: &Scenario, written: &Path) -> Re
 
 /// Runs a command in the root of the repository and returns its output and whether it succeeded.
 pub async fn bash(command: &str, written: &Path) -> Result<(String, bool), String> {
+    bash_in(workspace(), command, written).await
+}
+
+/// Runs a command in a folder and returns its output and whether it succeeded. `home` gets the
+/// settings of curl.
+pub async fn bash_in(folder: &Path, command: &str, home: &Path) -> Result<(String, bool), String> {
     // Disables curl's progress meter, which would mix with the response on a terminal.
-    fs::write(written.join(".curlrc"), "no-progress-meter\n").map_err(|error| error.to_string())?;
+    fs::write(home.join(".curlrc"), "no-progress-meter\n").map_err(|error| error.to_string())?;
     let output = tempfile::tempfile().map_err(|error| error.to_string())?;
     let copy = || output.try_clone().map_err(|error| error.to_string());
     let mut child = Command::new("bash");
-    child.args(["-c", command]).current_dir(workspace()).env("CURL_HOME", written);
+    child.args(["-c", command]).current_dir(folder).env("CURL_HOME", home);
     child.env("LC_ALL", "C.UTF-8");
     for proxy in ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         child.env_remove(proxy);
