@@ -32,6 +32,7 @@ declare -A names=(
   [other-server]="DNS:other.example.com,DNS:*.any.example.org"
   [egress-gateway]="DNS:egress-gateway.example.net"
   [sidecar]="DNS:sidecar.example.net"
+  [sandbox]="DNS:*.example.com,DNS:*.pay.example.com,DNS:*.example.org"
   [outside]="DNS:www.example.com,DNS:edition.example.com,DNS:example.org,DNS:*.example.org"
   [httpbin.example.com]="DNS:httpbin.example.com"
   [new-httpbin.example.com]="DNS:httpbin.example.com"
@@ -91,4 +92,6 @@ mkdir -p dist
 rm -rf "$folder"
 mv "$new" "$folder"
 chmod 755 "$folder"
+# In a container, the sandbox runs as another user. Its key protects nothing.
+chmod 644 "$folder/sandbox.key"
 trap - EXIT

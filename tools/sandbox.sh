@@ -14,7 +14,7 @@ config=${SANDBOX_CONFIG:-envoy/sandbox.yaml}
 port=${SANDBOX_PORT:-10000}
 admin=${SANDBOX_ADMIN_PORT:-9901}
 log=.tools/sandbox.log
-start_seconds=30
+start_seconds=60
 
 print_requests() {
   local url=http://127.0.0.1:$port
@@ -54,6 +54,19 @@ $url/payment/balance/query
 
   curl -H 'Host: mirror.example.com' $url/payment/balance/query
     the response of v1, and v2 gets a copy: see http://127.0.0.1:$admin/stats?filter=mirror.mirrored
+
+  curl -o /dev/null -w '%{http_code}\n' -H 'Host: edition.cnn.com' http://127.0.0.1:10001/
+    502, because no ServiceEntry has this host; 404 for httpbin.org
+
+  curl --cacert dist/certificates/ca.pem --connect-to ::127.0.0.1:10443 https://www.example.org/
+    www.example.org on port 10105; the connection is closed for other names
+
+  curl --cacert dist/certificates/ca.pem --connect-to ::127.0.0.1:10444 https://a.pay.example.com/
+    a.pay.example.com on port 10106, by the server name
+
+  curl -i --cacert dist/certificates/ca.pem --connect-to ::127.0.0.1:10445 \
+-H 'Host: shop.example.com' https://blog.example.com/
+    HTTP/1.1 421 Misdirected Request, because server name and host do not belong together
 
 The rules are in $config, and the log is in $log.
 Envoy's admin interface is on http://127.0.0.1:$admin. Ctrl-C stops the sandbox.
@@ -112,7 +125,7 @@ trap 'exit 0' INT TERM HUP
 
 [ -x "$envoy" ] || fail "no Envoy at $envoy; make setup installs it"
 [ -f "$config" ] || fail "no configuration at $config"
-for number in "$port" "$admin"; do
+for number in $(sed -n 's/.*port_value: \([1-9][0-9]*\).*/\1/p' "$config" | sort -u); do
   # Two Envoys can silently share the port of a listener.
   if in_use "$number"; then
     fail "port $number is in use; stop the program that uses it"

@@ -170,6 +170,33 @@ test_requests() {
   expect "the mirror filter counts the copy" 1 "$(stat wasmcustom.sluice.mirror.mirrored)"
 }
 
+# ask_tls PORT URL CURL_OPTION...: sends a request to a published port; prints the body, a space and
+# the status, or the exit code of curl.
+ask_tls() {
+  local port=$1
+  shift
+  curl --silent --max-time 20 --cacert dist/certificates/ca.pem --write-out ' %{http_code}' \
+    --connect-to "::127.0.0.1:$port" "$@" || echo " $?"
+}
+
+# The filters egress and sni of envoy/sandbox.yaml.
+test_other_filters() {
+  expect "the egress filter allows a known host" 200 \
+    "$(SANDBOX_PORT=$EGRESS_PORT ask /status/200 -H 'Host: httpbin.org' | tail -c 3)"
+  expect "the egress filter refuses an unknown host" " 502" \
+    "$(SANDBOX_PORT=$EGRESS_PORT ask / -H 'Host: edition.cnn.com')"
+  expect "the egress filter allows a known server name" "www.example.org on port 10105 200" \
+    "$(ask_tls "$EGRESS_TLS_PORT" https://www.example.org/ | tr -d '\n')"
+  expect "the egress filter closes a connection to an unknown server name" " 000 35" \
+    "$(ask_tls "$EGRESS_TLS_PORT" https://edition.cnn.com/)"
+  expect "the sni filter routes by server name" "a.pay.example.com on port 10106 200" \
+    "$(ask_tls "$SNI_PORT" https://a.pay.example.com/ | tr -d '\n')"
+  expect "the sni filter closes a connection without a route" " 000 35" \
+    "$(ask_tls "$SNI_PORT" https://blog.example.com/)"
+  expect "the sni filter refuses a host of another server name" " 421" \
+    "$(ask_tls "$SNI_AUTHORITY_PORT" https://blog.example.com/ -H 'Host: shop.example.com')"
+}
+
 test_admin() {
   expect "the admin interface answers GET" "LIVE" "$(admin /ready | tr -d '\n')"
   expect "the admin interface refuses POST /quitquitquit" "only GET 403" \
@@ -329,15 +356,23 @@ main() {
 
   [ -x "$envoy" ] || fail "no Envoy at $envoy; make setup installs it"
   compgen -G 'dist/*.wasm' >/dev/null || fail "no modules in dist/; make build creates them"
+  [ -s dist/certificates/sandbox.pem ] || fail "no certificates; make certificates creates them"
   mkdir -p "$work/project/dist"
   cp -r docker-compose.yaml envoy "$work/project"
+  cp -r --preserve=mode dist/certificates "$work/project/dist"
   cp dist/*.wasm "$work/project/dist"
-  chmod -R a+rX "$work/project"
+  chmod -R a+rX "$work/project/envoy" "$work/project"/dist/*.wasm
+  chmod a+rX "$work/project" "$work/project/dist" "$work/project/docker-compose.yaml"
   ENVOY_VERSION=$("$envoy" --version | sed -n 's/.*version: [0-9a-f]*\/\([0-9.]*\).*/\1/p')
   SANDBOX_PORT=$(free_port)
   SANDBOX_ADMIN_PORT=$(free_port)
   PROMETHEUS_PORT=$(free_port)
+  EGRESS_PORT=$(free_port)
+  EGRESS_TLS_PORT=$(free_port)
+  SNI_PORT=$(free_port)
+  SNI_AUTHORITY_PORT=$(free_port)
   export ENVOY_VERSION SANDBOX_PORT SANDBOX_ADMIN_PORT PROMETHEUS_PORT
+  export EGRESS_PORT EGRESS_TLS_PORT SNI_PORT SNI_AUTHORITY_PORT
 
   test_files
   envoy_image=envoyproxy/envoy:v$ENVOY_VERSION
@@ -349,6 +384,7 @@ main() {
   until_true 60 "the sandbox becomes healthy" is_healthy sandbox
   pass "the sandbox is healthy"
   test_requests
+  test_other_filters
   test_admin
   test_hardening sandbox 101:101
   test_read_only
