@@ -4,18 +4,10 @@
 //!     sluice-scenarios list
 //!     sluice-scenarios run NAME
 //!     sluice-scenarios check [NAME]...
-//!
-//! `envoy/scenarios/README.md` describes the files of a folder.
-
-mod by_hand;
-mod check;
-mod folder;
-mod programs;
-mod readme;
-mod run;
-mod without;
 
 use std::process::ExitCode;
+
+use sluice_scenarios::{check, folder, run};
 
 const USAGE: &str = "usage: sluice-scenarios list | run NAME | check [NAME]...";
 

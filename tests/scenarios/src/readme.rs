@@ -1,9 +1,9 @@
-//! The commands of a README, and their output.
+//! The code blocks of a README, and the commands in them with their output.
 //!
-//! They are in fenced `console` blocks. A line that begins with `$ ` is a command; it continues
-//! while lines end with a backslash. The lines up to the next command or the end of the block are
-//! its standard output and standard error. In them, `[..]` matches any text within a line, and a
-//! line `...` matches any number of lines.
+//! The commands of a scenario are in fenced `console` blocks. A line that begins with `$ ` is a
+//! command; it continues while lines end with a backslash. The lines up to the next command or the
+//! end of the block are its standard output and standard error. In them, `[..]` matches any text
+//! within a line, and a line `...` matches any number of lines.
 
 use snapbox::Data;
 use snapbox::filter::NormalizeToExpected;
@@ -36,7 +36,12 @@ impl Readme {
         let heading = text.lines().next().unwrap_or_default();
         let title = heading.strip_prefix("# ").and_then(|title| title.split_once(": "));
         let (id, title) = title.ok_or("1: is not a title such as: # F1: a delay")?;
-        let steps = steps(text)?;
+        let mut steps = Vec::new();
+        for block in blocks(text)? {
+            if block.fence.as_deref() == Some("console") {
+                steps.extend(self::steps(&block)?);
+            }
+        }
         if steps.is_empty() {
             return Err("1: has no command in a block ```console".to_owned());
         }
@@ -53,51 +58,80 @@ impl Step {
     }
 }
 
-fn steps(text: &str) -> Result<Vec<Step>, String> {
-    /// Position of a line.
-    #[derive(Clone, Copy, PartialEq)]
-    enum Place {
-        Outside,
-        /// First line of a block, which must be a command.
-        Beginning,
-        Command,
-        Output,
-    }
-    use Place::{Beginning, Command, Output, Outside};
+/// A code block of a Markdown file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Block {
+    /// Text behind the opening fence, such as `yaml`; `None` for an indented block.
+    pub fence: Option<String>,
+    /// Content without fences and indentation.
+    pub text: String,
+    /// Line number of its first line in the file, from 1.
+    pub line: usize,
+}
 
-    let mut steps: Vec<Step> = Vec::new();
-    let mut place = Outside;
-    for (number, line) in (1..).zip(text.lines()) {
-        place = match (place, line.strip_prefix("$ ")) {
-            (Outside, _) if line == "```console" => Beginning,
-            (Outside, _) => Outside,
-            (Output, _) if line == "```" => Outside,
-            (Beginning | Output, Some(command)) => {
-                let command = command.to_owned();
-                steps.push(Step { command, output: String::new(), line: number });
-                if line.ends_with('\\') { Command } else { Output }
-            }
-            (Beginning, None) => return Err(format!("{number}: is not a command: $ curl ...")),
-            (before, _) => {
-                let Some(step) = steps.last_mut() else { continue };
-                if before == Output {
-                    step.output += line;
-                    step.output += "\n";
-                } else {
-                    step.command += "\n";
-                    step.command += line;
+/// Returns the code blocks of a Markdown file: all between fences, and all that are indented by four
+/// spaces after an empty line. The error begins with the number of the line.
+pub fn blocks(text: &str) -> Result<Vec<Block>, String> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut lines = (1..).zip(text.lines()).peekable();
+    let mut is_after_empty = true;
+    while let Some((number, line)) = lines.next() {
+        let mut block = Block { fence: None, text: String::new(), line: number };
+        if let Some(fence) = line.trim_start().strip_prefix("```") {
+            (block.fence, block.line) = (Some(fence.to_owned()), number + 1);
+            let mut content = lines.by_ref().map(|(_, line)| line);
+            loop {
+                match content.next() {
+                    Some("```") => break,
+                    Some(line) => block.text += &format!("{line}\n"),
+                    None => return Err(format!("{number}: the block is not closed")),
                 }
-                if before == Command && line.ends_with('\\') { Command } else { Output }
             }
-        };
+            blocks.push(block);
+        } else if is_after_empty && let Some(first) = line.strip_prefix(INDENTATION) {
+            block.text = format!("{first}\n");
+            let is_code = |line: &str| line.is_empty() || line.starts_with(INDENTATION);
+            while let Some((_, line)) = lines.next_if(|(_, line)| is_code(line)) {
+                block.text += line.strip_prefix(INDENTATION).unwrap_or_default();
+                block.text += "\n";
+            }
+            blocks.push(block);
+            continue;
+        }
+        is_after_empty = line.is_empty();
+    }
+    Ok(blocks)
+}
+
+/// Indentation of a code block without fences.
+const INDENTATION: &str = "    ";
+
+/// Returns the commands of a block. The error begins with the number of the line.
+pub fn steps(block: &Block) -> Result<Vec<Step>, String> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut is_command = false;
+    for (line, text) in (block.line..).zip(block.text.lines()) {
+        let was_command = std::mem::replace(&mut is_command, text.ends_with('\\'));
+        match (text.strip_prefix("$ "), steps.last_mut()) {
+            (_, Some(step)) if was_command => {
+                step.command += "\n";
+                step.command += text;
+            }
+            (Some(command), _) => {
+                steps.push(Step { command: command.to_owned(), output: String::new(), line });
+            }
+            (None, Some(step)) => {
+                step.output += text;
+                step.output += "\n";
+                is_command = false;
+            }
+            (None, None) => return Err(format!("{line}: is not a command: $ curl ...")),
+        }
     }
     for step in &mut steps {
         step.output.truncate(step.output.trim_end().len());
     }
-    match place {
-        Outside => Ok(steps),
-        _ => Err(format!("{}: the last block is not closed", text.lines().count())),
-    }
+    Ok(steps)
 }
 
 #[cfg(test)]
@@ -119,6 +153,24 @@ mod tests {
         let expected =
             [step("one \\\n  more", "a\n\nb", 4), step("two", "", 10), step("three", "c", 11)];
         assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn all_code_is_in_blocks() {
+        let text = "# X\n\n    $ a\n    b\n\n    c\n\ntext\n    no code\n- item\n\n```yaml\na:\n\n    \
+                    b\n```\n\n    d\n";
+        let block = |fence: Option<&str>, text: &str, line| Block {
+            fence: fence.map(str::to_owned),
+            text: text.to_owned(),
+            line,
+        };
+        let expected = [
+            block(None, "$ a\nb\n\nc\n\n", 3),
+            block(Some("yaml"), "a:\n\n    b\n", 13),
+            block(None, "d\n", 18),
+        ];
+        assert_eq!(blocks(text).unwrap(), expected);
+        assert!(blocks("```yaml\na:\n").is_err());
     }
 
     #[test]

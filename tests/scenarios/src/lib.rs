@@ -1,0 +1,12 @@
+//! Runs what READMEs show: the scenarios of `envoy/scenarios`, and in the tests of this package the
+//! examples of the filters.
+//!
+//! `envoy/scenarios/README.md` describes the files of a scenario.
+
+mod by_hand;
+pub mod check;
+pub mod folder;
+mod programs;
+pub mod readme;
+pub mod run;
+mod without;
