@@ -55,6 +55,9 @@ $url/payment/balance/query
   curl -H 'Host: mirror.example.com' $url/payment/balance/query
     the response of v1, and v2 gets a copy: see http://127.0.0.1:$admin/stats?filter=mirror.mirrored
 
+  curl -H 'end-user: cheng' -H 'fail: yes' $url/payment/balance/query
+    v2 is sick; after three of these, v1 answers requests of this user for ten seconds
+
   curl -o /dev/null -w '%{http_code}\n' -H 'Host: edition.cnn.com' http://127.0.0.1:10001/
     502, because no ServiceEntry has this host; 404 for httpbin.org
 

@@ -179,8 +179,21 @@ ask_tls() {
     --connect-to "::127.0.0.1:$port" "$@" || echo " $?"
 }
 
-# The filters egress and sni of envoy/sandbox.yaml.
+has_v2() {
+  [[ "$(ask /payment/balance/query -H 'end-user: cheng')" == *'Hello v2'* ]]
+}
+
+# The filters outlier, egress and sni of envoy/sandbox.yaml.
 test_other_filters() {
+  local path=/payment/balance/query
+  for _ in 1 2 3; do
+    ask $path -H 'end-user: cheng' -H 'fail: yes' >"$work/failed"
+  done
+  expect "v2 fails on request" "v2 is sick 503" "$(tr -d '\n' <"$work/failed")"
+  expect "the outlier filter ejects v2" 'Hello v1, cheng!, id: 1' \
+    "$(ask $path -H 'end-user: cheng' | jq -rn 'input.data')"
+  until_true 20 "v2 returns" has_v2
+  pass "v2 returns"
   expect "the egress filter allows a known host" 200 \
     "$(SANDBOX_PORT=$EGRESS_PORT ask /status/200 -H 'Host: httpbin.org' | tail -c 3)"
   expect "the egress filter refuses an unknown host" " 502" \

@@ -103,7 +103,7 @@ const READMES: [Readme; 7] = [
     },
     Readme {
         file: "filters/outlier/README.md",
-        blocks: &[Envoy, Document("outlier", Upstream), Other("outlier event=")],
+        blocks: &[Envoy, Sandbox("outlier", Upstream), Commands, Commands, Other("outlier event=")],
     },
 ];
 
