@@ -92,11 +92,11 @@ fuzz: setup-rust ## fuzz each target for fuzz_seconds=60; requires a nightly com
 	done
 
 .PHONY: sandbox
-sandbox: setup-envoy build certificates ## run Envoy with the modules on port 10000 until Ctrl-C
+sandbox: setup-envoy build certificates ## run Envoy with the modules until Ctrl-C
 	@ENVOY='$(envoy)' tools/sandbox.sh
 
 .PHONY: compose-test
-compose-test: setup-envoy build certificates ## test docker-compose.yaml in Docker; skipped without Docker
+compose-test: setup-envoy build certificates ## test docker-compose.yaml, if there is Docker
 	@ENVOY='$(envoy)' tests/compose/run.sh
 
 .PHONY: scenario

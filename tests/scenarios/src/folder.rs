@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sluice_e2e::workspace;
 
-use crate::by_hand::commands;
+use crate::head::commands;
 use crate::readme::{Readme, Step};
 
 /// Folder of the scenarios, from the root of the repository.

@@ -6,6 +6,7 @@
 mod by_hand;
 pub mod check;
 pub mod folder;
+mod head;
 mod programs;
 pub mod readme;
 pub mod run;

@@ -69,8 +69,8 @@ pub struct Block {
     pub line: usize,
 }
 
-/// Returns the code blocks of a Markdown file: all between fences, and all that are indented by four
-/// spaces after an empty line. The error begins with the number of the line.
+/// Returns the code blocks of a Markdown file: all between fences, and all that are indented by
+/// four spaces after an empty line. The error begins with the number of the line.
 pub fn blocks(text: &str) -> Result<Vec<Block>, String> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut lines = (1..).zip(text.lines()).peekable();
