@@ -95,6 +95,8 @@ pub fn blocks(text: &str) -> Result<Vec<Block>, String> {
                 block.text += line.strip_prefix(INDENTATION).unwrap_or_default();
                 block.text += "\n";
             }
+            block.text.truncate(block.text.trim_end().len());
+            block.text += "\n";
             blocks.push(block);
             continue;
         }
@@ -165,7 +167,7 @@ mod tests {
             line,
         };
         let expected = [
-            block(None, "$ a\nb\n\nc\n\n", 3),
+            block(None, "$ a\nb\n\nc\n", 3),
             block(Some("yaml"), "a:\n\n    b\n", 13),
             block(None, "d\n", 18),
         ];

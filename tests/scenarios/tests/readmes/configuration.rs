@@ -66,7 +66,7 @@ fn envoy_accepts_documents_and_configurations() {
                     whole.add(&name, "router", Place::Http, &document);
                 }
                 Kind::Envoy => whole.add_parts(&name, &block.text),
-                Kind::Commands | Kind::Other(_) => {}
+                Kind::Commands | Kind::Log | Kind::Other(_) => {}
             }
         }
     }

@@ -37,11 +37,13 @@ enum Kind {
     Complete,
     /// Parts of an Envoy configuration, which Envoy accepts.
     Envoy,
+    /// Lines of the sandbox's log with these fields, after the commands.
+    Log,
     /// Anything else; the text is its beginning. It is not tested here.
     Other(&'static str),
 }
 
-use Kind::{Commands, Complete, Document, Envoy, Other, Sandbox, VirtualService};
+use Kind::{Commands, Complete, Document, Envoy, Log, Other, Sandbox, VirtualService};
 use Place::{Http, Network, Upstream};
 
 /// In the order in which the sandbox runs their commands: the mirror filter shows counters of
@@ -92,14 +94,7 @@ const READMES: [Readme; 7] = [
     },
     Readme {
         file: "filters/sni/README.md",
-        blocks: &[
-            Sandbox("sni", Network),
-            Commands,
-            Sandbox("sni", Http),
-            Commands,
-            Commands,
-            Other("sni outcome="),
-        ],
+        blocks: &[Sandbox("sni", Network), Commands, Sandbox("sni", Http), Commands, Commands, Log],
     },
     Readme {
         file: "filters/outlier/README.md",
@@ -134,6 +129,7 @@ impl Kind {
         let is_command = block.text.starts_with("$ ");
         match self {
             Commands => block.fence.is_none() && is_command,
+            Log => block.fence.is_none() && block.text.lines().all(|line| line.contains('=')),
             Other(beginning) => {
                 block.fence.is_none() && !is_command && block.text.starts_with(beginning)
             }
@@ -171,6 +167,7 @@ fn unlisted_blocks_are_found() {
     assert!(Commands.allows(&text("$ curl\n")));
     assert!(!Commands.allows(&text("curl\n")));
     assert!(!Other("").allows(&text("$ curl\n")));
+    assert!(!Log.allows(&text("a b=1\nc\n")));
     assert!(!Envoy.allows(&text("a: 1\n")));
     let fenced = |fence: &str| Block { fence: Some(fence.to_owned()), ..text("a: 1\n") };
     assert!(Envoy.allows(&fenced("yaml")));

@@ -1,4 +1,4 @@
-//! The sandbox prints the output of the commands.
+//! The sandbox prints the output of the commands, and logs what the READMEs show.
 
 use sluice_e2e::{Scenario, envoy_program};
 use sluice_scenarios::readme::{Step, steps};
@@ -12,7 +12,7 @@ use crate::{Kind, READMES};
 async fn commands_print_what_the_readmes_show() {
     let scenario = Scenario::new();
     // One worker, as `make sandbox` has.
-    let _sandbox = scenario.envoy_of(&scenario.text("envoy/sandbox.yaml"), 1).await;
+    let sandbox = scenario.envoy_of(&scenario.text("envoy/sandbox.yaml"), 1).await;
     let home = TempDir::new().unwrap();
     let mut failures = Vec::new();
     for readme in &READMES {
@@ -32,7 +32,28 @@ async fn commands_print_what_the_readmes_show() {
             }
         }
     }
+    let log = sandbox.log();
+    for readme in &READMES {
+        for (block, _) in readme.blocks().iter().filter(|(_, kind)| *kind == Kind::Log) {
+            for line in block.text.lines() {
+                if !log.lines().any(|logged| has_fields(logged, line)) {
+                    failures.push(format!("{}: the log has no such line:\n{line}", readme.file));
+                }
+            }
+        }
+    }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+/// Returns whether a line of Envoy's log has these fields: the same names in the same order, with
+/// any values.
+fn has_fields(logged: &str, shown: &str) -> bool {
+    let names = |text: &str| -> Vec<String> {
+        let fields = text.split(' ').filter_map(|word| word.split_once('='));
+        fields.map(|(name, _)| name.to_owned()).collect()
+    };
+    let beginning = shown.split('=').next().unwrap_or_default();
+    logged.contains(beginning) && names(logged) == names(shown)
 }
 
 /// Removes the microseconds of curl's times, which differ each time.
@@ -46,6 +67,14 @@ fn whole_seconds(output: &str) -> String {
         }
         _ => format!("{text}after {part}"),
     })
+}
+
+#[test]
+fn fields_are_compared_by_name() {
+    let logged = "[warning] wasm log sni: sni outcome=no_route sni=- source=127.0.0.1:1";
+    assert!(has_fields(logged, "sni outcome=misdirected sni=a.com source=10.0.0.1:2"));
+    assert!(!has_fields(logged, "sni outcome=misdirected source=10.0.0.1:2"));
+    assert!(!has_fields(logged, "sni result=misdirected sni=a.com source=10.0.0.1:2"));
 }
 
 #[test]
