@@ -6,9 +6,11 @@ mod envoy;
 mod envoy_filter;
 mod istio;
 mod mirrored;
+mod outlier;
 mod templates;
 mod wasm;
 mod wasm_plugin;
+mod workloads;
 
 use std::collections::HashSet;
 use std::error::Error as _;
@@ -161,7 +163,7 @@ pub fn render(
         To::EnvoyFilter => {
             check_envoy_filter(&filters, args.context)?;
             let module = module("/var/lib/sluice/{filter}.wasm");
-            Ok(envoy_filter::render(&target(document, compiled, &filters, args, &module))?)
+            envoy_filter::render(&target(document, compiled, &filters, args, &module))
         }
         To::WasmPlugin => {
             check_wasm_plugin(&filters)?;

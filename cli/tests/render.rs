@@ -68,7 +68,7 @@ fn every_form_holds_the_same_document() {
 /// The channel on which upstreams report each request by their name.
 type Calls = mpsc::Sender<&'static str>;
 
-/// An upstream that answers every request with a status and its name.
+/// An upstream that answers every request with a status and its name, also in a header.
 fn upstream(name: &'static str, status: u16, calls: Calls) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -94,7 +94,8 @@ fn serve(stream: TcpStream, name: &'static str, status: u16, calls: &Calls) -> O
         }
         let _ = calls.send(name);
         let length = name.len();
-        write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{name}").ok()?;
+        let headers = format!("content-length: {length}\r\nx-health: {name}");
+        write!(stream, "HTTP/1.1 {status} X\r\n{headers}\r\n\r\n{name}").ok()?;
     }
 }
 
@@ -271,4 +272,56 @@ fn envoy_runs_all_filters() {
     assert_eq!(connect("shop.example.com"), "passed", "the sni filter");
     assert_eq!(connect("hidden.example.com"), "", "the egress filter");
     assert_eq!(connect("nobody.example.com"), "");
+}
+
+/// Rules that Envoy and the outlier filter enforce.
+const FOR_OUTLIERS: &str = "\
+clusterName: '{host}'
+virtualServices:
+- {hosts: [status.example.com], http: [{route: [{destination: {host: status}}]}]}
+- {hosts: [codes.example.com], http: [{route: [{destination: {host: codes}}]}]}
+- {hosts: [header.example.com], http: [{route: [{destination: {host: header}}]}]}
+- {hosts: [filter.example.com], http: [{route: [{destination: {host: filter}}]}]}
+destinationRules:
+- host: status
+  trafficPolicy:
+    outlierDetection: &detection
+      {consecutive5xxErrors: 1, interval: 1.5s, baseEjectionTime: 1h, maxEjectionPercent: 100}
+- host: codes
+  trafficPolicy: {outlierDetection: {<<: *detection, outlierDetectionHttpErrorCodes: [404, 503]}}
+- host: header
+  trafficPolicy:
+    outlierDetection:
+      <<: *detection
+      alwaysEjectOneHost: true
+      maxEjectionTimeJitter: 250ms
+      splitExternalLocalOriginErrors: true
+      successRate: {}
+      failurePercentage: {}
+      failure: {headers: {x-health: {exact: bad}}}
+- host: filter
+  trafficPolicy: {outlierDetection: {<<: *detection, halfOpen: {}}}
+";
+
+#[test]
+fn envoy_runs_each_kind_of_outlier_detection() {
+    let (calls, _) = mpsc::channel();
+    let hosts = [("status", 500), ("codes", 404), ("header", 200), ("filter", 500)];
+    let endpoints: Vec<_> = hosts
+        .iter()
+        .flat_map(|(host, status)| {
+            let upstream = |name, status| upstream(name, status, calls.clone());
+            [(*host, upstream("bad", *status)), (*host, upstream("good", 200))]
+        })
+        .collect();
+    let (_envoy, [http, _]) = run("outliers", FOR_OUTLIERS, &endpoints);
+    for (host, _) in hosts {
+        let headers = format!("host: {host}.example.com\r\n");
+        let answers: Vec<_> = (0..20).map(|_| get(http, "/", &headers)).collect();
+        let bad = answers.iter().filter(|answer| answer.ends_with("bad")).count();
+        let good = answers.iter().filter(|answer| answer.ends_with("good")).count();
+        assert_eq!((bad, good), (1, 19), "{host}: {answers:?}");
+        let is_marked = answers.iter().any(|answer| answer.contains("x-sluice-failure"));
+        assert!(!is_marked, "{host}: {answers:?}");
+    }
 }

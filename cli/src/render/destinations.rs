@@ -261,7 +261,7 @@ impl<'a> Destinations<'a> {
 
 /// Returns whether a DestinationRule has outlier detection: for the host or a subset, and there for
 /// all ports or one.
-fn has_detection(rule: &Json) -> bool {
+pub fn has_detection(rule: &Json) -> bool {
     let owners = [rule].into_iter().chain(rule.elements("subsets"));
     let policies = owners.filter_map(|own| own.field("trafficPolicy"));
     let mut levels =
@@ -270,12 +270,12 @@ fn has_detection(rule: &Json) -> bool {
 }
 
 /// The string field `name`.
-fn text<'a>(json: &'a Json, name: &str) -> Option<&'a str> {
+pub fn text<'a>(json: &'a Json, name: &str) -> Option<&'a str> {
     json.field(name)?.as_str()
 }
 
 /// The fields of the object field `name`.
-fn fields<'a>(json: &'a Json, name: &str) -> &'a [(String, Json)] {
+pub fn fields<'a>(json: &'a Json, name: &str) -> &'a [(String, Json)] {
     json.field(name).map_or(&[], Json::fields)
 }
 

@@ -10,6 +10,7 @@ use super::destinations::{
     Cluster, Destinations, Endpoint, EndpointSource, GivenEndpoint, are_addresses,
 };
 use super::mirrored::{self, MirroredRoute};
+use super::outlier::Detection;
 use super::templates;
 use super::wasm::{Place, WasmFilter};
 use crate::check::Compiled;
@@ -78,6 +79,8 @@ struct HttpListener {
     /// The headers by which filters name clusters to Envoy
     internal_headers: Vec<String>,
     mirrored_routes: Vec<MirroredRoute>,
+    /// Whether responses have the header that marks failures
+    removes_mark: bool,
 }
 
 /// The listener of TLS connections.
@@ -95,8 +98,7 @@ struct ClusterEntry {
     source: EndpointSource,
     discovery: Discovery,
     endpoints: Vec<Endpoint>,
-    /// The outlier filter, if it watches this cluster
-    outlier: Option<WasmFilter>,
+    detection: Option<Detection>,
 }
 
 /// How Envoy gets the addresses of a cluster.
@@ -120,18 +122,23 @@ pub fn bootstrap(
     endpoints: &[GivenEndpoint],
 ) -> Result<String, minijinja::Error> {
     let destinations = Destinations::new(&compiled.json);
-    let watched =
-        if filters.contains(&Filter::Outlier) { destinations.watched_hosts() } else { Vec::new() };
-    let cluster = |cluster| cluster_entry(cluster, &watched, module);
     let has = |filter| filters.contains(&filter);
+    let detection = |cluster: &Cluster| {
+        let rules = &compiled.document.destination_rules;
+        let target = rules.target(&cluster.name).filter(|_| has(Filter::Outlier));
+        target.map(|target| Detection::new(&target.settings, module))
+    };
+    let clusters = destinations.clusters(endpoints).into_iter();
+    let clusters: Vec<_> =
+        clusters.map(|cluster| cluster_entry(detection(&cluster), cluster)).collect();
     let bootstrap = Bootstrap {
         document: templates::document(document),
         admin: addresses.admin.into(),
         // Without the router filter, no filter names the upstream of requests.
         http: has(Filter::Router)
-            .then(|| http_listener(filters, module, addresses.http, &destinations)),
+            .then(|| http_listener(filters, module, addresses.http, &destinations, &clusters)),
         tls: has(Filter::Sni).then(|| tls_listener(filters, module, addresses.tls)),
-        clusters: destinations.clusters(endpoints).into_iter().map(cluster).collect(),
+        clusters,
     };
     templates::render("envoy.yaml", &bootstrap)
 }
@@ -141,8 +148,14 @@ fn http_listener(
     module: &str,
     address: SocketAddr,
     destinations: &Destinations<'_>,
+    clusters: &[ClusterEntry],
 ) -> HttpListener {
-    let of_http = filters.iter().filter(|filter| **filter != Filter::Sni);
+    let detections = || clusters.iter().filter_map(|cluster| cluster.detection.as_ref());
+    let of_http = filters.iter().filter(|filter| match filter {
+        Filter::Sni => false,
+        Filter::Outlier => detections().any(Detection::is_by_filter),
+        Filter::Egress | Filter::Fault | Filter::Mirror | Filter::Router => true,
+    });
     let sets = if filters.contains(&Filter::Mirror) { destinations.copies() } else { Vec::new() };
     let mut internal_headers = vec!["x-sluice-cluster".to_owned()];
     internal_headers.extend(mirrored::headers(&sets));
@@ -151,6 +164,7 @@ fn http_listener(
         filters: of_http.map(|own| WasmFilter::new(*own, Place::Http, module)).collect(),
         internal_headers,
         mirrored_routes: sets.iter().map(|set| MirroredRoute::new(set)).collect(),
+        removes_mark: detections().any(Detection::marks_failures),
     }
 }
 
@@ -162,18 +176,13 @@ fn tls_listener(filters: &[Filter], module: &str, address: SocketAddr) -> TlsLis
     }
 }
 
-/// A cluster, with the outlier filter if its host is one of `watched`.
-fn cluster_entry(cluster: Cluster, watched: &[String], module: &str) -> ClusterEntry {
-    let is_watched = watched.iter().any(|host| match host.strip_prefix('*') {
-        Some(suffix) => cluster.host.ends_with(suffix),
-        None => *host == cluster.host,
-    });
+fn cluster_entry(detection: Option<Detection>, cluster: Cluster) -> ClusterEntry {
     let is_static = are_addresses(&cluster.endpoints);
     ClusterEntry {
         name: cluster.name,
         source: cluster.source,
         discovery: if is_static { Discovery::Static } else { Discovery::StrictDns },
         endpoints: cluster.endpoints,
-        outlier: is_watched.then(|| WasmFilter::new(Filter::Outlier, Place::Upstream, module)),
+        detection,
     }
 }

@@ -6,8 +6,9 @@ use sluice_policy::document::filter::Filter;
 use super::destinations::{Copy, Destinations};
 use super::istio::{Context, Label, Target};
 use super::mirrored::{self, MirroredRoute};
-use super::templates;
+use super::outlier::{Detection, Watched};
 use super::wasm::{Place, WasmFilter};
+use super::{RenderError, templates, workloads};
 use crate::filters;
 
 /// The context of the template `envoyfilter.yaml`.
@@ -44,6 +45,9 @@ enum Patch {
     /// The removal of headers by which a filter names clusters to Envoy
     #[serde(rename = "patches/removed-headers.yaml")]
     RemovedHeaders { headers: Vec<String> },
+    /// The removal of the header that marks failures
+    #[serde(rename = "patches/removed-mark.yaml")]
+    RemovedMark,
     /// The route to the cluster that the router filter names
     #[serde(rename = "patches/steered-route.yaml")]
     SteeredRoute,
@@ -53,18 +57,29 @@ enum Patch {
     /// A virtual host of a gateway, for the hosts of the rules
     #[serde(rename = "patches/virtual-host.yaml")]
     VirtualHost { domains: Vec<String>, headers: Vec<String>, mirrored_routes: Vec<MirroredRoute> },
-    /// The clusters of a host that the outlier filter watches
+    /// Clusters of a host with outlier detection
     #[serde(rename = "patches/watched-cluster.yaml")]
-    WatchedCluster { host: String, filter: WasmFilter },
+    WatchedClusters { clusters: Watched },
 }
 
 /// The EnvoyFilters of a target. Their priorities give the order of the filters.
 ///
 /// # Errors
-/// A template that does not fit its context.
-pub fn render(target: &Target<'_>) -> Result<String, minijinja::Error> {
-    let builder = Builder { target, destinations: Destinations::new(&target.compiled.json) };
-    let objects = target.filters.iter().flat_map(|own| builder.objects(*own)).collect();
+/// Outlier detection that patches cannot express, or nothing to render.
+pub fn render(target: &Target<'_>) -> Result<String, RenderError> {
+    let destinations = Destinations::new(&target.compiled.json);
+    let watched = if target.filters.contains(&Filter::Outlier) {
+        workloads::watched(target, &destinations)?
+    } else {
+        Vec::new()
+    };
+    let builder = Builder { target, destinations, watched };
+    let objects: Vec<_> = target.filters.iter().flat_map(|own| builder.objects(*own)).collect();
+    if objects.is_empty() {
+        let reason = "there is nothing to render, because no DestinationRule for these workloads \
+                      has outlierDetection";
+        return Err(reason.to_owned().into());
+    }
     let context = EnvoyFilters {
         document: templates::document(target.document),
         namespace: target.namespace(),
@@ -72,12 +87,14 @@ pub fn render(target: &Target<'_>) -> Result<String, minijinja::Error> {
         context: target.context,
         objects,
     };
-    templates::render("envoyfilter.yaml", &context)
+    Ok(templates::render("envoyfilter.yaml", &context)?)
 }
 
 struct Builder<'a> {
     target: &'a Target<'a>,
     destinations: Destinations<'a>,
+    /// Clusters with outlier detection
+    watched: Vec<Watched>,
 }
 
 impl Builder<'_> {
@@ -85,7 +102,13 @@ impl Builder<'_> {
     fn objects(&self, own: Filter) -> Vec<EnvoyFilter> {
         let is_outbound = self.target.context == Context::SidecarOutbound;
         let mut patches = Vec::new();
-        if own != Filter::Sni {
+        let detections = || self.watched.iter().map(Watched::detection);
+        let is_in_listener = match own {
+            Filter::Sni => false,
+            Filter::Outlier => detections().any(Detection::is_by_filter),
+            Filter::Egress | Filter::Fault | Filter::Mirror | Filter::Router => true,
+        };
+        if is_in_listener {
             patches.push(self.http_filter(own));
         }
         if own == Filter::Sni || (own == Filter::Egress && is_outbound) {
@@ -101,7 +124,12 @@ impl Builder<'_> {
         };
         match own {
             Filter::Router => patches.extend(self.routes()),
-            Filter::Outlier => patches.extend(self.watched_clusters()),
+            Filter::Outlier => {
+                let watched = self.watched.iter().cloned();
+                patches.extend(watched.map(|clusters| Patch::WatchedClusters { clusters }));
+                let is_marked = detections().any(Detection::marks_failures);
+                patches.extend(is_marked.then_some(Patch::RemovedMark));
+            }
             Filter::Egress | Filter::Fault | Filter::Mirror | Filter::Sni => {}
         }
         let name = format!("sluice-{}", filters::name(own));
@@ -168,11 +196,5 @@ impl Builder<'_> {
             patches.push(Patch::RemovedHeaders { headers });
         }
         patches
-    }
-
-    fn watched_clusters(&self) -> Vec<Patch> {
-        let hosts = self.destinations.watched_hosts().into_iter();
-        let filter = || self.wasm(Filter::Outlier, Place::Upstream);
-        hosts.map(|host| Patch::WatchedCluster { host, filter: filter() }).collect()
     }
 }

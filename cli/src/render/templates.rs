@@ -19,16 +19,18 @@ macro_rules! embed {
     };
 }
 
-const TEMPLATES: [(&str, &str); 17] = embed![
+const TEMPLATES: [(&str, &str); 19] = embed![
     "cluster.yaml",
     "envoy.yaml",
     "envoyfilter.yaml",
     "labels.yaml",
     "mirrored-route.yaml",
+    "outlier-detection.yaml",
     "patches/http-filter.yaml",
     "patches/mirrored-route.yaml",
     "patches/network-filter.yaml",
     "patches/removed-headers.yaml",
+    "patches/removed-mark.yaml",
     "patches/steered-route.yaml",
     "patches/tls-inspector.yaml",
     "patches/virtual-host.yaml",
@@ -75,6 +77,8 @@ fn to_yaml(value: &Value, scalar: fn(&str) -> String) -> Result<String, Error> {
         (ValueKind::String, Some(text)) if value.is_safe() => Ok(text.to_owned()),
         (ValueKind::String, Some(text)) => Ok(scalar(text)),
         (ValueKind::Number, _) => Ok(value.to_string()),
+        // minijinja itself writes True and False.
+        (ValueKind::Bool, _) => Ok(value.is_true().to_string()),
         (ValueKind::Seq, _) => {
             let elements = value.try_iter()?.map(|element| to_yaml(&element, scalar));
             Ok(format!("[{}]", elements.collect::<Result<Vec<_>, _>>()?.join(", ")))
@@ -166,9 +170,10 @@ mod tests {
             }
         }
         assert_eq!(rendered("{{ value }}", 8).unwrap(), "8");
+        assert_eq!(rendered("{{ value }}", true).unwrap(), "true");
         assert_eq!(rendered("{{ value }}", vec!["a", "b c", "1"]).unwrap(), r#"[a, "b c", "1"]"#);
         assert_eq!(rendered("{{ value | quoted }}", vec!["a"]).unwrap(), r#"["a"]"#);
-        for value in [Value::from(()), Value::from(true), Value::from_pairs([("a", 1)])] {
+        for value in [Value::from(()), Value::from_pairs([("a", 1)])] {
             assert_eq!(rendered("{{ value }}", value), Err(ErrorKind::InvalidOperation));
         }
     }

@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+mod scopes;
+
 use crate::document::fields::fields;
 use crate::document::filter::Filter;
 use crate::document::node::{Node, Object, all};
@@ -11,8 +13,10 @@ use crate::spec::destination::{Naming, PortSelector, read_subset};
 use crate::spec::outlier::Enforcement;
 use crate::spec::outlier_detection::Settings;
 use crate::spec::proxy::{Proxy, read_labels};
-use crate::spec::scope::Scope;
+use crate::spec::scope;
 use crate::value::host_name::{self, qualify};
+
+pub use scopes::Scope;
 
 /// The rules of a document, compiled.
 #[derive(Debug, Default)]
@@ -126,12 +130,10 @@ impl DestinationRules {
             if let Some(place) = read(rule, None) {
                 return Some((rule, None, place));
             }
-            rule.subsets
-                .iter()
-                .find_map(|(name, policy)| Some((rule, Some(policy), read(rule, Some(name))?)))
+            let mut names = rule.subsets.iter().map(|(name, _)| &**name);
+            names.find_map(|name| Some((rule, Some(name), read(rule, Some(name))?)))
         })?;
-        let of_host = rule.policy.as_ref().and_then(|policy| policy.at(port, None));
-        let detection = subset.map_or(of_host, |policy| policy.at(port, of_host))?;
+        let detection = rule.detection(subset, port)?;
         let fallback = detection.fallback.as_deref();
         Some(Target {
             settings: Rc::clone(&detection.settings),
@@ -351,7 +353,7 @@ fn read_detection<'a>(
 ) -> Result<Detection, Reported> {
     // The clusters belong to no gateway.
     let (namespace, proxy) = (context.naming.namespace.as_deref(), context.proxy);
-    let scope = Scope { namespace, proxy, is_for_gateway: false };
+    let scope = scope::Scope { namespace, proxy, is_for_gateway: false };
     let (settings, fallback) = Settings::read(node, context.enforcement, &scope)?;
     let name = fallback.as_ref().map(Node::string).transpose()?;
     if let (Some(fallback), Some(name)) = (fallback, name) {

@@ -1,4 +1,6 @@
+use crate::document::filter::Filter;
 use crate::outlier::Outliers;
+use crate::spec::document::Document;
 use crate::spec::policy::Policy;
 use crate::spec::proxy::NoMetadata;
 
@@ -214,5 +216,53 @@ fn rejects_invalid_fields() {
          port, outlierDetection, loadBalancer, connectionPool, tls\n\
          destinationRules[2].trafficPolicy.portLevelSettings[3]: port 80 occurs twice\n\
          destinationRules[2].workloadSelector.matchLabels: is required"
+    );
+}
+
+#[test]
+fn scopes_have_the_detection_of_their_clusters() {
+    let rules = format!(
+        r#"[
+            {{"host": "a.com", "trafficPolicy": {{{}, "portLevelSettings": [
+                {{"port": {{"number": 80}}, {}}}, {{"port": {{"number": 90}}}}]}},
+              "subsets": [{{"name": "v1"}}, {{"name": "v2", "trafficPolicy": {{{}}}}}]}},
+            {{"host": "b.com", "subsets": [{{"name": "v1"}}]}}
+        ]"#,
+        detection(1),
+        detection(2),
+        detection(3),
+    );
+    let text = format!(
+        r#"{{"clusterName": "{{host}}[-{{subset}}][:{{port}}]", "destinationRules": {rules}}}"#
+    );
+    let (document, _) =
+        Document::parse(text.as_bytes(), Filter::Outlier, &NoMetadata).expect("a document");
+    let rules = &document.destination_rules;
+    let mut found = Vec::new();
+    for scope in rules.scopes() {
+        let seconds = scope.settings.map_or(0, |own| own.base_ejection_time.as_secs());
+        let subset = scope.subset.map(|subset| format!("-{subset}")).unwrap_or_default();
+        let port = scope.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let cluster = format!("{}{subset}{port}", scope.host);
+        let target = rules.target(&cluster);
+        let of_cluster = target.map_or(0, |own| own.settings.base_ejection_time.as_secs());
+        assert_eq!(of_cluster, seconds, "{cluster}");
+        found.push(format!("{cluster} {seconds}"));
+    }
+    assert_eq!(
+        found,
+        [
+            "a.com 1",
+            "a.com:80 2",
+            "a.com:90 0",
+            "a.com-v1 1",
+            "a.com-v1:80 2",
+            "a.com-v1:90 0",
+            "a.com-v2 3",
+            "a.com-v2:80 3",
+            "a.com-v2:90 3",
+            "b.com 0",
+            "b.com-v1 0",
+        ]
     );
 }

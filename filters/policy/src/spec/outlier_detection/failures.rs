@@ -137,6 +137,22 @@ impl Failures {
         rule.and_then(|rule| self.rules.get(rule)).map_or(self, |rule| &rule.failures)
     }
 
+    /// Returns the HTTP statuses that are failures; empty if these are all 5xx.
+    pub fn statuses(&self) -> &[u16] {
+        &self.statuses
+    }
+
+    /// Returns whether there are failures that do not depend on the HTTP status alone, so that
+    /// Envoy needs the filter to recognize them.
+    pub fn need_filter(&self) -> bool {
+        let is_own = |failures: &Self| {
+            !failures.grpc_statuses.is_empty()
+                || !failures.headers.is_empty()
+                || failures.slower_than.is_some()
+        };
+        is_own(self) || self.rules.iter().any(|rule| is_own(&rule.failures))
+    }
+
     /// Returns whether slow responses are failures, so that the time must be measured.
     pub fn needs_latency(&self) -> bool {
         self.slower_than.is_some()
