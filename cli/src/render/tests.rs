@@ -91,6 +91,10 @@ fn manifests_are_equal_to_rendered_documents() {
         (&["router/gateway.yaml"], format!("--to envoyfilter --filter router {gateway}")),
         (&["mirror/sidecar-outbound.yaml"], format!("--to envoyfilter --filter mirror {caller}")),
         (&["outlier/sidecar-outbound.yaml"], format!("--to envoyfilter --filter outlier {caller}")),
+        (
+            &["outlier/sidecar-outbound-filter.yaml"],
+            format!("--to envoyfilter --filter outlier {caller}"),
+        ),
         (&["fault/sidecar-inbound.yaml"], format!("--to envoyfilter --filter fault {workload}")),
         (&["fault/wasmplugin.yaml"], format!("--to wasmplugin --filter fault {workload} {image}")),
         (
