@@ -191,7 +191,9 @@ impl Configuration {
         for (field, value) in parts {
             match field.as_str() {
                 "http_filters" => filters = value.as_array().expect("filters").clone(),
-                "routes" | "request_headers_to_remove" => host[field] = value,
+                "routes" | "request_headers_to_remove" | "response_headers_to_remove" => {
+                    host[field] = value;
+                }
                 _ => cluster[field] = value,
             }
         }

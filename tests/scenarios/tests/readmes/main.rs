@@ -98,7 +98,15 @@ const READMES: [Readme; 7] = [
     },
     Readme {
         file: "filters/outlier/README.md",
-        blocks: &[Envoy, Sandbox("outlier", Upstream), Commands, Commands, Other("outlier event=")],
+        blocks: &[
+            Envoy,
+            Envoy,
+            Sandbox("outlier", Upstream),
+            Commands,
+            Commands,
+            Document("outlier", Upstream),
+            Other("outlier event="),
+        ],
     },
 ];
 
