@@ -67,6 +67,10 @@ costs: build ## rewrite the tables of module costs and interfaces: tests/wasm/*.
 memory: build ## test that module memory does not grow over a million streams; takes minutes
 	cargo test --package sluice-wasm-tests --test memory --locked -- --ignored
 
+.PHONY: churn
+churn: setup-envoy build ## test outlier detection while hosts come and go for two minutes
+	ENVOY='$(envoy)' cargo test --package sluice-e2e --test rollout --locked -- --ignored long_churn
+
 .PHONY: test-istio
 test-istio: setup-envoy ## test the manifests with a real istiod and compare with Istio; requires Go
 	@tools/setup.sh istio

@@ -1,60 +1,64 @@
 //! Envoy's configuration of a cluster.
 
-use std::net::SocketAddr;
-
 use serde_json::{Value, json};
 
+use crate::endpoints::{Endpoints, file_name};
 use crate::wasm::wasm;
 
 /// A round-robin cluster with the given endpoints.
 #[derive(Clone, Default)]
 pub struct Cluster {
     pub name: String,
-    pub endpoints: Vec<SocketAddr>,
+    pub endpoints: Endpoints,
+    /// Whether Envoy reads the endpoints from a file, which can change.
+    pub is_dynamic: bool,
     pub http2: bool,
     pub plugin: Option<(String, String)>,
     pub takes_hosts: bool,
+    /// Settings of the load balancing policy, `RoundRobin`.
+    pub round_robin: Option<Value>,
     pub outlier_detection: Option<Value>,
     pub counts_marks: bool,
+    /// Further fields in Envoy's format.
+    pub settings: Vec<(String, Value)>,
 }
 
 impl Cluster {
     pub fn to_json(&self) -> Value {
-        let endpoints: Vec<_> = self
-            .endpoints
-            .iter()
-            .map(|address| json!({ "endpoint": { "address": socket(*address) } }))
-            .collect();
         let mut cluster = json!({
             "name": self.name,
-            "type": "STATIC",
             "connect_timeout": "1s",
             // Envoy allows three concurrent retries by default, too few for concurrent tests.
             "circuit_breakers": { "thresholds": [{ "max_retries": 1000 }] },
-            "load_assignment": {
-                "cluster_name": self.name,
-                "endpoints": [{ "lb_endpoints": endpoints }],
-            },
         });
+        if self.is_dynamic {
+            cluster["type"] = "EDS".into();
+            cluster["eds_cluster_config"] = json!({ "eds_config": {
+                "resource_api_version": "V3",
+                "path_config_source": { "path": format!("./{}", file_name(&self.name)) },
+            } });
+        } else {
+            cluster["type"] = "STATIC".into();
+            cluster["load_assignment"] = self.endpoints.to_json(&self.name);
+        }
+        for (field, value) in &self.settings {
+            cluster[field] = value.clone();
+        }
         if let Some(settings) = &self.outlier_detection {
             cluster["outlier_detection"] = settings.clone();
         }
-        if self.takes_hosts {
-            let policy = |name: &str, kind: &str, mut config: Value| {
-                config["@type"] = format!(
-                    "type.googleapis.com/envoy.extensions.load_balancing_policies.{name}.v3.{kind}"
-                )
-                .into();
-                let name = format!("envoy.load_balancing_policies.{name}");
-                json!({ "policies": [{
-                    "typed_extension_config": { "name": name, "typed_config": config },
-                }] })
+        if self.takes_hosts || self.round_robin.is_some() {
+            let settings = self.round_robin.clone().unwrap_or_else(|| json!({}));
+            let round_robin = load_balancing("round_robin", "RoundRobin", settings);
+            cluster["load_balancing_policy"] = if self.takes_hosts {
+                let settings = json!({
+                    "override_host_sources": [{ "header": "x-sluice-host" }],
+                    "fallback_policy": round_robin,
+                });
+                load_balancing("override_host", "OverrideHost", settings)
+            } else {
+                round_robin
             };
-            let config = json!({
-                "override_host_sources": [{ "header": "x-sluice-host" }],
-                "fallback_policy": policy("round_robin", "RoundRobin", json!({})),
-            });
-            cluster["load_balancing_policy"] = policy("override_host", "OverrideHost", config);
         }
         if self.http2 || self.plugin.is_some() || self.counts_marks {
             const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -89,6 +93,12 @@ impl Cluster {
     }
 }
 
-pub fn socket(address: SocketAddr) -> Value {
-    json!({ "socket_address": { "address": address.ip(), "port_value": address.port() } })
+fn load_balancing(name: &str, kind: &str, mut settings: Value) -> Value {
+    settings["@type"] =
+        format!("type.googleapis.com/envoy.extensions.load_balancing_policies.{name}.v3.{kind}")
+            .into();
+    let name = format!("envoy.load_balancing_policies.{name}");
+    json!({ "policies": [{
+        "typed_extension_config": { "name": name, "typed_config": settings },
+    }] })
 }

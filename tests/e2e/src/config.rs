@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, socket};
+use crate::address::socket;
+use crate::cluster::Cluster;
+use crate::endpoints::Endpoints;
 use crate::listener::{Listener, loopback};
 
 /// The configuration of an Envoy: listeners, each with its own plugin configuration, and shared
@@ -71,7 +73,8 @@ impl Bootstrap {
 
     /// Adds a cluster. The name may have Istio's form, with bars.
     pub fn cluster(mut self, name: &str, endpoints: &[SocketAddr]) -> Self {
-        let (name, endpoints) = (name.to_owned(), endpoints.to_vec());
+        let endpoints = Endpoints::of(endpoints.iter().copied());
+        let name = name.to_owned();
         self.clusters.push(Cluster { name, endpoints, ..Cluster::default() });
         self
     }
@@ -80,10 +83,31 @@ impl Bootstrap {
     pub fn http2_cluster(mut self, name: &str, endpoint: SocketAddr) -> Self {
         self.clusters.push(Cluster {
             name: name.to_owned(),
-            endpoints: vec![endpoint],
+            endpoints: Endpoints::of([endpoint]),
             http2: true,
             ..Cluster::default()
         });
+        self
+    }
+
+    /// Adds a cluster whose endpoints can change, with
+    /// [`Envoy::update_endpoints`](crate::Envoy::update_endpoints).
+    pub fn dynamic_cluster(mut self, name: &str, endpoints: Endpoints) -> Self {
+        let name = name.to_owned();
+        self.clusters.push(Cluster { name, endpoints, is_dynamic: true, ..Cluster::default() });
+        self
+    }
+
+    /// Sets a field of the last cluster, in Envoy's format.
+    pub fn cluster_setting(mut self, field: &str, value: Value) -> Self {
+        self.last_cluster().settings.push((field.to_owned(), value));
+        self
+    }
+
+    /// Sets the load balancing policy of the last cluster, in Envoy's format (`RoundRobin`). If it
+    /// [takes hosts](Self::takes_hosts), this policy chooses among all hosts.
+    pub fn round_robin(mut self, settings: Value) -> Self {
+        self.last_cluster().round_robin = Some(settings);
         self
     }
 
@@ -145,8 +169,11 @@ impl Bootstrap {
         self.workers
     }
 
-    /// Writes `envoy.json`, and `lds.json` for dynamic listeners, into `directory`.
+    /// Writes `envoy.json`, and files for dynamic listeners and clusters, into `directory`.
     pub(crate) fn write(&self, directory: &Path) {
+        for cluster in self.clusters.iter().filter(|cluster| cluster.is_dynamic) {
+            cluster.endpoints.write(directory, &cluster.name);
+        }
         let clusters: Vec<_> = self.clusters.iter().map(Cluster::to_json).collect();
         let mut bootstrap = json!({
             "node": { "id": "e2e", "cluster": "e2e", "metadata": self.node_metadata },

@@ -14,8 +14,10 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::address::socket_address;
 use crate::client::{Client, Response};
 use crate::config::{Bootstrap, OUTLIER_EVENTS, write_listeners};
+use crate::endpoints::Endpoints;
 use crate::files;
 use crate::listener::Listener;
 use crate::spawn::spawn;
@@ -35,6 +37,17 @@ pub struct StartFailure {
     pub status: ExitStatus,
     /// Its complete log.
     pub log: String,
+}
+
+/// A host of a cluster, as Envoy's admin interface shows it.
+#[derive(Clone, Debug)]
+pub struct HostStatus {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Whether Envoy's own outlier detection has ejected it.
+    pub is_ejected: bool,
+    /// Whether it fails active health checks.
+    pub fails_checks: bool,
 }
 
 impl Envoy {
@@ -124,6 +137,48 @@ impl Envoy {
         .await
     }
 
+    /// Replaces the endpoints of [dynamic clusters](Bootstrap::dynamic_cluster), all at once, and
+    /// waits until Envoy has read them.
+    pub async fn update_endpoints(&self, clusters: &[(&str, &Endpoints)]) {
+        let updates = async || {
+            let stats = self.admin("/stats?format=json&filter=update_success$").await.json();
+            let stats = stats["stats"].as_array().cloned().unwrap_or_default();
+            let update = |cluster: &str| {
+                let name = format!("cluster.{cluster}.update_success");
+                let stat = stats.iter().find(|stat| stat["name"] == *name);
+                stat.and_then(|stat| stat["value"].as_u64())
+            };
+            clusters.iter().map(|(cluster, _)| update(cluster)).collect::<Vec<_>>()
+        };
+        let before = updates().await;
+        for (cluster, endpoints) in clusters {
+            endpoints.write(self.process.directory.path(), cluster);
+        }
+        until("Envoy reads the endpoints", async || {
+            let after = updates().await;
+            before.iter().zip(&after).all(|(before, after)| before < after).then_some(())
+        })
+        .await;
+    }
+
+    /// Returns the hosts of a cluster, with their health.
+    pub async fn hosts(&self, cluster: &str) -> Vec<HostStatus> {
+        let target = format!("/clusters?format=json&filter=^{cluster}$");
+        let clusters = self.admin(&target).await.json();
+        let clusters = clusters["cluster_statuses"].as_array().into_iter().flatten();
+        let mut clusters = clusters.filter(|status| status["name"] == cluster);
+        let hosts = clusters.next().expect("the cluster")["host_statuses"].as_array().cloned();
+        let hosts = hosts.into_iter().flatten().map(|host| {
+            let health = &host["health_status"];
+            HostStatus {
+                address: socket_address(&host["address"]).expect("an address"),
+                is_ejected: health["failed_outlier_check"] == true,
+                fails_checks: health["failed_active_health_check"] == true,
+            }
+        });
+        hosts.collect()
+    }
+
     /// Sends a GET request to the admin interface.
     pub async fn admin(&self, target: &str) -> Response {
         get(self.admin, target).await.unwrap()
@@ -131,7 +186,11 @@ impl Envoy {
 
     /// Returns the value of a counter or gauge; 0 if there is none with this name.
     pub async fn stat(&self, name: &str) -> u64 {
-        let stats = self.admin("/stats?format=json").await.json();
+        // A regular expression that matches a few names at most. All of them would take long to
+        // read if there are many clusters.
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let pattern: String = name.chars().map(|c| if is_plain(c) { c } else { '.' }).collect();
+        let stats = self.admin(&format!("/stats?format=json&filter=^{pattern}$")).await.json();
         let stats = stats["stats"].as_array().expect("a list of stats");
         let stat = stats.iter().find(|stat| stat["name"] == name);
         stat.and_then(|stat| stat["value"].as_u64()).unwrap_or(0)
@@ -312,10 +371,7 @@ fn traps(log: &str) -> Vec<String> {
 
 fn listeners(status: &Value) -> Vec<(String, SocketAddr)> {
     let listener = |status: &Value| {
-        let address = &status["local_address"]["socket_address"];
-        let ip = address["address"].as_str()?.parse().ok()?;
-        let port = address["port_value"].as_u64()?.try_into().ok()?;
-        Some((status["name"].as_str()?.to_owned(), SocketAddr::new(ip, port)))
+        Some((status["name"].as_str()?.to_owned(), socket_address(&status["local_address"])?))
     };
     let listeners = status["listener_statuses"].as_array().into_iter().flatten();
     listeners.filter_map(listener).collect()

@@ -3,16 +3,20 @@
 //!
 //! - [`Bootstrap`] and [`Listener`] write Envoy's configuration,
 //! - [`Envoy`] runs it and returns its ports, logs and counters,
+//! - [`Endpoints`] are the members of a cluster, which Envoy reads again when they change,
 //! - [`Scenario`] runs configurations of the repository in Envoy and [`Nginx`],
 //! - [`tls`] contains the TLS client,
 //! - [`Upstream`] is a service that echoes and records requests,
-//! - [`Client`] sends requests, including malformed ones.
+//! - [`Client`] sends requests, including malformed ones,
+//! - [`statistics`] tests random counts.
 //!
 //! Envoy is `$ENVOY` or `.tools/envoy`; the modules are those in `dist/`. All listeners are on the
 //! loopback device, on ports that the kernel selects, so tests can run in parallel.
 
+mod address;
 mod client;
 mod cluster;
+mod endpoints;
 mod config;
 mod listener;
 mod envoy;
@@ -22,6 +26,7 @@ mod raw;
 mod routes;
 mod scenario;
 mod spawn;
+pub mod statistics;
 pub mod tls;
 mod upstream;
 mod wait;
@@ -29,7 +34,8 @@ mod wasm;
 
 pub use client::{Client, Connection, Request, Response};
 pub use config::{Bootstrap, any_host};
-pub use envoy::{Envoy, StartFailure};
+pub use endpoints::{Endpoints, Locality};
+pub use envoy::{Envoy, HostStatus, StartFailure};
 pub use files::{envoy_program, module, workspace};
 pub use listener::Listener;
 pub use nginx::{Nginx, server};

