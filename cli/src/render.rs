@@ -4,6 +4,7 @@ mod block;
 mod destinations;
 mod envoy;
 mod envoy_filter;
+mod error;
 mod istio;
 mod mirrored;
 mod outlier;
@@ -13,8 +14,6 @@ mod wasm_plugin;
 mod workloads;
 
 use std::collections::HashSet;
-use std::error::Error as _;
-use std::fmt;
 use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
@@ -26,6 +25,8 @@ use crate::filters;
 use crate::tree::{Key, Tree};
 use destinations::GivenEndpoint;
 use istio::Context;
+
+pub use error::RenderError;
 
 /// Arguments of `sluice render`.
 #[derive(Args)]
@@ -107,41 +108,6 @@ fn read_sha256(text: &str) -> Result<String, String> {
 
 /// The default pattern of cluster names for `--to envoy`. Unlike Istio's, it requires no port.
 pub const CLUSTER_NAME: &str = "{host}[-{subset}][:{port}]";
-
-/// The error for which nothing is rendered.
-#[derive(Debug)]
-pub enum RenderError {
-    /// Arguments that contradict each other or the document
-    Usage(String),
-    /// A template that does not fit its context, which is a defect of this program
-    Template(minijinja::Error),
-}
-
-impl fmt::Display for RenderError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Usage(reason) => write!(f, "{reason}"),
-            Self::Template(error) => {
-                write!(f, "cannot render: {error}")?;
-                // An error inside an included template is the source of another.
-                let mut sources = std::iter::successors(error.source(), |error| (*error).source());
-                sources.try_for_each(|source| write!(f, ": {source}"))
-            }
-        }
-    }
-}
-
-impl From<String> for RenderError {
-    fn from(reason: String) -> Self {
-        Self::Usage(reason)
-    }
-}
-
-impl From<minijinja::Error> for RenderError {
-    fn from(error: minijinja::Error) -> Self {
-        Self::Template(error)
-    }
-}
 
 /// Renders a document that has no errors.
 ///

@@ -4,11 +4,12 @@ use serde::Serialize;
 use sluice_policy::document::filter::Filter;
 
 use super::destinations::{Copy, Destinations};
+use super::error::RenderError;
 use super::istio::{Context, Label, Target};
 use super::mirrored::{self, MirroredRoute};
 use super::outlier::{Detection, Watched};
 use super::wasm::{Place, WasmFilter};
-use super::{RenderError, templates, workloads};
+use super::{templates, workloads};
 use crate::filters;
 
 /// The context of the template `envoyfilter.yaml`.

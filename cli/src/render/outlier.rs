@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use sluice_policy::document::filter::Filter;
-use sluice_policy::spec::destination_rule::Scope;
+use sluice_policy::spec::destination_rule::clusters::Clusters;
 use sluice_policy::spec::outlier::Enforcement;
 use sluice_policy::spec::outlier_detection::{Failures, Settings};
 
@@ -183,7 +183,7 @@ fn enforced(percent: u32, threshold: u32) -> u32 {
     if threshold == 0 { 0 } else { percent }
 }
 
-/// Clusters of Istio's that a patch selects, and their outlier detection.
+/// Clusters of Istio that a patch selects, and their outlier detection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Watched {
     /// The host, complete
@@ -207,20 +207,21 @@ impl Watched {
         &self.detection
     }
 
-    /// The clusters of scopes.
+    /// The clusters of DestinationRules, as few groups as possible.
     ///
     /// # Errors
-    /// A scope that patches cannot express: the patch of a host also applies to its subsets and
+    /// Clusters that patches cannot express: the patch of a host also applies to its subsets and
     /// ports, and a second patch cannot set a number to 0 or remove a field.
-    pub fn of_scopes(scopes: &[Scope<'_>], module: &str) -> Result<Vec<Self>, String> {
-        let detection = |scope: &Scope<'_>| scope.settings.map(|own| Detection::new(own, module));
+    pub fn of_rules(groups: &[Clusters<'_>], module: &str) -> Result<Vec<Self>, String> {
+        let detection =
+            |clusters: &Clusters<'_>| clusters.settings.map(|own| Detection::new(own, module));
         let mut watched: Vec<Self> = Vec::new();
-        // Wider scopes come first.
-        let mut scopes = scopes.to_vec();
-        scopes.sort_by_key(|scope| (scope.subset.is_some(), scope.port.is_some()));
-        for scope in scopes {
-            let own = detection(&scope);
-            let wider = watched.iter().filter(|wider| wider.contains(&scope));
+        // Wider groups come first.
+        let mut groups = groups.to_vec();
+        groups.sort_by_key(|clusters| (clusters.subset.is_some(), clusters.port.is_some()));
+        for clusters in groups {
+            let own = detection(&clusters);
+            let wider = watched.iter().filter(|wider| wider.contains(&clusters));
             let wider: Vec<_> = wider.map(|wider| &wider.detection).collect();
             // Where the filter ejects hosts, it reads from the document whether a cluster has none.
             let is_applied = |wider: &&Detection| match &own {
@@ -228,10 +229,10 @@ impl Watched {
                 None => wider.is_by_filter(),
             };
             if !wider.iter().all(is_applied) {
-                return Err(conflict(&scope));
+                return Err(conflict(&clusters));
             }
             if let (Some(detection), []) = (own, &wider[..]) {
-                let Scope { host, subset, port, .. } = scope;
+                let Clusters { host, subset, port, .. } = clusters;
                 let (host, subset) = (host.to_owned(), subset.map(str::to_owned));
                 watched.push(Self { host, subset, port, detection });
             }
@@ -239,16 +240,16 @@ impl Watched {
         Ok(watched)
     }
 
-    /// Returns whether the patch for these clusters also applies to the scope.
-    fn contains(&self, scope: &Scope<'_>) -> bool {
-        self.host == scope.host
-            && (self.subset.is_none() || self.subset.as_deref() == scope.subset)
-            && (self.port.is_none() || self.port == scope.port)
+    /// Returns whether the patch for these clusters also applies to the others.
+    fn contains(&self, clusters: &Clusters<'_>) -> bool {
+        self.host == clusters.host
+            && (self.subset.is_none() || self.subset.as_deref() == clusters.subset)
+            && (self.port.is_none() || self.port == clusters.port)
     }
 }
 
-fn conflict(scope: &Scope<'_>) -> String {
-    let Scope { host, subset, port, .. } = scope;
+fn conflict(clusters: &Clusters<'_>) -> String {
+    let Clusters { host, subset, port, .. } = clusters;
     let subset = subset.map(|name| format!("subset {name:?}"));
     let port = port.map(|port| format!("port {port}"));
     let names: Vec<_> = subset.into_iter().chain(port).collect();

@@ -44,8 +44,8 @@ pub fn watched(
     let compiled = Document::compile(json, Filter::Outlier, &Workloads(target));
     let (document, _) = compiled
         .map_err(|rejection| format!("the rules for these workloads have errors: {rejection}"))?;
-    let scopes: Vec<_> = document.destination_rules.scopes().collect();
-    Watched::of_scopes(&scopes, target.module)
+    let groups: Vec<_> = document.destination_rules.clusters().collect();
+    Watched::of_rules(&groups, target.module)
 }
 
 /// Checks that `--selector` decides which rules apply.

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-mod scopes;
+pub mod clusters;
 
 use crate::document::fields::fields;
 use crate::document::filter::Filter;
@@ -13,10 +13,8 @@ use crate::spec::destination::{Naming, PortSelector, read_subset};
 use crate::spec::outlier::Enforcement;
 use crate::spec::outlier_detection::Settings;
 use crate::spec::proxy::{Proxy, read_labels};
-use crate::spec::scope;
+use crate::spec::scope::Scope;
 use crate::value::host_name::{self, qualify};
-
-pub use scopes::Scope;
 
 /// The rules of a document, compiled.
 #[derive(Debug, Default)]
@@ -353,7 +351,7 @@ fn read_detection<'a>(
 ) -> Result<Detection, Reported> {
     // The clusters belong to no gateway.
     let (namespace, proxy) = (context.naming.namespace.as_deref(), context.proxy);
-    let scope = scope::Scope { namespace, proxy, is_for_gateway: false };
+    let scope = Scope { namespace, proxy, is_for_gateway: false };
     let (settings, fallback) = Settings::read(node, context.enforcement, &scope)?;
     let name = fallback.as_ref().map(Node::string).transpose()?;
     if let (Some(fallback), Some(name)) = (fallback, name) {

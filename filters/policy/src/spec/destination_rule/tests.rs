@@ -220,7 +220,7 @@ fn rejects_invalid_fields() {
 }
 
 #[test]
-fn scopes_have_the_detection_of_their_clusters() {
+fn groups_of_clusters_have_the_detection_of_each_cluster() {
     let rules = format!(
         r#"[
             {{"host": "a.com", "trafficPolicy": {{{}, "portLevelSettings": [
@@ -239,11 +239,11 @@ fn scopes_have_the_detection_of_their_clusters() {
         Document::parse(text.as_bytes(), Filter::Outlier, &NoMetadata).expect("a document");
     let rules = &document.destination_rules;
     let mut found = Vec::new();
-    for scope in rules.scopes() {
-        let seconds = scope.settings.map_or(0, |own| own.base_ejection_time.as_secs());
-        let subset = scope.subset.map(|subset| format!("-{subset}")).unwrap_or_default();
-        let port = scope.port.map(|port| format!(":{port}")).unwrap_or_default();
-        let cluster = format!("{}{subset}{port}", scope.host);
+    for clusters in rules.clusters() {
+        let seconds = clusters.settings.map_or(0, |own| own.base_ejection_time.as_secs());
+        let subset = clusters.subset.map(|subset| format!("-{subset}")).unwrap_or_default();
+        let port = clusters.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let cluster = format!("{}{subset}{port}", clusters.host);
         let target = rules.target(&cluster);
         let of_cluster = target.map_or(0, |own| own.settings.base_ejection_time.as_secs());
         assert_eq!(of_cluster, seconds, "{cluster}");
