@@ -48,6 +48,11 @@ impl Bundle {
             .any(|(known, _)| is_field(&known.text, key) || is_field(key, &known.text))
     }
 
+    /// Returns whether a VirtualService of the document has HTTP routes.
+    pub fn has_http_routes(&self) -> bool {
+        self.document.list("virtualServices").iter().any(|service| !service.list("http").is_empty())
+    }
+
     /// Adds the field `name` unless the document has it.
     pub fn complete(&mut self, name: &str, value: Option<Tree>) {
         if let Some(value) = value.filter(|_| self.document.field(name).is_none()) {

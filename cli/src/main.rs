@@ -112,8 +112,12 @@ fn read_one(
     defaults: &Defaults,
     other: Option<Filter>,
 ) -> std::io::Result<Option<(Bundle, Compiled)>> {
-    let (bundles, mut findings) = check::read(files, defaults);
+    let (mut bundles, mut findings) = check::read(files, defaults);
     findings.retain(|finding| finding.severity() == Severity::Error);
+    if other == Some(Filter::Router) && bundles.iter().any(Bundle::has_http_routes) {
+        // A file may also have documents without HTTP routes, for other filters.
+        bundles.retain(Bundle::has_http_routes);
+    }
     let other = other.filter(|_| bundles.len() == 1);
     let mut documents = Vec::new();
     for bundle in bundles {

@@ -152,18 +152,19 @@ impl Monitor {
         context: UpdateContext<'_>,
         host: &impl SharedData,
     ) -> bool {
-        let (is_ejected, is_settled) = {
+        let (is_ejected, is_try) = {
             let view = self.view(host);
-            (view.standing(address).is_ejected, view.is_settled())
+            (view.standing(address).is_ejected, view.is_try(address))
         };
         if !is_ejected || !is_chosen || self.state.is_superseded() {
             return false;
         }
-        if !is_settled {
+        if is_try {
             let now = host.uptime();
             self.state.update(context, host, |cluster| {
                 cluster.record_try(address, now).then(|| (Vec::new(), true))
             });
+            return false;
         }
         let view = self.view(host);
         view.standing(address).is_ejected && view.refuses(self.endpoints())

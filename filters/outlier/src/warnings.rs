@@ -1,5 +1,5 @@
-//! Warnings about an Envoy configuration in which the filter cannot do its work. Each is logged once
-//! in a process, for a cluster if it is about one.
+//! Warnings about an Envoy configuration in which the filter cannot do its work. Each is logged
+//! once in a process, for a cluster if it is about one.
 
 use sluice_host::shared_data::SharedData;
 
@@ -35,8 +35,8 @@ const TYPE: &str = "type.googleapis.com/envoy.extensions.load_balancing_policies
 pub fn cannot_fall_back(cluster: &str, host: &impl SharedData) {
     if is_first("fallback", cluster, host) {
         log::warn!(
-            "outlier cluster={cluster:?} warning=\"fallback is not used: it needs the router filter \
-             before this one, and a route with cluster_header: x-sluice-cluster\""
+            "outlier cluster={cluster:?} warning=\"fallback is not used: it needs the router \
+             filter before this one, and a route with cluster_header: x-sluice-cluster\""
         );
     }
 }

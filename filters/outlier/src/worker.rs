@@ -29,6 +29,13 @@ pub enum Detection {
     Counts(Rc<Monitor>),
 }
 
+/// A cluster, and its outlier detection if it has one.
+#[derive(Debug)]
+struct Cluster {
+    name: Box<[u8]>,
+    detection: Option<Detection>,
+}
+
 /// The detections by cluster; `None` for a cluster without outlier detection.
 type Clusters = HashMap<Box<[u8]>, Option<Detection>>;
 
@@ -43,9 +50,8 @@ pub struct Worker {
     /// When the plugin was configured
     configured: Duration,
     clusters: RefCell<Clusters>,
-    /// The cluster that was used last, and its detection. A plugin in a cluster always uses the
-    /// same one
-    last: RefCell<Option<(Box<[u8]>, Option<Detection>)>>,
+    /// The cluster that was used last. A plugin in a cluster always uses the same one
+    last: RefCell<Option<Cluster>>,
     rotation: Cell<usize>,
     /// Whether this worker has found out that it is not needed in the listener
     pub(crate) is_needless: Cell<bool>,
@@ -105,15 +111,16 @@ impl Worker {
 
     /// Returns the outlier detection of a cluster, or `None` if it has none.
     pub fn detection(&self, cluster: &[u8], host: &impl SharedData) -> Option<Detection> {
-        if let Some((last, detection)) = &*self.last.borrow()
-            && bytes::equal(last, cluster)
+        if let Some(last) = &*self.last.borrow()
+            && bytes::equal(&last.name, cluster)
         {
-            return detection.clone();
+            return last.detection.clone();
         }
         let known = self.clusters.borrow().get(cluster).cloned();
         let detection = known.unwrap_or_else(|| self.add(cluster, host));
         // So that it is never one that has been dropped.
-        *self.last.borrow_mut() = Some((cluster.into(), detection.clone()));
+        let last = Cluster { name: cluster.into(), detection: detection.clone() };
+        *self.last.borrow_mut() = Some(last);
         detection
     }
 

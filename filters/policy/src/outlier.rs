@@ -42,8 +42,8 @@
 //! The filter does not know the hosts of a cluster, only their number and those that Envoy chose. A
 //! host is *fresh* if Envoy chose it by itself in the last three intervals. Requests are sent to
 //! fresh hosts only. Some requests are *tries*: Envoy chooses their host, so that it can find new
-//! ones, and so that it confirms which ejected hosts are still there ([`choice`]). If more hosts are
-//! known than the cluster has, those that Envoy chose least recently have left. They no longer
+//! ones, and so that it confirms which ejected hosts are still there ([`choice`]). If more hosts
+//! are known than the cluster has, those that Envoy chose least recently have left. They no longer
 //! count for the maximum, and a tick forgets them, also if they are OUT.
 //!
 //! Source, except for half-open recovery: Envoy `source/common/upstream/outlier_detection_impl.cc`.

@@ -136,8 +136,8 @@ impl Bootstrap {
         self
     }
 
-    /// Adds the outlier filter to the last cluster, where it marks failures, and Envoy's own outlier
-    /// detection, which counts the marks and 5xx.
+    /// Adds the outlier filter to the last cluster, where it marks failures, and Envoy's own
+    /// outlier detection, which counts the marks and 5xx.
     pub fn marked_outlier_detection(self, configuration: &Value, settings: Value) -> Self {
         let mut with = self.upstream_plugin("outlier", configuration).outlier_detection(settings);
         with.last_cluster().counts_marks = true;

@@ -1,9 +1,9 @@
 //! Selects the hosts of a request while hosts are ejected.
 //!
-//! The hosts of the list are those that Envoy chose lately by itself. Envoy takes them from the list
-//! without a check of their health, weight or priority, and knows hosts that are not in it: new ones.
-//! So some requests get no list. The first ones of each interval are such *tries*, until Envoy
-//! chooses an ejected host for one of them. All others get the list.
+//! The hosts of the list are those that Envoy chose lately by itself. Envoy takes them from the
+//! list without a check of their health, weight or priority, and knows hosts that are not in it:
+//! new ones. So some requests get no list. The first ones of each interval are such *tries*, until
+//! Envoy chooses an ejected host for one of them. All others get the list.
 
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub struct View {
     listed: Vec<Box<[u8]>>,
     /// The hosts that are ejected or were ejected before, in order of their addresses
     known_outliers: Vec<(Box<[u8]>, Standing)>,
+    /// The ejected hosts that Envoy has not chosen since the last tick, in order of their addresses
+    unconfirmed: Vec<Box<[u8]>>,
     ejected: u64,
     min_health_percent: u64,
     has_fallback: bool,
@@ -49,7 +51,7 @@ impl View {
     pub fn new(cluster: &Cluster, settings: &Settings, has_fallback: bool) -> Self {
         let hosts = cluster.hosts().iter();
         let healthy = hosts.clone().filter(|host| host.ejection.is_none());
-        let outliers = hosts.filter(|host| host.ejections > 0);
+        let outliers = hosts.clone().filter(|host| host.ejections > 0);
         let ejected = cluster.ejected() as u64;
         let is_listed = |host: &&Host| ejected > 0 && cluster.is_fresh(settings, host);
         let address = |host: &Host| host.address.clone();
@@ -57,6 +59,10 @@ impl View {
             listed: healthy.clone().filter(is_listed).map(address).collect(),
             healthy: healthy.map(address).collect(),
             known_outliers: outliers.map(|host| (host.address.clone(), host.standing())).collect(),
+            unconfirmed: hosts
+                .filter(|host| host.ejection.is_some() && !cluster.is_confirmed(host))
+                .map(address)
+                .collect(),
             ejected,
             min_health_percent: u64::from(settings.min_health_percent),
             has_fallback,
@@ -109,10 +115,20 @@ impl View {
         Choice::Hosts(self.header(None, rotation))
     }
 
-    /// Returns whether a request that Envoy sends to an ejected host has to be refused: all hosts
-    /// are ejected, and nothing else can answer.
+    /// Returns whether a request that Envoy sends to the host `address` is a try that has to be
+    /// recorded ([`Cluster::record_try`]): the first one since the last tick, or if no host is left,
+    /// the first one for each ejected host.
+    pub fn is_try(&self, address: &[u8]) -> bool {
+        let is_open = !self.is_settled || self.listed.is_empty();
+        is_open && self.unconfirmed.binary_search_by(|known| (**known).cmp(address)).is_ok()
+    }
+
+    /// Returns whether a request that Envoy sends to an ejected host has to be refused: each host of
+    /// the cluster has been found to be ejected since the last tick, and nothing else can answer.
     pub fn refuses(&self, endpoints: u64) -> bool {
-        !self.has_fallback && self.is_all_out(endpoints) && !self.is_low(endpoints)
+        let confirmed = self.ejected.saturating_sub(self.unconfirmed.len() as u64);
+        let is_all_out = self.listed.is_empty() && confirmed >= self.size(endpoints);
+        !self.has_fallback && is_all_out && !self.is_low(endpoints)
     }
 
     /// The number of hosts in the cluster.

@@ -102,9 +102,9 @@ impl Cluster {
     }
 
     /// Records that Envoy itself chose the host `address`, so that it is in the cluster and may get
-    /// requests. A worker calls this immediately for a new host, and once between two ticks for each
-    /// known host. Hosts that Envoy took from the list of a request do not count: it does not check
-    /// whether they are healthy.
+    /// requests. A worker calls this immediately for a new host, and once between two ticks for
+    /// each known host. Hosts that Envoy took from the list of a request do not count: it does not
+    /// check whether they are healthy.
     pub fn observe(&mut self, address: &[u8], now: Duration) -> Observed {
         match self.position(address) {
             Ok(index) => {
@@ -147,6 +147,11 @@ impl Cluster {
     /// Returns whether there was a try since the last tick.
     pub fn is_settled(&self) -> bool {
         self.tried.is_some_and(|at| at >= self.last_tick)
+    }
+
+    /// Returns whether Envoy chose the host since the last tick.
+    pub(super) fn is_confirmed(&self, host: &Host) -> bool {
+        host.seen >= self.last_tick
     }
 
     /// Returns whether Envoy chose the host lately: in the last three intervals. Other hosts may

@@ -105,8 +105,8 @@ impl Cluster {
     }
 
     /// Removes hosts that Envoy has not chosen for a long time. If more hosts are known than the
-    /// cluster has, some must have left: these are the ones that Envoy chose least recently, ejected
-    /// or not.
+    /// cluster has, some must have left: these are the ones that Envoy chose least recently,
+    /// ejected or not.
     fn forget(
         &mut self,
         settings: &Settings,

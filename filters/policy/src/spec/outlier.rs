@@ -45,3 +45,16 @@ impl OutlierSettings {
         Ok(Self { enforcement })
     }
 }
+
+/// Reports a field of an `outlierDetection` that only the filter can carry out, if Envoy has to.
+pub(crate) fn check_enforcement(
+    node: &Node<'_>,
+    enforcement: Option<Enforcement>,
+) -> Result<(), Reported> {
+    match enforcement {
+        Some(Enforcement::Envoy) => Err(node.error(
+            "cannot be carried out with outlier.enforcement envoy; use filter, or leave it out",
+        )),
+        Some(Enforcement::Filter) | None => Ok(()),
+    }
+}

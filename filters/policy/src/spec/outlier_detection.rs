@@ -10,7 +10,7 @@ mod fingerprint;
 use crate::document::fields::fields;
 use crate::document::node::{Node, Object};
 use crate::document::report::{self, Reported};
-use crate::spec::outlier::Enforcement;
+use crate::spec::outlier::{self, Enforcement};
 use crate::spec::scope::Scope;
 use crate::value::duration;
 use crate::value::number::read_in;
@@ -188,7 +188,7 @@ impl Settings {
         let only_in_filter = ["fallback", "halfOpen"].map(|name| object.field(name));
         let mut conflict = Ok(());
         for node in only_in_filter.iter().flatten() {
-            conflict = conflict.and(check_enforcement(node, enforcement));
+            conflict = conflict.and(outlier::check_enforcement(node, enforcement));
         }
         let (fallback, failures, half_open) = (fallback?, failures?, half_open?);
         conflict?;
@@ -252,16 +252,6 @@ impl Settings {
     /// Returns the length of an ejection without jitter, for a multiple of the base time.
     pub fn ejection_time(&self, multiplier: u32) -> Duration {
         self.base_ejection_time.saturating_mul(multiplier).min(self.max_ejection_time)
-    }
-}
-
-/// Reports a field that only the filter can carry out, if Envoy has to.
-fn check_enforcement(node: &Node<'_>, enforcement: Option<Enforcement>) -> Result<(), Reported> {
-    match enforcement {
-        Some(Enforcement::Envoy) => Err(node.error(
-            "cannot be carried out with outlier.enforcement envoy; use filter, or leave it out",
-        )),
-        Some(Enforcement::Filter) | None => Ok(()),
     }
 }
 

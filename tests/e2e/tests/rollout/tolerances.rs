@@ -6,8 +6,8 @@ pub struct Tolerance {
     /// Percentage of the requests that may be refused although Envoy would serve them, without
     /// failed strays.
     pub refused: f64,
-    /// Percentage of the requests that hosts may get although Envoy would spare them, in addition to
-    /// [`FIRST_TRIES`].
+    /// Percentage of the requests that hosts may get although Envoy would spare them, in addition
+    /// to [`FIRST_TRIES`].
     pub strays: f64,
     /// Percentage of the requests that may reach another host than with Envoy (total variation
     /// distance of the shares).
@@ -18,14 +18,14 @@ pub struct Tolerance {
 /// ones of an interval are left to Envoy.
 pub const FIRST_TRIES: u64 = 2;
 
-/// Number of batches after which the shares must be within the tolerance. The filter lists hosts for
-/// three intervals after they have left, and leaves all requests to Envoy if there were none for
-/// three intervals. Refused requests count in each batch.
+/// Number of batches after which the shares must be within the tolerance. The filter lists hosts
+/// for three intervals after they have left, and leaves all requests to Envoy if there were none
+/// for three intervals. Refused requests count in each batch.
 pub const BATCHES: usize = 10;
 
-/// The tolerance of most scenarios. A change of the endpoints must not cost a request. The filter
-/// leaves some requests to Envoy, so that it learns of new hosts: until one reaches an ejected host,
-/// in each interval and for each worker. On a busy machine, these are up to a tenth.
+/// The tolerance of most scenarios. A change of the endpoints must not cost a request. To learn of
+/// new hosts, the filter leaves requests to Envoy until one reaches an ejected host, in each
+/// interval and for each worker. On a busy machine, these are up to a tenth.
 const DEFAULT: Tolerance = Tolerance { refused: 0.0, strays: 10.0, spread: 25.0 };
 
 /// The list of the filter names hosts without their weights and localities.
