@@ -312,7 +312,9 @@ impl Monitor {
             let mut is_relevant = false;
             for (address, entry) in recent.iter() {
                 if entry.is_chosen {
-                    is_relevant |= cluster.observe(address, now) == Observed::Added;
+                    // Envoy chose it before this tick.
+                    let time = now.saturating_sub(Duration::from_nanos(1));
+                    is_relevant |= cluster.observe(address, time) == Observed::Added;
                 }
                 cluster.add_rates(address, entry.rates);
             }

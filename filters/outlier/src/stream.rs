@@ -220,9 +220,7 @@ impl<H: HttpHost + SharedData> Stream<H> {
 
     /// Sends the request to hosts that are not ejected.
     fn choose_hosts(&self) {
-        let routed = self.routed_cluster();
-        let is_routed = routed.is_some();
-        let cluster = routed.or_else(|| self.host.property(&["xds", "cluster_name"]));
+        let (cluster, is_routed) = self.cluster();
         let monitor = match cluster.and_then(|cluster| self.detection(&cluster)) {
             None => return,
             Some(Detection::Marks(_)) => {
@@ -248,15 +246,19 @@ impl<H: HttpHost + SharedData> Stream<H> {
         }
     }
 
-    /// Returns the cluster that the router filter has chosen, after Envoy chose its route. Removes
-    /// the header if a client has set it.
-    fn routed_cluster(&self) -> Option<Vec<u8>> {
-        let header = self.host.request_header(CLUSTER)?;
-        if self.host.property(&[ROUTE_NOTE]).is_some() {
-            return Some(header);
+    /// Returns the cluster of the request, and whether the router filter has chosen it, after Envoy
+    /// chose its route. Removes the router filter's header if a client has set it.
+    fn cluster(&self) -> (Option<Vec<u8>>, bool) {
+        let header = self.host.request_header(CLUSTER);
+        if header.is_some() && self.host.property(&[ROUTE_NOTE]).is_some() {
+            return (header, true);
         }
-        self.host.edit_request_header(&HeaderEdit::remove(CLUSTER));
-        None
+        // An edit clears the route, and its cluster is no longer known.
+        let cluster = self.host.property(&["xds", "cluster_name"]);
+        if header.is_some() {
+            self.host.edit_request_header(&HeaderEdit::remove(CLUSTER));
+        }
+        (cluster, false)
     }
 
     fn choose(&self, monitor: &Monitor) -> Choice {

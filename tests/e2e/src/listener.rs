@@ -22,6 +22,7 @@ pub struct Listener {
     mirroring: Option<Mirroring>,
     envoy_fault: Option<Value>,
     plugin: Option<String>,
+    cluster: Option<String>,
     direct_response: bool,
     concurrent_streams: Option<u32>,
     proxy_protocol: bool,
@@ -42,6 +43,7 @@ impl Listener {
             mirroring: None,
             envoy_fault: None,
             plugin: None,
+            cluster: None,
             direct_response: false,
             concurrent_streams: None,
             proxy_protocol: false,
@@ -50,6 +52,11 @@ impl Listener {
             internal_clients: false,
             claims: None,
         }
+    }
+
+    /// Routes all requests to this cluster, whatever the router filter chooses.
+    pub fn cluster(self, cluster: &str) -> Self {
+        Self { cluster: Some(cluster.to_owned()), ..self }
     }
 
     /// Adds the fault filter before the router, with this configuration.
@@ -178,6 +185,7 @@ impl Listener {
             },
         }));
         let routes = Routes {
+            cluster: self.cluster.as_deref(),
             mirroring: self.mirroring.as_ref(),
             retry_policy: self.retry_policy.as_ref(),
             direct_response: self.direct_response,

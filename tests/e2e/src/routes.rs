@@ -19,6 +19,8 @@ pub enum Mirroring {
 
 /// Settings of the routes of a listener.
 pub(crate) struct Routes<'a> {
+    /// The cluster of all requests; the one in `x-sluice-cluster` if absent
+    pub cluster: Option<&'a str>,
     pub mirroring: Option<&'a Mirroring>,
     pub retry_policy: Option<&'a Value>,
     pub direct_response: bool,
@@ -27,7 +29,10 @@ pub(crate) struct Routes<'a> {
 impl Routes<'_> {
     /// The virtual host.
     pub fn to_json(&self) -> Value {
-        let mut removed = vec!["x-sluice-cluster".to_owned()];
+        let mut removed = Vec::new();
+        if self.cluster.is_none() {
+            removed.push("x-sluice-cluster".to_owned());
+        }
         if !matches!(self.mirroring, Some(Mirroring::ByHeader(_))) {
             removed.extend((0..3).map(header));
         }
@@ -105,10 +110,13 @@ impl Routes<'_> {
 
     fn route(&self, policies: Value) -> Value {
         let mut route = json!({
-            "cluster_header": "x-sluice-cluster",
             "timeout": "0s",
             "request_mirror_policies": policies,
         });
+        match self.cluster {
+            Some(cluster) => route["cluster"] = cluster.into(),
+            None => route["cluster_header"] = "x-sluice-cluster".into(),
+        }
         if let Some(retry_policy) = self.retry_policy {
             route["retry_policy"] = retry_policy.clone();
         }

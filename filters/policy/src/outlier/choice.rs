@@ -119,8 +119,12 @@ impl View {
     /// recorded ([`Cluster::record_try`]): the first one since the last tick, or if no host is left,
     /// the first one for each ejected host.
     pub fn is_try(&self, address: &[u8]) -> bool {
-        let is_open = !self.is_settled || self.listed.is_empty();
-        is_open && self.unconfirmed.binary_search_by(|known| (**known).cmp(address)).is_ok()
+        let has =
+            |hosts: &[Box<[u8]>]| hosts.binary_search_by(|known| (**known).cmp(address)).is_ok();
+        match self.is_settled {
+            false => self.standing(address).is_ejected,
+            true => self.listed.is_empty() && has(&self.unconfirmed),
+        }
     }
 
     /// Returns whether a request that Envoy sends to an ejected host has to be refused: each host of

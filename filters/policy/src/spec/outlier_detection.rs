@@ -217,12 +217,12 @@ impl Settings {
             failures,
             fingerprint: hash(node.json, 0),
         };
-        settings.report_idle_detectors(node);
+        settings.report_idle_detectors(object);
         Ok((settings, fallback))
     }
 
     /// Reports settings that can never eject a host.
-    fn report_idle_detectors(&self, node: &Node<'_>) {
+    fn report_idle_detectors(&self, object: &Object<'_>) {
         let detectors = [
             self.consecutive_5xx,
             self.consecutive_gateway_failure,
@@ -234,7 +234,18 @@ impl Settings {
                 && (index < 2 || self.splits_local_origin)
         };
         if !detectors.iter().enumerate().any(is_active) && !self.has_rates() {
-            node.notice(report::Kind::NoEffect, "ejects nothing, all of its detectors are off");
+            let reason = "ejects nothing, all of its detectors are off";
+            object.node.notice(report::Kind::NoEffect, reason);
+            return;
+        }
+        let of_5xx = self.consecutive_5xx;
+        if (of_5xx.threshold == 0 || of_5xx.enforcing == 0)
+            && !self.has_rates()
+            && let Some(failure) = object.field("failure")
+        {
+            let reason = "ejects nothing for responses below 500, which count only for \
+                          consecutive5xxErrors";
+            failure.notice(report::Kind::NoEffect, reason);
         }
     }
 

@@ -3,6 +3,7 @@
 mod attempts;
 mod hosts;
 mod marks;
+mod misconfigured;
 mod sharing;
 
 use serde_json::{Value, json};

@@ -28,6 +28,7 @@ fn requests_are_not_sent_to_an_ejected_host() {
 #[test]
 fn if_all_hosts_are_out_envoy_chooses_and_attempts_with_ejected_hosts_are_refused() {
     let world = World::new(ONE_FAILURE, 1);
+    world.pass(1);
     world.answer(0, "a:1", "500");
     world.answer(0, "b:1", "500");
     assert_eq!(world.chosen(0), None, "the cluster may have other hosts by now");
@@ -56,6 +57,37 @@ fn a_try_finds_new_hosts_once_per_interval_and_once_per_20_requests() {
     world.pass(1000);
     world.tick(0);
     assert_eq!(requests(11), [vec![listed; 10], vec![None]].concat(), "20 requests later");
+}
+
+#[test]
+fn a_try_of_the_last_interval_is_none_of_this_one() {
+    let world = World::new(ONE_FAILURE, 1);
+    world.answer(0, "b:1", "200");
+    world.answer(0, "a:1", "500");
+    for _ in 0..5 {
+        world.pass(1000);
+        world.answer(0, "b:1", "200");
+        world.tick(0);
+        (0..20).for_each(|_| drop(world.chosen(0)));
+        assert_eq!(world.chosen(0), None, "it is time for a try");
+        world.answer(0, "a:1", "500");
+        assert_eq!(world.chosen(0).as_deref(), Some("b:1"), "there was one");
+    }
+}
+
+#[test]
+fn if_all_hosts_are_out_each_is_tried_once_per_interval() {
+    let world = World::new(ONE_FAILURE, 1);
+    world.pass(1);
+    world.answer(0, "a:1", "500");
+    world.answer(0, "b:1", "500");
+    let is_refused = |name: &str| !attempt(&world, name, 2, None).host.replies().is_empty();
+    assert!(is_refused("a:1") && is_refused("b:1"));
+    world.pass(1000);
+    world.tick(0);
+    world.pass(1);
+    let refused = ["a:1", "a:1", "b:1", "b:1", "a:1"].map(is_refused);
+    assert_eq!(refused, [false, false, false, true, true], "b may have left at first");
 }
 
 #[test]
