@@ -109,7 +109,8 @@ impl Monitor {
     /// Whether the number of endpoints is to be updated before an attempt with this host counts:
     /// once between two flushes, and for a new host, since the cluster may have changed.
     pub fn needs_endpoints(&self, address: &[u8]) -> bool {
-        self.recent.borrow().is_empty() || !self.knows(address)
+        let recent = self.recent.borrow();
+        recent.is_empty() || (recent.get(address).is_none() && !self.knows(address))
     }
 
     fn knows(&self, address: &[u8]) -> bool {
@@ -154,6 +155,9 @@ impl Monitor {
     ) -> bool {
         let (is_ejected, is_try) = {
             let view = self.view(host);
+            if view.is_whole() {
+                return false;
+            }
             (view.standing(address).is_ejected, view.is_try(address))
         };
         if !is_ejected || !is_chosen || self.state.is_superseded() {
@@ -219,19 +223,19 @@ impl Monitor {
         host: &impl SharedData,
     ) {
         let mut recent = self.recent.borrow_mut();
-        let is_first = recent.get(attempt.host).is_none();
-        if is_first {
-            if recent.len() >= MAX_HOSTS {
-                return;
+        let has_rates = self.settings.has_rates();
+        let add = |entry: &mut Recent| {
+            entry.is_chosen |= attempt.is_chosen;
+            if has_rates && let Some(outcome) = attempt.outcome {
+                entry.rates.record(&self.settings, outcome);
             }
-            recent.entry(attempt.host, Recent::default);
-        }
-        let Some(entry) = recent.get_mut(attempt.host) else { return };
-        entry.is_chosen |= attempt.is_chosen;
-        if self.settings.has_rates()
-            && let Some(outcome) = attempt.outcome
-        {
-            entry.rates.record(&self.settings, outcome);
+        };
+        let mut is_first = false;
+        if let Some(entry) = recent.get_mut(attempt.host) {
+            add(entry);
+        } else if recent.len() < MAX_HOSTS {
+            is_first = true;
+            add(recent.entry(attempt.host, Recent::default));
         }
         drop(recent);
         if is_first && attempt.is_chosen && !self.knows(attempt.host) {

@@ -320,16 +320,17 @@ impl<H: HttpHost + SharedData> HttpStream for Stream<H> {
     }
 
     fn on_response_headers(&self, is_end: bool) -> Action {
+        if let Some(attempt) = self.counted() {
+            // Envoy does not read the header in this cluster.
+            self.count(attempt, is_end);
+            return Action::Continue;
+        }
         // Only this filter may set the header in a cluster, and no client may see it.
         if self.host.response_header(FAILURE).is_some() {
             self.host.edit_response_header(&HeaderEdit::remove(FAILURE));
         }
-        match self.attempt.get() {
-            None => {}
-            Some(Attempt::Marked { settings, rule, began }) => {
-                self.mark(settings.failures.of_rule(*rule), *began);
-            }
-            Some(Attempt::Counted(attempt)) => self.count(attempt, is_end),
+        if let Some(Attempt::Marked { settings, rule, began }) = self.attempt.get() {
+            self.mark(settings.failures.of_rule(*rule), *began);
         }
         Action::Continue
     }

@@ -324,5 +324,13 @@ fn outlier() -> Vec<Case> {
     let mut request = attempt("a request before the router, all hosts in", "200");
     request.stream = exchange("/", &[("x-sluice-cluster", "reviews")], "200");
     request.properties = http_properties();
-    vec![attempt("an attempt, success", "200"), attempt("an attempt, failure", "503"), request]
+    request.properties.extend(properties(&[("sluice.route", b"rule")]));
+    let mut marked = attempt("an attempt, marked", "503");
+    marked.document["outlier"] = json!({ "enforcement": "envoy" });
+    vec![
+        attempt("an attempt, success", "200"),
+        attempt("an attempt, failure", "503"),
+        marked,
+        request,
+    ]
 }
