@@ -69,7 +69,8 @@ impl Cluster {
                 "explicit_http_config": { protocol: {} },
             });
             if self.counts_marks {
-                let header = |header: Value| json!({ "http_response_headers_match": { "headers": [header] } });
+                const MATCH: &str = "http_response_headers_match";
+                let header = |header: Value| json!({ MATCH: { "headers": [header] } });
                 let marked = header(json!({ "name": "x-sluice-failure", "present_match": true }));
                 let server_error = json!({ "safe_regex": { "regex": "5.." } });
                 let failed = header(json!({ "name": ":status", "string_match": server_error }));

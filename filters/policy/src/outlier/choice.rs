@@ -116,8 +116,8 @@ impl View {
     }
 
     /// Returns whether a request that Envoy sends to the host `address` is a try that has to be
-    /// recorded ([`Cluster::record_try`]): the first one since the last tick, or if no host is left,
-    /// the first one for each ejected host.
+    /// recorded ([`Cluster::record_try`]): the first one since the last tick, or if no host is
+    /// left, the first one for each ejected host.
     pub fn is_try(&self, address: &[u8]) -> bool {
         let has =
             |hosts: &[Box<[u8]>]| hosts.binary_search_by(|known| (**known).cmp(address)).is_ok();
@@ -127,8 +127,9 @@ impl View {
         }
     }
 
-    /// Returns whether a request that Envoy sends to an ejected host has to be refused: each host of
-    /// the cluster has been found to be ejected since the last tick, and nothing else can answer.
+    /// Returns whether a request that Envoy sends to an ejected host has to be refused: each host
+    /// of the cluster has been found to be ejected since the last tick, and nothing else can
+    /// answer.
     pub fn refuses(&self, endpoints: u64) -> bool {
         let confirmed = self.ejected.saturating_sub(self.unconfirmed.len() as u64);
         let is_all_out = self.listed.is_empty() && confirmed >= self.size(endpoints);

@@ -1,4 +1,5 @@
-//! Configurations of Envoy in which the filter cannot do its work, and clients that try to steer it.
+//! Configurations of Envoy in which the filter cannot do its work, and clients that try to steer
+//! it.
 
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Envoy, Listener, Upstream, until};
