@@ -218,9 +218,9 @@ impl<H: HttpHost + SharedData> Stream<H> {
         }
     }
 
-    /// Sends the request to hosts that are not ejected.
-    fn choose_hosts(&self) {
-        let (cluster, is_routed) = self.cluster();
+    /// Sends the request to hosts of the cluster that are not ejected. `is_routed` is as in
+    /// [`cluster`](Self::cluster).
+    fn choose_hosts(&self, cluster: Option<Vec<u8>>, is_routed: bool) {
         let monitor = match cluster.and_then(|cluster| self.detection(&cluster)) {
             None => return,
             Some(Detection::Marks(_)) => {
@@ -253,7 +253,6 @@ impl<H: HttpHost + SharedData> Stream<H> {
         if header.is_some() && self.host.property(&[ROUTE_NOTE]).is_some() {
             return (header, true);
         }
-        // An edit clears the route, and its cluster is no longer known.
         let cluster = self.host.property(&["xds", "cluster_name"]);
         if header.is_some() {
             self.host.edit_request_header(&HeaderEdit::remove(CLUSTER));
@@ -306,16 +305,22 @@ impl<H: HttpHost + SharedData> Stream<H> {
 
 impl<H: HttpHost + SharedData> HttpStream for Stream<H> {
     fn on_request_headers(&self) -> Action {
+        let list = self.host.request_header(HOSTS);
         // Only this filter may set the header. When an attempt begins, the load balancer has read
         // it.
-        let list = self.host.request_header(HOSTS);
-        if list.is_some() {
-            self.host.edit_request_header(&HeaderEdit::remove(HOSTS));
-        }
+        let remove = || {
+            if list.is_some() {
+                self.host.edit_request_header(&HeaderEdit::remove(HOSTS));
+            }
+        };
         if self.worker.is_in_cluster(&self.host) {
+            remove();
             return self.begin_attempt(list.as_deref());
         }
-        self.choose_hosts();
+        // An edit clears the route, and its cluster is no longer known.
+        let (cluster, is_routed) = self.cluster();
+        remove();
+        self.choose_hosts(cluster, is_routed);
         Action::Continue
     }
 

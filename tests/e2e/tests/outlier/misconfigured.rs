@@ -59,12 +59,15 @@ async fn a_client_cannot_choose_the_cluster_that_counts() {
     let mut connection = client.connect().await;
     for number in 0..15 {
         let request = client.get(&format!("/chosen/{number}"));
-        connection.send(request.header("x-sluice-cluster", "unknown")).await;
+        let name = if number % 2 == 0 { "x-sluice-cluster" } else { "x-sluice-host" };
+        let sick = edge.hosts[0].address().to_string();
+        connection.send(request.header(name, sick)).await;
     }
     let shares = edge.shares("chosen");
     assert!(shares[0] <= 1 && shares[1] >= 14, "at most one try: {shares:?}");
     for received in edge.hosts.iter().flat_map(|host| host.received("/chosen/")) {
         assert_eq!(received.header("x-sluice-cluster"), [""; 0]);
+        assert_eq!(received.header("x-sluice-host"), [""; 0]);
     }
 }
 
