@@ -14,6 +14,9 @@ use crate::shared_data::{SharedData, Stored};
 /// logged again.
 const MAX_DOCUMENTS: usize = 512;
 
+/// Maximum number of findings of a document that are logged.
+const MAX_SHOWN: usize = 50;
+
 /// Bytes of a hash.
 const HASH: usize = size_of::<u64>();
 
@@ -26,13 +29,23 @@ const MAX_WRITES: usize = 64;
 pub fn log(notices: &[Finding], document: &[u8], filter: &str, host: &impl SharedData) {
     let is_shown = |notice: &Finding| level(notice.kind) <= log::max_level();
     if notices.iter().any(is_shown) && is_new(document, filter, host) {
-        notices.iter().for_each(|notice| log::log!(level(notice.kind), "{notice}"));
+        log_all(notices, "notices");
+    }
+}
+
+/// Logs findings, of which there may be any number: only the first ones.
+pub fn log_all(findings: &[Finding], noun: &str) {
+    let (shown, others) = findings.split_at(findings.len().min(MAX_SHOWN));
+    shown.iter().for_each(|finding| log::log!(level(finding.kind), "{finding}"));
+    if let Some(other) = others.first() {
+        log::log!(level(other.kind), "and {} more {noun}, sluice check shows all", others.len());
     }
 }
 
 /// What another filter carries out is in use, so it is no reason for a warning.
 fn level(kind: Kind) -> Level {
     match kind {
+        Kind::Error => Level::Error,
         Kind::LeftToFilter(_) => Level::Info,
         _ => Level::Warn,
     }

@@ -60,7 +60,7 @@ impl<H: PluginHost + SharedData, F: Filter<H>> Plugin<F, H> {
                 true
             }
             Err(rejection) => {
-                rejection.errors.iter().for_each(|error| log::error!("{error}"));
+                notices::log_all(&rejection.errors, "errors");
                 false
             }
         }

@@ -69,6 +69,24 @@ async fn invalid_documents_are_refused() {
 }
 
 #[tokio::test]
+async fn the_errors_of_a_document_do_not_fill_the_log() {
+    let versions = [Upstream::echo("v1"), Upstream::echo("v2")];
+    let envoy = Envoy::start(&two_versions(&versions).dynamic_listeners().listener(to("v1"))).await;
+    let mut document = serde_json::Map::new();
+    document.insert("k".repeat(1_000_000), json!(1));
+    document.extend((0..100_000).map(|number| (format!("unknown{number}"), json!(1))));
+    let before = envoy.log().len();
+    assert!(!envoy.update(&[Listener::new("edge").plugin(&document.into())]).await);
+    let log = &envoy.log()[before..];
+    // The error about virtualServices is one more.
+    let last = "and 99952 more errors, sluice check shows all";
+    assert_eq!(log.lines().filter(|line| line.contains(last)).count(), 1, "{log}");
+    assert_eq!(log.lines().filter(|line| line.contains("unknown field")).count(), 49);
+    assert!(log.len() < 60_000, "{} bytes", log.len());
+    assert_eq!(envoy.traps(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_bad_update_leaves_the_old_rules_in_force_and_a_good_one_replaces_them() {
     let versions = [Upstream::echo("v1"), Upstream::echo("v2")];
     let envoy = Envoy::start(&two_versions(&versions).dynamic_listeners().listener(to("v1"))).await;

@@ -62,10 +62,27 @@ impl Finding {
 }
 
 impl fmt::Display for Finding {
+    /// Writes the finding in one line. Long parts are cut, since names in a document can have any
+    /// length.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path.is_empty() { "configuration" } else { &self.path };
-        write!(f, "{path}: {}", self.reason)?;
-        self.other.as_ref().map_or(Ok(()), |other| write!(f, ": {other}"))
+        write!(f, "{}: {}", Cut(path), Cut(&self.reason))?;
+        self.other.as_ref().map_or(Ok(()), |other| write!(f, ": {}", Cut(other)))
+    }
+}
+
+/// A text of which at most [`MAX_SHOWN`] bytes are written.
+struct Cut<'a>(&'a str);
+
+/// Maximum length of the path and of the reason of a finding that is shown, in bytes.
+const MAX_SHOWN: usize = 500;
+
+impl fmt::Display for Cut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.split_at_checked(self.0.floor_char_boundary(MAX_SHOWN)) {
+            Some((start, rest)) if !rest.is_empty() => write!(f, "{start}..."),
+            _ => f.write_str(self.0),
+        }
     }
 }
 
@@ -271,6 +288,19 @@ mod tests {
             "configuration: all of it\na[0].f: first\na[0].b-c: second\na[0][\"d.e\"]: third\n\
              [\"\"]: last"
         );
+    }
+
+    #[test]
+    fn long_names_are_cut() {
+        let name = "\u{e4}".repeat(500_000);
+        let root = parse(format!(r#"{{"{name}": 1}}"#).as_bytes()).unwrap();
+        let Json::Object(fields) = &root else { panic!("not an object") };
+        let report = Report::new(Filter::Router);
+        report.error(&fields[0].1, None, &format_args!("{name:?} is unknown"));
+        let rejection = report.finish(&root).unwrap_err();
+        assert_eq!(rejection.errors[0].path.len(), 2 * 500_000 + 4, "the whole path");
+        let shown = rejection.to_string();
+        assert!(shown.len() < 1_020 && shown.ends_with("..."), "{}", shown.len());
     }
 
     #[test]
