@@ -150,7 +150,7 @@ impl Configuration {
     fn add(&mut self, name: &str, module: &str, place: Place, document: &Value) {
         let filter = |kind: &str, root: &str| wasm(name, kind, module, root, document);
         match place {
-            Place::Http => self.listen_http(name, vec![filter("http", "")], json!({})),
+            Place::Http => self.listen_http(name, vec![filter("http", "")], json!({}), json!({})),
             Place::Network => {
                 let proxy = json!({
                     "@type": extension("filters.network.tcp_proxy.v3.TcpProxy"),
@@ -161,7 +161,7 @@ impl Configuration {
                 self.listen(name, vec![filter("network", ""), proxy]);
             }
             Place::Upstream => {
-                self.listen_http(name, vec![filter("http", "")], json!({}));
+                self.listen_http(name, vec![filter("http", "")], json!({}), json!({}));
                 let codec = json!({
                     "@type": extension("filters.http.upstream_codec.v3.UpstreamCodec"),
                 });
@@ -188,31 +188,37 @@ impl Configuration {
         );
         let parts = parse(name, &text)["parts"].as_object().expect("fields").clone();
         let (mut filters, mut host, mut cluster) = (Vec::new(), json!({}), json!({}));
+        let mut manager = json!({});
         for (field, value) in parts {
             match field.as_str() {
                 "http_filters" => filters = value.as_array().expect("filters").clone(),
                 "routes" | "request_headers_to_remove" | "response_headers_to_remove" => {
                     host[field] = value;
                 }
+                "early_header_mutation_extensions" => manager[field] = value,
                 _ => cluster[field] = value,
             }
         }
-        self.listen_http(name, filters, host);
+        self.listen_http(name, filters, host, manager);
         self.cluster(name, cluster);
     }
 
-    fn listen_http(&mut self, name: &str, mut filters: Vec<Value>, mut host: Value) {
+    fn listen_http(
+        &mut self,
+        name: &str,
+        mut filters: Vec<Value>,
+        mut host: Value,
+        mut manager: Value,
+    ) {
         let router = json!({ "@type": extension("filters.http.router.v3.Router") });
         filters.push(json!({ "name": "router", "typed_config": router }));
         host["name"] = json!(name);
         host["domains"] = json!(["*"]);
-        let manager = json!({
-            "@type":
-                extension("filters.network.http_connection_manager.v3.HttpConnectionManager"),
-            "stat_prefix": name,
-            "http_filters": filters,
-            "route_config": { "virtual_hosts": [host] },
-        });
+        manager["@type"] =
+            extension("filters.network.http_connection_manager.v3.HttpConnectionManager").into();
+        manager["stat_prefix"] = json!(name);
+        manager["http_filters"] = json!(filters);
+        manager["route_config"] = json!({ "virtual_hosts": [host] });
         self.listen(name, vec![json!({ "name": "manager", "typed_config": manager })]);
     }
 

@@ -69,6 +69,7 @@ const READMES: [Readme; 7] = [
         file: "filters/router/README.md",
         blocks: &[
             Envoy,
+            Envoy,
             Other("user(value)"),
             Commands,
             Commands,
