@@ -15,46 +15,90 @@ pub struct Original {
     route: Rc<str>,
     /// The clusters of the copies
     clusters: Vec<Rc<str>>,
-    request: Body,
-    response: Body,
+    request: KeptBody,
+    /// The length of the request's body so far
+    request_size: usize,
+    /// The length of the response's body so far
+    response_size: usize,
     response_hash: BodyHash,
 }
 
-/// A body that passes through the filter.
-#[derive(Debug, Default)]
-struct Body {
-    /// The part that is kept
+/// Maximum memory of all bodies that a worker keeps, in bytes. All plugins of a worker with the same
+/// module have 1 GiB in Envoy, and a module that needs more traps.
+pub const MAX_KEPT_BYTES: usize = 32 << 20;
+
+/// A body that is kept, within [`MAX_KEPT_BYTES`] for all bodies of the worker.
+#[derive(Debug)]
+struct KeptBody {
+    worker: Rc<Worker>,
     bytes: Vec<u8>,
-    /// The length so far
-    size: usize,
+    /// Whether there was no room for the body
+    is_left_out: bool,
+}
+
+impl KeptBody {
+    fn new(worker: &Rc<Worker>) -> Self {
+        Self { worker: Rc::clone(worker), bytes: Vec::new(), is_left_out: false }
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        if self.is_left_out {
+            return;
+        }
+        let kept = &self.worker.kept_bytes;
+        let before = self.bytes.capacity();
+        // The vector doubles its memory when it is full.
+        let needed = self.bytes.len().saturating_add(piece.len()).max(before.saturating_mul(2));
+        let is_full = self.bytes.len().saturating_add(piece.len()) > before;
+        if is_full && kept.get().saturating_add(needed).saturating_sub(before) > MAX_KEPT_BYTES {
+            self.clear();
+            self.is_left_out = true;
+            return;
+        }
+        self.bytes.extend_from_slice(piece);
+        kept.set(kept.get().saturating_add(self.bytes.capacity()).saturating_sub(before));
+    }
+
+    fn clear(&mut self) {
+        let kept = &self.worker.kept_bytes;
+        kept.set(kept.get().saturating_sub(self.bytes.capacity()));
+        self.bytes = Vec::new();
+    }
+}
+
+impl Drop for KeptBody {
+    fn drop(&mut self) {
+        self.clear();
+    }
 }
 
 impl Original {
     /// A request whose copies go to `clusters`.
-    pub fn new(route: &str, clusters: Vec<Rc<str>>) -> Self {
+    pub fn new(route: &str, clusters: Vec<Rc<str>>, worker: &Rc<Worker>) -> Self {
         Self {
             route: route.into(),
             clusters,
-            request: Body::default(),
-            response: Body::default(),
+            request: KeptBody::new(worker),
+            request_size: 0,
+            response_size: 0,
             response_hash: BodyHash::default(),
         }
     }
 
-    /// Keeps a piece of the request's body, unless the body gets too long.
+    /// Keeps a piece of the request's body, unless the body or all bodies get too long.
     pub fn on_request_body(&mut self, size: usize, compare: &Compare, host: &impl HttpHost) {
-        self.request.size = self.request.size.saturating_add(size);
-        if self.request.size > compare.max_body_bytes {
-            self.request.bytes = Vec::new();
-        } else if size > 0 {
-            self.request.bytes.extend_from_slice(&host.request_body(size));
+        self.request_size = self.request_size.saturating_add(size);
+        if self.request_size > compare.max_body_bytes {
+            self.request.clear();
+        } else if size > 0 && !self.request.is_left_out {
+            self.request.push(&host.request_body(size));
         }
     }
 
     /// Hashes a piece of the response's body, unless the body gets too long.
     pub fn on_response_body(&mut self, size: usize, compare: &Compare, host: &impl HttpHost) {
-        self.response.size = self.response.size.saturating_add(size);
-        if size > 0 && self.response.size <= compare.max_body_bytes {
+        self.response_size = self.response_size.saturating_add(size);
+        if size > 0 && self.response_size <= compare.max_body_bytes {
             self.response_hash.update(&host.response_body(size));
         }
     }
@@ -63,7 +107,11 @@ impl Original {
     /// original to the end, as there is nothing to compare them with.
     pub fn on_log<H: HttpHost + 'static>(self, worker: &Rc<Worker>, compare: &Compare, host: &H) {
         let counters = &worker.counters;
-        let is_large = self.request.size.max(self.response.size) > compare.max_body_bytes;
+        if self.request.is_left_out {
+            counters.add(Event::BufferFull, self.clusters.len(), host);
+            return;
+        }
+        let is_large = self.request_size.max(self.response_size) > compare.max_body_bytes;
         if is_large || !is_answered(host) {
             counters.add(Event::Skipped, self.clusters.len(), host);
             return;

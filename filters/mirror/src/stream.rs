@@ -54,7 +54,7 @@ impl<H: HttpHost> Stream<H> {
 
 impl<H: HttpHost + 'static> HttpStream for Stream<H> {
     fn on_request_headers(&self) -> Action {
-        let worker = &*self.worker;
+        let worker = &self.worker;
         let headers = self.host.encoded_request_headers();
         let attributes = StreamAttributes(&self.host);
         let request = Request::of_encoded(&headers, &attributes);
@@ -76,7 +76,7 @@ impl<H: HttpHost + 'static> HttpStream for Stream<H> {
         match compare.filter(|compare| compare.is_compared(request.method)) {
             Some(compare) if can_be_repeated(&request, compare) => {
                 let clusters = plan.copies.iter().map(|mirror| Rc::clone(&mirror.cluster));
-                let original = Original::new(plan.route, clusters.collect());
+                let original = Original::new(plan.route, clusters.collect(), worker);
                 self.original.set(Some(Box::new(original)));
             }
             Some(_) => {

@@ -41,6 +41,8 @@ counters! {
         Skipped = "compare_skipped",
         /// A copy was not sent because `maxActive` comparisons were active.
         Overflowed = "compare_overflow",
+        /// A copy was not compared because the kept bodies of the worker had no room for its own.
+        BufferFull = "compare_buffer_full",
         /// Envoy has no cluster with the name of the mirror's.
         UnknownCluster = "unknown_cluster",
     }
@@ -61,6 +63,8 @@ pub struct Worker {
     pub spending: Spending,
     /// The number of active comparisons
     pub active: Cell<u32>,
+    /// The memory of all bodies that are kept, in bytes
+    pub kept_bytes: Cell<usize>,
     /// Limits the log lines about answers that differ
     pub mismatch_log: LogRate,
     /// The unknown clusters that have been logged
@@ -77,6 +81,7 @@ impl Worker {
             random: Random::default(),
             spending: Spending::default(),
             active: Cell::default(),
+            kept_bytes: Cell::default(),
             mismatch_log: LogRate::default(),
             unknown_clusters: RefCell::default(),
         }

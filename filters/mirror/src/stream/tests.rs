@@ -8,6 +8,7 @@ use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
+use crate::comparison::MAX_KEPT_BYTES;
 
 const PLUGIN: u32 = 3;
 const COMPARE: &str = r#""compare": {"statuses": true, "headers": ["x"], "bodyHash": true,
@@ -95,6 +96,30 @@ fn headers_of_clients_go_also_where_nothing_is_mirrored() {
     let stream = Stream::new(host, worker(""));
     stream.on_request_headers();
     assert_eq!(stream.host.request_headers().len(), 1);
+}
+
+#[test]
+fn the_bodies_that_a_worker_keeps_have_a_maximum_in_all() {
+    let worker = worker(&COMPARE.replace(r#""maxBodyBytes": 10"#, r#""maxBodyBytes": 1048576"#));
+    let body = vec![b'x'; 1 << 20];
+    let begin = || {
+        let stream = Stream::new(answered("GET"), Rc::clone(&worker));
+        stream.on_request_headers();
+        // In pieces, as Envoy has them.
+        for piece in body.chunks(100_000) {
+            stream.host.set_body(piece);
+            stream.on_request_body(piece.len());
+        }
+        assert!(worker.kept_bytes.get() <= MAX_KEPT_BYTES);
+        stream
+    };
+    let streams: Vec<_> = (0..100).map(|_| begin()).collect();
+    streams.iter().for_each(HttpStream::on_log);
+    let full = streams.iter().filter(|stream| count(stream, "compare_buffer_full") == 1).count();
+    assert!((60..90).contains(&full), "{full}");
+    assert_eq!(worker.kept_bytes.get(), 0, "all have ended");
+    drop(begin());
+    assert_eq!(worker.kept_bytes.get(), 0, "a stream that ends without a log entry");
 }
 
 #[test]

@@ -136,6 +136,43 @@ async fn bodies_that_are_too_long_are_not_compared() {
 }
 
 /// The bounds are far below the mirror's times and leave room for a busy machine.
+/// Requests that stop in the middle, whose bodies together have more bytes than a worker keeps.
+#[tokio::test]
+async fn held_bodies_have_a_maximum_in_all() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    const SIZE: usize = 1_000_000;
+    let edge = edge(&comparing(json!({ "maxBodyBytes": 1 << 20, "maxActive": 1000 }))).await;
+    let address = edge.client().address();
+    let head = format!("GET /same HTTP/1.1\r\nhost: a.com\r\ncontent-length: {SIZE}\r\n\r\n");
+    let mut clients = Vec::new();
+    for _ in 0..80 {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&vec![b'x'; SIZE - 1]).await.unwrap();
+        clients.push(client);
+    }
+    for client in &mut clients {
+        client.write_all(b"x").await.unwrap();
+        let mut status = [0; 12];
+        client.read_exact(&mut status).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+    }
+    drop(clients);
+    until("all are compared or left out", async || {
+        let compared = edge.count("compare_match").await + edge.count("compare_failed").await;
+        (compared + edge.count("compare_buffer_full").await == 80).then_some(())
+    })
+    .await;
+    let left_out = edge.count("compare_buffer_full").await;
+    assert!((40..=64).contains(&left_out), "{left_out}");
+    assert_eq!(edge.envoy.traps(), [""; 0]);
+    counted(&edge, "compare_buffer_full", left_out).await;
+    assert_eq!(edge.client().get("/same").host("a.com").send().await.status, 200);
+    until("it compares again", async || (edge.count("compare_match").await > 0).then_some(()))
+        .await;
+}
+
 async fn assert_quick(edge: &Envoy, requests: usize) {
     let client = edge.listener("edge");
     let mut connection = client.connect().await;
