@@ -23,8 +23,8 @@ pub struct Original {
     response_hash: BodyHash,
 }
 
-/// Maximum memory of all bodies that a worker keeps, in bytes. All plugins of a worker with the same
-/// module have 1 GiB in Envoy, and a module that needs more traps.
+/// Maximum memory of all bodies that a worker keeps, in bytes. All plugins of a worker with the
+/// same module have 1 GiB in Envoy, and a module that needs more traps.
 pub const MAX_KEPT_BYTES: usize = 32 << 20;
 
 /// A body that is kept, within [`MAX_KEPT_BYTES`] for all bodies of the worker.

@@ -307,7 +307,7 @@ mod tests {
              virtualServices[0].http[0].route[0].weight: -1 is negative\n\
              mode: unknown field, the fields here are namespace, clusterName, proxy, virtualServices, \
              destinationRules, serviceEntries, outboundTrafficPolicy, unmatchedHosts, sampling, \
-             faults, mirroring, sni, egress"
+             faults, mirroring, sni, egress, outlier"
         );
     }
 }
