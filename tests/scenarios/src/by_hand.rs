@@ -42,7 +42,7 @@ impl Copy {
         let mut copy = Self { directory, servers: Vec::new() };
         for line in &folder.by_hand {
             let line = scenario.own(line);
-            if SERVERS.contains(&line.split(' ').next().unwrap_or_default()) {
+            if is_server(&line, folder) {
                 let server = copy.serve(&line).map_err(|error| format!("{line}: {error}"))?;
                 copy.servers.push(server);
                 continue;
@@ -83,7 +83,7 @@ impl Copy {
     async fn wait(&mut self, folder: &Folder, scenario: &Scenario) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         for program in &folder.programs {
-            while !serves(program, folder, scenario).await {
+            while !self.serves(program, folder, scenario).await {
                 for index in 0..self.servers.len() {
                     let ended = self.servers[index].0.try_wait();
                     if let Some(status) = ended.map_err(|error| error.to_string())? {
@@ -99,26 +99,40 @@ impl Copy {
         }
         Ok(())
     }
+
+    async fn serves(&self, program: &Program, folder: &Folder, scenario: &Scenario) -> bool {
+        match program {
+            Program::Envoy { envoy: file, .. } => {
+                let text = scenario.text(&folder.file(file));
+                let port = text.split("admin:").nth(1).and_then(|text| {
+                    text.split("port_value: ").nth(1)?.split('}').next()?.parse().ok()
+                });
+                let admin = scenario.address(port.expect("the port of the admin interface"));
+                TcpStream::connect(admin).await.is_ok()
+                    && Client::new(admin).get("/ready").send().await.status == 200
+            }
+            Program::Nginx { port, .. }
+            | Program::Squid { port, .. }
+            | Program::Httpbin { httpbin: Httpbin { port } } => {
+                TcpStream::connect(scenario.address(*port)).await.is_ok()
+            }
+            // It prints this when its programs serve.
+            Program::Script { .. } => (0..self.servers.len()).any(|index| {
+                let log = fs::read_to_string(self.log(index)).unwrap_or_default();
+                log.lines().any(|line| line == "ready")
+            }),
+        }
+    }
 }
 
-async fn serves(program: &Program, folder: &Folder, scenario: &Scenario) -> bool {
-    match program {
-        Program::Envoy { envoy: file, .. } => {
-            let text = scenario.text(&folder.file(file));
-            let port = text.split("admin:").nth(1).and_then(|text| {
-                text.split("port_value: ").nth(1)?.split('}').next()?.parse().ok()
-            });
-            let admin = scenario.address(port.expect("the port of the admin interface"));
-            TcpStream::connect(admin).await.is_ok()
-                && Client::new(admin).get("/ready").send().await.status == 200
-        }
-        Program::Nginx { port, .. }
-        | Program::Squid { port, .. }
-        | Program::Httpbin { httpbin: Httpbin { port } } => {
-            TcpStream::connect(scenario.address(*port)).await.is_ok()
-        }
-        Program::Script { .. } => true,
-    }
+/// Whether a command runs until it is ended.
+fn is_server(line: &str, folder: &Folder) -> bool {
+    let is_script = |program: &Program| match program {
+        Program::Script { script } => line == format!("bash {}", folder.file(script)),
+        _ => false,
+    };
+    let name = line.split(' ').next().unwrap_or_default();
+    SERVERS.contains(&name) || folder.programs.iter().any(is_script)
 }
 
 /// Writes the files of a folder with the address of the scenario, and links to what `make` builds.
