@@ -42,9 +42,6 @@ impl KeptBody {
     }
 
     fn push(&mut self, piece: &[u8]) {
-        if self.is_left_out {
-            return;
-        }
         let kept = &self.worker.kept_bytes;
         let before = self.bytes.capacity();
         // The vector doubles its memory when it is full.

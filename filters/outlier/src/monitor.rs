@@ -153,25 +153,21 @@ impl Monitor {
         context: UpdateContext<'_>,
         host: &impl SharedData,
     ) -> bool {
-        let (is_ejected, is_try) = {
+        {
             let view = self.view(host);
-            if view.is_whole() {
+            let is_ejected = !view.is_whole() && view.standing(address).is_ejected;
+            if !is_ejected || !is_chosen || self.state.is_superseded() {
                 return false;
             }
-            (view.standing(address).is_ejected, view.is_try(address))
-        };
-        if !is_ejected || !is_chosen || self.state.is_superseded() {
-            return false;
+            if !view.is_try(address) {
+                return view.refuses(self.endpoints());
+            }
         }
-        if is_try {
-            let now = host.uptime();
-            self.state.update(context, host, |cluster| {
-                cluster.record_try(address, now).then(|| (Vec::new(), true))
-            });
-            return false;
-        }
-        let view = self.view(host);
-        view.standing(address).is_ejected && view.refuses(self.endpoints())
+        let now = host.uptime();
+        self.state.update(context, host, |cluster| {
+            cluster.record_try(address, now).then(|| (Vec::new(), true))
+        });
+        false
     }
 
     /// Updates the number of endpoints of Envoy's cluster.

@@ -102,10 +102,7 @@ impl<H: HttpHost + SharedData> Stream<H> {
 
     /// Returns the monitor of a cluster in which the filter ejects hosts.
     fn monitor(&self, cluster: &[u8]) -> Option<Rc<Monitor>> {
-        match self.detection(cluster)? {
-            Detection::Counts(monitor) => Some(monitor),
-            Detection::Marks(_) => None,
-        }
+        self.detection(cluster)?.monitor()
     }
 
     /// `list` is the list of hosts that the request had.

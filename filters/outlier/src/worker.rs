@@ -29,6 +29,16 @@ pub enum Detection {
     Counts(Rc<Monitor>),
 }
 
+impl Detection {
+    /// The monitor of the cluster, if the filter ejects its hosts.
+    pub fn monitor(&self) -> Option<Rc<Monitor>> {
+        match self {
+            Self::Counts(monitor) => Some(Rc::clone(monitor)),
+            Self::Marks(_) => None,
+        }
+    }
+}
+
 /// A cluster, and its outlier detection if it has one.
 #[derive(Debug)]
 struct Cluster {
@@ -153,7 +163,10 @@ impl Worker {
     /// Ends the intervals of all clusters where it is time for that, and arms the timer again.
     pub fn tick(&self, host: &impl SharedData) {
         self.armed.set(None);
-        let monitors: Vec<_> = self.clusters.borrow().values().filter_map(monitor).collect();
+        let monitors: Vec<_> = {
+            let clusters = self.clusters.borrow();
+            clusters.values().flatten().filter_map(Detection::monitor).collect()
+        };
         monitors.iter().for_each(|monitor| monitor.tick(self.update_context(), host));
         let next = monitors.iter().filter_map(|monitor| monitor.next_wake()).min();
         match next {
@@ -176,12 +189,5 @@ impl Worker {
         // Envoy truncates to whole milliseconds, and would call too early.
         let wait = at.saturating_sub(host.uptime()).saturating_add(Duration::from_micros(999));
         host.set_timer(Some(wait));
-    }
-}
-
-fn monitor(detection: &Option<Detection>) -> Option<Rc<Monitor>> {
-    match detection {
-        Some(Detection::Counts(monitor)) => Some(Rc::clone(monitor)),
-        Some(Detection::Marks(_)) | None => None,
     }
 }

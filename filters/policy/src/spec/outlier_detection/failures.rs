@@ -116,8 +116,12 @@ impl Failures {
 
     /// Returns whether gRPC statuses are listed, for any request.
     pub fn has_grpc_statuses(&self) -> bool {
-        !self.grpc_statuses.is_empty()
-            || self.rules.iter().any(|rule| !rule.failures.grpc_statuses.is_empty())
+        self.any(|failures| !failures.grpc_statuses.is_empty())
+    }
+
+    /// Returns whether the failures of any requests satisfy the predicate.
+    fn any(&self, predicate: impl Fn(&Self) -> bool) -> bool {
+        predicate(self) || self.rules.iter().any(|rule| predicate(&rule.failures))
     }
 
     /// Returns whether there are rules, so that the request must be read.
@@ -144,12 +148,11 @@ impl Failures {
     /// Returns whether there are failures that do not depend on the HTTP status alone, so that
     /// Envoy needs the filter to recognize them.
     pub fn need_filter(&self) -> bool {
-        let is_own = |failures: &Self| {
+        self.any(|failures| {
             !failures.grpc_statuses.is_empty()
                 || !failures.headers.is_empty()
                 || failures.slower_than.is_some()
-        };
-        is_own(self) || self.rules.iter().any(|rule| is_own(&rule.failures))
+        })
     }
 
     /// Returns whether slow responses are failures, so that the time must be measured.
@@ -165,12 +168,9 @@ impl FailureRule {
         scope: &Scope<'_>,
     ) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
-        let matches = object.required("match").and_then(|node| {
-            if node.is_empty_list() {
-                return Err(node.error("must not be empty"));
-            }
-            all(node.elements()?.iter().map(|node| HttpMatch::read(node, scope)))
-        });
+        let matches = object
+            .required_elements("match")
+            .and_then(|nodes| all(nodes.iter().map(|node| HttpMatch::read(node, scope))));
         let failures = Failures::read_conditions(&object, enforcement);
         let mut matches = matches?;
         matches.retain(|condition| condition.is_for_this_proxy);
