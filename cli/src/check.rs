@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use sluice_policy::desk::lint;
 use sluice_policy::document::filter::{Filter, Filters};
 use sluice_policy::document::json::Json;
+use sluice_policy::document::parse::check_length;
 use sluice_policy::document::report::{Finding as PolicyFinding, Kind};
 use sluice_policy::spec::document::Document;
 use sluice_policy::spec::proxy::NoMetadata;
@@ -82,11 +83,14 @@ pub fn read(files: &[String], defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>
 /// # Errors
 /// Every error for which one of the filters rejects the document.
 pub fn compile(bundle: &Bundle, other: Option<Filter>) -> Result<Compiled, Vec<Finding>> {
-    let Some(json) = bundle.document.to_policy(MAX_DEPTH) else {
-        let reason = format!("is nested more than {MAX_DEPTH} levels deep");
+    let refuse = |reason: String| {
         let error = PolicyFinding::new(String::new(), Kind::Error, reason);
-        return Err(vec![bundle.locate(&error)]);
+        vec![bundle.locate(&error)]
     };
+    let Some(json) = bundle.document.to_policy(MAX_DEPTH) else {
+        return Err(refuse(format!("is nested more than {MAX_DEPTH} levels deep")));
+    };
+    check_length(json.length()).map_err(refuse)?;
     let filters: Filters = filters::needed(&bundle.document).into_iter().chain(other).collect();
     match Document::compile(&json, filters, &NoMetadata) {
         Ok((document, notices)) => Ok(Compiled { json, document, notices }),

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::fake::store::FakeStore;
+use crate::host::Memory;
 use crate::http::{Call, Headers};
 
 /// A stand-in for Envoy. Clones are the same host.
@@ -38,6 +39,7 @@ struct State {
     timer: Cell<Option<Duration>>,
     context: Cell<Option<u32>>,
     ended: RefCell<Vec<u32>>,
+    memory: Cell<Memory>,
     store: RefCell<FakeStore>,
 }
 
@@ -64,6 +66,7 @@ impl Default for State {
             timer: Cell::default(),
             context: Cell::default(),
             ended: RefCell::default(),
+            memory: Cell::default(),
             store: RefCell::default(),
         }
     }
@@ -146,6 +149,11 @@ impl FakeHost {
     /// Advances the time.
     pub fn pass(&self, time: Duration) {
         self.0.elapsed.set(self.0.elapsed.get() + time);
+    }
+
+    /// Sets the memory of the VM.
+    pub fn set_memory(&self, memory: Memory) {
+        self.0.memory.set(memory);
     }
 
     /// Ends the stream with this context: it can be entered no more.

@@ -17,6 +17,15 @@ pub struct Counter(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gauge(pub u32);
 
+/// The memory of a VM, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// What the module has in use
+    pub used: u64,
+    /// What the module has ever had from the VM. It never decreases.
+    pub reserved: u64,
+}
+
 /// The calls into Envoy that are the same for requests and for connections. None of them panics.
 pub trait Host {
     /// Returns an attribute of Envoy, or `None` if it is absent or empty.
@@ -62,6 +71,12 @@ pub trait PluginHost: Host + Clone + 'static {
 
     /// Declares a note as text. Access logs show notes that are not declared in base64.
     fn declare_note(&self, name: &str);
+
+    /// Returns the memory of the VM.
+    fn memory(&self) -> Memory;
+
+    /// Returns a number that identifies the VM among those of this Envoy.
+    fn vm(&self) -> u64;
 
     /// Makes the next calls apply to the stream or plugin with this context, until the current
     /// callback returns. Returns false if there is no such context any more.

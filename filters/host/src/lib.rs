@@ -17,6 +17,7 @@ pub mod delay;
 pub mod foreign;
 pub mod fake;
 pub mod filter;
+mod documents;
 mod notices;
 pub mod plugin;
 #[cfg(target_family = "wasm")]

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use sluice_policy::spec::policy::Policy;
 
 use crate::attributes::EnvoyNode;
+use crate::documents::{self, Taking};
 use crate::filter::Filter;
 use crate::host::PluginHost;
 use crate::notices;
@@ -26,12 +27,13 @@ pub struct Plugin<F, H> {
     id: u32,
     host: H,
     filter: Option<Rc<F>>,
+    has_streams: Cell<bool>,
 }
 
 impl<H: PluginHost + SharedData, F: Filter<H>> Plugin<F, H> {
     /// A plugin that is not configured yet. `id` is its context.
     pub fn new(id: u32, host: H) -> Self {
-        Self { id, host, filter: None }
+        Self { id, host, filter: None, has_streams: Cell::new(false) }
     }
 
     /// The VM starts. Logs the version once for each VM.
@@ -46,13 +48,21 @@ impl<H: PluginHost + SharedData, F: Filter<H>> Plugin<F, H> {
     }
 
     /// Configures the filter anew. Returns false if the document is refused. Logs all errors of the
-    /// document, and its notices if no other worker has logged them.
+    /// document, and its notices if no other VM has taken it before.
     pub fn on_configure(&mut self, document: &[u8]) -> bool {
         // So that lines are not formatted which Envoy does not show.
         log::set_max_level(self.host.log_level());
+        let taking = Taking::begin(document, F::NAME, &self.host);
         match F::Policy::compile(document, &EnvoyNode(&self.host)) {
             Ok((policy, found)) => {
-                notices::log(&found, document, F::NAME, &self.host);
+                match taking.finish() {
+                    Ok(true) => notices::log(&found, "notices"),
+                    Ok(false) => {}
+                    Err(reason) => {
+                        log::error!("configuration: {reason}");
+                        return false;
+                    }
+                }
                 if let Some(note) = F::NOTE {
                     self.host.declare_note(note);
                 }
@@ -60,7 +70,7 @@ impl<H: PluginHost + SharedData, F: Filter<H>> Plugin<F, H> {
                 true
             }
             Err(rejection) => {
-                notices::log_all(&rejection.errors, "errors");
+                notices::log(&rejection.errors, "errors");
                 false
             }
         }
@@ -68,12 +78,20 @@ impl<H: PluginHost + SharedData, F: Filter<H>> Plugin<F, H> {
 
     /// Makes a stream for a request. `None` if the plugin is not configured.
     pub fn request(&self, id: u32) -> Option<F::Request> {
+        self.note_stream();
         self.filter.as_ref().map(|filter| filter.request(id, self.host.clone()))
     }
 
     /// Makes a stream for a connection. `None` if the plugin is not configured.
     pub fn connection(&self, id: u32) -> Option<F::Connection> {
+        self.note_stream();
         self.filter.as_ref().and_then(|filter| filter.connection(id, self.host.clone()))
+    }
+
+    fn note_stream(&self) {
+        if !self.has_streams.replace(true) {
+            documents::has_stream(F::NAME, &self.host);
+        }
     }
 
     /// The timer has expired.
@@ -84,9 +102,11 @@ impl<H: PluginHost + SharedData, F: Filter<H>> Plugin<F, H> {
     }
 
     /// The plugin ends.
-    pub fn on_end(&self) {
-        if let Some(filter) = &self.filter {
+    pub fn on_end(&mut self) {
+        if let Some(filter) = self.filter.take() {
             filter.on_end(self.id, &self.host);
+            drop(filter);
+            documents::release(F::NAME, &self.host);
         }
     }
 }

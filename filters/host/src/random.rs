@@ -9,11 +9,15 @@ use sluice_policy::request::Draws;
 #[derive(Debug)]
 pub struct Random(RefCell<fastrand::Rng>);
 
+/// Returns a random number of the operating system.
+pub fn seed() -> u64 {
+    // The keys of a new RandomState are random numbers of the host.
+    RandomState::new().hash_one("sluice")
+}
+
 impl Default for Random {
     fn default() -> Self {
-        // The keys of a new RandomState are random numbers of the host.
-        let seed = RandomState::new().hash_one("sluice");
-        Self(RefCell::new(fastrand::Rng::with_seed(seed)))
+        Self(RefCell::new(fastrand::Rng::with_seed(seed())))
     }
 }
 

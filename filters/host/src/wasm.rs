@@ -5,6 +5,7 @@ mod calls;
 mod contexts;
 mod envoy;
 mod http;
+mod memory;
 
 /// The SDK, for [`module!`](crate::module).
 #[doc(hidden)]

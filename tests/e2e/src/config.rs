@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -9,6 +10,7 @@ use crate::address::socket;
 use crate::cluster::Cluster;
 use crate::endpoints::Endpoints;
 use crate::listener::{Listener, loopback};
+use crate::process::CommandLine;
 
 /// The configuration of an Envoy: listeners, each with its own plugin configuration, and shared
 /// clusters.
@@ -22,6 +24,7 @@ pub struct Bootstrap {
     raw_listeners: Vec<Value>,
     node_metadata: Value,
     workers: u32,
+    drain_time: Duration,
 }
 
 /// The event log of Envoy's own outlier detection.
@@ -45,7 +48,8 @@ impl Bootstrap {
             listeners: Vec::new(),
             raw_listeners: Vec::new(),
             node_metadata: json!({}),
-            workers: 1,
+            workers: CommandLine::default().workers,
+            drain_time: CommandLine::default().drain_time,
         }
     }
 
@@ -165,8 +169,14 @@ impl Bootstrap {
         Self { workers, ..self }
     }
 
-    pub(crate) fn worker_count(&self) -> u32 {
-        self.workers
+    /// Sets how long Envoy keeps a listener that was replaced, instead of ten minutes.
+    pub fn drain_time(self, drain_time: Duration) -> Self {
+        Self { drain_time, ..self }
+    }
+
+    /// Returns the settings of Envoy's command line.
+    pub(crate) fn command_line(&self) -> CommandLine {
+        CommandLine { workers: self.workers, drain_time: self.drain_time }
     }
 
     /// Writes `envoy.json`, and files for dynamic listeners and clusters, into `directory`.

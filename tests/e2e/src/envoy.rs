@@ -1,16 +1,10 @@
 //! Running a real Envoy.
 
-use std::fs::File;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
-use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -18,9 +12,8 @@ use crate::address::socket_address;
 use crate::client::{Client, Response};
 use crate::config::{Bootstrap, OUTLIER_EVENTS, write_listeners};
 use crate::endpoints::Endpoints;
-use crate::files;
 use crate::listener::Listener;
-use crate::spawn::spawn;
+use crate::process::{CommandLine, Process, read};
 use crate::wait::until;
 
 /// A running Envoy. It ends when this is dropped, or at the latest when the test process ends.
@@ -63,7 +56,7 @@ impl Envoy {
     pub async fn try_start(bootstrap: &Bootstrap) -> Result<Self, StartFailure> {
         let directory = TempDir::new().unwrap();
         bootstrap.write(directory.path());
-        Self::run("envoy.json", directory, bootstrap.worker_count()).await
+        Self::run("envoy.json", directory, bootstrap.command_line()).await
     }
 
     /// Starts an Envoy with a configuration in Envoy's format. Waits until it serves, with the
@@ -74,17 +67,22 @@ impl Envoy {
     pub async fn of_configuration(configuration: &Value) -> Self {
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("envoy.json"), configuration.to_string()).unwrap();
-        let started = Self::run("envoy.json", directory, 1).await;
+        let started = Self::run("envoy.json", directory, CommandLine::default()).await;
         started.unwrap_or_else(|failure| failure.panic())
     }
 
     /// Starts an Envoy with a file in a directory.
     pub(crate) async fn run_file(file: &str, directory: TempDir, workers: u32) -> Self {
-        Self::run(file, directory, workers).await.unwrap_or_else(|failure| failure.panic())
+        let settings = CommandLine { workers, ..CommandLine::default() };
+        Self::run(file, directory, settings).await.unwrap_or_else(|failure| failure.panic())
     }
 
-    async fn run(file: &str, directory: TempDir, workers: u32) -> Result<Self, StartFailure> {
-        let mut process = Process::spawn(file, directory, workers);
+    async fn run(
+        file: &str,
+        directory: TempDir,
+        settings: CommandLine,
+    ) -> Result<Self, StartFailure> {
+        let mut process = Process::spawn(file, directory, settings);
         let admin = until("Envoy opens its admin port", async || {
             if let Some(status) = process.ended() {
                 return Some(Err(status));
@@ -264,98 +262,6 @@ impl StartFailure {
     }
 }
 
-/// The child process and its directory.
-struct Process {
-    // The lock only lets tests share an Envoy.
-    child: Mutex<Child>,
-    directory: TempDir,
-}
-
-impl Process {
-    fn spawn(file: &str, directory: TempDir, workers: u32) -> Self {
-        let path = directory.path();
-        // setpriv: the kernel kills Envoy when the thread that started it ends, even if this
-        // process is killed. setsid: Envoy does not get signals for the process group of the tests.
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "KILL", "setsid"])
-            .arg(files::envoy_program())
-            .args(["--config-path", file, "--admin-address-path", "admin"])
-            .args(["--concurrency", &workers.to_string()])
-            .args(["--disable-hot-restart", "--file-flush-interval-msec", "20"])
-            // These two components log long lists at level info.
-            .args(["--component-log-level", "main:warning,config:warning"])
-            .current_dir(path)
-            .stdin(Stdio::null())
-            .stdout(File::create(path.join("stdout")).unwrap())
-            .stderr(File::create(path.join("log")).unwrap());
-        Self { child: Mutex::new(spawn(command)), directory }
-    }
-
-    fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.get_mut().unwrap().try_wait().unwrap()
-    }
-
-    fn log(&self) -> String {
-        read(&self.directory.path().join("log"))
-    }
-
-    fn resident_memory(&self) -> u64 {
-        let status = format!("/proc/{}/status", self.child.lock().unwrap().id());
-        let status = std::fs::read_to_string(status).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("VmRSS in kB");
-        kilobytes.parse::<u64>().unwrap() * 1024
-    }
-
-    /// Returns the folders of its threads in `/proc`.
-    fn tasks(&self) -> impl Iterator<Item = PathBuf> {
-        let tasks = format!("/proc/{}/task", self.child.lock().unwrap().id());
-        std::fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path())
-    }
-
-    fn run_on(&self, processor: usize) {
-        let mut processors = CpuSet::new();
-        processors.set(processor);
-        for task in self.tasks() {
-            let id = task.file_name().and_then(|name| name.to_str()?.parse().ok());
-            let id = id.and_then(Pid::from_raw).expect("the number of a thread");
-            // Ignores threads that have already ended.
-            match sched_setaffinity(Some(id), &processors) {
-                Ok(()) | Err(Errno::SRCH) => {}
-                Err(error) => panic!("processor {processor} cannot be used: {error}"),
-            }
-        }
-    }
-
-    fn processor_time(&self) -> Duration {
-        // The first number is the processor time in nanoseconds; /proc/PID/stat has only hundredths
-        // of a second.
-        let nanoseconds = self.tasks().filter_map(|task| {
-            let text = std::fs::read_to_string(task.join("schedstat")).ok()?;
-            text.split(' ').next()?.parse::<u64>().ok()
-        });
-        Duration::from_nanos(nanoseconds.sum())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let child = self.child.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Ok(None) = child.try_wait() {
-            let _ = kill_process(Pid::from_child(child), Signal::TERM);
-        }
-        let deadline = Instant::now() + Duration::from_secs(3);
-        while let Ok(None) = child.try_wait() {
-            if Instant::now() > deadline {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
 async fn get(admin: SocketAddr, target: &str) -> Result<Response, String> {
     // Envoy may write the address before it accepts connections.
     tokio::net::TcpStream::connect(admin).await.map_err(|error| error.to_string())?;
@@ -375,9 +281,4 @@ fn listeners(status: &Value) -> Vec<(String, SocketAddr)> {
     };
     let listeners = status["listener_statuses"].as_array().into_iter().flatten();
     listeners.filter_map(listener).collect()
-}
-
-fn read(path: &Path) -> String {
-    // Logs contain bytes of clients, which may not be UTF-8.
-    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }

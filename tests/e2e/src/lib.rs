@@ -22,6 +22,7 @@ mod listener;
 mod envoy;
 mod files;
 mod nginx;
+mod process;
 mod raw;
 mod routes;
 mod scenario;

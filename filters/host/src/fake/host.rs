@@ -1,5 +1,6 @@
 //! The calls of fake hosts.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::LevelFilter;
@@ -7,7 +8,7 @@ use sluice_policy::request::header_map::encode;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
 use crate::fake::{FakeHost, FakeReply, metric};
-use crate::host::{Counter, Gauge, Host, PluginHost};
+use crate::host::{Counter, Gauge, Host, Memory, PluginHost};
 use crate::http::{Call, Headers, HttpHost, LocalReply};
 use crate::network::NetworkHost;
 use crate::shared_data::{SharedData, Stored, Version};
@@ -86,6 +87,14 @@ impl PluginHost for FakeHost {
 
     fn declare_note(&self, name: &str) {
         self.0.declared_notes.borrow_mut().push(name.to_owned());
+    }
+
+    fn memory(&self) -> Memory {
+        self.0.memory.get()
+    }
+
+    fn vm(&self) -> u64 {
+        Rc::as_ptr(&self.0) as u64
     }
 
     fn enter(&self, context: u32) -> bool {

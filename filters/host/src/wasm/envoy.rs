@@ -10,11 +10,12 @@ use sluice_policy::request::header_map;
 use smallvec::SmallVec;
 
 use crate::foreign;
-use crate::host::{Counter, Gauge, Host, PluginHost};
+use crate::host::{Counter, Gauge, Host, Memory, PluginHost};
 use crate::http::Headers;
 use crate::network::NetworkHost;
+use crate::random;
 use crate::shared_data::{SharedData, Stored, Version};
-use crate::wasm::abi;
+use crate::wasm::{abi, memory};
 
 /// The Envoy in which the module runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -98,6 +99,17 @@ impl PluginHost for Envoy {
         // A new configuration in the same VM declares it again. Envoy refuses that, but the first
         // declaration is enough.
         abi::call_foreign_function(foreign::DECLARE_PROPERTY, &foreign::declare_text(name));
+    }
+
+    fn memory(&self) -> Memory {
+        memory::memory()
+    }
+
+    fn vm(&self) -> u64 {
+        thread_local! {
+            static VM: u64 = random::seed();
+        }
+        VM.with(|vm| *vm)
     }
 
     fn enter(&self, context: u32) -> bool {

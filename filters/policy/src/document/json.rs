@@ -48,6 +48,22 @@ impl Json {
         }
     }
 
+    /// The length of the value as JSON text without spaces and escapes, in bytes.
+    pub fn length(&self) -> usize {
+        let quoted = |text: &str| text.len() + 2;
+        match self {
+            Self::String(text) => quoted(text),
+            Self::Array(values) => {
+                values.iter().map(|value| value.length() + 1).sum::<usize>().max(1) + 1
+            }
+            Self::Object(fields) => {
+                let field = |(key, value): &(String, Self)| quoted(key) + value.length() + 2;
+                fields.iter().map(field).sum::<usize>().max(1) + 1
+            }
+            scalar => scalar.to_string().len(),
+        }
+    }
+
     /// The text of a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -179,6 +195,13 @@ mod tests {
         for number in [1.5, -0.1, 2.0, 1e23, 1e300, 1.5e-7, -2.25e-300, f64::MAX, f64::MIN_POSITIVE]
         {
             assert_eq!(Json::Float(number).to_string(), number.to_string());
+        }
+    }
+
+    #[test]
+    fn the_length_is_that_of_the_text() {
+        for text in ["[]", "{}", "null", r#"{"a":[1,"b",[]],"c":{"d":0.5,"e":true}}"#] {
+            assert_eq!(serde_json::from_str::<Json>(text).unwrap().length(), text.len(), "{text}");
         }
     }
 
