@@ -8,8 +8,8 @@
 //! Envoy accepts a document if a new VM takes it, which exists for this test only. Then the VM of
 //! the main thread takes the document, and then the VMs of the workers. The first VM that sees a
 //! document decides for all: it measures the memory that the document needs, and compares it with
-//! the memory that the VM of the main thread has in use. The other VMs do not decide again: a worker
-//! that refuses a document answers no request of the listener.
+//! the memory that the VM of the main thread has in use. The other VMs do not decide again: a
+//! worker that refuses a document answers no request of the listener.
 //!
 //! No VM knows whether it is that of the main thread. But a VM with a stream is that of a worker,
 //! and is left out, because its streams may end in a trap, after which its memory is free. The VMs

@@ -1,5 +1,5 @@
-//! Updates while connections of older configurations are open: each of these configurations stays in
-//! the memory of the VMs.
+//! Updates while connections of older configurations are open: each of these configurations stays
+//! in the memory of the VMs.
 
 use std::time::Duration;
 
