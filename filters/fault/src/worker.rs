@@ -7,7 +7,7 @@ use std::time::Instant;
 use sluice_host::counters;
 use sluice_host::counters::Counters;
 use sluice_host::delay::Delays;
-use sluice_host::host::{Gauge, Host, PluginHost};
+use sluice_host::host::{ActiveStreams, Host, PluginHost};
 use sluice_host::http::{HttpHost, LocalReply};
 use sluice_host::random::Random;
 use sluice_policy::fault::{ABORT_BODY, Faults, Plan};
@@ -52,7 +52,7 @@ pub struct Worker {
     pub random: Random,
     /// The streams that wait
     pub delays: Delays<Waiting>,
-    active_faults: Gauge,
+    active_faults: ActiveStreams,
     spending: Spending,
 }
 
@@ -84,7 +84,7 @@ impl Worker {
             counters: Counters::define(host),
             random: Random::default(),
             delays: Delays::default(),
-            active_faults: host.define_gauge(ACTIVE_FAULTS),
+            active_faults: host.define_active_streams(ACTIVE_FAULTS),
             spending: Spending::default(),
         }
     }
@@ -95,8 +95,7 @@ impl Worker {
             return true;
         }
         let settings = &self.faults.settings;
-        let is_full = |max| host.value(self.active_faults) >= u64::from(max);
-        if settings.max_active.is_some_and(is_full) {
+        if settings.max_active.is_some_and(|max| self.active_faults.count() >= max) {
             self.counters.increment(Event::Overflowed, host);
             return false;
         }
@@ -104,7 +103,7 @@ impl Worker {
             self.counters.increment(Event::BudgetExhausted, host);
             return false;
         }
-        host.change(self.active_faults, 1);
+        self.active_faults.begin(host);
         state.is_active.set(true);
         true
     }
@@ -112,7 +111,7 @@ impl Worker {
     /// Ends the active fault of a stream, if it has one.
     pub fn release(&self, state: &State, host: &impl Host) {
         if state.is_active.take() {
-            host.change(self.active_faults, -1);
+            self.active_faults.end(host);
         }
     }
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::fake::store::FakeStore;
-use crate::host::Memory;
+use crate::host::{ActiveStreams, Memory};
 use crate::http::{Call, Headers};
 
 /// A stand-in for Envoy. Clones are the same host.
@@ -29,6 +29,7 @@ struct State {
     declared_notes: RefCell<Vec<String>>,
     /// By number
     metrics: RefCell<HashMap<u32, i64>>,
+    active_streams: RefCell<HashMap<&'static str, ActiveStreams>>,
     resumptions: Cell<usize>,
     resets: Cell<usize>,
     downstream: RefCell<Vec<u8>>,
@@ -56,6 +57,7 @@ impl Default for State {
             notes: RefCell::default(),
             declared_notes: RefCell::default(),
             metrics: RefCell::default(),
+            active_streams: RefCell::default(),
             resumptions: Cell::default(),
             resets: Cell::default(),
             downstream: RefCell::default(),

@@ -1,5 +1,7 @@
 //! The calls into Envoy that are the same for requests, connections and plugins.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::LevelFilter;
@@ -26,6 +28,46 @@ pub struct Memory {
     pub reserved: u64,
 }
 
+/// The number of active streams of a kind: that of this worker in the memory of its VM, and that of
+/// the whole Envoy as a gauge. All plugins of a VM share it.
+///
+/// Limits use the number of the worker. If a VM traps, its streams never end, and they could stay
+/// in the gauge.
+#[derive(Clone, Debug)]
+pub struct ActiveStreams {
+    gauge: Gauge,
+    count: Rc<Cell<u32>>,
+}
+
+impl ActiveStreams {
+    /// No active stream in this worker.
+    pub(crate) fn new(gauge: Gauge) -> Self {
+        Self { gauge, count: Rc::default() }
+    }
+
+    /// Returns the number of active streams of this worker.
+    pub fn count(&self) -> u32 {
+        self.count.get()
+    }
+
+    /// A stream becomes active.
+    pub fn begin(&self, host: &impl Host) {
+        self.count.set(self.count().saturating_add(1));
+        host.change(self.gauge, 1);
+    }
+
+    /// An active stream ends.
+    pub fn end(&self, host: &impl Host) {
+        self.count.set(self.count().saturating_sub(1));
+        host.change(self.gauge, -1);
+    }
+
+    /// Takes all streams of this worker out of the gauge.
+    pub fn withdraw(&self, host: &impl Host) {
+        host.change(self.gauge, -i64::from(self.count.take()));
+    }
+}
+
 /// The calls into Envoy that are the same for requests and for connections. None of them panics.
 pub trait Host {
     /// Returns an attribute of Envoy, or `None` if it is absent or empty.
@@ -39,9 +81,6 @@ pub trait Host {
 
     /// Adds a number, which may be negative, to a gauge.
     fn change(&self, gauge: Gauge, by: i64);
-
-    /// Returns the value of a gauge. All workers of an Envoy have the same one.
-    fn value(&self, gauge: Gauge) -> u64;
 
     /// Returns the time, for measuring durations.
     fn now(&self) -> Instant;
@@ -69,6 +108,9 @@ pub trait PluginHost: Host + Clone + 'static {
     /// Returns the gauge `wasmcustom.NAME` of Envoy's statistics.
     fn define_gauge(&self, name: &'static str) -> Gauge;
 
+    /// Returns the number of active streams whose gauge has this name.
+    fn define_active_streams(&self, name: &'static str) -> ActiveStreams;
+
     /// Declares a note as text. Access logs show notes that are not declared in base64.
     fn declare_note(&self, name: &str);
 
@@ -81,4 +123,31 @@ pub trait PluginHost: Host + Clone + 'static {
     /// Makes the next calls apply to the stream or plugin with this context, until the current
     /// callback returns. Returns false if there is no such context any more.
     fn enter(&self, context: u32) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::FakeHost;
+
+    #[test]
+    fn active_streams_of_a_worker_are_counted_together_and_withdrawn_once() {
+        let host = FakeHost::default();
+        let first = host.define_active_streams("active");
+        let second = host.define_active_streams("active");
+        let other = host.define_active_streams("other");
+        first.begin(&host);
+        second.begin(&host);
+        second.begin(&host);
+        other.begin(&host);
+        first.end(&host);
+        assert_eq!([first.count(), second.count(), other.count()], [2, 2, 1]);
+        assert_eq!([host.gauge("active"), host.gauge("other")], [2, 1]);
+        // The gauge also has streams of another worker.
+        host.change(host.define_gauge("active"), 5);
+        first.withdraw(&host);
+        second.withdraw(&host);
+        assert_eq!([host.gauge("active"), host.gauge("other")], [5, 1]);
+        assert_eq!(second.count(), 0);
+    }
 }

@@ -1,6 +1,7 @@
 //! A listener of a test's Envoy.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -17,6 +18,7 @@ use crate::wasm::wasm;
 pub struct Listener {
     name: String,
     fault: Option<String>,
+    fault_module: Option<String>,
     mirror: Option<String>,
     outlier: Option<String>,
     mirroring: Option<Mirroring>,
@@ -38,6 +40,7 @@ impl Listener {
         Self {
             name: name.to_owned(),
             fault: None,
+            fault_module: None,
             mirror: None,
             outlier: None,
             mirroring: None,
@@ -62,6 +65,11 @@ impl Listener {
     /// Adds the fault filter before the router, with this configuration.
     pub fn fault(self, configuration: &Value) -> Self {
         Self { fault: Some(configuration.to_string()), ..self }
+    }
+
+    /// Runs the fault filter from this module. After a trap, Envoy starts it anew.
+    pub fn fault_module(self, module: &Path) -> Self {
+        Self { fault_module: module.to_str().map(str::to_owned), ..self }
     }
 
     /// Adds the mirror filter before the router, with this configuration.
@@ -177,6 +185,14 @@ impl Listener {
         ];
         for (filter, plugin) in plugins {
             http_filters.extend(plugin.as_deref().map(|plugin| wasm(filter, &self.name, plugin)));
+        }
+        if let Some(module) = &self.fault_module {
+            let is_fault = |filter: &&mut Value| filter["name"] == "sluice.fault";
+            let fault = http_filters.iter_mut().find(is_fault).expect("the fault filter");
+            let plugin = &mut fault["typed_config"]["config"];
+            plugin["vm_config"]["code"]["local"]["filename"] = module.as_str().into();
+            plugin["failure_policy"] = "FAIL_RELOAD".into();
+            plugin["reload_config"] = json!({ "backoff": { "base_interval": "0.1s" } });
         }
         http_filters.push(json!({
             "name": "envoy.filters.http.router",

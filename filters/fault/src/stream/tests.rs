@@ -16,6 +16,11 @@ fn worker(settings: &str) -> Rc<Worker> {
 
 /// The same with another fault for `/wait`.
 fn worker_with(settings: &str, fault: &str) -> Rc<Worker> {
+    worker_on(&FakeHost::default(), settings, fault)
+}
+
+/// The same in the VM of this host.
+fn worker_on(vm: &FakeHost, settings: &str, fault: &str) -> Rc<Worker> {
     let document = format!(
         r#"{{"clusterName": "{{host}}", "faults": {settings}, "virtualServices": [
             {{"hosts": ["a"], "http": [{{
@@ -29,7 +34,7 @@ fn worker_with(settings: &str, fault: &str) -> Rc<Worker> {
     let compiled = Faults::compile(document.as_bytes(), &NoMetadata);
     let (faults, warnings) = compiled.unwrap();
     assert_eq!(warnings, []);
-    Rc::new(Worker::new(faults, PLUGIN, &FakeHost::default()))
+    Rc::new(Worker::new(faults, PLUGIN, vm))
 }
 
 fn stream(id: u32, path: &str, worker: &Rc<Worker>) -> Stream<FakeHost> {
@@ -143,6 +148,23 @@ fn a_stream_that_ends_while_it_waits_is_removed() {
     stream.on_end();
     assert!(stream.worker.delays.is_empty());
     assert_eq!(counts(&stream)[4], 0);
+}
+
+#[test]
+fn the_old_and_the_new_configuration_of_a_worker_share_the_limit_of_active_faults() {
+    const SETTINGS: &str = r#"{"maxActive": 2}"#;
+    const FAULT: &str = r#"{"delay": {"fixedDelay": "1s", "percentage": {"value": 100}}}"#;
+    let vm = FakeHost::default();
+    let old = stream(1, "/wait", &worker_on(&vm, SETTINGS, FAULT));
+    assert_eq!(old.on_request_headers(), Action::Pause);
+    let new = worker_on(&vm, SETTINGS, FAULT);
+    assert_eq!(stream(2, "/wait", &new).on_request_headers(), Action::Pause);
+    assert_eq!(stream(3, "/wait", &new).on_request_headers(), Action::Continue);
+    old.on_end();
+    assert_eq!(stream(4, "/wait", &new).on_request_headers(), Action::Pause);
+    // The streams of a VM that has trapped never end, but a new VM does not know them.
+    let reloaded = worker_on(&FakeHost::default(), SETTINGS, FAULT);
+    assert_eq!(stream(5, "/wait", &reloaded).on_request_headers(), Action::Pause);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use sluice_policy::request::header_map::encode;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
 use crate::fake::{FakeHost, FakeReply, metric};
-use crate::host::{Counter, Gauge, Host, Memory, PluginHost};
+use crate::host::{ActiveStreams, Counter, Gauge, Host, Memory, PluginHost};
 use crate::http::{Call, Headers, HttpHost, LocalReply};
 use crate::network::NetworkHost;
 use crate::shared_data::{SharedData, Stored, Version};
@@ -51,10 +51,6 @@ impl Host for FakeHost {
         *self.0.metrics.borrow_mut().entry(gauge.0).or_default() += by;
     }
 
-    fn value(&self, gauge: Gauge) -> u64 {
-        u64::try_from(self.sum(gauge.0)).unwrap_or_default()
-    }
-
     fn now(&self) -> Instant {
         self.0.start + self.0.elapsed.get()
     }
@@ -83,6 +79,12 @@ impl PluginHost for FakeHost {
 
     fn define_gauge(&self, name: &'static str) -> Gauge {
         Gauge(metric(name))
+    }
+
+    fn define_active_streams(&self, name: &'static str) -> ActiveStreams {
+        let mut defined = self.0.active_streams.borrow_mut();
+        let new = || ActiveStreams::new(self.define_gauge(name));
+        defined.entry(name).or_insert_with(new).clone()
     }
 
     fn declare_note(&self, name: &str) {

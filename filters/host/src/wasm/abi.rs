@@ -62,7 +62,6 @@ unsafe extern "C" {
         value_size: *mut usize,
     ) -> Status;
     fn proxy_get_log_level(level: *mut u32) -> Status;
-    fn proxy_get_metric(metric: u32, value: *mut u64) -> Status;
     fn proxy_get_property(
         path: *const u8,
         path_size: usize,
@@ -338,14 +337,6 @@ pub(crate) fn define_metric(kind: MetricType, name: &str) -> Option<u32> {
 /// Adds a number to a metric.
 pub(crate) fn increment_metric(metric: u32, by: i64) {
     proxy_increment_metric(metric, by);
-}
-
-/// Returns the value of a metric.
-pub(crate) fn metric(metric: u32) -> Option<u64> {
-    let mut value = 0;
-    // SAFETY: see above.
-    let status = unsafe { proxy_get_metric(metric, &raw mut value) };
-    (status == OK).then_some(value)
 }
 
 /// Returns the most verbose level that Envoy's log shows, as a number of the ABI.

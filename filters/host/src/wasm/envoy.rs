@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::panic;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::LevelFilter;
@@ -10,7 +11,7 @@ use sluice_policy::request::header_map;
 use smallvec::SmallVec;
 
 use crate::foreign;
-use crate::host::{Counter, Gauge, Host, Memory, PluginHost};
+use crate::host::{ActiveStreams, Counter, Gauge, Host, Memory, PluginHost};
 use crate::http::Headers;
 use crate::network::NetworkHost;
 use crate::random;
@@ -45,10 +46,6 @@ impl Host for Envoy {
 
     fn change(&self, gauge: Gauge, by: i64) {
         abi::increment_metric(gauge.0, by);
-    }
-
-    fn value(&self, gauge: Gauge) -> u64 {
-        abi::metric(gauge.0).unwrap_or_default()
     }
 
     fn now(&self) -> Instant {
@@ -95,6 +92,21 @@ impl PluginHost for Envoy {
         Gauge(metric(MetricType::Gauge, name))
     }
 
+    fn define_active_streams(&self, name: &'static str) -> ActiveStreams {
+        ACTIVE_STREAMS.with_borrow_mut(|all| {
+            if let Some((_, active)) = all.iter().find(|(known, _)| *known == name) {
+                return active.clone();
+            }
+            // Here, so that modules without active streams do not contain it.
+            if all.is_empty() {
+                withdraw_active_streams_on_panic();
+            }
+            let active = ActiveStreams::new(self.define_gauge(name));
+            all.push((name, active.clone()));
+            active
+        })
+    }
+
     fn declare_note(&self, name: &str) {
         // A new configuration in the same VM declares it again. Envoy refuses that, but the first
         // declaration is enough.
@@ -115,6 +127,26 @@ impl PluginHost for Envoy {
     fn enter(&self, context: u32) -> bool {
         abi::enter(context)
     }
+}
+
+thread_local! {
+    /// All active streams of the VM, of which there are few kinds.
+    static ACTIVE_STREAMS: RefCell<Vec<(&'static str, ActiveStreams)>> =
+        const { RefCell::new(Vec::new()) };
+}
+
+/// Takes the active streams of this worker out of the gauges when the module panics: Envoy discards
+/// the VM then, and its streams never end. A trap without a panic leaves them there.
+fn withdraw_active_streams_on_panic() {
+    let log = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        // A second panic here would hide the first one.
+        let _ = ACTIVE_STREAMS.try_with(|all| {
+            let all = all.try_borrow();
+            all.iter().flat_map(|all| all.iter()).for_each(|(_, active)| active.withdraw(&Envoy));
+        });
+        log(panic);
+    }));
 }
 
 /// Defines a metric once per VM: Envoy keeps some memory for each definition, also if the name is

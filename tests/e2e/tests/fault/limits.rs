@@ -1,12 +1,16 @@
 //! Limits of faults: their number, their time and their users.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sluice_e2e::{Connection, Envoy};
+use sluice_e2e::{Bootstrap, Connection, Envoy, Listener, Upstream, module, until};
 use tokio::task::JoinSet;
 
-use crate::{Counts, LAG, NONE, abort, all, assert_counts, delay, faulty, start, with_settings};
+use crate::{
+    Counts, LAG, NONE, abort, all, assert_counts, cases, counts, delay, faulty, start,
+    until_active, with_settings,
+};
 
 fn unavailable() -> Value {
     abort(json!({ "httpStatus": 503 }))
@@ -70,6 +74,55 @@ async fn a_finished_fault_does_not_count_as_active() {
     }
 }
 
+/// Writes a module of the fault filter that panics when it aborts a request, and returns its path.
+fn panicking(directory: &Path) -> PathBuf {
+    let mut module = walrus::Module::from_file(module("fault")).unwrap();
+    let reply = module.imports.get_func("env", "proxy_send_local_response").unwrap();
+    let on_delete = module.exports.get_func("proxy_on_delete").unwrap();
+    // The SDK panics if there is no context with the id.
+    module
+        .replace_imported_func(reply, |(body, _)| {
+            body.i32_const(-1).call(on_delete).unreachable();
+        })
+        .unwrap();
+    let path = directory.join("fault.wasm");
+    module.emit_wasm_file(&path).unwrap();
+    path
+}
+
+/// Streams that wait in a VM never end for the module if the VM traps.
+#[tokio::test]
+async fn waiting_requests_of_a_vm_that_trapped_do_not_count() {
+    const STREAMS: u64 = 50;
+    let rules = [("faulty", delay("2s")), ("trap", unavailable())];
+    let rules = cases(rules.map(|(name, fault)| (name.to_owned(), fault)));
+    let document = with_settings(rules, json!({ "maxActive": STREAMS + 10 }));
+    let upstream = Upstream::echo("service");
+    let directory = tempfile::tempdir().unwrap();
+    let edge = Listener::new("edge").fault(&document).fault_module(&panicking(directory.path()));
+    let bootstrap = Bootstrap::new().listener(edge.plugin(&document));
+    let envoy = Envoy::start(&bootstrap.cluster("service", &[upstream.address()])).await;
+    let edge = envoy.listener("edge");
+    let wait = || {
+        let requests = (0..STREAMS).map(|_| edge.get("/").header("case", "faulty").send());
+        requests.collect::<JoinSet<_>>()
+    };
+    let _lost = wait();
+    until_active(&envoy, STREAMS).await;
+    assert_eq!(edge.get("/").header("case", "trap").send().await.status, 503);
+    until("a new VM has started", async || {
+        (edge.get("/").send().await.status == 200).then_some(())
+    })
+    .await;
+    assert_ne!(envoy.traps(), [""; 0]);
+
+    let marks = wait().join_all().await;
+    let marks = marks.iter().filter_map(|response| response.header("x-sluice-fault"));
+    assert_eq!(marks.collect::<Vec<_>>(), ["delay"; STREAMS as usize]);
+    until_active(&envoy, 0).await;
+    assert_eq!(counts(&envoy).await, Counts { delays: 2 * STREAMS, aborts: 1, ..NONE });
+}
+
 #[tokio::test]
 async fn a_budget_is_spent_once() {
     let settings = json!({ "budget": { "faults": 3, "window": "1h" } });
@@ -85,8 +138,7 @@ async fn a_budget_is_renewed_in_the_next_window() {
     let settings = json!({ "budget": { "faults": 1, "window": "1s" } });
     let (envoy, _upstream) = start(with_settings(faulty(unavailable()), settings)).await;
     assert_eq!(marks(&envoy, 1).await, [Some("abort".to_owned())]);
-    sluice_e2e::until("there is a budget again", async || marks(&envoy, 1).await.pop().flatten())
-        .await;
+    until("there is a budget again", async || marks(&envoy, 1).await.pop().flatten()).await;
 }
 
 #[tokio::test]

@@ -15,8 +15,8 @@ use crate::value::percent::{Percent, read_fault_percent};
 /// Settings that apply to the faults of all routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultSettings {
-    /// Maximum number of faults at the same time in the whole Envoy; further requests get no fault.
-    /// No limit if absent
+    /// Maximum number of faults of a worker at the same time; further requests get no fault. No
+    /// limit if absent
     pub max_active: Option<u32>,
     /// Maximum number of faults that a worker injects per window; no limit if absent
     pub budget: Option<Budget>,
@@ -69,7 +69,7 @@ fields!(FaultBudget, "Limits the number of faults per time window.", {
 
 fields!(FaultSettings as "Faults", "Settings and limits of the fault filter.", {
     "maxActive": Kind::COUNT =>
-        "Maximum number of faults at the same time in the whole Envoy; no limit if absent.";
+        "Maximum number of faults of a worker at the same time; no limit if absent.";
     "budget": Kind::Object(FaultBudget::schema) =>
         "Maximum number of faults of a worker per time window; no limit if absent.";
     "notAfter": Kind::Text =>
