@@ -4,7 +4,7 @@ use std::fmt;
 
 use clap::builder::styling::{AnsiColor, Style};
 use serde_json::json;
-use sluice_policy::document::report::Kind;
+use sluice_policy::document::report::{Kind, shorten_keys};
 
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,12 +58,13 @@ impl Place {
 
     /// The place as text, for a finding at `from`: without an object or a file that is the same.
     fn shown_from(&self, from: &Self) -> String {
+        let path = shorten_keys(&self.path);
         if self.object != from.object && !self.object.is_empty() {
-            format!("{}: {}", self.object, self.path)
+            format!("{}: {path}", self.object)
         } else if self.object.is_empty() && self.file != from.file {
-            format!("{}: {}", self.file, self.path)
+            format!("{}: {path}", self.file)
         } else {
-            self.path.clone()
+            path.into_owned()
         }
     }
 }
@@ -154,7 +155,7 @@ impl fmt::Display for Finding {
         let severity = self.severity();
         let style = severity.style();
         write!(f, " {style}{}{style:#}:", severity.name())?;
-        for part in [object, path] {
+        for part in [object, &*shorten_keys(path)] {
             if !part.is_empty() {
                 write!(f, " {part}:")?;
             }

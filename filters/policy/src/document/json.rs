@@ -73,8 +73,20 @@ impl Json {
     }
 }
 
-/// Longest part of a value that an error message repeats, in characters.
-const SHOWN: usize = 80;
+/// Longest part of a value or a key that an error message repeats, in characters.
+pub const SHOWN: usize = 80;
+
+/// A text of a document in quotation marks, shortened for error messages.
+pub struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(SHOWN).and_then(|(end, _)| self.0.get(..end)) {
+            Some(start) => write!(f, "{start:?}..."),
+            None => write!(f, "{:?}", self.0),
+        }
+    }
+}
 
 impl fmt::Display for Json {
     /// Writes the value as JSON, shortened for error messages.
@@ -84,11 +96,7 @@ impl fmt::Display for Json {
             Self::Bool(value) => write!(f, "{value}"),
             Self::Integer(value) => write!(f, "{value}"),
             Self::Float(value) => write_float(*value, f),
-            Self::String(value) if value.chars().count() > SHOWN => {
-                let start: String = value.chars().take(SHOWN).collect();
-                write!(f, "{start:?}...")
-            }
-            Self::String(value) => write!(f, "{value:?}"),
+            Self::String(value) => Quoted(value).fmt(f),
             Self::Array(values) if values.is_empty() => f.write_str("[]"),
             Self::Array(_) => f.write_str("[...]"),
             Self::Object(fields) if fields.is_empty() => f.write_str("{}"),

@@ -1,12 +1,13 @@
 //! Everything that is wrong with a configuration document, and everything remarkable about it.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
 use hashbrown::HashTable;
 
 use crate::document::filter::{Filter, Filters};
-use crate::document::json::Json;
+use crate::document::json::{Json, SHOWN};
 
 /// Why the configuration was refused, or something to know about a configuration that was accepted.
 ///
@@ -66,9 +67,40 @@ impl fmt::Display for Finding {
     /// length.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path.is_empty() { "configuration" } else { &self.path };
-        write!(f, "{}: {}", Cut(path), Cut(&self.reason))?;
-        self.other.as_ref().map_or(Ok(()), |other| write!(f, ": {}", Cut(other)))
+        write!(f, "{}: {}", Cut(&shorten_keys(path)), Cut(&self.reason))?;
+        let other = self.other.as_ref().map(|other| shorten_keys(other));
+        other.map_or(Ok(()), |other| write!(f, ": {}", Cut(&other)))
     }
+}
+
+/// Returns a path for messages, with at most [`SHOWN`] characters of each key.
+pub fn shorten_keys(path: &str) -> Cow<'_, str> {
+    if path.len() <= SHOWN {
+        return path.into();
+    }
+    let mut short = String::new();
+    let (mut length, mut is_quoted, mut is_escaped) = (0_usize, false, false);
+    for c in path.chars() {
+        let is_quote = c == '"' && !is_escaped;
+        is_escaped = is_quoted && c == '\\' && !is_escaped;
+        is_quoted ^= is_quote;
+        if is_quote || !is_quoted && matches!(c, '.' | '[' | ']') {
+            if length > SHOWN {
+                short.push_str("...");
+            }
+            length = 0;
+            short.push(c);
+        } else {
+            length = length.saturating_add(1);
+            if length <= SHOWN {
+                short.push(c);
+            }
+        }
+    }
+    if length > SHOWN {
+        short.push_str("...");
+    }
+    short.into()
 }
 
 /// A text of which at most [`MAX_SHOWN`] bytes are written.
@@ -301,6 +333,27 @@ mod tests {
         assert_eq!(rejection.errors[0].path.len(), 2 * 500_000 + 4, "the whole path");
         let shown = rejection.to_string();
         assert!(shown.len() < 1_020 && shown.ends_with("..."), "{}", shown.len());
+    }
+
+    #[test]
+    fn each_key_of_a_path_is_cut_at_80_characters() {
+        let long = "\u{e4}".repeat(81);
+        let shown = |path: &str| Finding::new(path.to_owned(), Kind::Error, "bad").to_string();
+        let cut = |end: &str| ["\u{e4}".repeat(80).as_str(), end].concat();
+        let name = "n".repeat(81);
+        for (path, expected) in [
+            (format!("a.{name}[10].b"), format!("a.{}...[10].b", "n".repeat(80))),
+            (format!("a.{name}"), format!("a.{}...", "n".repeat(80))),
+            (format!("a[\"{long}\"].b"), format!("a[\"{}\"].b", cut("..."))),
+            (
+                format!(r#"["\"].{long}"].b"#),
+                // The escaped quotation mark does not end the key.
+                format!(r#"["\"].{}..."].b"#, "\u{e4}".repeat(76)),
+            ),
+            (format!("a.{}.b", "n".repeat(80)), format!("a.{}.b", "n".repeat(80))),
+        ] {
+            assert_eq!(shown(&path), format!("{expected}: bad"));
+        }
     }
 
     #[test]

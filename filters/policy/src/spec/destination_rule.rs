@@ -7,6 +7,7 @@ pub mod clusters;
 
 use crate::document::fields::fields;
 use crate::document::filter::Filter;
+use crate::document::json::Quoted;
 use crate::document::node::{Node, Object, all};
 use crate::document::report::{self, Reported};
 use crate::spec::destination::{Naming, PortSelector, read_subset};
@@ -263,7 +264,7 @@ fn read_rule<'a>(
     }
     for (node, (name, policy)) in subsets {
         if rule.subsets.iter().any(|(known, _)| *known == name) {
-            node.error(format_args!("{name:?} occurs twice for this host"));
+            node.error(format_args!("{} occurs twice for this host", Quoted(&name)));
         }
         rule.subsets.push((name, policy));
     }

@@ -7,6 +7,7 @@
 //! a second destination would then silently change the value.
 
 use crate::document::fields::fields;
+use crate::document::json::Quoted;
 use crate::document::node::Node;
 use crate::document::report::Reported;
 use crate::value::header::{FixedEdit, HeaderEdit, HeaderOperation, OWN_PREFIX, check_name};
@@ -141,11 +142,11 @@ fn read_values(node: &Node<'_>, message: Message) -> Result<Vec<NamedValue>, Rep
 /// of Sluice itself.
 fn read_name(node: &Node<'_>, name: &str) -> Result<String, Reported> {
     if is_authority(name) {
-        return Err(node.error(format_args!("{name:?} cannot be changed here")));
+        return Err(node.error(format_args!("{} cannot be changed here", Quoted(name))));
     }
     let lower = check_name(node, name, &[])?;
     if lower.starts_with(OWN_PREFIX) {
-        return Err(node.error(format_args!("{name:?} is one of Sluice's own headers")));
+        return Err(node.error(format_args!("{} is one of Sluice's own headers", Quoted(name))));
     }
     Ok(lower)
 }

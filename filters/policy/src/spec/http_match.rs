@@ -3,7 +3,7 @@
 use crate::bytes;
 use crate::document::fields::fields;
 use crate::document::filter::Filter;
-use crate::document::json::Json;
+use crate::document::json::{Json, Quoted};
 use crate::document::node::{Node, Object, all};
 use crate::document::report::{self, Reported};
 use crate::lookup::rule_index::{Key, Need, Subject};
@@ -250,7 +250,7 @@ fn read_claim(
     scope: &Scope<'_>,
 ) -> Result<ClaimCondition, Reported> {
     let path = claim::path_of(name).ok_or_else(|| {
-        node.error(format_args!("{name:?} is not a claim; write @request.auth.claims.NAME"))
+        node.error(format_args!("{} is not a claim; write @request.auth.claims.NAME", Quoted(name)))
     });
     if !scope.is_for_gateway {
         return Err(node.error("can only be used in a virtual service with gateways"));

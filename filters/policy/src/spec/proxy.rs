@@ -2,6 +2,7 @@
 //! the configuration is read.
 
 use crate::document::fields::fields;
+use crate::document::json::Quoted;
 use crate::document::node::{Node, all};
 use crate::document::report::Reported;
 use crate::value::host_name;
@@ -134,7 +135,7 @@ pub fn read_labels(node: &Node<'_>) -> Result<Vec<(String, String)>, Reported> {
             _ => name,
         };
         if unprefixed.is_empty() || !is_label_text(unprefixed) {
-            return Err(node.error(format_args!("{name:?} is not a label name")));
+            return Err(node.error(format_args!("{} is not a label name", Quoted(name))));
         }
         if !is_label_text(value) {
             return Err(node.invalid("is not a label value"));

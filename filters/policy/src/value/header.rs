@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::document::json::Quoted;
 use crate::document::node::Node;
 use crate::document::report::Reported;
 
@@ -107,11 +108,11 @@ pub fn check_name(node: &Node<'_>, name: &str, pseudo: &[&str]) -> Result<String
         return Ok(lower);
     }
     if lower.starts_with(':') {
-        let reason = format_args!("{name:?} is a pseudo-header that cannot be used here");
+        let reason = format_args!("{} is a pseudo-header that cannot be used here", Quoted(name));
         return Err(node.error(reason));
     }
     if !is_token(&lower) {
-        return Err(node.error(format_args!("{name:?} is not a header name")));
+        return Err(node.error(format_args!("{} is not a header name", Quoted(name))));
     }
     Ok(lower)
 }

@@ -1,6 +1,7 @@
 //! The endpoints of a ServiceEntry.
 
 use crate::document::fields::fields;
+use crate::document::json::Quoted;
 use crate::document::node::{Node, all};
 use crate::document::report::Reported;
 use crate::spec::proxy::read_labels;
@@ -44,7 +45,7 @@ pub(super) fn read_endpoint(
         all(ports.entries()?.iter().map(|(name, node)| {
             node.port()?;
             if port_names.is_some_and(|names| !names.contains(name)) {
-                let reason = format_args!("the service entry has no port named {name:?}");
+                let reason = format_args!("the service entry has no port named {}", Quoted(name));
                 return Err(node.error(reason));
             }
             Ok(())
