@@ -34,6 +34,9 @@ struct EnvoyFilter {
 #[derive(Serialize)]
 #[serde(tag = "template")]
 enum Patch {
+    /// The removal of the headers by which a filter steers, before all filters
+    #[serde(rename = "patches/early-removal.yaml")]
+    EarlyRemoval { headers: Vec<String> },
     /// A filter of HTTP requests
     #[serde(rename = "patches/http-filter.yaml")]
     HttpFilter { filter: WasmFilter, is_first: bool },
@@ -109,6 +112,15 @@ impl Builder<'_> {
             Filter::Outlier => detections().any(Detection::is_by_filter),
             Filter::Egress | Filter::Fault | Filter::Mirror | Filter::Router => true,
         };
+        let steering = match own {
+            Filter::Router => vec!["x-sluice-cluster".to_owned()],
+            Filter::Mirror => mirrored::headers(&self.copies()),
+            Filter::Outlier if is_in_listener => vec!["x-sluice-host".to_owned()],
+            Filter::Egress | Filter::Fault | Filter::Outlier | Filter::Sni => Vec::new(),
+        };
+        if !steering.is_empty() {
+            patches.push(Patch::EarlyRemoval { headers: steering });
+        }
         if is_in_listener {
             patches.push(self.http_filter(own));
         }

@@ -19,13 +19,14 @@ macro_rules! embed {
     };
 }
 
-const TEMPLATES: [(&str, &str); 19] = embed![
+const TEMPLATES: [(&str, &str); 20] = embed![
     "cluster.yaml",
     "envoy.yaml",
     "envoyfilter.yaml",
     "labels.yaml",
     "mirrored-route.yaml",
     "outlier-detection.yaml",
+    "patches/early-removal.yaml",
     "patches/http-filter.yaml",
     "patches/mirrored-route.yaml",
     "patches/network-filter.yaml",

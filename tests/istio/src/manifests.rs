@@ -38,6 +38,7 @@ impl Services {
 pub async fn run() {
     gateway_routes().await;
     sidecar_routes().await;
+    clients_choose_no_cluster_without_the_filter().await;
     mirrors().await;
     ejects_hosts().await;
     guards_egress().await;
@@ -135,6 +136,25 @@ async fn gateway_routes() {
         assert_eq!(proxy.envoy().stat("wasmcustom.sluice.router.forwarded").await, 2);
     }
     println!("router/gateway.yaml: ok");
+}
+
+/// Envoy itself removes a client's cluster name, so a filter that is skipped, as after a trap with
+/// `FAIL_OPEN`, lets nobody choose a cluster.
+async fn clients_choose_no_cluster_without_the_filter() {
+    const FILTER: &str = "        name: sluice.router\n";
+    let services = Services::new();
+    let address = mesh::address(2, 8080);
+    let skipped = manifest("router/sidecar-outbound.yaml");
+    assert!(skipped.contains(FILTER), "{skipped}");
+    let skipped = skipped.replace(FILTER, &[FILTER, "        disabled: true\n"].concat());
+    let mut configuration = services.configuration();
+    configuration.extend([outbound(address), skipped]);
+    let istiod = Istiod::start(&configuration).await;
+    let proxy = start(&istiod, sidecar("kim-gateway-service")).await;
+    let client = proxy.listener(&mesh::listener_name(address));
+    let upstream = forges(&client, "kim-payment-service").await;
+    assert!(["v1", "v2"].contains(&upstream.as_str()), "{upstream} is not Istio's own route");
+    println!("router/sidecar-outbound.yaml without the filter: ok");
 }
 
 async fn sidecar_routes() {
