@@ -17,6 +17,10 @@ pub struct InputArgs {
     /// repeated
     #[arg(long = "gateway", value_name = "NAME")]
     gateways: Vec<String>,
+    /// The port that clients call, if no document sets proxy: for a gateway, the server.port.number
+    /// of the Gateway [default: the port on which Envoy listens]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    proxy_port: Option<u16>,
 }
 
 impl InputArgs {
@@ -26,6 +30,7 @@ impl InputArgs {
             namespace: self.namespace.clone(),
             cluster_name: self.cluster_name.clone(),
             gateways: self.gateways.clone(),
+            proxy_port: self.proxy_port,
         }
     }
 }

@@ -53,6 +53,14 @@ impl Bundle {
         self.document.list("virtualServices").iter().any(|service| !service.list("http").is_empty())
     }
 
+    /// Returns whether a VirtualService with HTTP routes comes from a Kubernetes object.
+    pub fn has_virtual_service_object(&self) -> bool {
+        let is_object = |part: &str, origin: &Origin| {
+            part.starts_with("virtualServices[") && !origin.object.is_empty()
+        };
+        self.has_http_routes() && self.origins.iter().any(|(part, origin)| is_object(part, origin))
+    }
+
     /// Adds the field `name` unless the document has it.
     pub fn complete(&mut self, name: &str, value: Option<Tree>) {
         if let Some(value) = value.filter(|_| self.document.field(name).is_none()) {

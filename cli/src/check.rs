@@ -91,7 +91,10 @@ pub fn compile(bundle: &Bundle, other: Option<Filter>) -> Result<Compiled, Vec<F
         return Err(refuse(format!("is nested more than {MAX_DEPTH} levels deep")));
     };
     check_length(json.length()).map_err(refuse)?;
-    let filters: Filters = filters::needed(&bundle.document).into_iter().chain(other).collect();
+    // A VirtualService needs destinations also where only the fault or mirror filter uses it.
+    let of_istio = bundle.has_virtual_service_object().then_some(Filter::Router);
+    let needed = filters::needed(&bundle.document).into_iter();
+    let filters: Filters = needed.chain(other).chain(of_istio).collect();
     match Document::compile(&json, filters, &NoMetadata) {
         Ok((document, notices)) => Ok(Compiled { json, document, notices }),
         Err(rejection) => Err(rejection.errors.iter().map(|error| bundle.locate(error)).collect()),
@@ -101,9 +104,11 @@ pub fn compile(bundle: &Bundle, other: Option<Filter>) -> Result<Compiled, Vec<F
 /// The notices and warnings about a document, those of the policy first.
 fn warnings(compiled: &Compiled) -> Vec<PolicyFinding> {
     let Compiled { json, document, notices } = compiled;
-    // A field that another filter of the bundle carries out is in use.
-    let is_left_to_filter = |notice: &PolicyFinding| matches!(notice.kind, Kind::LeftToFilter(_));
-    let notices = notices.iter().filter(|notice| !is_left_to_filter(notice));
+    // A field that another filter of the bundle carries out is in use. Of what the filters infer,
+    // the lint gives the places.
+    let is_for_filters =
+        |notice: &PolicyFinding| matches!(notice.kind, Kind::Inferred | Kind::LeftToFilter(_));
+    let notices = notices.iter().filter(|notice| !is_for_filters(notice));
     // Of a value without effect, one reason is enough.
     let known: HashSet<_> =
         notices.clone().map(|notice| (notice.path.clone(), notice.kind)).collect();

@@ -3,10 +3,12 @@
 //! A file can have:
 //! - plugin documents;
 //! - Kubernetes objects, and lists of them: the `spec` of each VirtualService, DestinationRule and
-//!   ServiceEntry becomes part of a plugin document;
+//!   ServiceEntry becomes part of a plugin document, and so do the ports of each Service that is a
+//!   destination;
 //! - configuration that contains plugin documents: EnvoyFilters, WasmPlugins and Envoy's own.
 
 mod embedded;
+mod services;
 
 use std::collections::HashSet;
 
@@ -14,6 +16,7 @@ use crate::bundle::{Bundle, Origin};
 use crate::finding::{Finding, Place};
 use crate::source::Source;
 use crate::tree::{self, Key, Tree, Value};
+use services::Service;
 use sluice_policy::document::field_name::is_field;
 use sluice_policy::document::report::Kind;
 
@@ -26,14 +29,21 @@ pub struct Defaults {
     pub cluster_name: Option<String>,
     /// `proxy.gateways`, if no document has `proxy`; an empty list is not added
     pub gateways: Vec<String>,
+    /// `proxy.port`, if no document has `proxy`
+    pub proxy_port: Option<u16>,
 }
 
 impl Defaults {
     fn proxy(&self) -> Option<Tree> {
         let gateways = self.gateways.iter().map(|name| Tree::text(name)).collect();
         let mut proxy = Tree::new(Value::Object(Vec::new()));
-        proxy.push_field(Key::new("gateways"), Tree::new(Value::Array(gateways)));
-        Some(proxy).filter(|_| !self.gateways.is_empty())
+        if !self.gateways.is_empty() {
+            proxy.push_field(Key::new("gateways"), Tree::new(Value::Array(gateways)));
+        }
+        if let Some(port) = self.proxy_port {
+            proxy.push_field(Key::new("port"), Tree::new(Value::Integer(port.into())));
+        }
+        Some(proxy).filter(|proxy| !proxy.fields().is_empty())
     }
 }
 
@@ -81,6 +91,8 @@ struct Collector {
     objects: Vec<Object>,
     plugins: Vec<Plugin>,
     findings: Vec<Finding>,
+    /// The Services, which are in a document only if it has them as destinations
+    services: Vec<Service>,
     /// Kinds, namespaces and names of the objects
     names: HashSet<(String, String, String)>,
 }
@@ -200,6 +212,10 @@ impl Collector {
             None => format!("{kind} {name}").trim_end().to_owned(),
         };
         let subject = Subject { file, title: &title };
+        if let Some(service) = Service::new(file, &title, &document, namespace.as_deref()) {
+            self.services.push(service);
+            return;
+        }
         let known = LISTS.iter().find(|(known, _)| *known == kind);
         let Some((_, list)) = known.filter(|_| version.starts_with("networking.istio.io/")) else {
             self.report_unused(subject, &document, &kind, version);
@@ -290,6 +306,12 @@ impl Collector {
                 object.namespace = object.namespace.take().or_else(|| only.clone());
             }
         }
+        if let [None] = namespaces[..] {
+            let specs = self.objects.iter().map(|object| &object.spec);
+            let own = services::namespace(specs, &self.services);
+            self.objects.iter_mut().for_each(|object| object.namespace.clone_from(&own));
+            namespaces = vec![own];
+        }
         // Plugin documents beside Istio's objects are the settings of each namespace.
         let mut bundles = Vec::new();
         if namespaces.is_empty() {
@@ -303,8 +325,13 @@ impl Collector {
             bundles.push(self.assemble(namespace.as_deref(), &plugins, index == 0));
         }
         for bundle in &mut bundles {
+            services::add(&mut self.services, bundle);
             bundle.complete("clusterName", defaults.cluster_name.as_deref().map(Tree::text));
             bundle.complete("proxy", defaults.proxy());
+        }
+        for service in std::mem::take(&mut self.services).iter().filter(|own| !own.is_used) {
+            let subject = Subject { file: &service.file, title: &service.title };
+            self.note(subject, service.line, "is ignored: no rule has it as a destination");
         }
         (bundles, self.findings)
     }

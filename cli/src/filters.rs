@@ -37,7 +37,8 @@ pub fn parser() -> impl TypedValueParser<Value = Filter> {
 }
 
 /// The filters that a document needs, in the order in which requests pass them. If it needs none,
-/// the router.
+/// the router. Rules that only have faults or mirrors are whole without a destination where no
+/// router is.
 pub fn needed(document: &Tree) -> Vec<Filter> {
     let services = document.list("virtualServices");
     let routes = || services.iter().flat_map(|service| service.list("http"));
@@ -48,7 +49,13 @@ pub fn needed(document: &Tree) -> Vec<Filter> {
     add(Filter::Egress, has("outboundTrafficPolicy") || has("egress"));
     add(Filter::Fault, route_has("fault") || (has("faults") && routes().next().is_some()));
     add(Filter::Mirror, route_has("mirror") || route_has("mirrors"));
-    add(Filter::Router, routes().next().is_some());
+    let has_any =
+        |route: &Tree, names: &[&str]| names.iter().any(|name| route.field(name).is_some());
+    let is_for_router = |route: &Tree| {
+        has_any(route, &["route", "redirect", "directResponse", "delegate"])
+            || !has_any(route, &["fault", "mirror", "mirrors"])
+    };
+    add(Filter::Router, routes().any(is_for_router));
     add(Filter::Outlier, has("destinationRules"));
     add(Filter::Sni, services.iter().any(|service| !service.list("tls").is_empty()));
     if filters.is_empty() {

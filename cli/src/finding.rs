@@ -13,7 +13,7 @@ pub enum Severity {
     Error,
     /// The filters accept the document, but a part of it has no effect.
     Warning,
-    /// The filters do not use a part of it.
+    /// The filters do not use a part of it, or infer a value.
     Note,
 }
 
@@ -74,9 +74,11 @@ impl Severity {
     pub fn of(kind: Kind) -> Self {
         match kind {
             Kind::Error => Self::Error,
-            Kind::Deprecated | Kind::LeftToEnvoy | Kind::LeftToFilter(_) | Kind::NotApplicable => {
-                Self::Note
-            }
+            Kind::Deprecated
+            | Kind::Inferred
+            | Kind::LeftToEnvoy
+            | Kind::LeftToFilter(_)
+            | Kind::NotApplicable => Self::Note,
             Kind::Costly
             | Kind::NeverMatches
             | Kind::NeverReached
@@ -134,6 +136,7 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Costly => "costly",
         Kind::Deprecated => "deprecated",
         Kind::Error => "error",
+        Kind::Inferred => "inferred",
         Kind::LeftToEnvoy => "leftToEnvoy",
         Kind::LeftToFilter(_) => "leftToFilter",
         Kind::NeverMatches => "neverMatches",

@@ -153,14 +153,7 @@ pub fn render(
                 envoy::Addresses { admin: args.admin, http: args.listen, tls: args.listen_tls };
             envoy::check_egress(&compiled.document.egress, &filters, &addresses)?;
             let module = module("dist/{filter}.wasm");
-            Ok(envoy::bootstrap(
-                document,
-                compiled,
-                &filters,
-                &module,
-                &addresses,
-                &args.endpoints,
-            )?)
+            envoy::bootstrap(document, compiled, &filters, &module, &addresses, &args.endpoints)
         }
     }
 }

@@ -175,7 +175,7 @@ fn explanations_agree_with_copies_of_all_rows() {
             let plan = explainer.mirror(&Request::new(&pairs, &NoAttributes), draws);
             let copies = plan.copies.iter().map(|copy| {
                 let place = copy.request_edit().name.strip_prefix(HEADER_PREFIX).unwrap();
-                (place.to_owned(), copy.cluster.to_string())
+                (place.to_owned(), copy.cluster().to_string())
             });
             let found = MirrorExpectation {
                 copies: copies.collect(),

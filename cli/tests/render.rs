@@ -41,7 +41,7 @@ fn every_form_holds_the_same_document() {
         let document = sluice(&[&["render", "-"][..], &name].concat(), &input);
         for form in [
             &["--to", "plugin-json"][..],
-            &["--to", "envoy"],
+            &["--to", "envoy", "--endpoint", "b.example.com=127.0.0.1:18083"],
             &["--to", "envoyfilter", "--selector", "app=a"],
             &["--to", "envoyfilter", "--context", "GATEWAY"],
             &[
@@ -249,6 +249,17 @@ destinationRules:
     outlierDetection: {consecutive5xxErrors: 1, baseEjectionTime: 1h, maxEjectionPercent: 100}
 ";
 
+/// The answer to a ClientHello with this server name.
+fn connect(tls: SocketAddr, name: &str) -> String {
+    let hello = Client { sni: Some(name.to_owned()), ..Client::default() };
+    let mut stream = TcpStream::connect(tls).unwrap();
+    stream.write_all(&hello.bytes()).unwrap();
+    let mut answer = String::new();
+    // Reading fails if the connection is reset, as for names that are refused.
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
 #[test]
 fn envoy_runs_all_filters() {
     let (calls, received) = mpsc::channel();
@@ -271,18 +282,53 @@ fn envoy_runs_all_filters() {
     let copies = std::iter::from_fn(|| received.recv_timeout(Duration::from_secs(10)).ok());
     assert_eq!(copies.filter(|name| *name == "copy").take(20).count(), 20, "the mirror filter");
 
-    let connect = |name: &str| {
-        let hello = Client { sni: Some(name.to_owned()), ..Client::default() };
-        let mut stream = TcpStream::connect(tls).unwrap();
-        stream.write_all(&hello.bytes()).unwrap();
-        let mut answer = String::new();
-        // Reading fails if the connection is reset, as for names that are refused.
-        let _ = stream.read_to_string(&mut answer);
-        answer
-    };
+    let connect = |name| connect(tls, name);
     assert_eq!(connect("shop.example.com"), "passed", "the sni filter");
     assert_eq!(connect("hidden.example.com"), "", "the egress filter");
     assert_eq!(connect("nobody.example.com"), "");
+}
+
+/// Destinations without a port, in clusters with the port that the client called.
+const BY_PORT: &str = "\
+clusterName: 'outbound|{port}|{subset}|{host}'
+services:
+- {host: only.example.com, ports: [8443]}
+virtualServices:
+- hosts: [a.example.com]
+  http:
+  - match: [{uri: {prefix: /only}}]
+    route: [{destination: {host: only.example.com}}]
+  - mirror: {host: copies.example.com, subset: v1}
+    route: [{destination: {host: called.example.com}}]
+  tls:
+  - match: [{sniHosts: [a.example.com]}]
+    route: [{destination: {host: passthrough.example.com}}]
+";
+
+#[test]
+fn envoy_has_clusters_with_the_ports_of_its_listeners() {
+    let (calls, received) = mpsc::channel();
+    let endpoints = [
+        ("only.example.com", upstream("only", 200, calls.clone())),
+        ("called.example.com", upstream("called", 200, calls.clone())),
+        ("copies.example.com/v1", upstream("copy", 200, calls)),
+        ("passthrough.example.com", raw_upstream("passed")),
+    ];
+    let (envoy, [http, tls]) = run("by-port", BY_PORT, &endpoints);
+    let configuration = fs::read_to_string(&envoy.1).unwrap();
+    for cluster in [
+        format!("outbound|{}||called.example.com", http.port()),
+        format!("outbound|{}||passthrough.example.com", tls.port()),
+        format!("outbound|{}|v1|copies.example.com", http.port()),
+        "outbound|8443||only.example.com".to_owned(),
+    ] {
+        assert!(configuration.contains(&format!("- name: \"{cluster}\"")), "{cluster}");
+    }
+    assert_eq!(body(http, "a.example.com", "/only", ""), "only");
+    assert_eq!(body(http, "a.example.com", "/", ""), "called");
+    let mut calls = std::iter::from_fn(|| received.recv_timeout(Duration::from_secs(10)).ok());
+    assert!(calls.any(|name| name == "copy"), "the mirror filter");
+    assert_eq!(connect(tls, "a.example.com"), "passed");
 }
 
 /// Rules that Envoy and the outlier filter enforce.

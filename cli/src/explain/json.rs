@@ -102,7 +102,7 @@ impl Explanation<'_> {
 fn json_mirror(routed: &Routed<'_>) -> Value {
     let plan = &routed.copies;
     json!({
-        "copies": plan.copies.iter().map(|mirror| mirror.cluster.to_string()).collect::<Value>(),
+        "copies": plan.copies.iter().map(|copy| copy.cluster().to_string()).collect::<Value>(),
         "notSampled": plan.not_sampled,
         "notEligible": plan.not_eligible,
         "hasBudget": routed.has_budget,

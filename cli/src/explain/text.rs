@@ -73,7 +73,7 @@ impl Explanation<'_> {
             line(
                 text,
                 format_args!(
-                    "  {place} is ignored: its gateways, labels or namespace exclude the proxy"
+                    "  {place} is ignored: its gateways, labels, namespace or port exclude the proxy"
                 ),
             );
         }
@@ -173,8 +173,8 @@ fn line(text: &mut String, arguments: Arguments<'_>) {
 
 fn mirror(text: &mut String, routed: &Routed<'_>) {
     let plan = &routed.copies;
-    for mirror in &plan.copies {
-        line(text, format_args!("{BOLD}mirror{BOLD:#}   a copy goes to {}", mirror.cluster));
+    for copy in &plan.copies {
+        line(text, format_args!("{BOLD}mirror{BOLD:#}   a copy goes to {}", copy.cluster()));
     }
     if routed.has_budget && !plan.copies.is_empty() {
         line(

@@ -1,6 +1,6 @@
 //! The destinations of rules: clusters, their endpoints, and the copies of mirrors.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
@@ -8,7 +8,8 @@ use sluice_policy::document::filter::Filters;
 use sluice_policy::document::json::Json;
 use sluice_policy::document::node::Node;
 use sluice_policy::document::report::Report;
-use sluice_policy::spec::destination::{self, ClusterTemplate, Destination, Naming};
+use sluice_policy::spec::destination::{self, Destination, Naming};
+use sluice_policy::spec::document::Document;
 use sluice_policy::spec::http_route::HttpRoute;
 use sluice_policy::spec::mirror::{self, Mirror};
 use sluice_policy::value::host_name::{aliases, qualify};
@@ -61,6 +62,17 @@ pub struct Copy {
     pub index: usize,
     /// The cluster that gets the copy
     pub cluster: String,
+    /// Whether only the header has the whole name, because it depends on the port of the request
+    pub is_by_port: bool,
+}
+
+/// The ports of the listeners of Envoy.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerPorts {
+    /// That of HTTP requests
+    pub http: u16,
+    /// That of TLS connections
+    pub tls: u16,
 }
 
 /// An endpoint that the user gives: `HOST[/SUBSET]=ADDRESS:PORT`.
@@ -97,20 +109,34 @@ impl std::str::FromStr for GivenEndpoint {
 pub struct Destinations<'a> {
     document: &'a Json,
     naming: Naming,
+    /// The ports of hosts, by Services and ServiceEntries
+    ports: HashMap<String, Vec<u16>>,
     /// What the policy reports while parts of the document are read. There are no errors
     report: Report,
 }
 
 impl<'a> Destinations<'a> {
     /// The destinations in a document that has no errors.
-    pub fn new(document: &'a Json) -> Self {
-        let report = Report::new(Filters::NONE);
-        let namespace = text(document, "namespace").map(str::to_owned);
-        let template = document.field("clusterName");
-        let template =
-            template.and_then(|own| ClusterTemplate::read(&Node::root(own, &report)).ok());
-        let naming = Naming { namespace, template: template.unwrap_or_default() };
-        Self { document, naming, report }
+    pub fn new(json: &'a Json) -> Self {
+        let (naming, report) = (Document::naming(json), Report::new(Filters::NONE));
+        let mut ports: HashMap<String, Vec<u16>> = HashMap::new();
+        let mut add = |host: Option<&Json>, ports_of_host: Vec<u16>| {
+            let host = qualify(host.and_then(Json::as_str)?, naming.namespace.as_deref());
+            ports.entry(host).or_default().extend(ports_of_host);
+            Some(())
+        };
+        for service in json.elements("services") {
+            let numbers = service.elements("ports").iter();
+            add(service.field("host"), numbers.filter_map(|port| number(Some(port))).collect());
+        }
+        for entry in json.elements("serviceEntries") {
+            let numbers = entry.elements("ports").iter();
+            let numbers: Vec<_> = numbers.filter_map(|port| number(port.field("number"))).collect();
+            for host in entry.elements("hosts") {
+                add(Some(host), numbers.clone());
+            }
+        }
+        Self { document: json, naming, ports, report }
     }
 
     fn read(&self, json: &Json) -> Option<Destination> {
@@ -127,51 +153,98 @@ impl<'a> Destinations<'a> {
         services.flat_map(move |service| service.elements(kind))
     }
 
-    /// The clusters of all routes and mirrors, sorted by name.
-    pub fn clusters(&self, given: &[GivenEndpoint]) -> Vec<Cluster> {
-        let mut clusters = BTreeMap::new();
-        let routes = self.routes("http").chain(self.routes("tls"));
-        for route in routes {
+    /// All destinations of routes and mirrors: those of `http` rules, or those of `tls` rules.
+    fn all(&self, kind: &'static str) -> impl Iterator<Item = Destination> {
+        let read = |route: &'a Json| {
             let entries = route.elements("route").iter().chain(route.elements("mirrors"));
             let destinations = entries.filter_map(|entry| entry.field("destination"));
-            for json in destinations.chain(route.field("mirror")) {
-                let Some(destination) = self.read(json) else { continue };
-                let (source, endpoints) = self.endpoints(&destination, given);
-                let Destination { cluster: name, host, .. } = destination;
+            let destinations = destinations.chain(route.field("mirror"));
+            destinations.filter_map(|json| self.read(json)).collect::<Vec<_>>()
+        };
+        self.routes(kind).flat_map(read)
+    }
+
+    /// The first host of a destination whose cluster depends on the port of the request.
+    pub fn first_by_port(&self) -> Option<String> {
+        let mut all = ["http", "tls"].into_iter().flat_map(|kind| self.all(kind));
+        Some(all.find(|own| own.cluster.is_by_port())?.host)
+    }
+
+    /// The clusters of all routes and mirrors, sorted by name. `ports` are those of the listeners.
+    ///
+    /// # Errors
+    /// The hosts with an unknown port, and what to give for them.
+    pub fn clusters(
+        &self,
+        given: &[GivenEndpoint],
+        ports: ListenerPorts,
+    ) -> Result<Vec<Cluster>, String> {
+        let mut clusters = BTreeMap::new();
+        let mut unknown = BTreeSet::new();
+        for (kind, listener) in [("http", ports.http), ("tls", ports.tls)] {
+            for destination in self.all(kind) {
+                let name = destination.cluster.at(|| Some(listener)).into_owned();
+                let Some((source, endpoints)) = self.endpoints(&destination, listener, given)
+                else {
+                    unknown.insert(destination.host);
+                    continue;
+                };
+                let host = destination.host;
                 clusters.insert(name.clone(), Cluster { name, host, source, endpoints });
             }
         }
-        clusters.into_values().collect()
+        if let Some(first) = unknown.first() {
+            let hosts = unknown.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            return Err(format!(
+                "the ports of these hosts are not known: {hosts}; write destination.port, give a \
+                 file with their Services if these have one port, or use --endpoint \
+                 {first}=ADDRESS:PORT"
+            ));
+        }
+        Ok(clusters.into_values().collect())
     }
 
+    /// The endpoints of a destination; `None` if their port is unknown.
     fn endpoints(
         &self,
         to: &Destination,
+        listener: u16,
         given: &[GivenEndpoint],
-    ) -> (EndpointSource, Vec<Endpoint>) {
+    ) -> Option<(EndpointSource, Vec<Endpoint>)> {
         let of_host = || given.iter().filter(|given| self.host(&given.host) == to.host);
         let own: Vec<_> = of_host().filter(|given| given.subset == to.subset).collect();
         // A host without a subset has the endpoints of all its subsets.
         let own = if own.is_empty() && to.subset.is_none() { of_host().collect() } else { own };
         if !own.is_empty() {
             let endpoints = own.iter().map(|given| given.endpoint.clone()).collect();
-            return (EndpointSource::Flag, endpoints);
+            return Some((EndpointSource::Flag, endpoints));
         }
+        let called = || {
+            let ports = self.ports.get(&to.host)?;
+            let called = self.naming.called.unwrap_or(listener);
+            ports.contains(&called).then_some(called)
+        };
+        let port = to.port.of_service().or_else(called)?;
         for entry in self.document.elements("serviceEntries") {
             let hosts = entry.elements("hosts").iter();
             if hosts.filter_map(Json::as_str).any(|name| self.host(name) == to.host) {
-                let endpoints = self.endpoints_of_entry(entry, to);
+                let endpoints = self.endpoints_of_entry(entry, to, port);
                 if !endpoints.is_empty() {
-                    return (EndpointSource::ServiceEntry, endpoints);
+                    return Some((EndpointSource::ServiceEntry, endpoints));
                 }
             }
         }
-        let endpoint = Endpoint { address: to.host.clone(), port: to.port.unwrap_or(80) };
-        (EndpointSource::Dns, vec![endpoint])
+        let endpoint = Endpoint { address: to.host.clone(), port };
+        Some((EndpointSource::Dns, vec![endpoint]))
     }
 
     /// The endpoints of a ServiceEntry that have the labels of the subset.
-    fn endpoints_of_entry(&self, entry: &Json, to: &Destination) -> Vec<Endpoint> {
+    fn endpoints_of_entry(
+        &self,
+        entry: &Json,
+        to: &Destination,
+        number_of_port: u16,
+    ) -> Vec<Endpoint> {
         let labels = to.subset.as_ref().map(|subset| self.labels(&to.host, subset));
         let has_labels = |endpoint: &&Json| {
             let own = fields(endpoint, "labels");
@@ -180,15 +253,15 @@ impl<'a> Destinations<'a> {
             })
         };
         let mut ports = entry.elements("ports").iter();
-        let port = ports.find(|port| to.port.is_none() || number(port.field("number")) == to.port);
-        let service_port = port.and_then(|port| number(port.field("number"))).or(to.port);
-        let target_port = port.and_then(|port| number(port.field("targetPort"))).or(service_port);
+        let port = ports.find(|port| number(port.field("number")) == Some(number_of_port));
+        let target_port = port.and_then(|port| number(port.field("targetPort")));
+        let target_port = target_port.unwrap_or(number_of_port);
         let name = port.and_then(|port| text(port, "name"));
         let endpoints = entry.elements("endpoints").iter().filter(has_labels);
         let endpoints = endpoints.filter_map(|endpoint| {
             let mut own = fields(endpoint, "ports").iter();
             let own = own.find(|(key, _)| Some(&**key) == name);
-            let port = own.and_then(|(_, port)| number(Some(port))).or(target_port)?;
+            let port = own.and_then(|(_, port)| number(Some(port))).unwrap_or(target_port);
             let address = text(endpoint, "address")?.to_owned();
             Some(Endpoint { address, port })
         });
@@ -233,8 +306,9 @@ impl<'a> Destinations<'a> {
 
     /// The sets of copies that a request can have, larger sets first. One random number decides
     /// about all mirrors of a route, so a mirror with a larger share gets every request that a
-    /// mirror with a smaller share gets.
-    pub fn copies(&self) -> Vec<Vec<Copy>> {
+    /// mirror with a smaller share gets. `called` is the port that clients call, if all call the
+    /// same.
+    pub fn copies(&self, called: Option<u16>) -> Vec<Vec<Copy>> {
         let mut sets: Vec<Vec<Copy>> = Vec::new();
         for route in self.routes("http") {
             let route = Node::root(route, &self.report).object::<HttpRoute>();
@@ -246,7 +320,8 @@ impl<'a> Destinations<'a> {
                 let with = indexed.filter(|(_, mirror)| mirror.percentage >= least);
                 let copy = |(index, mirror): (_, &Mirror)| Copy {
                     index,
-                    cluster: mirror.cluster.to_string(),
+                    cluster: mirror.cluster.at(|| called).into_owned(),
+                    is_by_port: mirror.cluster.is_by_port() && called.is_none(),
                 };
                 let set: Vec<_> = with.map(copy).collect();
                 if !sets.contains(&set) {

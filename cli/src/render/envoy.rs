@@ -7,8 +7,9 @@ use sluice_policy::document::filter::Filter;
 use sluice_policy::spec::egress::{EgressFields, Port};
 
 use super::destinations::{
-    Cluster, Destinations, Endpoint, EndpointSource, GivenEndpoint, are_addresses,
+    Cluster, Destinations, Endpoint, EndpointSource, GivenEndpoint, ListenerPorts, are_addresses,
 };
+use super::error::RenderError;
 use super::mirrored::{self, MirroredRoute};
 use super::outlier::Detection;
 use super::templates;
@@ -112,7 +113,7 @@ enum Discovery {
 /// The configuration of an Envoy with `filters`.
 ///
 /// # Errors
-/// A template that does not fit its context.
+/// Hosts with an unknown port, or a template that does not fit its context.
 pub fn bootstrap(
     document: &Tree,
     compiled: &Compiled,
@@ -120,7 +121,7 @@ pub fn bootstrap(
     module: &str,
     addresses: &Addresses,
     endpoints: &[GivenEndpoint],
-) -> Result<String, minijinja::Error> {
+) -> Result<String, RenderError> {
     let destinations = Destinations::new(&compiled.json);
     let has = |filter| filters.contains(&filter);
     let detection = |cluster: &Cluster| {
@@ -128,7 +129,8 @@ pub fn bootstrap(
         let target = rules.target(&cluster.name).filter(|_| has(Filter::Outlier));
         target.map(|target| Detection::new(&target.settings, module))
     };
-    let clusters = destinations.clusters(endpoints).into_iter();
+    let ports = ListenerPorts { http: addresses.http.port(), tls: addresses.tls.port() };
+    let clusters = destinations.clusters(endpoints, ports)?.into_iter();
     let clusters: Vec<_> =
         clusters.map(|cluster| cluster_entry(detection(&cluster), cluster)).collect();
     let bootstrap = Bootstrap {
@@ -140,7 +142,7 @@ pub fn bootstrap(
         tls: has(Filter::Sni).then(|| tls_listener(filters, module, addresses.tls)),
         clusters,
     };
-    templates::render("envoy.yaml", &bootstrap)
+    Ok(templates::render("envoy.yaml", &bootstrap)?)
 }
 
 fn http_listener(
@@ -156,9 +158,11 @@ fn http_listener(
         Filter::Outlier => detections().any(Detection::is_by_filter),
         Filter::Egress | Filter::Fault | Filter::Mirror | Filter::Router => true,
     });
-    let sets = if filters.contains(&Filter::Mirror) { destinations.copies() } else { Vec::new() };
+    let is_mirrored = filters.contains(&Filter::Mirror);
+    let port = Some(address.port());
+    let sets = if is_mirrored { destinations.copies(port) } else { Vec::new() };
     let mut internal_headers = vec!["x-sluice-cluster".to_owned()];
-    internal_headers.extend(mirrored::headers(&sets));
+    internal_headers.extend(mirrored::removed_headers(&sets));
     HttpListener {
         listen: address.into(),
         filters: of_http.map(|own| WasmFilter::new(*own, Place::Http, module)).collect(),

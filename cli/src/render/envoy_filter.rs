@@ -72,6 +72,7 @@ enum Patch {
 /// Outlier detection that patches cannot express, or nothing to render.
 pub fn render(target: &Target<'_>) -> Result<String, RenderError> {
     let destinations = Destinations::new(&target.compiled.json);
+    check_called_port(target, &destinations)?;
     let watched = if target.filters.contains(&Filter::Outlier) {
         workloads::watched(target, &destinations)?
     } else {
@@ -92,6 +93,25 @@ pub fn render(target: &Target<'_>) -> Result<String, RenderError> {
         objects,
     };
     Ok(templates::render("envoyfilter.yaml", &context)?)
+}
+
+/// Checks that the filters can know the port that clients call. A gateway listens on the port of
+/// its pod, which is usually another one than that of its Service.
+fn check_called_port(target: &Target<'_>, destinations: &Destinations<'_>) -> Result<(), String> {
+    let names_clusters =
+        |own: &Filter| matches!(own, Filter::Mirror | Filter::Router | Filter::Sni);
+    if target.context != Context::Gateway || !target.filters.iter().any(names_clusters) {
+        return Ok(());
+    }
+    match destinations.first_by_port() {
+        Some(host) => Err(format!(
+            "the port of {host} is not known: its destination has none, and the pod of a gateway \
+             listens on another port than clients call; write destination.port, give a file with \
+             its Service if it has one port, or set proxy.port (--proxy-port), the \
+             server.port.number of the Gateway"
+        )),
+        None => Ok(()),
+    }
 }
 
 struct Builder<'a> {
@@ -175,7 +195,7 @@ impl Builder<'_> {
     /// The sets of copies that requests can have; none without the mirror filter.
     fn copies(&self) -> Vec<Vec<Copy>> {
         if self.target.filters.contains(&Filter::Mirror) {
-            self.destinations.copies()
+            self.destinations.copies(None)
         } else {
             Vec::new()
         }
@@ -191,7 +211,7 @@ impl Builder<'_> {
             // Patches of other EnvoyFilters do not change an added virtual host.
             let copies = self.copies();
             let mut headers = vec![cluster];
-            headers.extend(mirrored::headers(&copies));
+            headers.extend(mirrored::removed_headers(&copies));
             let mirrored_routes = copies.iter().map(|set| MirroredRoute::new(set)).collect();
             patches.push(Patch::VirtualHost { domains, headers, mirrored_routes });
         }
@@ -204,8 +224,8 @@ impl Builder<'_> {
         // INSERT_FIRST reverses the order, and larger sets must come first.
         let routes = copies.iter().rev().map(|set| MirroredRoute::new(set));
         let mut patches: Vec<_> = routes.map(|route| Patch::MirroredRoute { route }).collect();
-        if !patches.is_empty() {
-            let headers = mirrored::headers(&copies);
+        let headers = mirrored::removed_headers(&copies);
+        if !headers.is_empty() {
             patches.push(Patch::RemovedHeaders { headers });
         }
         patches

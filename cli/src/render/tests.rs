@@ -54,6 +54,7 @@ fn values_of_flags_are_escaped_in_every_form() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/render-envoyfilter/input.yaml");
     let flags =
         ["--cluster-name", "{host}", "--workload-namespace", "on", "--selector", "a/b=c: d"];
+    let endpoint = ["--endpoint", "b.example.com=127.0.0.1:80"];
     let module = ["--module-file", "/a\" #'\n{filter}: "];
     for form in [
         "--to envoy --filter router",
@@ -61,7 +62,7 @@ fn values_of_flags_are_escaped_in_every_form() {
         "--to wasmplugin --filter fault",
     ] {
         let words: Vec<_> = form.split(' ').collect();
-        let text = rendered(file, &[&words[..], &flags, &module].concat());
+        let text = rendered(file, &[&words[..], &flags, &endpoint, &module].concat());
         let documents = yaml::parse(&text).unwrap();
         let documents = documents.iter().map(|document| document.to_json()).collect::<String>();
         let filter = words[3];

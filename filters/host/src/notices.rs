@@ -17,11 +17,12 @@ pub fn log(findings: &[Finding], noun: &str) {
     }
 }
 
-/// What another filter carries out is in use, so it is no reason for a warning.
+/// What another filter carries out, or what is inferred, is in use, so it is no reason for a
+/// warning.
 fn level(kind: Kind) -> Level {
     match kind {
         Kind::Error => Level::Error,
-        Kind::LeftToFilter(_) => Level::Info,
+        Kind::Inferred | Kind::LeftToFilter(_) => Level::Info,
         _ => Level::Warn,
     }
 }

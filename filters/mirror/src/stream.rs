@@ -35,8 +35,8 @@ impl<H: HttpHost> Stream<H> {
 
     /// Asks Envoy for the copies.
     fn mirror(&self, plan: &Plan<'_>) {
-        for mirror in &plan.copies {
-            self.host.edit_request_header(&mirror.request_edit());
+        for copy in &plan.copies {
+            self.host.edit_request_header(&copy.request_edit());
             self.count(Event::Mirrored, 1);
         }
     }
@@ -75,7 +75,7 @@ impl<H: HttpHost + 'static> HttpStream for Stream<H> {
         let compare = worker.mirrors.settings.compare.as_ref();
         match compare.filter(|compare| compare.is_compared(request.method)) {
             Some(compare) if can_be_repeated(&request, compare) => {
-                let clusters = plan.copies.iter().map(|mirror| Rc::clone(&mirror.cluster));
+                let clusters = plan.copies.iter().map(|copy| Rc::clone(copy.cluster()));
                 let original = Original::new(plan.route, clusters.collect(), worker);
                 self.original.set(Some(Box::new(original)));
             }

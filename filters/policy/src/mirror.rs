@@ -20,7 +20,7 @@ use crate::request::{Draws, Request};
 use crate::spec::cors::CorsDecision;
 use crate::spec::document::Document;
 use crate::spec::mirror::settings::MirrorSettings;
-use crate::spec::mirror::{HEADER_PREFIX, Mirror};
+use crate::spec::mirror::{Copy, HEADER_PREFIX};
 use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
 use crate::spec::virtual_services::VirtualServices;
@@ -43,8 +43,8 @@ pub struct Mirrors {
 pub struct Plan<'a> {
     /// The name of the match that decided: Istio's route name, or the JSON path
     pub route: &'a str,
-    /// The mirrors that get a copy
-    pub copies: Vec<&'a Mirror>,
+    /// The copies
+    pub copies: Vec<Copy<'a>>,
     /// Number of mirrors of the route that the draw did not select
     pub not_sampled: usize,
     /// Number of mirrors of the route if the conditions of the settings exclude the request,
@@ -83,7 +83,8 @@ impl Mirrors {
         }
         let needs_draw = mirrors.iter().any(|mirror| mirror.percentage != Percent::ALL);
         let draw = if needs_draw { self.draw(request, draws) } else { 0 };
-        plan.copies.extend(mirrors.iter().filter(|mirror| mirror.percentage.hit(draw)));
+        let copied = mirrors.iter().filter(|mirror| mirror.percentage.hit(draw));
+        plan.copies.extend(copied.map(|mirror| Copy::new(mirror, || request.destination_port())));
         plan.not_sampled = mirrors.len().saturating_sub(plan.copies.len());
         plan
     }

@@ -12,6 +12,7 @@ use crate::request::header_map::NameFilter;
 use crate::request::{Draws, Request};
 use crate::router::decision::{Decision, Outcome, Reply, ResponsePlan};
 use crate::spec::cors::CorsDecision;
+use crate::spec::destination::ClusterName;
 use crate::spec::document::Document;
 use crate::spec::http_match::MatchedPath;
 use crate::spec::http_route::{Action, HttpRoute};
@@ -19,7 +20,7 @@ use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
 use crate::spec::timeouts::ROUTER_HEADERS;
 use crate::spec::virtual_services::{Match, NoMatch, VirtualServices};
-use crate::value::header::{CLUSTER, HeaderEdit};
+use crate::value::header::{CLUSTER, HeaderEdit, HeaderOperation};
 
 /// The header with the path from the client. Envoy's path rewrites set the same header.
 const ORIGINAL_PATH: &str = "x-envoy-original-path";
@@ -86,7 +87,10 @@ impl Router {
                 let Some((index, target)) = split.pick(user, draws) else {
                     return Decision::not_found(Outcome::NoRoute, "no destination");
                 };
-                let edits = forward_edits(request, route, path);
+                let mut edits = forward_edits(request, route, path);
+                if let Some(cluster) = &target.cluster_by_port {
+                    edits.push(steer_by_port(cluster, request));
+                }
                 (Decision::forward(Outcome::Forwarded, name, edits, &target.request), index)
             }
         };
@@ -104,6 +108,17 @@ fn pass<'a>(request: &Request<'a>) -> Decision<'a> {
     let sent = request.first_header(CLUSTER).is_some();
     let edits = if sent { vec![HeaderEdit::remove(CLUSTER)] } else { Vec::new() };
     Decision::forward(Outcome::Passed, NO_VIRTUAL_HOST, edits, &[])
+}
+
+/// The edit that selects a cluster whose name depends on the port that the client called. `Add` is
+/// enough, because the values from the client have been removed.
+#[inline(never)]
+fn steer_by_port<'a>(cluster: &'a ClusterName, request: &Request<'_>) -> HeaderEdit<'a> {
+    let value = match cluster.at(|| request.destination_port()) {
+        Cow::Borrowed(name) => Cow::Borrowed(name.as_bytes()),
+        Cow::Owned(name) => Cow::Owned(name.into_bytes()),
+    };
+    HeaderEdit { operation: HeaderOperation::Add, name: CLUSTER, value }
 }
 
 /// The headers that the router sets to control Envoy. Clients must not set them.
@@ -291,6 +306,26 @@ mod tests {
     }
 
     #[test]
+    fn clusters_may_have_the_port_of_the_request() {
+        let document = br#"{"virtualServices": [{"hosts": ["a"], "http": [
+            {"headers": {"request": {"set": {"x": "1"}}},
+             "route": [{"destination": {"host": "b"}}]}]}]}"#;
+        let (router, _) = Router::compile(document, &NoMetadata).unwrap();
+        let decide = |port| {
+            let headers = pairs(&[(":authority", "a"), (":path", "/"), (CLUSTER, "evil")]);
+            let attributes = FixedAttributes { port, ..FixedAttributes::default() };
+            let request = Request::new(&headers, &attributes);
+            let decision = router.route(&request, &mut FixedDraw(0));
+            let edits = decision.edits().map(|edit| {
+                format!("{:?} {}", edit.operation, String::from_utf8_lossy(&edit.value))
+            });
+            edits.collect::<Vec<_>>()
+        };
+        assert_eq!(decide(Some(9080)), ["Remove ", "Add outbound|9080||b", "Set 1"]);
+        assert_eq!(decide(None), ["Remove ", "Add outbound|{port}||b", "Set 1"], "no such cluster");
+    }
+
+    #[test]
     fn documents_are_rejected_with_all_errors() {
         let refuse = |text: &[u8]| Router::compile(text, &NoMetadata).unwrap_err().to_string();
         assert_eq!(refuse(b""), "configuration: is empty");
@@ -302,12 +337,10 @@ mod tests {
             ),
             "virtualServices[0].hosts[0]: \"*\" is not allowed in the mesh; bind it to a gateway with \
              gateways\n\
-             virtualServices[0].http[0].route[0].destination.port: is required: clusterName has {port} \
-             and there is no service registry to ask\n\
              virtualServices[0].http[0].route[0].weight: -1 is negative\n\
              mode: unknown field, the fields here are namespace, clusterName, proxy, virtualServices, \
-             destinationRules, serviceEntries, outboundTrafficPolicy, unmatchedHosts, sampling, \
-             faults, mirroring, sni, egress, outlier"
+             destinationRules, serviceEntries, services, outboundTrafficPolicy, unmatchedHosts, \
+             sampling, faults, mirroring, sni, egress, outlier"
         );
     }
 }

@@ -10,6 +10,7 @@
 use crate::document::filter::Filter;
 use crate::lookup::virtual_hosts::VirtualHosts;
 use crate::request::Draws;
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::request::client_hello::ClientHello;
@@ -125,7 +126,7 @@ pub struct Opening<'a> {
     /// The result of the checks
     pub outcome: Outcome,
     /// The selected cluster; `None` to keep the cluster of the Envoy configuration
-    pub cluster: Option<&'a str>,
+    pub cluster: Option<Cow<'a, str>>,
     /// The name of the match that decided, for logs
     pub route: &'a str,
     /// The outer name, for the check of the inner name and for logs
@@ -187,7 +188,8 @@ impl SniPolicy {
         let user = self.sampling.user_at(|| connection.source_address());
         match split.pick(user, draws) {
             Some((_, cluster)) => {
-                Opening { outcome: Outcome::Routed, cluster: Some(cluster), route, name }
+                let cluster = Some(cluster.at(|| connection.destination_port()));
+                Opening { outcome: Outcome::Routed, cluster, route, name }
             }
             None => opening(Outcome::NoRoute, name),
         }

@@ -31,7 +31,7 @@ impl<H: NetworkHost> Connection<H> {
     fn set_filter_states(&self, opening: &Opening<'_>) -> bool {
         let forwards = self.worker.policy.settings.forward_sni;
         let name = opening.name.as_ref().filter(|_| forwards).map(ServerName::as_str);
-        [(TCP_PROXY_CLUSTER, opening.cluster), (UPSTREAM_SERVER_NAME, name)].iter().all(
+        [(TCP_PROXY_CLUSTER, opening.cluster.as_deref()), (UPSTREAM_SERVER_NAME, name)].iter().all(
             |(key, value)| {
                 value.is_none_or(|value| self.host.set_filter_state(key, value.as_bytes()))
             },

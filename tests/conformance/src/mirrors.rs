@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sluice_policy::mirror::Mirrors;
-use sluice_policy::request::{Draws, Request};
+use sluice_policy::request::{Attributes, Draws, Request};
 use sluice_policy::spec::mirror::HEADER_PREFIX;
 use sluice_policy::spec::policy::Policy;
 
@@ -51,6 +51,8 @@ pub struct MirrorRequest {
     /// Names and values
     #[serde(default)]
     pub headers: Vec<(String, String)>,
+    /// The port that the client connected to
+    pub port: Option<u16>,
     /// Random numbers in order; each of them must be drawn. If absent, the expectation must hold
     /// for every draw
     pub draws: Option<Vec<u64>>,
@@ -106,7 +108,7 @@ pub fn check(case: &MirrorCase) {
     };
     let mut differences = Vec::new();
     for request in &case.requests {
-        let observe = |draws: &mut dyn Draws| observe(&mirrors, &request.pairs(), draws);
+        let observe = |draws: &mut dyn Draws| observe(&mirrors, request, draws);
         let found = match &request.draws {
             Some(draws) => {
                 let mut listed = Listed(draws);
@@ -127,7 +129,7 @@ pub fn check(case: &MirrorCase) {
         let mut counts = Counts::new();
         for number in 0..distribution.requests {
             let pairs = distribution.request(number).pairs();
-            let found = observe(&mirrors, &pairs, &mut draws);
+            let found = observe_pairs(&mirrors, &pairs, &NoAttributes, &mut draws);
             let clusters: Vec<_> = found.copies.into_values().collect();
             let kind = if clusters.is_empty() { "none".to_owned() } else { clusters.join(",") };
             *counts.entry(kind).or_default() += 1;
@@ -137,18 +139,37 @@ pub fn check(case: &MirrorCase) {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-fn observe(
+impl Attributes for MirrorRequest {
+    fn destination_port(&self) -> Option<u16> {
+        self.port
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn claim(&self, _: &[String]) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+}
+
+fn observe(mirrors: &Mirrors, request: &MirrorRequest, draws: &mut dyn Draws) -> MirrorExpectation {
+    observe_pairs(mirrors, &request.pairs(), request, draws)
+}
+
+fn observe_pairs(
     mirrors: &Mirrors,
     pairs: &[(String, Vec<u8>)],
+    attributes: &dyn Attributes,
     draws: &mut dyn Draws,
 ) -> MirrorExpectation {
-    let request = Request::new(pairs, &NoAttributes);
+    let request = Request::new(pairs, attributes);
     let plan = mirrors.plan(&request, draws);
-    let copies = plan.copies.iter().map(|mirror| {
-        let edit = mirror.request_edit();
-        assert_eq!(*edit.value, *mirror.cluster.as_bytes());
+    let copies = plan.copies.iter().map(|copy| {
+        let edit = copy.request_edit();
+        assert_eq!(*edit.value, *copy.cluster().as_bytes());
         let place = edit.name.strip_prefix(HEADER_PREFIX).expect("a header for copies");
-        (place.to_owned(), mirror.cluster.to_string())
+        (place.to_owned(), copy.cluster().to_string())
     });
     MirrorExpectation {
         copies: copies.collect(),

@@ -34,8 +34,14 @@ pub struct Rejection {
 pub enum OwnFilter {
     /// `egress.wasm`, which requires other fields than the filters with routes
     Egress,
+    /// `fault.wasm`, whose rules need no destination
+    Fault,
+    /// `mirror.wasm`, whose rules need no destination
+    Mirror,
     /// `outlier.wasm`, which does not require virtual services
     Outlier,
+    /// `router.wasm`, whose rules need an action
+    Router,
     /// `sni.wasm`, which requires virtual services only for its routes and allowed hosts
     Sni,
 }
@@ -92,25 +98,27 @@ impl TryFrom<WrittenRejection> for Rejection {
 pub fn check(row: &Rejection) {
     let (text, node) = (row.text.as_bytes(), Node::default());
     let egress = findings(Egress::compile(text, &node));
+    let fault = findings(Faults::compile(text, &node));
+    let mirror = findings(Mirrors::compile(text, &node));
+    let router = findings(Router::compile(text, &node));
     let outlier = findings(Outliers::compile(text, &node));
     let sni = findings(SniPolicy::compile(text, &node));
     let own = match row.filter {
         None => None,
         Some(OwnFilter::Egress) => Some(&egress),
+        Some(OwnFilter::Fault) => Some(&fault),
+        Some(OwnFilter::Mirror) => Some(&mirror),
         Some(OwnFilter::Outlier) => Some(&outlier),
+        Some(OwnFilter::Router) => Some(&router),
         Some(OwnFilter::Sni) => Some(&sni),
     };
     if let Some(found) = own {
         assert!(*found == row.expect, "expected {:#?}\ngot {found:#?}", row.expect);
         return;
     }
-    let found = findings(Router::compile(text, &node));
-    assert!(found == row.expect, "expected {:#?}\ngot {found:#?}", row.expect);
+    assert!(router == row.expect, "expected {:#?}\ngot {router:#?}", row.expect);
     // All filters read the same document, so all of them report the same errors.
-    for (filter, findings) in [
-        ("fault", findings(Faults::compile(text, &node))),
-        ("mirror", findings(Mirrors::compile(text, &node))),
-    ] {
+    for (filter, findings) in [("fault", fault), ("mirror", mirror)] {
         let (errors, found) = (row.expect.errors(), findings.errors());
         assert!(found == errors, "expected by the {filter} filter {errors:#?}\ngot {found:#?}");
     }

@@ -1,5 +1,6 @@
 //! Rows about server names, and their evaluation with the policy crate.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde::Deserialize;
@@ -182,7 +183,7 @@ fn observe(
     let opening = policy.open(sni, connection, &mut Fixed(draw));
     let mut found = ConnectionExpectation {
         opens: opening.outcome.name().to_owned(),
-        cluster: opening.cluster.map(str::to_owned),
+        cluster: opening.cluster.map(Cow::into_owned),
         route: connection.expect.route.as_ref().map(|_| opening.route.to_owned()),
         hello: None,
         closed: policy.refuses(opening.outcome),

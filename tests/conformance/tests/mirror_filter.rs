@@ -34,6 +34,9 @@ fn observe(worker: &Rc<Worker>, request: &MirrorRequest) -> MirrorExpectation {
     for (name, value) in request.pairs() {
         host = host.with_request_header(&name, value);
     }
+    if let Some(port) = request.port {
+        host = host.with_property(&["destination", "port"], i64::from(port).to_le_bytes());
+    }
     worker.request(2, host.clone()).on_request_headers();
 
     let headers = host.request_headers();

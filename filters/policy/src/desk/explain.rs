@@ -66,7 +66,7 @@ impl Explainer {
     }
 
     /// Returns the places of rules that have the host of a request but do not apply to this proxy,
-    /// because of its gateways, labels or namespace. The filters ignore these rules.
+    /// because of its gateways, labels, namespace or port. The filters ignore these rules.
     pub fn left_out(&self, request: &Request<'_>, namespace: Option<&str>) -> Vec<Place> {
         let is_for = |left_out: &&LeftOut| {
             let mut hosts = VirtualHosts::default();
@@ -92,7 +92,8 @@ impl Explainer {
                 continue;
             }
             if let Action::Forward(split) = &rule.route.action {
-                let shares = split.shares().map(|(weight, target)| (weight, cluster(target)));
+                let shares =
+                    split.shares().map(|(weight, target)| (weight, cluster(target, request)));
                 trace.shares = shares.collect();
             }
             break;
@@ -126,7 +127,10 @@ impl Explainer {
 }
 
 /// The cluster of a destination.
-fn cluster(target: &Target) -> String {
+fn cluster(target: &Target, request: &Request<'_>) -> String {
+    if let Some(cluster) = &target.cluster_by_port {
+        return cluster.at(|| request.destination_port()).into_owned();
+    }
     let edit = target.request.iter().rev().find(|edit| edit.name() == CLUSTER);
     let edit = edit.map(FixedEdit::as_edit);
     edit.map_or(String::new(), |edit| String::from_utf8_lossy(&edit.value).into_owned())

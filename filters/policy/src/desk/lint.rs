@@ -1,8 +1,10 @@
 //! Finds valid rules that have no effect: routes that are never reached, matches that no request
-//! can satisfy, shares of 0 %, outlier detection that never ejects a host.
+//! can satisfy, shares of 0 %, outlier detection that never ejects a host. Tells the ports of
+//! destinations without one.
 
 mod coverage;
 mod ejection;
+mod ports;
 mod reach;
 
 use std::collections::HashSet;
@@ -17,8 +19,8 @@ use crate::spec::place::Place;
 use crate::spec::string_match::{StringMatch, ValueMatch};
 use crate::value::percent::Percent;
 
-/// Returns the rules without effect, in addition to the notices of the filters. `json` is the
-/// document as a tree.
+/// Returns the rules without effect, and the ports of destinations without one, in addition to the
+/// notices of the filters. `json` is the document as a tree.
 pub fn lint(document: &Document, json: &Json) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut seen = HashSet::new();
@@ -37,6 +39,7 @@ pub fn lint(document: &Document, json: &Json) -> Vec<Finding> {
     }
     findings.extend(reach::lint(&document.services));
     findings.extend(ejection::lint(json));
+    findings.extend(ports::lint(json));
     findings
 }
 

@@ -34,6 +34,8 @@ pub enum Kind {
     Deprecated,
     /// The document is refused for it.
     Error,
+    /// It is absent, and its value comes from another place.
+    Inferred,
     /// Envoy carries it out, where it is set in Envoy.
     LeftToEnvoy,
     /// Another filter of the bundle carries it out.

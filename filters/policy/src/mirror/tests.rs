@@ -25,7 +25,7 @@ fn planned(mirrors: &Mirrors, headers: &[(&str, &str)], draw: u64) -> (String, u
     all.extend(pairs(headers));
     let attributes = FixedAttributes::default();
     let plan = mirrors.plan(&Request::new(&all, &attributes), &mut FixedDraw(draw));
-    let clusters: Vec<&str> = plan.copies.iter().map(|mirror| &*mirror.cluster).collect();
+    let clusters: Vec<&str> = plan.copies.iter().map(|copy| &**copy.cluster()).collect();
     (clusters.join(","), plan.not_sampled, plan.not_eligible)
 }
 
@@ -53,6 +53,24 @@ fn header_names_have_the_index_of_the_mirror() {
             FixedEdit::steering("x-sluice-mirror-2", &b"d"[..]).as_edit()
         ]
     );
+}
+
+#[test]
+fn clusters_of_copies_may_have_the_port_of_the_request() {
+    let document = r#"{"virtualServices": [{"hosts": ["a"], "http": [
+        {"mirrors": [{"destination": {"host": "b"}}]}]}]}"#;
+    let (mirrors, _) = Mirrors::compile(document.as_bytes(), &NoMetadata).unwrap();
+    let all = pairs(&[(":authority", "a"), (":path", "/")]);
+    let copy = |port| {
+        let attributes = FixedAttributes { port, ..FixedAttributes::default() };
+        let request = Request::new(&all, &attributes);
+        let plan = mirrors.plan(&request, &mut FixedDraw(0));
+        let [copy] = &plan.copies[..] else { panic!("{plan:?}") };
+        assert_eq!(*copy.request_edit().value, *copy.cluster().as_bytes());
+        copy.cluster().to_string()
+    };
+    assert_eq!(copy(Some(9080)), "outbound|9080||b");
+    assert_eq!(copy(None), "outbound|{port}||b", "no such cluster");
 }
 
 #[test]

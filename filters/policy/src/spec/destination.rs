@@ -1,11 +1,22 @@
 //! Istio's `Destination`, and the name of the Envoy cluster that belongs to it.
 
+mod cluster_name;
+mod cluster_template;
+mod port;
 mod read_name;
+
+use std::cell::Cell;
+use std::rc::Rc;
 
 use crate::document::fields::fields;
 use crate::document::node::Node;
 use crate::document::report::Reported;
+use crate::spec::known_ports::KnownPorts;
 use crate::value::host_name::{self, is_label, qualify};
+
+pub use cluster_name::ClusterName;
+pub use cluster_template::ClusterTemplate;
+pub use port::Port;
 
 /// A `Destination`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,161 +25,45 @@ pub struct Destination {
     pub host: String,
     /// Subset; `None` if the destination has none
     pub subset: Option<String>,
-    /// Port; `None` if the destination has none
-    pub port: Option<u16>,
+    /// Port, and where it comes from
+    pub port: Port,
     /// Name of the Envoy cluster
-    pub cluster: String,
+    pub cluster: ClusterName,
 }
 
 impl Destination {
-    /// Returns the name of the destination in sticky draws. It does not depend on cluster names.
+    /// Returns the name of the destination in sticky draws. It does not depend on cluster names,
+    /// nor on whether the document has the ports of the service.
     pub fn sampling_name(&self) -> String {
-        let port = self.port.map_or(String::new(), |port| port.to_string());
+        let port = match self.port {
+            Port::Written(port) => port.to_string(),
+            Port::Only(_) | Port::Called(_) => String::new(),
+        };
         format!("{}|{port}|{}", self.host, self.subset.as_deref().unwrap_or_default())
     }
 }
 
-/// How destinations are named: `namespace` and `clusterName` of the document.
-#[derive(Clone, Debug)]
+/// How destinations are named: `namespace`, `clusterName`, `services`, `serviceEntries` and
+/// `proxy.port` of the document.
+#[derive(Clone, Debug, Default)]
 pub struct Naming {
     /// Namespace that completes short host names; without it they remain short
     pub namespace: Option<String>,
     /// Pattern of cluster names
     pub template: ClusterTemplate,
+    /// Ports of the services that the document has; `None` if no name has a port
+    pub ports: Option<Rc<KnownPorts>>,
+    /// Port that clients call, if all requests have the same
+    pub called: Option<u16>,
+    /// Number of the destinations read so far whose cluster depends on the port of the request
+    pub by_port: Cell<usize>,
 }
 
-/// A pattern for cluster names.
-///
-/// The placeholders `{host}`, `{subset}` and `{port}` are replaced by the parts of a destination;
-/// `{subset}` is empty if the destination has no subset. A part in `[...]` is omitted if a
-/// placeholder in it is empty: `{host}[-{subset}]` results in `payment-v1` or `payment`. The
-/// default is Istio's pattern, `outbound|{port}|{subset}|{host}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterTemplate(Vec<Part>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Host,
-    Literal(String),
-    Optional(Vec<Part>),
-    Port,
-    Subset,
-}
-
-impl Default for ClusterTemplate {
-    fn default() -> Self {
-        let bar = || Part::Literal("|".to_owned());
-        let outbound = Part::Literal("outbound|".to_owned());
-        Self(vec![outbound, Part::Port, bar(), Part::Subset, bar(), Part::Host])
-    }
-}
-
-impl ClusterTemplate {
-    /// Returns a pattern without placeholders. It replaces a pattern that has an error, so that
-    /// this error causes no other errors.
-    pub fn unknown() -> Self {
-        Self(Vec::new())
-    }
-
-    /// Returns whether the pattern is [`ClusterTemplate::unknown`].
-    pub fn is_unknown(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Reads a pattern.
-    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
-        parse(node.string()?).map(Self).map_err(|reason| node.invalid(reason))
-    }
-
-    fn needs_port(&self) -> bool {
-        self.0.contains(&Part::Port)
-    }
-
-    /// Returns the name of the cluster of a destination.
-    pub fn name(&self, host: &str, subset: Option<&str>, port: Option<u16>) -> String {
-        let port = port.map_or(String::new(), |port| port.to_string());
-        let values = Values { host, subset: subset.unwrap_or_default(), port: &port };
-        values.fill(&self.0).0
-    }
-}
-
-struct Values<'a> {
-    host: &'a str,
-    subset: &'a str,
-    port: &'a str,
-}
-
-impl Values<'_> {
-    /// Returns the text of `parts`, and whether every placeholder in them has a value.
-    fn fill(&self, parts: &[Part]) -> (String, bool) {
-        let mut name = String::new();
-        let mut complete = true;
-        for part in parts {
-            let value = match part {
-                Part::Literal(text) => {
-                    name.push_str(text);
-                    continue;
-                }
-                Part::Optional(parts) => {
-                    let (text, complete) = self.fill(parts);
-                    name.push_str(if complete { &text } else { "" });
-                    continue;
-                }
-                Part::Host => self.host,
-                Part::Port => self.port,
-                Part::Subset => self.subset,
-            };
-            complete &= !value.is_empty();
-            name.push_str(value);
-        }
-        (name, complete)
-    }
-}
-
-fn parse(text: &str) -> Result<Vec<Part>, &'static str> {
-    if text.bytes().any(|byte| !byte.is_ascii_graphic()) {
-        return Err("has a character that is not printable ASCII");
-    }
-    let mut outer: Option<Vec<Part>> = None;
-    let mut parts = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let tail = rest.get(1..).unwrap_or_default();
-        rest = match first {
-            '{' => {
-                let (name, tail) = tail.split_once('}').ok_or("has a { without }")?;
-                parts.push(match name {
-                    "host" => Part::Host,
-                    "port" => Part::Port,
-                    "subset" => Part::Subset,
-                    _ => return Err("has a placeholder other than {host}, {subset} and {port}"),
-                });
-                tail
-            }
-            '[' if outer.is_some() => return Err("has a [ inside of [...]"),
-            '[' => {
-                outer = Some(std::mem::take(&mut parts));
-                tail
-            }
-            ']' => {
-                let whole = outer.take().ok_or("has a ] without [")?;
-                let inner = std::mem::replace(&mut parts, whole);
-                parts.push(Part::Optional(inner));
-                tail
-            }
-            '}' => return Err("has a } without {"),
-            _ => {
-                let end = rest.find(['{', '}', '[', ']']).unwrap_or(rest.len());
-                let (literal, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
-                parts.push(Part::Literal(literal.to_owned()));
-                tail
-            }
-        };
-    }
-    match outer {
-        Some(_) => Err("has a [ without ]"),
-        None if parts.is_empty() => Err("is empty"),
-        None => Ok(parts),
+impl Naming {
+    /// Returns the port of a destination without one. `host` is complete.
+    fn port(&self, host: &str) -> Port {
+        let only = self.ports.as_ref().and_then(|ports| ports.only(host));
+        only.map_or(Port::Called(self.called), Port::Only)
     }
 }
 
@@ -177,7 +72,8 @@ fields!(Destination, "A service, or a subset of it.", {
         "Host name of the service; a short name is completed with namespace.";
     "subset": Kind::Text => "Name of the subset; no subset if absent.";
     "port": Kind::Object(PortSelector::schema) =>
-        "Port of the service; required if clusterName requires {port}.";
+        "Port of the service; if absent, the only port of the service in services or \
+         serviceEntries, else the port that the client called.";
 });
 
 /// `PortSelector`: a port, given by its number.
@@ -201,11 +97,11 @@ pub fn read(node: &Node<'_>, naming: &Naming) -> Result<Destination, Reported> {
     let subset = object.optional("subset", read_subset);
     let port = object.optional("port", PortSelector::read);
     let (host, subset, port) = (host?, subset?.flatten(), port?);
-    if port.is_none() && naming.template.needs_port() {
-        let reason = "is required: clusterName has {port} and there is no service registry to ask";
-        return Err(object.absent("port", reason));
+    let port = port.map_or_else(|| naming.port(&host), Port::Written);
+    let cluster = naming.template.cluster(&host, subset.as_deref(), port);
+    if cluster.is_by_port() {
+        naming.by_port.set(naming.by_port.get().saturating_add(1));
     }
-    let cluster = naming.template.name(&host, subset.as_deref(), port);
     Ok(Destination { host, subset, port, cluster })
 }
 
@@ -232,15 +128,22 @@ pub(crate) fn read_subset(node: &Node<'_>) -> Result<Option<String>, Reported> {
 
 #[cfg(test)]
 mod tests {
+    use super::cluster_template::parse;
     use super::*;
+    use crate::spec::known_ports::Source;
     use crate::testing;
 
     fn cluster(template: Option<&str>, namespace: Option<&str>, text: &str) -> String {
         let template = template
             .map_or(ClusterTemplate::default(), |text| ClusterTemplate(parse(text).unwrap()));
-        let naming = Naming { namespace: namespace.map(str::to_owned), template };
+        let mut ports = KnownPorts::default();
+        ports.add("one.com", 9080, Source::Service);
+        ports.add("two.com", 80, Source::Service);
+        ports.add("two.com", 81, Source::Service);
+        let namespace = namespace.map(str::to_owned);
+        let naming = Naming { namespace, template, ports: Some(ports.into()), ..Naming::default() };
         let read = testing::read(text, |node| read(node, &naming));
-        read.map_or_else(|errors| errors, |destination| destination.cluster)
+        read.map_or_else(|errors| errors, |destination| destination.cluster.to_string())
     }
 
     #[test]
@@ -274,17 +177,47 @@ mod tests {
              port.number: 0 is not in the range 1 to 65535"
         );
         assert_eq!(cluster(None, None, "{}"), "host: is required");
-        assert_eq!(
-            cluster(None, None, r#"{"host": "x"}"#),
-            "port: is required: clusterName has {port} and there is no service registry to ask"
-        );
     }
 
     #[test]
-    fn rejects_invalid_templates() {
-        for text in ["", "{", "{hosts}", "a}", "[[a]]", "a]", "[a", "a b", "ä"] {
-            assert!(parse(text).is_err(), "{text:?}");
+    fn an_absent_port_is_the_only_one_of_the_service_or_that_of_the_request() {
+        assert_eq!(cluster(None, None, r#"{"host": "one.com"}"#), "outbound|9080||one.com");
+        assert_eq!(
+            cluster(None, None, r#"{"host": "one.com", "port": {"number": 1}}"#),
+            "outbound|1||one.com"
+        );
+        for host in ["two.com", "x"] {
+            let text = format!(r#"{{"host": "{host}", "subset": "v1"}}"#);
+            assert_eq!(cluster(None, None, &text), format!("outbound|{{port}}|v1|{host}"));
         }
-        assert_eq!(parse("outbound|{port}|{subset}|{host}"), Ok(ClusterTemplate::default().0));
+    }
+
+    #[test]
+    fn an_optional_part_has_only_a_port_of_the_service() {
+        let template = Some("{host}[:{port}]");
+        assert_eq!(cluster(template, None, r#"{"host": "one.com"}"#), "one.com:9080");
+        assert_eq!(cluster(template, None, r#"{"host": "two.com"}"#), "two.com");
+        let both = Some("{port}/{host}[:{port}]");
+        assert_eq!(cluster(both, None, r#"{"host": "two.com"}"#), "{port}/two.com");
+        let called = |host: &str| {
+            let naming = Naming { called: Some(80), ..Naming::default() };
+            let text = format!(r#"{{"host": "{host}"}}"#);
+            testing::read(&text, |node| read(node, &naming)).unwrap()
+        };
+        let Destination { port, cluster, .. } = called("a");
+        assert_eq!((port, cluster.text()), (Port::Called(Some(80)), "outbound|80||a"));
+        assert!(!cluster.is_by_port());
+    }
+
+    #[test]
+    fn sticky_draws_do_not_depend_on_known_ports() {
+        let mut ports = KnownPorts::default();
+        ports.add("a", 9080, Source::Service);
+        let with = Naming { ports: Some(ports.into()), ..Naming::default() };
+        let name = |naming: &Naming, text: &str| {
+            testing::read(text, |node| read(node, naming)).unwrap().sampling_name()
+        };
+        assert_eq!(name(&with, r#"{"host": "a"}"#), name(&Naming::default(), r#"{"host": "a"}"#));
+        assert_eq!(name(&with, r#"{"host": "a", "port": {"number": 9080}}"#), "a|9080|");
     }
 }

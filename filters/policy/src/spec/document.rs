@@ -1,6 +1,7 @@
 //! The configuration document. Every filter reads the same document, checks all of it, and uses the
 //! fields that it needs.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::document::fields::fields;
@@ -13,16 +14,19 @@ use crate::spec::destination::{ClusterTemplate, Naming};
 use crate::spec::destination_rule::{DestinationRule, DestinationRules};
 use crate::spec::egress::{EgressFields, EgressSettings, OutboundTrafficPolicy};
 use crate::spec::fault::settings::FaultSettings;
+use crate::spec::known_ports::{KnownPorts, Source};
 use crate::spec::mirror::settings::MirrorSettings;
 use crate::spec::outlier::OutlierSettings;
 use crate::spec::place::Place;
-use crate::spec::proxy::{NodeMetadata, Proxy, ProxySettings, read_namespace};
+use crate::spec::proxy::{NoMetadata, NodeMetadata, Proxy, ProxySettings, read_namespace};
 use crate::spec::sampling::Sampling;
+use crate::spec::service::Service;
 use crate::spec::service_entry::ServiceEntry;
 use crate::spec::sni::SniSettings;
 use crate::spec::tls_route::TlsRoutes;
 use crate::spec::virtual_service::VirtualService;
 use crate::spec::virtual_services::{VirtualServices, domain};
+use crate::value::host_name::qualify;
 
 /// A document, compiled.
 #[derive(Debug, Default)]
@@ -51,8 +55,8 @@ pub struct Document {
     pub left_out: Vec<LeftOut>,
 }
 
-/// Rules that do not apply to this proxy because of its gateways, labels or namespace. The compiled
-/// filters do not contain them.
+/// Rules that do not apply to this proxy because of its gateways, labels, namespace or port. The
+/// compiled filters do not contain them.
 #[derive(Clone, Debug)]
 pub struct LeftOut {
     /// Place of the virtual service, route or match
@@ -77,6 +81,8 @@ fields!(Document as "PluginDocument",
         "The spec of each Istio DestinationRule; the filters carry out only its outlier detection.";
     "serviceEntries": Kind::List(&Kind::Object(ServiceEntry::schema)) =>
         "The spec of each Istio ServiceEntry.";
+    "services": Kind::List(&Kind::Object(Service::schema)) =>
+        "Services with their ports, for destinations without a port.";
     "outboundTrafficPolicy": Kind::Object(OutboundTrafficPolicy::schema) =>
         "Which destinations clients may call; required by the egress filter.";
     "unmatchedHosts": Kind::OneOf(&UNMATCHED_HOSTS) =>
@@ -163,17 +169,25 @@ impl Document {
         let outlier = object.optional("outlier", OutlierSettings::read);
 
         // If a field below has an error, the rest of the document is read with an unknown value.
-        let naming = Naming {
-            namespace: namespace.clone().unwrap_or_default(),
-            template: match &template {
-                Ok(template) => template.clone().unwrap_or_default(),
-                Err(_) => ClusterTemplate::unknown(),
-            },
-        };
         let own_proxy = match proxy {
             Ok(proxy) => proxy.unwrap_or_else(|| Proxy::new(metadata)),
             Err(_) => Proxy::unknown(metadata),
         };
+        let own_namespace = namespace.as_ref().ok().and_then(Option::as_deref);
+        let own_services = object.list_with("services", |node| Service::read(node, own_namespace));
+        let mut naming = Naming {
+            namespace: own_namespace.map(str::to_owned),
+            template: match &template {
+                Ok(template) => template.clone().unwrap_or_default(),
+                Err(_) => ClusterTemplate::unknown(),
+            },
+            ports: None,
+            called: own_proxy.port,
+            by_port: Cell::default(),
+        };
+        if names_clusters(node.filters()) && naming.template.has_port() {
+            naming.ports = known_ports(&own_services, &entries, own_namespace);
+        }
         let enforcement =
             outlier.as_ref().ok().copied().flatten().and_then(|settings| settings.enforcement);
         let rules = object.optional("destinationRules", |node| {
@@ -186,9 +200,11 @@ impl Document {
                 .map(|(index, node)| VirtualService::read(node, index, &naming, &own_proxy)))
         });
 
+        notice_by_port(&object, naming.by_port.get());
         namespace?;
         template?;
         outlier?;
+        own_services?;
         let services = services?;
         let (services, left_out) = separate_left_out(services, naming.namespace.as_deref());
         let entered = VirtualServices::new(&services, naming.namespace.as_deref());
@@ -214,6 +230,63 @@ impl Document {
             },
             left_out,
         })
+    }
+
+    /// Returns how the document `json`, which has no errors, names destinations. The filters do not
+    /// keep this, because it would fragment the heap of the module.
+    pub fn naming(json: &Json) -> Naming {
+        let report = Report::new(Filters::NONE);
+        let Ok(object) = Node::root(json, &report).object::<Self>() else {
+            return Naming::default();
+        };
+        let namespace = object.optional("namespace", read_namespace).ok().flatten();
+        let template = object.optional("clusterName", ClusterTemplate::read).ok().flatten();
+        let proxy = object.optional("proxy", |node| Proxy::read(node, &NoMetadata)).ok().flatten();
+        let read = |node: &Node<'_>| Service::read(node, namespace.as_deref());
+        let services = object.list_with("services", read);
+        let entries = object.list("serviceEntries", ServiceEntry::read);
+        let ports = known_ports(&services, &entries, namespace.as_deref());
+        let (template, called) = (template.unwrap_or_default(), proxy.and_then(|own| own.port));
+        Naming { namespace, template, ports, called, by_port: Cell::default() }
+    }
+}
+
+/// Returns whether one of the filters names clusters.
+fn names_clusters(filters: Filters) -> bool {
+    [Filter::Mirror, Filter::Router, Filter::Sni].into_iter().any(|own| filters.contains(own))
+}
+
+/// Returns the ports in `services` and `serviceEntries`; none of a list with an error, and `None`
+/// without both lists.
+fn known_ports(
+    services: &Result<Vec<Service>, Reported>,
+    entries: &Result<Vec<ServiceEntry>, Reported>,
+    namespace: Option<&str>,
+) -> Option<Rc<KnownPorts>> {
+    let mut known = KnownPorts::default();
+    for Service { host, ports } in services.iter().flatten() {
+        ports.iter().for_each(|port| known.add(host, *port, Source::Service));
+    }
+    for entry in entries.iter().flatten() {
+        for host in &entry.hosts {
+            let host = qualify(host, namespace);
+            let numbers = entry.ports.iter().map(|port| port.number);
+            numbers.for_each(|port| known.add(&host, port, Source::ServiceEntry));
+        }
+    }
+    (!known.is_empty()).then(|| Rc::new(known))
+}
+
+/// Reports destinations whose cluster depends on the port of the request: to the filters that name
+/// clusters, and once for all destinations.
+fn notice_by_port(object: &Object<'_>, count: usize) {
+    let is_told = names_clusters(object.node.filters()) && count > 0;
+    if let Some(node) = object.field("virtualServices").filter(|_| is_told) {
+        let reason = format_args!(
+            "destinations without a port: {count}; their clusters have the port that the client \
+             called"
+        );
+        node.notice(report::Kind::Inferred, reason);
     }
 }
 

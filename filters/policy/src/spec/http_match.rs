@@ -10,7 +10,7 @@ use crate::lookup::rule_index::{Key, Need, Subject};
 use crate::request::Request;
 use crate::spec::claim::{self, ClaimCondition};
 use crate::spec::header_condition::HeaderCondition;
-use crate::spec::scope::{Scope, is_for_proxy};
+use crate::spec::scope::{Scope, is_for_proxy, read_port};
 use crate::spec::string_match::{self, EmptyPrefix, StringMatch, ValueMatch};
 
 /// One entry of `match[]`, compiled.
@@ -99,7 +99,7 @@ impl HttpMatch {
                 Ok((name.as_bytes().into(), string_match::read_value_match(node)?))
             }))
         });
-        let port = object.port("port");
+        let port = read_port(&object, scope);
         let is_for_this_proxy = is_for_proxy(&object, scope);
         let stat_prefix = object.optional("statPrefix", |node| {
             let reason = "is left to Envoy, set it in Envoy's route";
@@ -107,10 +107,10 @@ impl HttpMatch {
             node.string()
         });
         stat_prefix?;
-        let (headers, claims) = headers?;
+        let ((headers, claims), (port, has_port)) = (headers?, port?);
         Ok(Self {
             name: name?.map(str::to_owned),
-            is_for_this_proxy: is_for_this_proxy?,
+            is_for_this_proxy: is_for_this_proxy? && has_port,
             uri: uri?,
             ignore_uri_case: ignore_uri_case?,
             scheme: scheme?,
@@ -119,7 +119,7 @@ impl HttpMatch {
             headers: headers.into(),
             claims: claims.into(),
             query: query?.into(),
-            port: port?,
+            port,
         })
     }
 

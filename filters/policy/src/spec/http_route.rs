@@ -8,7 +8,7 @@ use crate::document::node::{Node, Object, all};
 use crate::document::report::{self, Reported};
 use crate::request::Request;
 use crate::spec::cors::Cors;
-use crate::spec::destination::{self, Destination, Naming};
+use crate::spec::destination::{self, ClusterName, Destination, Naming};
 use crate::spec::direct_response::DirectResponse;
 use crate::spec::fault::{self, Fault};
 use crate::spec::header_operations::{self, Headers};
@@ -68,8 +68,11 @@ pub enum Action {
 /// A destination with the edits that do not depend on the request.
 #[derive(Debug)]
 pub struct Target {
-    /// Edits of the request, including the header that selects the cluster
+    /// Edits of the request, including the header that selects the cluster unless its name depends
+    /// on the port that the client called
     pub request: Box<[FixedEdit]>,
+    /// Name of the cluster if it depends on the port that the client called
+    pub cluster_by_port: Option<Box<ClusterName>>,
     /// Edits of the response
     pub response: Box<[FixedEdit]>,
 }
@@ -156,7 +159,9 @@ impl HttpRoute {
         });
         let mirrors = read_mirrors(&object, naming);
         let targets = read_destinations(&object, naming);
-        let redirect = object.optional("redirect", Redirect::read);
+        let redirect = object.optional("redirect", |node| {
+            Ok(Redirect::read(node)?.for_called_port(scope.proxy.port))
+        });
         let response = object.optional("directResponse", DirectResponse::read);
         let conflict = check_action(&object);
         if let (Ok(Some(redirect)), Ok(matches), Some(node)) =
@@ -186,8 +191,9 @@ impl HttpRoute {
             (Some(redirect), _) => Action::Redirect(redirect, edits()),
             (None, Some(response)) => Action::Respond(response, edits()),
             (None, None) => {
-                let list = object.required("route")?;
-                Action::Forward(split(&list, &targets, &headers, &rewrite, &fixed)?)
+                let entries = object.field("route").filter(|_| !targets.is_empty());
+                let split = |list| split(&list, &targets, &headers, &rewrite, &fixed);
+                Action::Forward(entries.map_or(Ok(Split::default()), split)?)
             }
         };
         let is_forwarded = matches!(action, Action::Forward(_));
@@ -242,7 +248,9 @@ fn read_mirrors(object: &Object<'_>, naming: &Naming) -> Result<Vec<Mirror>, Rep
         let left_to = report::Kind::LeftToFilter(Filter::Mirror);
         object.node.notice_to(Filter::Router, left_to, reason);
     }
-    if !mirrors.is_empty() && object.field("route").is_none() {
+    let is_answered =
+        ["redirect", "directResponse"].iter().any(|name| object.field(name).is_some());
+    if !mirrors.is_empty() && is_answered {
         let reason = "has mirrors that have no effect, because the route forwards nothing";
         object.node.notice_to(Filter::Mirror, report::Kind::NoEffect, reason);
     }
@@ -252,13 +260,18 @@ fn read_mirrors(object: &Object<'_>, naming: &Naming) -> Result<Vec<Mirror>, Rep
 /// Checks that a route does exactly one thing.
 fn check_action(object: &Object<'_>) -> Result<(), Reported> {
     let has = |name: &&'static str| {
-        object.field(name).is_some_and(|node| *name != "route" || !node.is_empty_list())
+        let is_list = ["route", "mirrors"].contains(name);
+        object.field(name).is_some_and(|node| !is_list || !node.is_empty_list())
     };
+    // Without the router, faults and mirrors are enough.
+    let is_routed = object.node.filters().contains(Filter::Router);
+    let enough: &[&'static str] =
+        if is_routed { &["route"] } else { &["route", "fault", "mirror", "mirrors"] };
     let (name, others): (_, &[&'static str]) = if has(&"redirect") {
         ("redirect", &["route", "directResponse", "fault", "rewrite"])
     } else if has(&"directResponse") {
         ("directResponse", &["route", "fault", "rewrite"])
-    } else if has(&"route") {
+    } else if enough.iter().any(has) {
         return Ok(());
     } else {
         return Err(object.node.error("must have one of route, redirect, directResponse"));
@@ -339,9 +352,13 @@ fn target(
     let set = |value: &[u8]| FixedEdit::new(HeaderOperation::Set, ":authority", value);
     request.extend(authority.map(|value| set(value)));
     request.extend_from_slice(fixed);
-    request.push(FixedEdit::steering(CLUSTER, entry.destination.cluster.as_bytes()));
+    let cluster = &entry.destination.cluster;
+    let cluster_by_port = cluster.is_by_port().then(|| Box::new(cluster.clone()));
+    if cluster_by_port.is_none() {
+        request.push(FixedEdit::steering(CLUSTER, cluster.text().as_bytes()));
+    }
     let response = [own.response.fixed_edits(), headers.response.fixed_edits()].concat();
-    Target { request: request.into(), response: response.into() }
+    Target { request: request.into(), cluster_by_port, response: response.into() }
 }
 
 /// Reports headers that both the route and its single destination set. Istio sends the value of the

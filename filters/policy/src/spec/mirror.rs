@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::document::fields::fields;
 use crate::document::node::{Node, Object, all};
 use crate::document::report::{self, Reported};
-use crate::spec::destination::{self, Destination, Naming};
+use crate::spec::destination::{self, ClusterName, Destination, Naming};
 use crate::value::header::{FixedEdit, HeaderEdit};
 use crate::value::percent::{Percent, read_mirror_percent, read_plain_percent};
 
@@ -20,7 +20,9 @@ pub const HEADER_PREFIX: &str = "x-sluice-mirror-";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
     /// Name of the Envoy cluster
-    pub cluster: Rc<str>,
+    pub cluster: ClusterName,
+    /// The same as text, for copies that this filter sends
+    text: Rc<str>,
     /// Share of the requests that are copied; all if absent, as in Istio
     pub percentage: Percent,
     /// Header that causes Envoy to send a copy
@@ -30,14 +32,44 @@ pub struct Mirror {
 impl Mirror {
     /// Creates the mirror with the position `index` in the route.
     fn new(index: usize, destination: &Destination, percentage: Percent) -> Self {
-        let (name, cluster) = (format!("{HEADER_PREFIX}{index}"), destination.cluster.as_str());
-        let header = FixedEdit::steering(&name, cluster.as_bytes());
-        Self { cluster: cluster.into(), percentage, header }
+        let (name, cluster) = (format!("{HEADER_PREFIX}{index}"), destination.cluster.clone());
+        let header = FixedEdit::steering(&name, cluster.text().as_bytes());
+        Self { text: cluster.text().into(), cluster, percentage, header }
+    }
+}
+
+/// A copy of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Copy<'a> {
+    mirror: &'a Mirror,
+    /// Name of the cluster if it depends on the request
+    by_port: Option<Rc<str>>,
+}
+
+impl<'a> Copy<'a> {
+    /// Creates the copy of a request. `port` is called only if the cluster depends on the port that
+    /// the client called.
+    #[inline]
+    pub fn new(mirror: &'a Mirror, port: impl FnOnce() -> Option<u16>) -> Self {
+        let cluster = &mirror.cluster;
+        let by_port = cluster.is_by_port().then(|| cluster.at(port).into());
+        Self { mirror, by_port }
     }
 
-    /// Returns the edit of the request that causes Envoy to send a copy.
+    /// Returns the name of the Envoy cluster.
+    #[inline]
+    pub fn cluster(&self) -> &Rc<str> {
+        self.by_port.as_ref().unwrap_or(&self.mirror.text)
+    }
+
+    /// Returns the edit of the request that causes Envoy to send the copy.
+    #[inline]
     pub fn request_edit(&self) -> HeaderEdit<'_> {
-        self.header.as_edit()
+        let edit = self.mirror.header.as_edit();
+        match &self.by_port {
+            Some(cluster) => HeaderEdit { value: cluster.as_bytes().into(), ..edit },
+            None => edit,
+        }
     }
 }
 
@@ -83,13 +115,11 @@ fn read_entry(index: usize, node: &Node<'_>, naming: &Naming) -> Result<Mirror, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::destination::ClusterTemplate;
     use crate::spec::http_route::HttpRoute;
     use crate::testing;
 
     fn mirrors(text: &str) -> Result<(Vec<(String, u32)>, String), String> {
-        let naming =
-            Naming { namespace: Some("ns".to_owned()), template: ClusterTemplate::default() };
+        let naming = Naming { namespace: Some("ns".to_owned()), ..Naming::default() };
         let (mirrors, notices) =
             testing::read_with_notices(text, |node| read(&node.object::<HttpRoute>()?, &naming))?;
         let shown = |mirror: Mirror| (mirror.cluster.to_string(), mirror.percentage.per_million());

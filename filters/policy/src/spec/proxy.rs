@@ -39,6 +39,8 @@ pub struct Proxy<'a> {
     namespace: Option<String>,
     labels: Option<Vec<(String, String)>>,
     gateways: Option<Vec<String>>,
+    /// Port that clients call, if it is not the one that they connect to
+    pub port: Option<u16>,
     serves_all: bool,
 }
 
@@ -52,12 +54,16 @@ fields!(ProxySettings as "Proxy", "Properties of this proxy.", {
         "Labels of the proxy's workload; from Envoy's node metadata if absent.";
     "gateways": Kind::TEXTS =>
         "Gateways that the proxy serves, as NAME or NAMESPACE/NAME; mesh for a sidecar.";
+    "port": Kind::PORT =>
+        "Port that clients call, if Envoy listens on another one: in a gateway, \
+         server.port.number of the Gateway. If absent, the port that they connect to.";
 });
 
 impl<'a> Proxy<'a> {
     /// Creates a proxy that only the node metadata describes.
     pub fn new(metadata: &'a dyn NodeMetadata) -> Self {
-        Self { metadata, namespace: None, labels: None, gateways: None, serves_all: false }
+        let (namespace, labels, gateways, port) = (None, None, None, None);
+        Self { metadata, namespace, labels, gateways, port, serves_all: false }
     }
 
     /// Creates a proxy for a document whose `proxy` has an error. It serves all gateways, so that
@@ -66,16 +72,18 @@ impl<'a> Proxy<'a> {
         Self { serves_all: true, ..Self::new(metadata) }
     }
 
-    /// Reads `proxy: { namespace, labels, gateways }`; all are optional.
+    /// Reads `proxy: { namespace, labels, gateways, port }`; all are optional.
     pub fn read(node: &Node<'_>, metadata: &'a dyn NodeMetadata) -> Result<Self, Reported> {
         let object = node.object::<ProxySettings>()?;
         let namespace = object.string("namespace");
         let labels = object.optional("labels", read_labels);
         let gateways = object.optional("gateways", |node| read_gateways(node, None));
+        let port = object.optional("port", Node::port);
         Ok(Self {
             namespace: namespace?.map(str::to_owned),
             labels: labels?,
             gateways: gateways?,
+            port: port?,
             ..Self::new(metadata)
         })
     }

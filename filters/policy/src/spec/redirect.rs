@@ -98,6 +98,14 @@ impl Redirect {
         Ok(Self { status: status?.unwrap_or(301), authority, scheme, port, path })
     }
 
+    /// Returns the redirect for a proxy whose clients call this port, if all call the same.
+    pub fn for_called_port(self, called: Option<u16>) -> Self {
+        match (self.port, called) {
+            (Port::FromRequest, Some(port)) => Self { port: Port::Fixed(port), ..self },
+            _ => self,
+        }
+    }
+
     /// Returns whether `prefixRewrite` is set, which requires a match on a prefix.
     pub fn replaces_prefix(&self) -> bool {
         matches!(self.path, Path::PrefixReplaced(_))

@@ -34,3 +34,13 @@ pub fn is_for_proxy(object: &Object<'_>, scope: &Scope<'_>) -> Result<bool, Repo
             && namespace.is_none_or(|namespace| scope.proxy.is_in_namespace(&namespace))
     }))
 }
+
+/// Reads `port` of a match. Returns the port that a request must have, `None` for any, and whether
+/// the proxy may get such requests. The condition is evaluated here if all clients call one port.
+pub fn read_port(object: &Object<'_>, scope: &Scope<'_>) -> Result<(Option<u16>, bool), Reported> {
+    let port = object.port("port")?;
+    Ok(match scope.proxy.port {
+        Some(called) => (None, port.is_none_or(|port| port == called)),
+        None => (port, true),
+    })
+}

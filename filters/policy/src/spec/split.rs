@@ -7,7 +7,7 @@ use crate::document::report::Reported;
 use crate::request::Draws;
 use crate::spec::sampling;
 
-/// Destinations with weights, of which at least one is above 0.
+/// Destinations with weights, of which at least one is above 0, or no destinations.
 #[derive(Clone, Debug)]
 pub struct Split<T> {
     choices: Box<[Choice<T>]>,
@@ -23,6 +23,13 @@ pub struct Choice<T> {
     pub sampling_name: Box<str>,
     /// Value of the choice, such as a cluster
     pub target: T,
+}
+
+impl<T> Default for Split<T> {
+    /// Creates a split without destinations, for a route that only other filters use.
+    fn default() -> Self {
+        Self { choices: Box::default(), total: 0 }
+    }
 }
 
 /// Reason why a split is rejected.
@@ -76,7 +83,7 @@ impl<T> Split<T> {
             ([_], _) => 0,
             (choices, Some(user)) => winner(choices, user),
             (choices, None) => {
-                let mut rest = draws.draw() % self.total;
+                let mut rest = draws.draw().checked_rem(self.total)?;
                 choices.iter().position(|choice| {
                     let weight = u64::from(choice.weight);
                     let is_inside = rest < weight;

@@ -16,8 +16,8 @@ use crate::document::report::Reported;
 use crate::lookup::address_ranges::AddressRanges;
 use crate::lookup::name_table::NameTable;
 use crate::request::connection::Connection;
-use crate::spec::destination::{self, Destination, Naming};
-use crate::spec::scope::{Scope, is_for_proxy};
+use crate::spec::destination::{self, ClusterName, Destination, Naming};
+use crate::spec::scope::{Scope, is_for_proxy, read_port};
 use crate::spec::split::{Choice, Split, read_weight};
 use crate::value::address::AddressRange;
 use crate::value::server_name::{self, ServerName};
@@ -27,7 +27,7 @@ use crate::value::server_name::{self, ServerName};
 pub struct TlsRoute {
     matches: Vec<TlsMatch>,
     /// Names of the clusters that receive the connections
-    pub split: Split<Box<str>>,
+    pub split: Split<ClusterName>,
 }
 
 /// One entry of `match[]`. One of the server names and one of the subnets must match; without
@@ -120,17 +120,18 @@ fn read_match(
         }))
     });
     let subnets = object.list("destinationSubnets", AddressRange::read);
-    let port = object.port("port");
+    let port = read_port(&object, scope);
     let is_for_this_proxy = is_for_proxy(&object, scope);
-    let read = TlsMatch { name, sni_hosts: sni_hosts?, subnets: subnets?, port: port? };
-    Ok(is_for_this_proxy?.then_some(read))
+    let (port, has_port) = port?;
+    let read = TlsMatch { name, sni_hosts: sni_hosts?, subnets: subnets?, port };
+    Ok((is_for_this_proxy? && has_port).then_some(read))
 }
 
 fn read_split(
     list: &Node<'_>,
     routes: &[Node<'_>],
     naming: &Naming,
-) -> Result<Split<Box<str>>, Reported> {
+) -> Result<Split<ClusterName>, Reported> {
     let read = |node: &Node<'_>| {
         let object = node.object::<TlsDestination>()?;
         let destination = object.required("destination");
@@ -139,7 +140,7 @@ fn read_split(
         let destination = destination?;
         let sampling_name = destination.sampling_name().into();
         let weight = weight?.unwrap_or_default();
-        Ok(Choice { weight, sampling_name, target: destination.cluster.into() })
+        Ok(Choice { weight, sampling_name, target: destination.cluster })
     };
     Split::try_new(all(routes.iter().map(read))?).map_err(|reason| list.error(reason))
 }
@@ -158,7 +159,7 @@ struct Entered {
     own: TlsMatch,
     /// Indices of its subnets in [`TlsRoutes::ranges`]; empty for any address
     ranges: Vec<usize>,
-    split: Rc<Split<Box<str>>>,
+    split: Rc<Split<ClusterName>>,
 }
 
 impl Entered {
@@ -247,7 +248,7 @@ impl TlsRoutes {
         &self,
         name: Option<&ServerName>,
         connection: &dyn Connection,
-    ) -> Option<(&str, &Split<Box<str>>)> {
+    ) -> Option<(&str, &Split<ClusterName>)> {
         // Each attribute is read at most once, and only if a match needs it.
         let port = LazyCell::new(|| connection.destination_port());
         let has_port = |own: &Option<u16>| own.is_none_or(|own| *port == Some(own));

@@ -245,3 +245,44 @@ fn ejections_of_nothing() {
     let http = r#"[{"route": [{"destination": {"host": "b"}}]}]"#;
     assert_eq!(findings(of_port, http), format!("{path}: {health}"));
 }
+
+/// The findings about the destinations in a document without `clusterName`.
+fn ports(more: &str) -> Vec<String> {
+    let document = format!(
+        r#"{{"namespace": "ns", {more} "virtualServices": [
+            {{"hosts": ["a.com"], "http": [
+                {{"route": [{{"destination": {{"host": "reviews"}}}}],
+                  "mirror": {{"host": "written", "port": {{"number": 80}}}}}},
+                {{"redirect": {{"uri": "/"}}, "match": [{{"port": 81}}]}}]}},
+            {{"hosts": ["b.com"],
+              "http": [{{"route": [{{"destination": {{"host": "two"}}}}],
+                         "mirrors": [{{"destination": {{"host": "reviews"}}}}]}}],
+              "tls": [{{"match": [{{"sniHosts": ["b.com"]}}],
+                        "route": [{{"destination": {{"host": "b.com"}}}}]}}]}}],
+            "services": [{{"host": "reviews", "ports": [9080]}}, {{"host": "two", "ports": [1, 2]}}],
+            "serviceEntries": [{{"hosts": ["b.com"], "ports": [{{"number": 443, "name": "tls"}}]}}]}}"#
+    );
+    let findings = lint_text(document.as_bytes()).into_iter();
+    let inferred = findings.filter(|finding| finding.kind == Kind::Inferred);
+    inferred.map(|finding| finding.to_string()).collect()
+}
+
+#[test]
+fn absent_ports_are_told_where_cluster_names_have_them() {
+    let [route, mirror, tls] = [
+        "virtualServices[0].http[0].route[0].destination: no port: 9080, the only one of Service \
+         reviews",
+        "virtualServices[1].http[0].mirrors[0].destination: no port: 9080, the only one of Service \
+         reviews",
+        "virtualServices[1].tls[0].route[0].destination: no port: 443, the only one of \
+         ServiceEntry b.com",
+    ];
+    let two = "virtualServices[1].http[0].route[0].destination: no port:";
+    let called = format!("{two} the one that the client called");
+    assert_eq!(ports(""), [route, &called, mirror, tls]);
+    let fixed = format!("{two} 80, the one in proxy.port");
+    assert_eq!(ports(r#""proxy": {"port": 80},"#), [route, &fixed, mirror, tls]);
+    // In [...], the port is left out instead.
+    assert_eq!(ports(r#""clusterName": "{host}[:{port}]","#), [route, mirror, tls]);
+    assert_eq!(ports(r#""clusterName": "{host}","#), [""; 0]);
+}

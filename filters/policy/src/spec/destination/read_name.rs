@@ -1,6 +1,6 @@
 //! Reads the destination from the name of an Envoy cluster.
 
-use super::{ClusterTemplate, Part};
+use super::cluster_template::{ClusterTemplate, Part};
 use crate::value::host_name;
 
 /// Part of a cluster name after the subset is replaced by its value.
@@ -117,7 +117,7 @@ fn read_pieces<'n>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::destination::parse;
+    use crate::spec::destination::cluster_template::parse;
 
     #[test]
     fn cluster_names_are_read() {

@@ -10,7 +10,7 @@ fn read(text: &str, hosts: &[&str]) -> Result<TlsRoute, String> {
     let template = testing::read(r#""{host}[:{port}]""#, |node| {
         crate::spec::destination::ClusterTemplate::read(node)
     });
-    let naming = Naming { namespace: None, template: template.unwrap() };
+    let naming = Naming { template: template.unwrap(), ..Naming::default() };
     let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
     testing::read(text, |node| TlsRoute::read(node, "tls", Some(&hosts), &naming, &scope))
         .map(Option::unwrap)
@@ -182,7 +182,7 @@ fn destinations_are_selected_by_weight() {
     let name = ServerName::new(b"a.com");
     let (found, split) = routes.find(name.as_ref(), &FixedConnection::default()).unwrap();
     assert_eq!(found, "tls.match[0]");
-    let pick = |draw| &**split.pick(None, &mut FixedDraw(draw)).unwrap().1;
+    let pick = |draw| split.pick(None, &mut FixedDraw(draw)).unwrap().1.text();
     assert_eq!([pick(0), pick(1), pick(3), pick(4)], ["b:1", "c", "c", "b:1"]);
 }
 
