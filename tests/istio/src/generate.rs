@@ -4,8 +4,11 @@
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-/// The destination of all routes.
+/// A destination of routes, on port 8080.
 pub const SERVICE: &str = "echo.default.svc.cluster.local";
+
+/// The other destination, on the ports 8080 and 8081.
+pub const SERVICE_ON_TWO_PORTS: &str = "echoes.default.svc.cluster.local";
 
 /// The methods of requests.
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "OPTIONS"];
@@ -95,9 +98,12 @@ fn forward(rng: &mut Rng, route: &mut Value) {
     route["route"] = if one_in(rng, 3) {
         let chosen = rng.usize(..VERSIONS.len());
         let weight = |index: usize| if index == chosen { 100 } else { 0 };
-        (0..VERSIONS.len()).map(|index| destination(VERSIONS[index], Some(weight(index)))).collect()
+        (0..VERSIONS.len())
+            .map(|index| destination(rng, VERSIONS[index], Some(weight(index))))
+            .collect()
     } else {
-        let mut target = destination(pick(rng, &VERSIONS), None);
+        let version = pick(rng, &VERSIONS);
+        let mut target = destination(rng, version, None);
         if one_in(rng, 4) {
             target["headers"] = operations(rng, "destination");
         }
@@ -133,10 +139,15 @@ fn forward(rng: &mut Rng, route: &mut Value) {
     }
 }
 
-fn destination(version: &str, weight: Option<u32>) -> Value {
-    let mut target = json!({
-        "destination": { "host": SERVICE, "subset": version, "port": { "number": 8080 } },
-    });
+/// A destination with or without a port, of a service with one port or with two.
+fn destination(rng: &Rng, version: &str, weight: Option<u32>) -> Value {
+    // A copy, so that the other choices stay the same.
+    let mut target = match rng.clone().u8(..3) {
+        0 => json!({ "destination": { "host": SERVICE, "port": { "number": 8080 } } }),
+        1 => json!({ "destination": { "host": SERVICE } }),
+        _ => json!({ "destination": { "host": SERVICE_ON_TWO_PORTS } }),
+    };
+    target["destination"]["subset"] = version.into();
     if let Some(weight) = weight {
         target["weight"] = weight.into();
     }

@@ -34,32 +34,43 @@ pub fn listener_name(address: SocketAddr) -> String {
 /// A service `NAME.default.svc.cluster.local` on port 8080 with these endpoints, each with a
 /// version, and a DestinationRule with a subset for each version.
 pub fn service(name: &str, endpoints: &[(&str, SocketAddr)]) -> [String; 2] {
-    service_on(name, (8080, "http", "HTTP"), endpoints)
+    service_on(name, &[(8080, "http", "HTTP")], endpoints)
+}
+
+/// The same on the ports 8080 and 8081, which have the same endpoints.
+pub fn service_on_two_ports(name: &str, endpoints: &[(&str, SocketAddr)]) -> [String; 2] {
+    service_on(name, &[(8080, "http", "HTTP"), (8081, "http-other", "HTTP")], endpoints)
 }
 
 /// The same with TLS on port 8443.
 pub fn tls_service(name: &str, endpoints: &[(&str, SocketAddr)]) -> [String; 2] {
-    service_on(name, (8443, "tls", "TLS"), endpoints)
+    service_on(name, &[(8443, "tls", "TLS")], endpoints)
 }
 
 fn service_on(
     name: &str,
-    (number, port, protocol): (u16, &str, &str),
+    ports: &[(u16, &str, &str)],
     endpoints: &[(&str, SocketAddr)],
 ) -> [String; 2] {
     let host = format!("{name}.default.svc.cluster.local");
     let workload = |(version, address): &(&str, SocketAddr)| {
+        let target = |(_, name, _): &(u16, &str, &str)| (name.to_string(), address.port().into());
+        let targets: serde_json::Map<String, Value> = ports.iter().map(target).collect();
         json!({
             "address": address.ip(),
-            "ports": { port: address.port() },
+            "ports": targets,
             "labels": { "app": name, "version": version },
         })
+    };
+    let port = |(number, name, protocol): &(u16, &str, &str)| {
+        let number = *number;
+        json!({ "number": number, "name": name, "protocol": protocol })
     };
     let entry = json!({
         "hosts": [host],
         "location": "MESH_INTERNAL",
         "resolution": "STATIC",
-        "ports": [{ "number": number, "name": port, "protocol": protocol }],
+        "ports": ports.iter().map(port).collect::<Vec<_>>(),
         "endpoints": endpoints.iter().map(workload).collect::<Vec<_>>(),
     });
     let mut versions: Vec<_> = endpoints.iter().map(|(version, _)| *version).collect();

@@ -9,7 +9,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use sluice_e2e::{Answer, Connection, Response, Upstream};
 
-use crate::generate::{self, Sent};
+use crate::generate::{self, SERVICE, SERVICE_ON_TWO_PORTS, Sent};
 use crate::istiod::Istiod;
 use crate::mesh;
 use crate::proxy::{INGRESS_GATEWAY, Proxy};
@@ -59,6 +59,7 @@ pub async fn run() {
     let native: SocketAddr = mesh::address(8, 8080);
     let filtered: SocketAddr = mesh::address(8, 8081);
     let mut configuration: Vec<String> = mesh::service("echo", &endpoints).into();
+    configuration.extend(mesh::service_on_two_ports("echoes", &endpoints));
     configuration.push(mesh::gateway("native", native));
     configuration.push(mesh::gateway("filtered", filtered));
     for (index, service) in services.iter().enumerate() {
@@ -205,7 +206,11 @@ fn names(
 
 /// The filters on the gateway's port, and the routes by their header.
 fn envoy_filter(port: u16, services: &[Value]) -> String {
-    let document = json!({ "virtualServices": services });
+    let known = json!([
+        { "host": SERVICE, "ports": [8080] },
+        { "host": SERVICE_ON_TWO_PORTS, "ports": [8080, 8081] },
+    ]);
+    let document = json!({ "virtualServices": services, "services": known });
     let routes = json!({ "context": "GATEWAY", "routeConfiguration": { "portNumber": port } });
     let spec = json!({
         "workloadSelector": { "labels": { "istio": "ingressgateway" } },

@@ -4,6 +4,7 @@
 mod compare;
 mod copies;
 mod hostile;
+mod ports;
 mod shares;
 
 use std::net::SocketAddr;

@@ -70,6 +70,7 @@ const READMES: [Readme; 7] = [
         blocks: &[
             Envoy,
             Envoy,
+            Document("router", Http),
             Other("user(value)"),
             Commands,
             Commands,
@@ -81,7 +82,7 @@ const READMES: [Readme; 7] = [
     },
     Readme {
         file: "filters/fault/README.md",
-        blocks: &[Document("fault", Http), Commands, Commands],
+        blocks: &[Document("fault", Http), Document("fault", Http), Commands, Commands],
     },
     Readme {
         file: "filters/egress/README.md",
