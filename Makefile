@@ -77,6 +77,12 @@ test-istio: setup-envoy ## test the manifests with a real istiod and compare wit
 	@$(MAKE) build
 	ENVOY='$(envoy)' cargo run --package sluice-istio --locked
 
+.PHONY: corpus
+corpus: setup-rust ## compare sluice check with Istio's validation; SLUICE_CORPUS=DIR adds a folder
+	@tools/setup.sh verdict || [ $$? = 77 ]
+	cargo build --package sluice-cli --package sluice-istio --locked
+	cargo run --package sluice-istio --locked -- verdicts
+
 .PHONY: bench
 bench: setup-envoy build ## measure the filters, compared with Envoy's own features
 	cargo build --release --package sluice-bench --locked

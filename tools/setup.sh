@@ -2,10 +2,10 @@
 # Installs what the targets of the Makefile need, into the folder .tools and with rustup. Does
 # nothing for parts that are already installed.
 #
-#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio deny;
-#                                without arguments, all except istio and deny
+#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio verdict deny;
+#                                without arguments, all except istio, verdict and deny
 #
-# Without Go, the part istio ends with exit code 77.
+# Without Go, the parts istio and verdict end with exit code 77.
 #
 # ENVOY=/path/to/envoy uses your own Envoy instead of installing one.
 set -euo pipefail
@@ -150,28 +150,45 @@ find_go() {
   PATH="$PATH:/usr/local/go/bin" command -v go
 }
 
-check_istio() {
+check_go() {
   find_go >/dev/null || {
-    echo "setup: go is missing; install Go 1.26 or later (https://go.dev/dl) to build istiod" >&2
+    echo "setup: go is missing; install Go 1.26 or later (https://go.dev/dl) to build $1" >&2
     exit 77
   }
 }
 
+check_istio() {
+  check_go istiod
+}
+
 install_istio() {
-  local go version binary=.tools/istio/bin/istiod
+  install_go_program istiod .
+}
+
+check_verdict() {
+  check_go "Istio's validation"
+}
+
+install_verdict() {
+  install_go_program verdict ./verdict
+}
+
+# install_go_program NAME PACKAGE: builds a package of tests/istio/istiod.
+install_go_program() {
+  local go version binary=.tools/istio/bin/$1
   go=$(find_go)
   version=$(sed -n 's|^\tistio.io/istio ||p' tests/istio/istiod/go.mod)
-  if [ -x "$binary" ] && [ "$binary" -nt tests/istio/istiod/main.go ] &&
+  if [ -x "$binary" ] && [ "$binary" -nt "tests/istio/istiod/$2/main.go" ] &&
     "$go" version -m "$binary" 2>/dev/null |
     grep "istio.io/istio[[:space:]]*$version" >/dev/null; then
     return
   fi
-  echo "setup: building istiod $version, which takes minutes"
+  echo "setup: building $1 with Istio $version, which takes minutes"
   mkdir -p .tools/istio/bin
   # Istio's own builds have the same tag. Without symbols, the file is smaller and links faster.
   (cd tests/istio/istiod && "$go" build -mod=readonly -buildvcs=false -tags vtprotobuf -ldflags '-s -w' \
-    -o "$OLDPWD/$binary" .) ||
-    fail "go could not build istiod $version (see above)"
+    -o "$OLDPWD/$binary" "$2") ||
+    fail "go could not build $1 with Istio $version (see above)"
 }
 
 check_deny() {
@@ -200,10 +217,11 @@ for part in "$@"; do
     tls-tests) check_tls_tests ;;
     scenarios) check_scenarios ;;
     istio) check_istio ;;
+    verdict) check_verdict ;;
     deny) check_deny ;;
     *)
       fail "unknown part $part; parts are rust, envoy, wasm-tests, tls-tests, scenarios, istio," \
-        "deny"
+        "verdict, deny"
       ;;
   esac
 done

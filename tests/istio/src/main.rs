@@ -7,6 +7,7 @@ mod mesh;
 mod pairs;
 mod proxy;
 mod published;
+mod verdicts;
 mod wasm_plugins;
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,5 +23,9 @@ async fn main() {
     }
     if is_asked("pairs") {
         pairs::run().await;
+    }
+    // Requires other programs than the rest: `make corpus`.
+    if parts.iter().any(|asked| asked == "verdicts") {
+        verdicts::run();
     }
 }

@@ -1,0 +1,147 @@
+//! The part `verdicts`: `sluice check` accepts what Istio accepts, and refuses what it refuses.
+
+mod corpus;
+mod differences;
+mod judges;
+mod mutate;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use corpus::Object;
+use differences::{Differences, Judge, Outcome};
+use judges::Verdict;
+use sluice_e2e::workspace;
+
+/// Mutations of the objects of Istio's modules and of this repository.
+const MUTATIONS: usize = 5_000;
+
+/// Processes of the command at the same time.
+const THREADS: usize = 2;
+
+/// Objects of one origin.
+struct Group {
+    title: String,
+    objects: Vec<Object>,
+}
+
+/// Compares the verdicts and prints them; with `SLUICE_CORPUS`, also those of that folder.
+///
+/// # Panics
+/// If a verdict differs without a reason in differences.yaml.
+pub fn run() {
+    let crds = corpus::module("istio.io/istio")
+        .map(|folder| folder.join("manifests/charts/base/files/crd-all.gen.yaml"));
+    let Some(crds) = crds.filter(|_| judges::program().exists()) else {
+        println!("verdicts: left out everything, because Istio's validation requires Go");
+        return;
+    };
+    let (groups, templates) = groups();
+    println!("{templates} files are templates and left out");
+    let directory = tempfile::tempdir().expect("a folder");
+    let objects: Vec<_> = groups.iter().flat_map(|group| &group.objects).collect();
+    let files: Vec<PathBuf> =
+        (0..objects.len()).map(|index| directory.path().join(format!("{index:06}.yaml"))).collect();
+    for (object, file) in objects.iter().zip(&files) {
+        std::fs::write(file, &object.text).expect("a file");
+    }
+    let istio = judges::ask_istio(&crds, directory.path());
+    let sluice = ask_sluice(&files);
+    let mut differences = Differences::load();
+    let mut sums: BTreeMap<(usize, String, Outcome), usize> = BTreeMap::new();
+    let mut verdicts = files.iter().zip(&sluice);
+    for (number, group) in groups.iter().enumerate() {
+        for (object, (file, sluice)) in group.objects.iter().zip(verdicts.by_ref()) {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let title = format!("{}, {}, document {}", group.title, object.file, object.index);
+            let istio = istio.get(&*name).unwrap_or_else(|| panic!("no verdict on {title}"));
+            let title = match std::env::var_os("SLUICE_SHOW") {
+                Some(_) => format!("{title}\n{}", object.text),
+                None => title,
+            };
+            let outcome = differences.compare(&title, istio, sluice);
+            *sums.entry((number, object.kind.clone(), outcome)).or_default() += 1;
+        }
+    }
+    print(&groups, &sums);
+    differences.print();
+    let is_different = |outcome: &Outcome| matches!(outcome, Outcome::Different(_));
+    let different: usize =
+        sums.iter().filter(|((.., outcome), _)| is_different(outcome)).map(|(_, sum)| sum).sum();
+    println!("\n{} objects, {different} differences without a reason", files.len());
+    assert!(different == 0, "{different} verdicts differ without a reason");
+}
+
+/// All objects, and the number of files that are templates.
+fn groups() -> (Vec<Group>, usize) {
+    let mut groups = Vec::new();
+    let mut templates = 0;
+    let mut add = |title: &str, folder: &Path| {
+        let found = corpus::read(folder);
+        assert!(!found.objects.is_empty(), "{} has no objects", folder.display());
+        templates += found.templates;
+        groups.push(Group { title: title.to_owned(), objects: found.objects });
+    };
+    for name in ["istio.io/istio", "istio.io/api"] {
+        add(name, &corpus::module(name).expect("Go"));
+    }
+    add("this repository", workspace());
+    if let Some(folder) = std::env::var_os("SLUICE_CORPUS") {
+        add("SLUICE_CORPUS", Path::new(&folder));
+    } else {
+        println!("SLUICE_CORPUS is not set, so no other folder is compared");
+    }
+    let bases: Vec<_> = groups.iter().take(3).flat_map(|group| &group.objects).collect();
+    let objects = mutate::mutate(&bases, MUTATIONS);
+    groups.push(Group { title: "mutations".to_owned(), objects });
+    (groups, templates)
+}
+
+/// The verdicts of the command on files.
+fn ask_sluice(files: &[PathBuf]) -> Vec<Verdict> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut verdicts = Vec::new();
+        while let Some((index, file)) = take(&next, files) {
+            verdicts.push((index, judges::ask_sluice(file)));
+        }
+        verdicts
+    };
+    let mut verdicts: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("a thread")).collect()
+    });
+    verdicts.sort_by_key(|(index, _)| *index);
+    verdicts.into_iter().map(|(_, verdict)| verdict).collect()
+}
+
+fn take<'a>(next: &AtomicUsize, files: &'a [PathBuf]) -> Option<(usize, &'a PathBuf)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    files.get(index).map(|file| (index, file))
+}
+
+/// Prints a line for each group and kind.
+fn print(groups: &[Group], sums: &BTreeMap<(usize, String, Outcome), usize>) {
+    const COLUMNS: [(&str, Outcome); 6] = [
+        ("accepted", Outcome::Accepted),
+        ("refused", Outcome::Refused),
+        ("port", Outcome::Port),
+        ("argued", Outcome::Argued),
+        ("Istio refuses", Outcome::Different(Judge::Istio)),
+        ("Sluice refuses", Outcome::Different(Judge::Sluice)),
+    ];
+    print!("{:16} {:16}", "", "");
+    COLUMNS.iter().for_each(|(title, _)| print!(" {title:>14}"));
+    println!();
+    for (number, group) in groups.iter().enumerate() {
+        for kind in corpus::KINDS {
+            print!("{:16} {kind:16}", group.title);
+            for (_, outcome) in COLUMNS {
+                let sum = sums.get(&(number, kind.to_owned(), outcome)).copied();
+                print!(" {:>14}", sum.unwrap_or_default());
+            }
+            println!();
+        }
+    }
+}
