@@ -39,7 +39,7 @@ pub fn outlier_settings(text: &str) -> Settings {
 /// Reads an `outlierDetection` of a document that has nothing else.
 pub fn read_outlier_settings(node: &Node<'_>) -> Result<Settings, Reported> {
     let proxy = Proxy::unknown(&NoMetadata);
-    let scope = Scope { namespace: None, proxy: &proxy, is_for_gateway: false };
+    let scope = Scope { namespace: None, proxy: &proxy, gateways: &[] };
     Settings::read(node, None, &scope).map(|(settings, _)| settings)
 }
 

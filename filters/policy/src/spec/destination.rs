@@ -120,8 +120,8 @@ pub(crate) fn read_subset(node: &Node<'_>) -> Result<Option<String>, Reported> {
     if subset.is_empty() {
         return Ok(None);
     }
-    if !is_label(subset) || subset.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Err(node.invalid("is not a lower-case DNS label"));
+    if !is_label(subset) {
+        return Err(node.invalid("is not a DNS label"));
     }
     Ok(Some(subset.to_owned()))
 }
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(
             cluster(None, None, r#"{"host": "*", "subset": "V 1", "port": {"number": 0}}"#),
             "host: \"*\" is not a destination\n\
-             subset: \"V 1\" is not a lower-case DNS label\n\
+             subset: \"V 1\" is not a DNS label\n\
              port.number: 0 is not in the range 1 to 65535"
         );
         assert_eq!(cluster(None, None, "{}"), "host: is required");

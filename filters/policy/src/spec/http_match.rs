@@ -252,7 +252,7 @@ fn read_claim(
     let path = claim::path_of(name).ok_or_else(|| {
         node.error(format_args!("{} is not a claim; write @request.auth.claims.NAME", Quoted(name)))
     });
-    if !scope.is_for_gateway {
+    if !scope.is_for_gateway() {
         return Err(node.error("can only be used in a virtual service with gateways"));
     }
     Ok(ClaimCondition { path: path?, condition: condition?, is_inverted })
@@ -281,7 +281,8 @@ mod tests {
 
     fn read_match(text: &str) -> Result<HttpMatch, String> {
         let proxy = Proxy::new(&NoMetadata);
-        let scope = Scope { namespace: None, proxy: &proxy, is_for_gateway: true };
+        let gateways = ["edge".to_owned()];
+        let scope = Scope { namespace: None, proxy: &proxy, gateways: &gateways };
         testing::read(text, |node| HttpMatch::read(node, &scope))
     }
 
@@ -369,7 +370,6 @@ mod tests {
              headers[\":status\"]: \":status\" is a pseudo-header that cannot be used here\n\
              headers.b.regex: \"*\" is not a regular expression: repetition operator missing expression\n\
              port: 70000 is not in the range 1 to 65535\n\
-             gateways: requires proxy.gateways, the gateways that this proxy serves (mesh for a sidecar)\n\
              sourceNamespace: \"a b\" is not a namespace\n\
              withoutHeaders.c: 1 is not an object"
         );

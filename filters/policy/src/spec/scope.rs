@@ -1,8 +1,12 @@
 //! Conditions on the proxy, which are evaluated when the configuration is read.
 
 use crate::document::node::Object;
-use crate::document::report::Reported;
-use crate::spec::proxy::{Proxy, read_gateways, read_labels, read_namespace};
+use crate::document::report::{self, Reported};
+use crate::spec::proxy::{MESH, Proxy, read_gateways, read_labels, read_namespace};
+
+/// Why a condition on gateways has the outcome that it has without `proxy.gateways`.
+const UNKNOWN_PROXY: &str = "without proxy.gateways, the proxy is a sidecar if the virtual service \
+    is for the mesh too, else all of its gateways";
 
 /// Properties of the document, proxy and virtual service that the reading of matches requires.
 pub struct Scope<'a> {
@@ -10,8 +14,26 @@ pub struct Scope<'a> {
     pub namespace: Option<&'a str>,
     /// Proxy that runs the policy
     pub proxy: &'a Proxy<'a>,
-    /// Whether the virtual service is bound to gateways other than the mesh
-    pub is_for_gateway: bool,
+    /// Gateways that the virtual service is bound to; the mesh if empty
+    pub gateways: &'a [String],
+}
+
+impl Scope<'_> {
+    /// Returns whether the virtual service is bound to gateways other than the mesh.
+    pub fn is_for_gateway(&self) -> bool {
+        self.gateways.iter().any(|gateway| gateway != MESH)
+    }
+
+    /// Returns whether one of `gateways` applies to a proxy that does not say what it serves: the
+    /// virtual service is attached to it, so it is a sidecar if the virtual service is for
+    /// sidecars, and otherwise one of the virtual service's gateways.
+    fn may_be_one_of(&self, gateways: &[String]) -> bool {
+        let is_for_mesh = self.gateways.is_empty() || self.gateways.iter().any(|own| own == MESH);
+        gateways.iter().any(|gateway| match is_for_mesh {
+            true => gateway == MESH,
+            false => self.gateways.contains(gateway),
+        })
+    }
 }
 
 /// Reads `sourceLabels`, `sourceNamespace` and `gateways` of a match. Returns whether the proxy
@@ -24,9 +46,13 @@ pub fn is_for_proxy(object: &Object<'_>, scope: &Scope<'_>) -> Result<bool, Repo
         if gateways.is_empty() {
             return Ok(None);
         }
-        let reason =
-            "requires proxy.gateways, the gateways that this proxy serves (mesh for a sidecar)";
-        scope.proxy.serves(&gateways).map(Some).ok_or_else(|| node.error(reason))
+        Ok(Some(scope.proxy.serves(&gateways).unwrap_or_else(|| {
+            let applies = scope.may_be_one_of(&gateways);
+            let outcome = if applies { "applies" } else { "does not apply" };
+            let reason = format_args!("{outcome} here: {UNKNOWN_PROXY}");
+            node.notice(report::Kind::NotApplicable, reason);
+            applies
+        })))
     });
     let (labels, namespace) = (labels?.unwrap_or_default(), namespace?);
     Ok(served?.flatten().unwrap_or_else(|| {

@@ -57,8 +57,8 @@ fields!(ServiceEntry, "The spec of a ServiceEntry.", {
         "Host names of the service; *.SUFFIX for all names with this suffix.";
     "addresses": Kind::TEXTS =>
         "IP addresses of the service, as ADDRESS or ADDRESS/BITS; none if absent.";
-    "ports" required: Kind::RequiredList(&Kind::Object(ServicePort::schema)) =>
-        "Ports of the service.";
+    "ports": Kind::List(&Kind::Object(ServicePort::schema)) =>
+        "Ports of the service; without any, the entry allows no calls.";
     "location": Kind::OneOf(&["MESH_EXTERNAL", "MESH_INTERNAL"]) =>
         "Whether the service is in the mesh; not used by the filters.";
     "resolution": Kind::OneOf(&RESOLUTIONS) =>
@@ -101,8 +101,11 @@ impl ServiceEntry {
         let addresses = address_nodes.as_deref().map_err(|reported| *reported);
         let addresses = addresses.and_then(|nodes| read_addresses(nodes, may_be_ranges));
         let mut names = Vec::new();
-        let ports =
-            object.required_elements("ports").and_then(|nodes| read_ports(&nodes, &mut names));
+        let ports = object.elements("ports").and_then(|nodes| read_ports(&nodes, &mut names));
+        if ports.as_ref().is_ok_and(Vec::is_empty) {
+            let reason = "has no effect, because it has no ports";
+            node.notice_to(Filter::Egress, report::Kind::NoEffect, reason);
+        }
         if let (Ok(ports), Some(nodes)) = (&ports, object.field("ports")) {
             let checks = PortChecks {
                 has_addresses: address_nodes.as_ref().map_or(true, |nodes| !nodes.is_empty()),
@@ -198,7 +201,7 @@ fn read_hosts(
             return Err(node.invalid("is not a wildcard, which DYNAMIC_DNS requires"));
         }
         if seen.contains(&host) {
-            return Err(node.invalid("occurs twice"));
+            node.notice_to(Filter::Egress, report::Kind::NoEffect, "occurs twice");
         }
         seen.push(host.clone());
         Ok(host)

@@ -32,8 +32,9 @@ pub struct VirtualService {
 }
 
 fields!(VirtualService, "The spec of a VirtualService.", {
-    "hosts" required: Kind::RequiredList(&Kind::Text) =>
-        "Hosts that the routes apply to: names, *.SUFFIX, or, with gateways, * for all hosts.";
+    "hosts": Kind::TEXTS =>
+        "Hosts that the routes apply to: names, *.SUFFIX, or, with gateways, * for all hosts; none \
+         in a delegate.";
     "gateways": Kind::TEXTS =>
         "Gateways that apply the routes; mesh, which means all sidecars, if absent.";
     "http": Kind::List(&Kind::Object(HttpRoute::schema)) =>
@@ -61,11 +62,13 @@ impl VirtualService {
         let has_mesh = |gateways: &[String]| gateways.iter().any(|gateway| gateway == MESH);
         let is_for_mesh = known.is_some_and(|known| known.is_empty() || has_mesh(known));
         let hosts = read_hosts(&object, is_for_mesh);
-        let scope = Scope {
-            namespace,
-            proxy,
-            is_for_gateway: known.is_none_or(|known| known.iter().any(|gateway| gateway != MESH)),
+        let delegate = match hosts.as_deref() {
+            Ok([]) => check_delegate(node, &object),
+            _ => Ok(()),
         };
+        // Gateways with an error may be any.
+        let unknown = [String::new()];
+        let scope = Scope { namespace, proxy, gateways: known.unwrap_or(&unknown) };
         let lists = ["http", "tls", "tcp"].map(|name| object.field(name));
         let is_empty = |list: &Option<Node<'_>>| list.as_ref().is_none_or(Node::is_empty_list);
         let has_routes = if lists.iter().all(is_empty) {
@@ -94,6 +97,7 @@ impl VirtualService {
             node.notice(report::Kind::NotApplicable, NOT_EXPORTED);
             node.strings()
         });
+        delegate?;
         has_routes?;
         tcp?;
         exports?;
@@ -112,9 +116,20 @@ impl VirtualService {
     }
 }
 
+/// Checks what a virtual service without hosts must not have.
+fn check_delegate(node: &Node<'_>, object: &Object<'_>) -> Result<(), Reported> {
+    let reason = "is a delegate because it has no hosts: it applies to no request by itself";
+    node.notice(report::Kind::NotApplicable, reason);
+    all(["gateways", "tls", "tcp"].into_iter().map(|name| match object.field(name) {
+        Some(field) if !field.is_empty_list() => Err(field.error("requires hosts")),
+        _ => Ok(()),
+    }))
+    .map(|_: Vec<()>| ())
+}
+
 fn read_hosts(object: &Object<'_>, is_for_mesh: bool) -> Result<Vec<String>, Reported> {
     let mut seen: Vec<String> = Vec::new();
-    all(object.required_elements("hosts")?.iter().map(|node| {
+    all(object.elements("hosts")?.iter().map(|node| {
         let host = node.string()?.to_ascii_lowercase();
         if host == "*" && is_for_mesh {
             let reason = "is not allowed in the mesh; bind it to a gateway with gateways";

@@ -196,7 +196,7 @@ fn settings_without_effect_are_reported() {
 
 #[test]
 fn rejects_invalid_fields() {
-    let rules = r#"[{"host": "a*", "subset": []}, {"subsets": [{"name": "V"}, {"name": ""}, {}]},
+    let rules = r#"[{"host": "a*", "subset": []}, {"subsets": [{"name": "V 1"}, {"name": ""}, {}]},
         {"host": "a", "trafficPolicy": {"outlierDetection": {"intervall": "1s"}, "tls": {},
         "portLevelSettings": [{"port": {"number": 0}}, {}, {"port": {"number": 80}, "tunnel": 1},
         {"port": {"number": 80}}]}, "workloadSelector": {}}]"#;
@@ -205,7 +205,7 @@ fn rejects_invalid_fields() {
         "destinationRules[0].host: \"a*\" has a * that is not at the start\n\
          destinationRules[0].subset: unknown field, did you mean \"subsets\"?\n\
          destinationRules[1].host: is required\n\
-         destinationRules[1].subsets[0].name: \"V\" is not a lower-case DNS label\n\
+         destinationRules[1].subsets[0].name: \"V 1\" is not a DNS label\n\
          destinationRules[1].subsets[1].name: must not be empty\n\
          destinationRules[1].subsets[2].name: is required\n\
          destinationRules[2].trafficPolicy.outlierDetection.intervall: unknown field, did you mean \

@@ -72,8 +72,9 @@ pub(super) fn read_ports<'a>(
         });
         let name = object.required("name").and_then(|node| {
             let name = node.string()?;
-            if !is_port_name(name) {
-                return Err(node.invalid("is not a port name: lower-case letters, digits and -"));
+            // As in Istio's `ValidatePortName`, upper case is allowed.
+            if !host_name::is_label(name) {
+                return Err(node.invalid("is not a port name: letters, digits and -"));
             }
             if names.contains(&name) {
                 return Err(node.invalid("is the name of another port too"));
@@ -92,9 +93,4 @@ pub(super) fn read_ports<'a>(
         target_port?;
         Ok(ServicePort { number: number?, protocols: protocols? })
     }))
-}
-
-/// Returns whether `name` is a DNS label (RFC 1123) in lower case, as Istio's `ValidatePortName`.
-fn is_port_name(name: &str) -> bool {
-    host_name::is_label(name) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }

@@ -6,7 +6,7 @@ use crate::testing::{self, FixedConnection, FixedDraw};
 
 fn read(text: &str, hosts: &[&str]) -> Result<TlsRoute, String> {
     let proxy = Proxy::new(&NoMetadata);
-    let scope = Scope { namespace: None, proxy: &proxy, is_for_gateway: false };
+    let scope = Scope { namespace: None, proxy: &proxy, gateways: &[] };
     let template = testing::read(r#""{host}[:{port}]""#, |node| {
         crate::spec::destination::ClusterTemplate::read(node)
     });
@@ -203,7 +203,6 @@ fn rejects_invalid_fields() {
          match[0].destinationSubnets[0]: \"10.0.0.0/33\" is neither an IP address nor a range such as 10.0.0.0/8\n\
          match[0].port: 70000 is not in the range 1 to 65535\n\
          match[0].sourceNamespace: \"a b\" is not a namespace\n\
-         match[0].gateways: requires proxy.gateways, the gateways that this proxy serves (mesh for a sidecar)\n\
          match[0].headers: unknown field, the fields here are sniHosts, destinationSubnets, port, sourceLabels, \
          sourceNamespace, gateways\n\
          match[1].sniHosts: must not be empty\n\
