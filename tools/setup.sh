@@ -2,8 +2,8 @@
 # Installs what the targets of the Makefile need, into the folder .tools and with rustup. Does
 # nothing for parts that are already installed.
 #
-#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio verdict deny;
-#                                without arguments, all except istio, verdict and deny
+#   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio verdict
+#                                deny; without arguments, all except istio, verdict and deny
 #
 # Without Go, the parts istio and verdict end with exit code 77.
 #

@@ -14,6 +14,7 @@ use crate::bundle::Bundle;
 use crate::collect::{self, Defaults};
 use crate::filters;
 use crate::finding::{Finding, Place};
+use crate::istio;
 use crate::source;
 use crate::tree::{Key, Tree, Value};
 use crate::yaml::MAX_DEPTH;
@@ -81,7 +82,8 @@ pub fn read(files: &[String], defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>
 /// Compiles a document for all filters that it needs, and for `other`.
 ///
 /// # Errors
-/// Every error for which one of the filters rejects the document.
+/// Every error for which one of the filters rejects the document, and for which Istio rejects what
+/// the filters do not read.
 pub fn compile(bundle: &Bundle, other: Option<Filter>) -> Result<Compiled, Vec<Finding>> {
     let refuse = |reason: String| {
         let error = PolicyFinding::new(String::new(), Kind::Error, reason);
@@ -95,9 +97,15 @@ pub fn compile(bundle: &Bundle, other: Option<Filter>) -> Result<Compiled, Vec<F
     let of_istio = bundle.has_virtual_service_object().then_some(Filter::Router);
     let needed = filters::needed(&bundle.document).into_iter();
     let filters: Filters = needed.chain(other).chain(of_istio).collect();
+    let unread = istio::check(&bundle.document, |path| bundle.is_of_object(path));
     match Document::compile(&json, filters, &NoMetadata) {
-        Ok((document, notices)) => Ok(Compiled { json, document, notices }),
-        Err(rejection) => Err(rejection.errors.iter().map(|error| bundle.locate(error)).collect()),
+        Ok((document, notices)) if unread.is_empty() => Ok(Compiled { json, document, notices }),
+        compiled => {
+            let errors = compiled.err().map_or(Vec::new(), |rejection| rejection.errors);
+            let is_new = |error: &&PolicyFinding| errors.iter().all(|own| own.path != error.path);
+            let unread = unread.iter().filter(is_new);
+            Err(errors.iter().chain(unread).map(|error| bundle.locate(error)).collect())
+        }
     }
 }
 

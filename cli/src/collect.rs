@@ -280,14 +280,27 @@ impl Collector {
         }
         let is_text = |own: &&Tree| own.as_str().is_some();
         let field = |field| metadata.and_then(|metadata| metadata.field(field));
-        if let Some(namespace) = field("namespace").filter(|own| !is_text(own)) {
-            self.value_error(subject, "metadata.namespace", namespace, "is not a string");
+        if let Some(namespace) = field("namespace") {
+            match namespace.as_str() {
+                None => {
+                    self.value_error(subject, "metadata.namespace", namespace, "is not a string");
+                }
+                Some(text) if !text.is_empty() && (text.len() > 63 || !is_name_part(text)) => {
+                    let reason = "is not a namespace: lower-case letters, digits and -";
+                    self.value_error(subject, "metadata.namespace", namespace, reason);
+                }
+                Some(_) => {}
+            }
         }
         if let Some(name) = field("name").filter(|own| !is_text(own)) {
             self.value_error(subject, "metadata.name", name, "is not a string");
         } else if name.is_empty() {
             let line = tree::find(document, "metadata").line;
             self.error(subject, line, "metadata.name", "is required");
+        } else if name.len() > 253 || !name.split('.').all(is_name_part) {
+            let own = tree::find(document, "metadata.name").tree;
+            let reason = "is not a name: lower-case letters, digits, - and .";
+            self.value_error(subject, "metadata.name", own, reason);
         }
     }
 
@@ -382,4 +395,12 @@ impl Collector {
         }
         bundle
     }
+}
+
+/// Returns whether Kubernetes accepts a text as a part of a name between dots, of any length.
+fn is_name_part(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.chars().all(|c| is_plain(c) || c == '-')
+        && text.starts_with(is_plain)
+        && text.ends_with(is_plain)
 }

@@ -8,6 +8,7 @@ mod collect;
 mod explain;
 mod filters;
 mod finding;
+mod istio;
 mod render;
 mod schema;
 mod source;

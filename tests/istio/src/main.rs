@@ -7,6 +7,7 @@ mod mesh;
 mod pairs;
 mod proxy;
 mod published;
+mod schema_table;
 mod verdicts;
 mod wasm_plugins;
 

@@ -14,6 +14,8 @@ use differences::{Differences, Judge, Outcome};
 use judges::Verdict;
 use sluice_e2e::workspace;
 
+use crate::schema_table;
+
 /// Mutations of the objects of Istio's modules and of this repository.
 const MUTATIONS: usize = 5_000;
 
@@ -37,6 +39,7 @@ pub fn run() {
         println!("verdicts: left out everything, because Istio's validation requires Go");
         return;
     };
+    schema_table::compare(&crds);
     let (groups, templates) = groups();
     println!("{templates} files are templates and left out");
     let directory = tempfile::tempdir().expect("a folder");

@@ -72,7 +72,7 @@ impl Differences {
 
     /// Compares the verdicts on the object `title`.
     pub fn compare(&mut self, title: &str, istio: &Verdict, sluice: &Verdict) -> Outcome {
-        let (judge, errors) = match (istio.accepts(), sluice.accepts() || sluice.is_port) {
+        let (judge, errors) = match (istio.accepts(), sluice.accepts()) {
             (true, true) if sluice.is_port => return Outcome::Port,
             (true, true) => return Outcome::Accepted,
             (false, false) => return Outcome::Refused,

@@ -15,7 +15,7 @@ const PORT: &str = "is required: clusterName has {port}";
 pub struct Verdict {
     /// Its errors, none if it accepts the object
     pub errors: Vec<String>,
-    /// Whether a destination without a port is its only error
+    /// Whether it also refuses a destination without a port
     pub is_port: bool,
 }
 
@@ -73,9 +73,8 @@ pub fn ask_sluice(file: &Path) -> Verdict {
     let errors = findings.iter().filter(|finding| finding["severity"] == "error");
     let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
     let errors = errors.map(|own| format!("{}: {}", text(own, "path"), text(own, "reason")));
-    let errors: Vec<_> = errors.collect();
-    let is_port = errors.iter().all(|error| error.contains(PORT)) && !errors.is_empty();
-    Verdict { errors, is_port }
+    let (ports, errors): (Vec<_>, Vec<_>) = errors.partition(|error| error.contains(PORT));
+    Verdict { errors, is_port: !ports.is_empty() }
 }
 
 /// Path of the command. It is built beside this program.

@@ -1,0 +1,115 @@
+//! Checks what no filter carries out, and therefore no filter reads: whether Istio would accept it.
+//!
+//! The readers of the filters know such fields by name only, for the sake of the size of modules.
+//! Here they are checked with Istio's published schemas, and with the rules that istiod's webhook
+//! has for them.
+
+mod errors;
+mod export_to;
+mod table;
+mod traffic_policy;
+mod virtual_service;
+
+use sluice_policy::document::field_name::is_field;
+use sluice_policy::document::fields::{Fields as _, Kind, ObjectSchema};
+use sluice_policy::document::report::Finding;
+use sluice_policy::spec::document::Document;
+
+use crate::tree::{Tree, Value};
+use errors::{Errors, member};
+use table::Schema;
+
+/// The lists of a plugin document with the kinds of their elements.
+const LISTS: [(&str, &str); 3] = [
+    ("virtualServices", "VirtualService"),
+    ("destinationRules", "DestinationRule"),
+    ("serviceEntries", "ServiceEntry"),
+];
+
+/// The errors in fields of a plugin document that no filter reads. `is_object` tells whether the
+/// value at a path is of a Kubernetes object.
+pub fn check(document: &Tree, is_object: impl Fn(&str) -> bool) -> Vec<Finding> {
+    let mut errors = Errors::default();
+    let namespace = document.field("namespace").and_then(Tree::as_str);
+    for field in Document::schema().fields {
+        let list = LISTS.iter().find(|(list, _)| *list == field.name);
+        let Some((_, kind)) = list else { continue };
+        let Some(schema) = table::spec(kind) else { continue };
+        let Some((key, list)) = document.entry(field.name) else { continue };
+        let Kind::List(own) = field.kind else { continue };
+        for (index, element) in list.elements().iter().enumerate() {
+            let path = &format!("{}[{index}]", key.text);
+            walk(schema, own, element, path, &mut errors);
+            export_to::check(element, kind, namespace, path, &mut errors);
+            if is_object(path) {
+                refuse_null(schema, element, path, &mut errors);
+            }
+        }
+    }
+    errors.into_findings()
+}
+
+/// Follows the declarations of the readers to the fields that they do not read.
+fn walk(schema: &'static Schema, own: &Kind, value: &Tree, path: &str, errors: &mut Errors) {
+    match own {
+        Kind::Any => schema.check(value, path, errors),
+        Kind::Object(object) => walk_object(schema, object(), value, path, errors),
+        Kind::Nullable(own) => walk(schema, own, value, path, errors),
+        Kind::List(own) | Kind::RequiredList(own) => {
+            let Some(schema) = schema.element() else { return };
+            for (index, element) in value.elements().iter().enumerate() {
+                walk(schema, own, element, &format!("{path}[{index}]"), errors);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn walk_object(
+    schema: &'static Schema,
+    object: &ObjectSchema,
+    value: &Tree,
+    path: &str,
+    errors: &mut Errors,
+) {
+    let before = errors.count();
+    for (key, field) in value.fields() {
+        let own = object.fields.iter().find(|own| is_field(&key.text, own.name));
+        // What Istio does not have is an addition of the filters.
+        let Some((own, schema)) = own.and_then(|own| Some((own, schema.field(own.name)?))) else {
+            continue;
+        };
+        walk(schema, &own.kind, field, &member(path, &key.text), errors);
+    }
+    // The rules of the webhook are for values that fit the schema.
+    if errors.count() == before {
+        match object.name {
+            "TrafficPolicy" => traffic_policy::check(value, path, errors),
+            "PortPolicy" => traffic_policy::check_port(value, path, errors),
+            "VirtualService" => virtual_service::check(value, path, errors),
+            _ => {}
+        }
+    }
+}
+
+/// Reports fields that are null. In plugin documents that is the same as absent, as in protobuf,
+/// but the API server rejects it where the schema does not allow it.
+fn refuse_null(schema: &'static Schema, value: &Tree, path: &str, errors: &mut Errors) {
+    for (index, element) in value.elements().iter().enumerate() {
+        if let Some(schema) = schema.element() {
+            refuse_null(schema, element, &format!("{path}[{index}]"), errors);
+        }
+    }
+    for (key, field) in value.fields() {
+        let Some(schema) = schema.field_of(&key.text) else { continue };
+        let path = member(path, &key.text);
+        if field.value != Value::Null {
+            refuse_null(schema, field, &path, errors);
+        } else if !schema.may_be_null() && !errors.has(&path) {
+            errors.add(&path, "is null, which Istio does not allow; remove it");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+use super::*;
+use crate::yaml;
+
+/// The errors of a plugin document in YAML, one per line.
+fn errors(text: &str) -> String {
+    let documents = yaml::parse(text).unwrap();
+    let errors = check(&documents[0], |_| true);
+    errors.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The errors of the trafficPolicy of a DestinationRule, without the path to it.
+fn policy_errors(policy: &str) -> String {
+    let text = format!("destinationRules: [{{host: a, trafficPolicy: {policy}}}]");
+    errors(&text).replace("destinationRules[0].trafficPolicy", "")
+}
+
+#[test]
+fn what_the_filters_read_is_left_to_them() {
+    assert_eq!(errors("virtualServices: [{hosts: 7, http: [{x: 1}]}]"), "");
+    assert_eq!(policy_errors("{outlierDetection: {failure: 7, consecutive5xxErrors: x}}"), "");
+}
+
+#[test]
+fn fields_are_as_in_the_schemas() {
+    assert_eq!(
+        policy_errors(
+            "{connectionPool: {http: {http1MaxPendingRequest: 1}}, loadBalancer: {simple: LEAST}}"
+        ),
+        ".connectionPool.http.http1MaxPendingRequest: unknown field, did you mean \
+         \"http1MaxPendingRequests\"?\n\
+         .loadBalancer.simple: \"LEAST\" is not one of UNSPECIFIED, LEAST_CONN, RANDOM, \
+         PASSTHROUGH, ROUND_ROBIN, LEAST_REQUEST"
+    );
+    assert_eq!(
+        policy_errors("{loadBalancer: {simple: RANDOM, consistentHash: {maglev: {}}}}"),
+        ".loadBalancer: must have at most one of simple, consistentHash"
+    );
+    assert_eq!(
+        policy_errors("{connection_pool: {tcp: {connect_timeout: 1us, maxConnections: 1.5}}}"),
+        ".connection_pool.tcp.connect_timeout: \"1us\" is less than 1ms\n\
+         .connection_pool.tcp.maxConnections: 1.5 is not a whole number"
+    );
+    assert_eq!(
+        policy_errors("{tls: {mode: SIMPLE, mode: DISABLE, subjectAltNames: x}}"),
+        ".tls.mode: occurs twice\n.tls.subjectAltNames: \"x\" is not a list"
+    );
+}
+
+#[test]
+fn tcp_routes_are_checked() {
+    let errors = |tcp: &str| errors(&format!("virtualServices: [{{hosts: [a], tcp: {tcp}}}]"));
+    assert_eq!(errors("7"), "");
+    assert_eq!(errors("[7]"), "virtualServices[0].tcp[0]: 7 is not an object");
+    assert_eq!(errors("[{}]"), "virtualServices[0].tcp[0]: must have a route");
+    assert_eq!(
+        errors("[{match: [{port: 70000, destinationSubnets: [x]}], route: [{destination: {}}]}]"),
+        "virtualServices[0].tcp[0].route[0].destination.host: is required"
+    );
+    assert_eq!(
+        errors(
+            "[{match: [{port: 70000, destinationSubnets: [x]}], route: [{destination: {host: a}}]}]"
+        ),
+        "virtualServices[0].tcp[0].match[0].destinationSubnets[0]: \"x\" is neither an IP address \
+         nor a range such as 10.0.0.0/8\n\
+         virtualServices[0].tcp[0].match[0].port: 70000 is not in the range 1 to 65535"
+    );
+    assert_eq!(
+        errors("[{route: [{destination: {host: -a, port: {number: 0}}}]}]"),
+        "virtualServices[0].tcp[0].route[0].destination.host: \"-a\" is not a host name\n\
+         virtualServices[0].tcp[0].route[0].destination.port.number: 0 is not in the range 1 to 65535"
+    );
+    let two = "{destination: {host: a}}, {destination: {host: b}}";
+    assert_eq!(
+        errors(&format!("[{{route: [{two}]}}]")),
+        "virtualServices[0].tcp[0].route: has weights with the sum 0"
+    );
+}
+
+#[test]
+fn null_is_refused_where_the_schema_does_not_allow_it() {
+    assert_eq!(
+        errors(
+            "virtualServices: [{hosts: [a], gateways: null, http: [{name: null, match: [{headers: {a: null}}]}]}]"
+        ),
+        "virtualServices[0].gateways: is null, which Istio does not allow; remove it\n\
+         virtualServices[0].http[0].name: is null, which Istio does not allow; remove it\n\
+         virtualServices[0].http[0].match[0].headers.a: is null, which Istio does not allow; remove it"
+    );
+    assert_eq!(policy_errors("{outlierDetection: {consecutive5xxErrors: null}}"), "");
+    let documents = yaml::parse("virtualServices: [{hosts: [a], gateways: null}]").unwrap();
+    assert_eq!(check(&documents[0], |_| false), []);
+}
+
+#[test]
+fn hosts_do_not_include_each_other() {
+    let errors = |hosts: &str| errors(&format!("virtualServices: [{{hosts: {hosts}}}]"));
+    assert_eq!(errors("['*.a.com', a.com, b.com, '*']").lines().count(), 3);
+    assert_eq!(
+        errors("['*.com', a.com]"),
+        "virtualServices[0].hosts[1]: \"a.com\" is one of \"*.com\", which is a host too"
+    );
+    assert_eq!(errors("['*.a.com', a.com]"), "");
+}
+
+#[test]
+fn exports_are_checked() {
+    let errors = |list: &str, kind: &str, more: &str| {
+        let text = format!("namespace: b\n{kind}: [{{hosts: [a], exportTo: {list}{more}}}]");
+        errors(&text).replace(&format!("{kind}[0].exportTo"), "")
+    };
+    let (rules, entries) = ("destinationRules", "serviceEntries");
+    for (list, error) in [
+        ("['.', b]", "[1]: \"b\" is an earlier namespace too"),
+        ("[c, '*']", ": cannot combine \"*\" with others"),
+        ("[c]", ""),
+        ("['~']", "[0]: \"~\" is not a namespace, . or *"),
+        ("[a_b]", "[0]: \"a_b\" is not a namespace, . or *"),
+    ] {
+        assert_eq!(errors(list, rules, ""), error, "{list}");
+    }
+    assert_eq!(errors("['~']", entries, ""), "");
+    let selector = ", workloadSelector: {}";
+    assert_eq!(errors("[b]", rules, selector), "");
+    assert_eq!(errors("['*']", rules, selector), ": must be . because of workloadSelector");
+}
+
+#[test]
+fn policies_are_as_the_webhook_of_istiod_demands() {
+    for (policy, error) in [
+        (
+            "{}",
+            ": must have at least one of loadBalancer, connectionPool, outlierDetection, tls, \
+                portLevelSettings, tunnel, proxyProtocol, retryBudget",
+        ),
+        (
+            "{tls: {mode: MUTUAL, clientCertificate: x}}",
+            ".tls.privateKey: is required: mode is MUTUAL without credentialName",
+        ),
+        (
+            "{tls: {mode: MUTUAL, credentialName: x, caCertificates: y}}",
+            ".tls.caCertificates: cannot be combined with credentialName",
+        ),
+        (
+            "{tls: {mode: SIMPLE, insecureSkipVerify: true, subjectAltNames: [y]}}",
+            ".tls.subjectAltNames: cannot be combined with insecureSkipVerify",
+        ),
+        ("{connectionPool: {}}", ".connectionPool: must have at least one of http, tcp"),
+        (
+            "{connectionPool: {http: {maxRetries: -1}}}",
+            ".connectionPool.http.maxRetries: is negative",
+        ),
+        ("{loadBalancer: {warmup: {aggression: 1}}}", ".loadBalancer.warmup.duration: is required"),
+        (
+            "{loadBalancer: {consistentHash: {maglev: {tableSize: 10}}}}",
+            ".loadBalancer.consistentHash.maglev.tableSize: 10 is not a prime less than 5000011",
+        ),
+        (
+            "{loadBalancer: {localityLbSetting: {distribute: [{from: a, to: {b: 50}}]}}}",
+            ".loadBalancer.localityLbSetting.distribute[0].to: has weights with the sum 50, not 100",
+        ),
+        (
+            "{loadBalancer: {localityLbSetting: {failover: [{from: a, to: a}]}}}",
+            ".loadBalancer.localityLbSetting.failover[0]: has the same region in from and to",
+        ),
+        (
+            "{portLevelSettings: [{port: {number: 80}}]}",
+            ".portLevelSettings[0]: must have at least \
+            one of loadBalancer, connectionPool, outlierDetection, tls",
+        ),
+    ] {
+        assert_eq!(policy_errors(policy), error, "{policy}");
+    }
+    for policy in [
+        "{tls: {mode: MUTUAL, credentialName: x}}",
+        "{tls: {mode: MUTUAL, clientCertificate: x, privateKey: y, caCertificates: z}}",
+        "{loadBalancer: {consistentHash: {maglev: {tableSize: 65537}, useSourceIp: true}}}",
+        "{loadBalancer: {warmup: {duration: 10s}}}",
+        "{portLevelSettings: [{port: {number: 80}, tls: {}}]}",
+    ] {
+        assert_eq!(policy_errors(policy), "", "{policy}");
+    }
+}
