@@ -93,7 +93,8 @@ pub(super) fn read_5xx(object: &Object<'_>) -> Result<Consecutive, Reported> {
     consecutive(object, threshold, ("enforcingConsecutive5xx", default))
 }
 
-/// Reads the detector of gateway errors, formerly `consecutiveErrors`. Without a threshold Istio
+/// Reads the detector of gateway errors, formerly `consecutiveErrors`, which istiod has not read
+/// since 1.7. Without a threshold Istio
 /// leaves Envoy's detector on and does not enforce its detections.
 pub(super) fn read_gateway_failures(object: &Object<'_>) -> Result<Consecutive, Reported> {
     const NAME: &str = "consecutiveGatewayErrors";
@@ -104,7 +105,8 @@ pub(super) fn read_gateway_failures(object: &Object<'_>) -> Result<Consecutive, 
             Some(node.error(format_args!("cannot be combined with {NAME}, its newer name")))
         }
         (Some(node), None) => {
-            node.notice(report::Kind::Deprecated, format_args!("is deprecated, use {NAME}"));
+            let reason = format_args!("is not read by istiod; here it means {NAME}");
+            node.notice(report::Kind::Deprecated, reason);
             None
         }
         (None, _) => None,
