@@ -88,11 +88,6 @@ impl Bundle {
         self.origins.len() > 1 && parts.all(|(_, origin)| !origin.object.is_empty())
     }
 
-    /// Returns whether the value at `path` comes from a Kubernetes object.
-    pub fn is_of_object(&self, path: &str) -> bool {
-        self.origin(path).0.is_some_and(|origin| !origin.object.is_empty())
-    }
-
     /// A finding of the policy at its place in the files.
     pub fn locate(&self, finding: &PolicyFinding) -> Finding {
         let found = tree::find(&self.document, &finding.path);

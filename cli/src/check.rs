@@ -97,7 +97,7 @@ pub fn compile(bundle: &Bundle, other: Option<Filter>) -> Result<Compiled, Vec<F
     let of_istio = bundle.has_virtual_service_object().then_some(Filter::Router);
     let needed = filters::needed(&bundle.document).into_iter();
     let filters: Filters = needed.chain(other).chain(of_istio).collect();
-    let unread = istio::check(&bundle.document, |path| bundle.is_of_object(path));
+    let unread = istio::check(&bundle.document);
     match Document::compile(&json, filters, &NoMetadata) {
         Ok((document, notices)) if unread.is_empty() => Ok(Compiled { json, document, notices }),
         compiled => {

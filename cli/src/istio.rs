@@ -15,7 +15,7 @@ use sluice_policy::document::fields::{Fields as _, Kind, ObjectSchema};
 use sluice_policy::document::report::Finding;
 use sluice_policy::spec::document::Document;
 
-use crate::tree::{Tree, Value};
+use crate::tree::Tree;
 use errors::{Errors, member};
 use table::Schema;
 
@@ -26,9 +26,8 @@ const LISTS: [(&str, &str); 3] = [
     ("serviceEntries", "ServiceEntry"),
 ];
 
-/// The errors in fields of a plugin document that no filter reads. `is_object` tells whether the
-/// value at a path is of a Kubernetes object.
-pub fn check(document: &Tree, is_object: impl Fn(&str) -> bool) -> Vec<Finding> {
+/// The errors in fields of a plugin document that no filter reads.
+pub fn check(document: &Tree) -> Vec<Finding> {
     let mut errors = Errors::default();
     let namespace = document.field("namespace").and_then(Tree::as_str);
     for field in Document::schema().fields {
@@ -41,9 +40,6 @@ pub fn check(document: &Tree, is_object: impl Fn(&str) -> bool) -> Vec<Finding> 
             let path = &format!("{}[{index}]", key.text);
             walk(schema, own, element, path, &mut errors);
             export_to::check(element, kind, namespace, path, &mut errors);
-            if is_object(path) {
-                refuse_null(schema, element, path, &mut errors);
-            }
         }
     }
     errors.into_findings()
@@ -88,25 +84,6 @@ fn walk_object(
             "PortPolicy" => traffic_policy::check_port(value, path, errors),
             "VirtualService" => virtual_service::check(value, path, errors),
             _ => {}
-        }
-    }
-}
-
-/// Reports fields that are null. In plugin documents that is the same as absent, as in protobuf,
-/// but the API server rejects it where the schema does not allow it.
-fn refuse_null(schema: &'static Schema, value: &Tree, path: &str, errors: &mut Errors) {
-    for (index, element) in value.elements().iter().enumerate() {
-        if let Some(schema) = schema.element() {
-            refuse_null(schema, element, &format!("{path}[{index}]"), errors);
-        }
-    }
-    for (key, field) in value.fields() {
-        let Some(schema) = schema.field_of(&key.text) else { continue };
-        let path = member(path, &key.text);
-        if field.value != Value::Null {
-            refuse_null(schema, field, &path, errors);
-        } else if !schema.may_be_null() && !errors.has(&path) {
-            errors.add(&path, "is null, which Istio does not allow; remove it");
         }
     }
 }

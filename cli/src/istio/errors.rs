@@ -21,11 +21,6 @@ impl Errors {
         self.0.len()
     }
 
-    /// Returns whether there is an error at `path`.
-    pub fn has(&self, path: &str) -> bool {
-        self.0.iter().any(|error| error.path == path)
-    }
-
     /// Adds an error.
     pub fn add(&mut self, path: &str, reason: impl Into<String>) {
         let reason: String = reason.into();

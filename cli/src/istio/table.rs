@@ -8,7 +8,7 @@ use sluice_policy::document::field_name::{self, is_field};
 use sluice_policy::value::duration::GoDuration;
 
 use crate::istio::errors::{Errors, member};
-use crate::tree::{Tree, Value};
+use crate::tree::{Key, Tree, Value};
 
 /// The table, made from Istio's schemas by tests/istio.
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
@@ -93,22 +93,6 @@ impl Schema {
         }
     }
 
-    /// The schema of the field of an object, or of a map, with the key `key` in either spelling.
-    pub fn field_of(&'static self, key: &str) -> Option<&'static Schema> {
-        match self.resolved() {
-            Self::Object { fields, .. } => {
-                fields.iter().find(|(name, _)| is_field(key, name)).map(|(_, schema)| schema)
-            }
-            Self::Map(values) => Some(values),
-            _ => None,
-        }
-    }
-
-    /// Returns whether a value may be null.
-    pub fn may_be_null(&self) -> bool {
-        matches!(self, Self::Nullable(_))
-    }
-
     /// The schema of the elements of a list.
     pub fn element(&'static self) -> Option<&'static Schema> {
         match self.resolved() {
@@ -145,17 +129,17 @@ impl Schema {
                 }
             }
             Self::Map(values) => {
-                for (key, field) in value.fields() {
+                for (key, field) in given_fields(value) {
                     values.check(field, &member(path, &key.text), errors);
                 }
             }
             Self::Object { fields, required, choices } => {
                 check_fields(fields, value, path, errors);
-                for name in required.iter().filter(|name| value.field(name).is_none()) {
+                for name in required.iter().filter(|name| !is_given(value, name)) {
                     errors.add(&member(path, name), "is required");
                 }
                 for names in choices {
-                    let given = names.iter().filter(|name| value.field(name).is_some());
+                    let given = names.iter().filter(|name| is_given(value, name));
                     if given.count() > 1 {
                         let reason = format!("must have at most one of {}", names.join(", "));
                         errors.add(path, reason);
@@ -212,6 +196,17 @@ impl Schema {
     }
 }
 
+/// The fields that are not null. Null is the same as absent for the API server, which removes it
+/// (`PruneNonNullableNullsWithoutDefaults`).
+fn given_fields(value: &Tree) -> impl Iterator<Item = &(Key, Tree)> {
+    value.fields().iter().filter(|(_, field)| field.value != Value::Null)
+}
+
+/// Returns whether an object has the field `name`, and it is not null.
+fn is_given(value: &Tree, name: &str) -> bool {
+    value.field(name).is_some_and(|field| field.value != Value::Null)
+}
+
 /// Reports unknown fields and fields that occur twice, and checks the others.
 fn check_fields(
     fields: &'static BTreeMap<String, Schema>,
@@ -231,7 +226,9 @@ fn check_fields(
             Some((name, _)) if seen.contains(&&**name) => errors.add(&place, "occurs twice"),
             Some((name, schema)) => {
                 seen.push(name);
-                schema.check(field, &place, errors);
+                if field.value != Value::Null {
+                    schema.check(field, &place, errors);
+                }
             }
         }
     }

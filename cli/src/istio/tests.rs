@@ -4,7 +4,7 @@ use crate::yaml;
 /// The errors of a plugin document in YAML, one per line.
 fn errors(text: &str) -> String {
     let documents = yaml::parse(text).unwrap();
-    let errors = check(&documents[0], |_| true);
+    let errors = check(&documents[0]);
     errors.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n")
 }
 
@@ -77,18 +77,16 @@ fn tcp_routes_are_checked() {
 }
 
 #[test]
-fn null_is_refused_where_the_schema_does_not_allow_it() {
+fn null_is_absent_except_in_lists() {
+    assert_eq!(policy_errors("{connectionPool: {http: null, tcp: {maxConnections: null}}}"), "");
     assert_eq!(
-        errors(
-            "virtualServices: [{hosts: [a], gateways: null, http: [{name: null, match: [{headers: {a: null}}]}]}]"
-        ),
-        "virtualServices[0].gateways: is null, which Istio does not allow; remove it\n\
-         virtualServices[0].http[0].name: is null, which Istio does not allow; remove it\n\
-         virtualServices[0].http[0].match[0].headers.a: is null, which Istio does not allow; remove it"
+        policy_errors("{tls: {mode: SIMPLE, subjectAltNames: [null]}}"),
+        ".tls.subjectAltNames[0]: null is not a string"
     );
-    assert_eq!(policy_errors("{outlierDetection: {consecutive5xxErrors: null}}"), "");
-    let documents = yaml::parse("virtualServices: [{hosts: [a], gateways: null}]").unwrap();
-    assert_eq!(check(&documents[0], |_| false), []);
+    assert_eq!(
+        policy_errors("{tunnel: {targetHost: null, targetPort: 80}}"),
+        ".tunnel.targetHost: is required"
+    );
 }
 
 #[test]

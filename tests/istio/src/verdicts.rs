@@ -13,6 +13,7 @@ use corpus::Object;
 use differences::{Differences, Judge, Outcome};
 use judges::Verdict;
 use sluice_e2e::workspace;
+use tempfile::TempDir;
 
 use crate::schema_table;
 
@@ -28,7 +29,17 @@ struct Group {
     objects: Vec<Object>,
 }
 
-/// Compares the verdicts and prints them; with `SLUICE_CORPUS`, also those of that folder.
+impl Group {
+    fn new(title: &str, objects: Vec<Object>) -> Self {
+        Self { title: title.to_owned(), objects }
+    }
+}
+
+/// How many objects have an outcome, by the index of their group and their kind.
+type Sums = BTreeMap<(usize, String, Outcome), usize>;
+
+/// Compares the verdicts and prints them; with `SLUICE_CORPUS`, also those of that folder. Without
+/// Go, only the objects of that folder are compared, with the verdicts that the folder has.
 ///
 /// # Panics
 /// If a verdict differs without a reason in differences.yaml.
@@ -36,43 +47,87 @@ pub fn run() {
     let crds = corpus::module("istio.io/istio")
         .map(|folder| folder.join("manifests/charts/base/files/crd-all.gen.yaml"));
     let Some(crds) = crds.filter(|_| judges::program().exists()) else {
-        println!("verdicts: left out everything, because Istio's validation requires Go");
+        run_without_go();
         return;
     };
     schema_table::compare(&crds);
     let (groups, templates) = groups();
     println!("{templates} files are templates and left out");
-    let directory = tempfile::tempdir().expect("a folder");
-    let objects: Vec<_> = groups.iter().flat_map(|group| &group.objects).collect();
-    let files: Vec<PathBuf> =
-        (0..objects.len()).map(|index| directory.path().join(format!("{index:06}.yaml"))).collect();
-    for (object, file) in objects.iter().zip(&files) {
-        std::fs::write(file, &object.text).expect("a file");
-    }
+    let (directory, files) = write(&groups);
     let istio = judges::ask_istio(&crds, directory.path());
-    let sluice = ask_sluice(&files);
+    let verdict = |file: &Path, object: &Object| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let found = istio.get(&*name);
+        Some(found.unwrap_or_else(|| panic!("no verdict on {}", object.file)).clone())
+    };
+    compare(&groups, &files, verdict);
+}
+
+fn run_without_go() {
+    println!(
+        "left out without Go: the objects of Istio's modules and of this repository, mutations"
+    );
+    let Some(folder) = std::env::var_os("SLUICE_CORPUS").map(PathBuf::from) else {
+        println!("left out: SLUICE_CORPUS is not set, so nothing is compared");
+        return;
+    };
+    let Ok(table) = std::fs::read_to_string(folder.join("expected.tsv")) else {
+        println!("left out: SLUICE_CORPUS has no expected.tsv with verdicts of Istio");
+        return;
+    };
+    let istio = judges::recorded(&table);
+    let groups = [Group::new("SLUICE_CORPUS", corpus::read(&folder).objects)];
+    let (_directory, files) = write(&groups);
+    let verdict = |_: &Path, object: &Object| {
+        istio.get(&(object.file.clone(), object.index, object.kind.clone())).cloned()
+    };
+    compare(&groups, &files, verdict);
+}
+
+/// Writes each object to a file of its own.
+fn write(groups: &[Group]) -> (TempDir, Vec<PathBuf>) {
+    let directory = tempfile::tempdir().expect("a folder");
+    let objects = groups.iter().flat_map(|group| &group.objects);
+    let files = objects.enumerate().map(|(index, object)| {
+        let file = directory.path().join(format!("{index:06}.yaml"));
+        std::fs::write(&file, &object.text).expect("a file");
+        file
+    });
+    let files = files.collect();
+    (directory, files)
+}
+
+/// Compares the verdicts of the command on all objects with those of `istio`, which may not have
+/// one on each.
+fn compare(groups: &[Group], files: &[PathBuf], istio: impl Fn(&Path, &Object) -> Option<Verdict>) {
+    let sluice = ask_sluice(files);
     let mut differences = Differences::load();
-    let mut sums: BTreeMap<(usize, String, Outcome), usize> = BTreeMap::new();
+    let mut sums = Sums::new();
+    let mut without_verdict = 0;
     let mut verdicts = files.iter().zip(&sluice);
     for (number, group) in groups.iter().enumerate() {
         for (object, (file, sluice)) in group.objects.iter().zip(verdicts.by_ref()) {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let title = format!("{}, {}, document {}", group.title, object.file, object.index);
-            let istio = istio.get(&*name).unwrap_or_else(|| panic!("no verdict on {title}"));
-            let title = match std::env::var_os("SLUICE_SHOW") {
-                Some(_) => format!("{title}\n{}", object.text),
-                None => title,
+            let Some(istio) = istio(file, object) else {
+                without_verdict += 1;
+                continue;
             };
-            let outcome = differences.compare(&title, istio, sluice);
+            let mut title = format!("{}, {}, document {}", group.title, object.file, object.index);
+            if std::env::var_os("SLUICE_SHOW").is_some() {
+                title = format!("{title}\n{}", object.text);
+            }
+            let outcome = differences.compare(&title, &istio, sluice);
             *sums.entry((number, object.kind.clone(), outcome)).or_default() += 1;
         }
     }
-    print(&groups, &sums);
+    print(groups, &sums);
     differences.print();
     let is_different = |outcome: &Outcome| matches!(outcome, Outcome::Different(_));
     let different: usize =
         sums.iter().filter(|((.., outcome), _)| is_different(outcome)).map(|(_, sum)| sum).sum();
     println!("\n{} objects, {different} differences without a reason", files.len());
+    if without_verdict > 0 {
+        println!("{without_verdict} of them have no verdict of Istio and are left out");
+    }
     assert!(different == 0, "{different} verdicts differ without a reason");
 }
 
@@ -84,7 +139,7 @@ fn groups() -> (Vec<Group>, usize) {
         let found = corpus::read(folder);
         assert!(!found.objects.is_empty(), "{} has no objects", folder.display());
         templates += found.templates;
-        groups.push(Group { title: title.to_owned(), objects: found.objects });
+        groups.push(Group::new(title, found.objects));
     };
     for name in ["istio.io/istio", "istio.io/api"] {
         add(name, &corpus::module(name).expect("Go"));
@@ -97,7 +152,7 @@ fn groups() -> (Vec<Group>, usize) {
     }
     let bases: Vec<_> = groups.iter().take(3).flat_map(|group| &group.objects).collect();
     let objects = mutate::mutate(&bases, MUTATIONS);
-    groups.push(Group { title: "mutations".to_owned(), objects });
+    groups.push(Group::new("mutations", objects));
     (groups, templates)
 }
 
@@ -125,7 +180,7 @@ fn take<'a>(next: &AtomicUsize, files: &'a [PathBuf]) -> Option<(usize, &'a Path
 }
 
 /// Prints a line for each group and kind.
-fn print(groups: &[Group], sums: &BTreeMap<(usize, String, Outcome), usize>) {
+fn print(groups: &[Group], sums: &Sums) {
     const COLUMNS: [(&str, Outcome); 6] = [
         ("accepted", Outcome::Accepted),
         ("refused", Outcome::Refused),

@@ -20,9 +20,14 @@ import (
 	"slices"
 
 	"github.com/hashicorp/go-multierror"
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	structural "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	kubejson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	kubeyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -65,7 +70,7 @@ func run() error {
 	if err := log.Configure(options); err != nil {
 		return err
 	}
-	validator, err := crd.NewValidatorFromFilesWithOptions(flag.Args()[:1], crd.WithoutCRDValidation())
+	validator, err := newValidator(flag.Arg(0))
 	if err != nil {
 		return err
 	}
@@ -87,7 +92,51 @@ func run() error {
 	return nil
 }
 
-func judgeFile(validator *crd.Validator, file string, lines *json.Encoder) error {
+// validator does what the API server does with an object of Istio's.
+type validator struct {
+	*crd.Validator
+	schemas map[schema.GroupVersionKind]*structural.Structural
+}
+
+func newValidator(file string) (*validator, error) {
+	own, err := crd.NewValidatorFromFilesWithOptions([]string{file}, crd.WithoutCRDValidation())
+	if err != nil {
+		return nil, err
+	}
+	opened, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer opened.Close()
+	schemas := map[schema.GroupVersionKind]*structural.Structural{}
+	documents := kubeyaml.NewYAMLOrJSONDecoder(opened, 4096)
+	for {
+		var definition apiextensionsv1.CustomResourceDefinition
+		if err := documents.Decode(&definition); errors.Is(err, io.EOF) {
+			return &validator{own, schemas}, nil
+		} else if err != nil {
+			return nil, err
+		}
+		if definition.Kind != "CustomResourceDefinition" {
+			continue
+		}
+		for _, version := range definition.Spec.Versions {
+			var props apiextensions.JSONSchemaProps
+			err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(version.Schema.OpenAPIV3Schema, &props, nil)
+			if err != nil {
+				return nil, err
+			}
+			found, err := structural.NewStructural(&props)
+			if err != nil {
+				return nil, err
+			}
+			kind := definition.Spec.Names.Kind
+			schemas[schema.GroupVersionKind{Group: definition.Spec.Group, Version: version.Name, Kind: kind}] = found
+		}
+	}
+}
+
+func judgeFile(validator *validator, file string, lines *json.Encoder) error {
 	opened, err := os.Open(file)
 	if err != nil {
 		return err
@@ -114,7 +163,7 @@ func judgeFile(validator *crd.Validator, file string, lines *json.Encoder) error
 }
 
 // judge returns nil for documents that are not of Istio's networking API.
-func judge(validator *crd.Validator, text []byte) *verdict {
+func judge(validator *validator, text []byte) *verdict {
 	refused := func(v verdict, by string, err error) *verdict {
 		v.Verdict, v.By = "refuse", by
 		for _, err := range flatten(err) {
@@ -140,6 +189,10 @@ func judge(validator *crd.Validator, text []byte) *verdict {
 	}
 	if object.GetNamespace() == "" {
 		object.SetNamespace("default")
+	}
+	// The API server removes null where the schema does not allow it (customresource_handler.go), unlike the validator.
+	if schema := validator.schemas[object.GroupVersionKind()]; schema != nil {
+		defaulting.PruneNonNullableNullsWithoutDefaults(object.Object, schema)
 	}
 	// The validator sets the defaults of the schema, as the API server does before it calls the webhook.
 	if err := validator.ValidateCustomResource(object); err != nil {

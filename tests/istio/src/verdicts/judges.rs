@@ -50,6 +50,24 @@ pub fn ask_istio(crds: &Path, folder: &Path) -> HashMap<String, Verdict> {
     verdicts.collect()
 }
 
+/// The verdicts of a table with the columns file, index of the document, kind, verdict and reason.
+/// Those that are neither `accept` nor `refuse` are left out.
+pub fn recorded(table: &str) -> HashMap<(String, usize, String), Verdict> {
+    let verdicts = table.lines().filter_map(|line| {
+        let mut columns = line.split('\t');
+        let file = columns.next()?.to_owned();
+        let index = columns.next()?.parse().ok()?;
+        let kind = columns.next()?.to_owned();
+        let errors = match columns.next()? {
+            "accept" => Vec::new(),
+            "refuse" => vec![columns.next().unwrap_or("refused").to_owned()],
+            _ => return None,
+        };
+        Some(((file, index, kind), Verdict { errors, is_port: false }))
+    });
+    verdicts.collect()
+}
+
 /// Path of the program, installed by `tools/setup.sh verdict`.
 pub fn program() -> PathBuf {
     workspace().join(".tools/istio/bin/verdict")

@@ -50,7 +50,10 @@ fn consecutive_errors_means_gateway_errors() {
     assert_eq!(settings.consecutive_5xx, Consecutive { threshold: 5, enforcing: 0 });
     let both = accepted(r#"{"consecutiveErrors": 1, "consecutive5xxErrors": 7}"#);
     assert_eq!(both.consecutive_5xx, Consecutive { threshold: 7, enforcing: 100 });
-    assert_eq!(notices, "consecutiveErrors: is not read by istiod; here it means consecutiveGatewayErrors");
+    assert_eq!(
+        notices,
+        "consecutiveErrors: is not read by istiod; here it means consecutiveGatewayErrors"
+    );
     assert_eq!(
         read(r#"{"consecutiveErrors": 1, "consecutiveGatewayErrors": 1}"#).unwrap_err(),
         "consecutiveErrors: cannot be combined with consecutiveGatewayErrors, its newer name"
