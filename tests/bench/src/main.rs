@@ -2,8 +2,8 @@
 //!
 //!     cargo run --release -p sluice-bench -- BENCHMARK
 //!
-//! where BENCHMARK is requests, rules, start, delays, waiting, mirrors, outliers, sni, egress or
-//! keep.
+//! where BENCHMARK is requests, rules, patterns, start, delays, waiting, mirrors, outliers, sni,
+//! egress or keep.
 
 mod client_hello;
 mod delays;
@@ -14,6 +14,7 @@ mod listener;
 mod load;
 mod mirrors;
 mod outliers;
+mod patterns;
 mod plot;
 mod requests;
 mod results;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         ["egress"] => runtime.block_on(egress::run()),
         ["mirrors"] => runtime.block_on(mirrors::run()),
         ["outliers"] => runtime.block_on(outliers::run()),
+        ["patterns"] => results::report("patterns", &runtime.block_on(patterns::run())),
         ["requests"] => results::report("requests", &runtime.block_on(requests::run())),
         ["rules"] => results::report("rules", &runtime.block_on(rules::run())),
         ["start"] => results::report("start", &runtime.block_on(start::run())),
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
         ["waiting"] => runtime.block_on(waiting::run()),
         _ => {
             eprintln!(
-                "usage: sluice-bench requests|rules|start|delays|waiting|mirrors|outliers|sni|egress|keep"
+                "usage: sluice-bench requests|rules|patterns|start|delays|waiting|mirrors|outliers|sni|egress|keep"
             );
             return ExitCode::from(2);
         }

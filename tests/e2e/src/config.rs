@@ -23,6 +23,7 @@ pub struct Bootstrap {
     listeners: Vec<Listener>,
     raw_listeners: Vec<Value>,
     node_metadata: Value,
+    runtime: Value,
     workers: u32,
     drain_time: Duration,
 }
@@ -48,6 +49,7 @@ impl Bootstrap {
             listeners: Vec::new(),
             raw_listeners: Vec::new(),
             node_metadata: json!({}),
+            runtime: json!({}),
             workers: CommandLine::default().workers,
             drain_time: CommandLine::default().drain_time,
         }
@@ -164,6 +166,11 @@ impl Bootstrap {
         Self { node_metadata, ..self }
     }
 
+    /// Sets values of Envoy's runtime.
+    pub fn runtime(self, runtime: Value) -> Self {
+        Self { runtime, ..self }
+    }
+
     /// Sets the number of worker threads.
     pub fn workers(self, workers: u32) -> Self {
         Self { workers, ..self }
@@ -188,6 +195,7 @@ impl Bootstrap {
         let mut bootstrap = json!({
             "node": { "id": "e2e", "cluster": "e2e", "metadata": self.node_metadata },
             "admin": { "address": loopback() },
+            "layered_runtime": { "layers": [{ "name": "test", "static_layer": self.runtime }] },
             "static_resources": { "clusters": clusters },
             "cluster_manager": { "outlier_detection": { "event_log_path": OUTLIER_EVENTS } },
         });

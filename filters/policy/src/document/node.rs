@@ -41,6 +41,12 @@ impl<'a> Node<'a> {
         self.report.filters()
     }
 
+    /// Counts memory that the document needs once compiled, in bytes, once for each `address`.
+    /// Returns the total.
+    pub fn count_memory(&self, address: usize, bytes: usize) -> usize {
+        self.report.count_memory(address, bytes)
+    }
+
     /// Reports an error about this value, without showing the value.
     pub fn error(&self, reason: impl fmt::Display) -> Reported {
         self.report.error(self.json, None, &reason)

@@ -1,7 +1,8 @@
 //! Everything that is wrong with a configuration document, and everything remarkable about it.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use hashbrown::HashTable;
@@ -160,6 +161,14 @@ pub struct Report {
     filters: Filters,
     errors: RefCell<Vec<Entry>>,
     notices: RefCell<Vec<Entry>>,
+    memory: Memory,
+}
+
+/// Memory of compiled values that can be shared.
+#[derive(Debug, Default)]
+struct Memory {
+    addresses: RefCell<BTreeSet<usize>>,
+    total: Cell<usize>,
 }
 
 #[derive(Debug)]
@@ -176,7 +185,20 @@ struct Entry {
 impl Report {
     /// A report without findings, for the filters that the document is read for.
     pub fn new(filters: impl Into<Filters>) -> Self {
-        Self { filters: filters.into(), errors: RefCell::default(), notices: RefCell::default() }
+        Self {
+            filters: filters.into(),
+            errors: RefCell::default(),
+            notices: RefCell::default(),
+            memory: Memory::default(),
+        }
+    }
+
+    /// Counts memory that is needed once for each `address`, in bytes. Returns the total.
+    pub fn count_memory(&self, address: usize, bytes: usize) -> usize {
+        if self.memory.addresses.borrow_mut().insert(address) {
+            self.memory.total.update(|total| total.saturating_add(bytes));
+        }
+        self.memory.total.get()
     }
 
     /// The filters that the document is read for.

@@ -1,14 +1,12 @@
 //! `HTTPRewrite`: changes the path or the authority of the request to the upstream. The query does
 //! not change.
 
-use regex::bytes::Regex;
-
 use crate::document::fields::fields;
 use crate::document::node::Node;
 use crate::document::report::Reported;
 use crate::request::split_path;
 use crate::spec::http_match::MatchedPath;
-use crate::value::pattern::compile_unanchored;
+use crate::value::pattern::{Groups, Replacer, read_replacer};
 use crate::value::url::{read_authority, read_path};
 
 /// A rewrite, compiled.
@@ -24,7 +22,7 @@ enum PathRewrite {
     /// Replaces the part of the path that matched.
     Matched(Box<[u8]>),
     /// Replaces every match of the pattern.
-    Regex { pattern: Regex, substitution: Vec<Substitute> },
+    Regex { pattern: Replacer, substitution: Vec<Substitute> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,20 +74,17 @@ impl Rewrite {
             }
             PathRewrite::Regex { pattern, substitution } => {
                 let (path, query) = split_path(target);
-                let replaced = pattern.replace_all(path, |groups: &regex::bytes::Captures<'_>| {
-                    let mut text = Vec::new();
+                let append = |groups: &Groups<'_>, result: &mut Vec<u8>| {
                     for part in substitution {
-                        match part {
-                            Substitute::Literal(literal) => text.extend_from_slice(literal),
-                            Substitute::Group(index) => {
-                                let group = groups.get(*index);
-                                text.extend_from_slice(group.map_or(&[], |g| g.as_bytes()));
-                            }
-                        }
+                        result.extend_from_slice(match part {
+                            Substitute::Literal(literal) => literal,
+                            Substitute::Group(index) => groups.get(*index),
+                        });
                     }
-                    text
-                });
-                Some([replaced.as_ref(), query].concat())
+                };
+                let mut replaced = pattern.replace_all(path, append);
+                replaced.extend_from_slice(query);
+                Some(replaced)
             }
         }
     }
@@ -107,9 +102,7 @@ pub fn replace_matched(target: &[u8], replacement: &[u8], matched: MatchedPath) 
 
 fn read_regex_rewrite(node: &Node<'_>) -> Result<PathRewrite, Reported> {
     let object = node.object::<RegexRewrite>()?;
-    let pattern = object
-        .required("match")
-        .and_then(|node| compile_unanchored(node.string()?).map_err(|reason| reason.report(&node)));
+    let pattern = object.required("match").and_then(|node| read_replacer(&node));
     let substitution = object.required("rewrite").and_then(|node| {
         let text = node.string()?;
         if text.is_empty() {
@@ -119,7 +112,7 @@ fn read_regex_rewrite(node: &Node<'_>) -> Result<PathRewrite, Reported> {
         Ok((node, text))
     });
     let (pattern, (node, text)) = (pattern?, substitution?);
-    let substitution = parse_substitution(text, pattern.captures_len());
+    let substitution = parse_substitution(text, pattern.groups());
     let substitution = substitution.map_err(|reason| node.invalid(reason))?;
     Ok(PathRewrite::Regex { pattern, substitution })
 }

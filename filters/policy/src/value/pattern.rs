@@ -1,271 +1,97 @@
-//! Regular expressions: the part of RE2's syntax that has the same meaning in Rust's `regex` crate.
+//! Regular expressions: the part of RE2's syntax that has the same meaning in Rust's `regex`.
 //!
-//! Istio and Envoy read patterns with RE2. The `regex` crate is based on RE2, but a few patterns
-//! are valid in both and have different meanings. These patterns are rejected, because they would
-//! match differently than in Istio. Patterns match bytes, and their classes are ASCII, as in RE2:
-//! `\d` is `[0-9]`.
+//! Istio and Envoy read patterns with RE2. The `regex` crate, whose parser and automata are used,
+//! is based on RE2, but a few patterns are valid in both and have different meanings. These
+//! patterns are rejected, because they would match differently than in Istio. Patterns match bytes,
+//! and their classes are ASCII, as in RE2: `\d` is `[0-9]`.
 
-use std::fmt;
-
-use regex::bytes::{Regex, RegexBuilder};
+use std::sync::Arc;
 
 use crate::document::node::Node;
 use crate::document::report::Reported;
 
+mod automaton;
+mod cache;
+mod error;
 mod repetitions;
+mod replace;
+mod syntax;
 
+pub use error::{InvalidPattern, MAX_DOCUMENT_BYTES, MAX_PATTERN_BYTES, MAX_STATES};
 pub use repetitions::MAX_REPETITIONS;
-use repetitions::Repetitions;
+pub use replace::{Groups, Replacer, read_replacer};
 
-/// The longest pattern, in bytes, that Istio accepts.
-pub const MAX_PATTERN_BYTES: usize = 1024;
+use automaton::Automaton;
+use cache::Cache;
+use error::count_memory;
 
-/// Maximum size of one compiled pattern, in bytes, so that no configuration can exhaust the
-/// module's memory.
-const COMPILED_BYTES: usize = 4 << 20;
+thread_local! {
+    static COMPILED: Cache<Compiled> = const { Cache::new() };
+}
 
 /// A pattern that must match the whole value, as in all matches of Istio.
 #[derive(Clone, Debug)]
-pub struct Pattern {
-    regex: Regex,
+pub struct Pattern(Arc<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    text: Box<str>,
     start: Box<[u8]>,
+    automaton: Automaton,
 }
 
 impl Pattern {
-    /// Compiles `pattern` to match from the first to the last byte.
+    /// Compiles `pattern` to match from the first to the last byte. Patterns with the same text
+    /// share the compiled form.
     ///
     /// # Errors
-    /// [`InvalidPattern`] if Istio rejects the pattern too, or if RE2 reads it differently.
+    /// [`InvalidPattern`] if Istio rejects the pattern too, if RE2 reads it differently, or if a
+    /// search would take too long.
     pub fn new(pattern: &str) -> Result<Self, InvalidPattern> {
-        let groups = check(pattern)?;
-        let wrapped = compile(&format!(r"\A(?:{pattern})\z"));
-        // The pattern is also compiled without the group where needed: "a)(b" must not become valid
-        // because of the group, and an error must show the pattern as the user wrote it.
-        let regex = match wrapped {
-            Ok(regex) if groups.are_closed_after_they_open => regex,
-            other => compile(pattern).and(other)?,
-        };
-        let start = if groups.has_alternatives { Vec::new() } else { literal_start(pattern) };
-        Ok(Self { regex, start: start.into() })
+        COMPILED.with(|cache| cache.get(pattern, || Compiled::new(pattern))).map(Self)
     }
 
     /// The literal prefix of all values that match. Empty if the pattern does not show one.
     pub fn start(&self) -> &[u8] {
-        &self.start
+        &self.0.start
     }
 
     /// Returns whether the pattern is `.*`, which Istio treats as a match of every value.
     pub fn is_anything(&self) -> bool {
-        self.regex.as_str() == r"\A(?:.*)\z"
+        self.as_str() == ".*"
     }
 
     /// The pattern as written in the configuration.
     pub fn as_str(&self) -> &str {
-        let wrapped = self.regex.as_str().strip_prefix(r"\A(?:");
-        wrapped.and_then(|wrapped| wrapped.strip_suffix(r")\z")).unwrap_or_default()
+        &self.0.text
+    }
+
+    /// The memory of the compiled pattern, in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Compiled>() + self.0.text.len() + self.0.start.len() + self.0.automaton.bytes()
     }
 
     /// Returns whether the pattern matches the whole `value`.
+    #[inline]
     pub fn is_match(&self, value: &[u8]) -> bool {
-        self.regex.is_match(value)
+        self.0.automaton.is_match(value)
     }
 }
 
-/// Compiles `pattern` to match anywhere in a value.
-///
-/// # Errors
-/// The same as for [`Pattern::new`].
-pub fn compile_unanchored(pattern: &str) -> Result<Regex, InvalidPattern> {
-    check(pattern)?;
-    compile(pattern)
-}
-
-fn compile(pattern: &str) -> Result<Regex, InvalidPattern> {
-    RegexBuilder::new(pattern).unicode(false).size_limit(COMPILED_BYTES).build().map_err(|error| {
-        // The crate's text has several lines, which show the pattern; the last one has the reason.
-        let text = error.to_string();
-        let reason = text.lines().last().unwrap_or_default();
-        InvalidPattern::Syntax(reason.trim_start_matches("error: ").to_owned())
-    })
-}
-
-/// Why a pattern is rejected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InvalidPattern {
-    /// The pattern is empty.
-    Empty,
-    /// The pattern is longer than [`MAX_PATTERN_BYTES`]. The value is its length in bytes.
-    TooLong(usize),
-    /// RE2 reads this construct differently from Rust's `regex`.
-    Ambiguous(&'static str),
-    /// The pattern does not compile, for this reason.
-    Syntax(String),
-    /// The pattern repeats a part more than [`MAX_REPETITIONS`] times. The value is the number.
-    TooManyRepetitions(u64),
-}
-
-impl InvalidPattern {
-    /// Reports this error for the pattern at `node`.
-    pub fn report(&self, node: &Node<'_>) -> Reported {
-        match self {
-            Self::Empty => node.error(self),
-            _ => node.invalid(self),
-        }
+impl Compiled {
+    fn new(pattern: &str) -> Result<Self, InvalidPattern> {
+        let has_alternatives = syntax::check(pattern)?;
+        let automaton = Automaton::new(syntax::parse(pattern)?)?;
+        let start = if has_alternatives { Vec::new() } else { syntax::literal_start(pattern) };
+        Ok(Self { text: pattern.into(), start: start.into(), automaton })
     }
-}
-
-impl fmt::Display for InvalidPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("is an empty regular expression"),
-            Self::TooLong(length) => {
-                write!(f, "is {length} bytes long; a regular expression has at most 1024")
-            }
-            Self::Ambiguous(construct) => write!(f, "is not supported: {construct}"),
-            Self::Syntax(reason) => write!(f, "is not a regular expression: {reason}"),
-            Self::TooManyRepetitions(count) => {
-                write!(f, "repeats a part {count} times; RE2 allows at most {MAX_REPETITIONS}")
-            }
-        }
-    }
-}
-
-/// The parentheses and alternatives of a pattern, outside of its classes.
-struct Groups {
-    /// Whether the pattern has alternatives outside of groups
-    has_alternatives: bool,
-    /// Whether each closing parenthesis has an opening one before it
-    are_closed_after_they_open: bool,
-}
-
-/// Rejects constructs that RE2 and `regex` read differently, and constructs that only RE2 has.
-fn check(pattern: &str) -> Result<Groups, InvalidPattern> {
-    if pattern.is_empty() {
-        return Err(InvalidPattern::Empty);
-    }
-    if pattern.len() > MAX_PATTERN_BYTES {
-        return Err(InvalidPattern::TooLong(pattern.len()));
-    }
-    let mut rest = pattern;
-    let mut in_class = false;
-    // Number of repetition operators directly before: 1, or 2 with the "?" of a lazy repetition.
-    let mut repetitions = 0;
-    let mut groups = Groups { has_alternatives: false, are_closed_after_they_open: true };
-    let mut depth = 0u32;
-    let mut counted = Repetitions::default();
-    while let Some(first) = rest.chars().next() {
-        let construct = if in_class { class_construct(rest) } else { plain_construct(rest) };
-        if let Some(construct) = construct {
-            return Err(InvalidPattern::Ambiguous(construct));
-        }
-        if !in_class {
-            repetitions = match (first, repetitions) {
-                ('*' | '+' | '?' | '{', 0) => 1,
-                ('?', 1) => 2,
-                ('*' | '+' | '?' | '{', _) => {
-                    return Err(InvalidPattern::Ambiguous(
-                        "a repetition of a repetition; put the inner one into (...)",
-                    ));
-                }
-                _ => 0,
-            };
-        }
-        if !in_class {
-            counted.add(first, rest).map_err(InvalidPattern::TooManyRepetitions)?;
-        }
-        match first {
-            '(' if !in_class => depth += 1,
-            ')' if !in_class => match depth.checked_sub(1) {
-                Some(outer) => depth = outer,
-                None => groups.are_closed_after_they_open = false,
-            },
-            '|' if !in_class && depth == 0 => groups.has_alternatives = true,
-            _ => {}
-        }
-        let mut skip = first.len_utf8();
-        match first {
-            '\\' => skip += escape_length(rest),
-            '{' if !in_class => skip = rest.find('}').map_or(skip, |end| end + 1),
-            // The "?" is not a repetition: it begins flags or a group name.
-            '(' if rest.starts_with("(?") => skip += 1,
-            // A class opens with "[" or "[^". A "]" directly after that is a literal.
-            '[' if !in_class => {
-                in_class = true;
-                skip += usize::from(rest.starts_with("[^"));
-                skip += usize::from(rest.get(skip..).is_some_and(|tail| tail.starts_with(']')));
-            }
-            '[' => skip = rest.find(":]").map_or(skip, |end| end + 2),
-            ']' => in_class = false,
-            _ => {}
-        }
-        rest = rest.get(skip..).unwrap_or_default();
-    }
-    Ok(groups)
-}
-
-/// The literal bytes at the start of a pattern without alternatives.
-fn literal_start(pattern: &str) -> Vec<u8> {
-    let mut start = Vec::new();
-    let mut bytes = pattern.strip_prefix('^').unwrap_or(pattern).bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => match bytes.next() {
-                Some(escaped) if escaped.is_ascii_punctuation() => start.push(escaped),
-                _ => break,
-            },
-            // The operator allows zero repetitions, so the byte before it is optional.
-            b'*' | b'?' | b'{' => {
-                start.pop();
-                break;
-            }
-            b'$' | b'(' | b')' | b'+' | b'.' | b'[' | b'^' => break,
-            _ if byte.is_ascii() => start.push(byte),
-            _ => break,
-        }
-    }
-    start
-}
-
-/// The length of an escape sequence after its backslash, including its braces if it has any.
-fn escape_length(rest: &str) -> usize {
-    let escaped = rest.chars().nth(1);
-    let length = escaped.map_or(0, char::len_utf8);
-    let braced = rest.get(1 + length..).is_some_and(|tail| tail.starts_with('{'));
-    match rest.find('}') {
-        Some(end) if braced && matches!(escaped, Some('x' | 'p' | 'P')) => end,
-        _ => length,
-    }
-}
-
-fn plain_construct(rest: &str) -> Option<&'static str> {
-    const CONSTRUCTS: [(&str, &str); 5] = [
-        (r"\C", r"\C, which stands for any byte"),
-        (r"\Q", r"\Q...\E; escape the characters one by one"),
-        (r"\<", r"\<; write < without the backslash"),
-        (r"\>", r"\>; write > without the backslash"),
-        (r"\b{", r"\b{; escape the brace"),
-    ];
-    let found = CONSTRUCTS.iter().find(|(start, _)| rest.starts_with(start));
-    if let Some((_, construct)) = found {
-        return Some(construct);
-    }
-    // Flags that RE2 does not have: verbose, CRLF and Unicode.
-    let flags = rest.strip_prefix("(?")?;
-    let flags = flags.get(..flags.find([')', ':', '<', 'P']).unwrap_or(0))?;
-    flags.contains(['x', 'R', 'u']).then_some("the flags x, R and u")
-}
-
-fn class_construct(rest: &str) -> Option<&'static str> {
-    if rest.starts_with('[') && !rest.starts_with("[:") {
-        return Some(r"[ inside of [...]; write \[");
-    }
-    let set_operation = ["&&", "--", "~~"].iter().any(|operator| rest.starts_with(operator));
-    set_operation.then_some("&&, -- and ~~ inside of [...]")
 }
 
 /// Reads a pattern that must match whole values.
 pub fn read_pattern(node: &Node<'_>) -> Result<Pattern, Reported> {
-    Pattern::new(node.string()?).map_err(|reason| reason.report(node))
+    let pattern = Pattern::new(node.string()?).map_err(|reason| reason.report(node))?;
+    count_memory(node, Arc::as_ptr(&pattern.0).addr(), pattern.bytes())?;
+    Ok(pattern)
 }
 
 #[cfg(test)]
@@ -342,6 +168,62 @@ mod tests {
             reason("(?:a{1000}){1000}"),
             "repeats a part 1000000 times; RE2 allows at most 1000"
         );
+        assert_eq!(
+            reason(&".{1000}".repeat(5)),
+            "takes up to 5003 steps for each byte of a value; at most 128 are allowed; use smaller \
+             repetitions {...}, or .* fewer times"
+        );
+    }
+
+    #[test]
+    fn patterns_of_a_document_have_a_memory_limit() {
+        let read = |node: &Node<'_>| {
+            let first = read_pattern(node)?;
+            let counted = node.count_memory(0, 0);
+            let second = read_pattern(node)?;
+            // Equal patterns share their memory.
+            assert!(counted >= first.bytes());
+            assert_eq!(node.count_memory(0, 0), counted);
+            assert!(Arc::ptr_eq(&first.0, &second.0));
+            node.count_memory(1, MAX_DOCUMENT_BYTES - counted);
+            read_pattern(node)?;
+            node.count_memory(2, 1);
+            read_pattern(node)
+        };
+        assert_eq!(
+            crate::testing::read(r#""a+""#, read).unwrap_err(),
+            "configuration: \"a+\" and the patterns before it take 16777217 bytes of memory; at \
+             most 16777216 are allowed in a document; use fewer or smaller patterns"
+        );
+    }
+
+    #[test]
+    fn most_patterns_take_one_step_for_a_byte() {
+        for pattern in [
+            "/api/v[12]/.*",
+            "^(.*?;)?(user=jason)(;.*)?$",
+            r"^.*\.(ico|png|jpg)$",
+            "[a-z0-9.-]{1,253}",
+            "(?i).*(android|iphone|ipad).*",
+            "([a-z]{1,63}\\.){1,8}[a-z]{2,63}",
+            ".{1000}",
+            "((a?){50})*",
+        ] {
+            let automaton = &Pattern::new(pattern).unwrap().0.automaton;
+            assert!(matches!(automaton, Automaton::Deterministic(_)), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn patterns_without_a_deterministic_automaton_are_small() {
+        let pattern = Pattern::new(".*a.{100}b").unwrap();
+        assert!(matches!(pattern.0.automaton, Automaton::Nondeterministic(_)));
+        let value = |end| [&b"xaxa"[..], &[b'x'; 98], end].concat();
+        assert!(pattern.is_match(&value(b"b")) && pattern.is_match(&value(b"yyb")));
+        assert!(!pattern.is_match(&value(b"yb")) && !pattern.is_match(&value(b"yyyb")));
+        let reason = |pattern| Pattern::new(pattern).unwrap_err();
+        assert_eq!(reason("(.*a.{500}b)"), InvalidPattern::TooManyStates(Some(507)));
+        assert_eq!(reason(&"(.*a.{900}b){1}".repeat(60)), InvalidPattern::TooManyStates(None));
     }
 
     #[test]
