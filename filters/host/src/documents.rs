@@ -18,7 +18,7 @@
 
 use std::fmt;
 
-use sluice_policy::lookup::hash::Hash;
+use sluice_policy::hash::Hash;
 
 use crate::host::{Memory, PluginHost};
 use crate::shared_data::{SharedData, Stored};

@@ -4,7 +4,8 @@
 //! what a decision needs. Its modules are layers in reading order. A module imports only from
 //! those above it:
 //!
-//! - [`bytes`] compares bytes, eight at a time.
+//! - [`bytes`] compares bytes, eight at a time. [`mod@hash`], [`name_set`] and [`mod@sort`] are a
+//!   hash function, a set of names and a sort.
 //! - [`document`] parses a document and reports every error with its path. It contains nothing of
 //!   Istio.
 //! - [`value`] contains small types with their syntax and errors: durations, percentages, hosts.
@@ -33,6 +34,9 @@
 //! delay, copies. The filter carries it out.
 
 pub mod bytes;
+pub mod hash;
+pub mod name_set;
+pub mod sort;
 pub mod document;
 pub mod value;
 pub mod request;

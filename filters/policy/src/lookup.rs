@@ -1,7 +1,6 @@
 //! Indexes that find a rule or a name among thousands without a search through all of them.
 
 pub mod address_ranges;
-pub mod hash;
 pub mod name_table;
 pub mod rule_index;
 pub mod virtual_hosts;

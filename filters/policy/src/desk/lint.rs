@@ -10,6 +10,7 @@ mod reach;
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use self::coverage::by_name;
 use crate::document::json::Json;
 use crate::document::report::{Finding, Kind};
 use crate::spec::document::Document;
@@ -84,8 +85,10 @@ fn contradiction(own: &HttpMatch) -> Option<(&'static str, &'static str)> {
     {
         return Some(("scheme", "never matches: schemes are http and https"));
     }
+    let headers = by_name(&own.headers);
     for header in &own.headers {
-        if own.headers.iter().any(|other| header.excludes(other)) {
+        let mut others = headers.get(&*header.name).into_iter().flatten();
+        if others.any(|other| header.excludes(other)) {
             let reason = "never matches: headers requires what is refused here";
             return Some(("withoutHeaders", reason));
         }

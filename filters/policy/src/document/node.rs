@@ -17,10 +17,14 @@ use crate::document::fields::Fields;
 use crate::document::filter::{Filter, Filters};
 use crate::document::json::Json;
 use crate::document::report::{Kind, Report, Reported};
+use crate::name_set::NameSet;
 
 /// A function that reads a value. It is a pointer and not generic, so that the functions that call
 /// it have one copy of their code for each type of values, not for each reader.
 pub type Reader<'a, T> = fn(&Node<'a>) -> Result<T, Reported>;
+
+/// Number of entries up to which a comparison with all others costs less than a set of names.
+const FEW: usize = 4;
 
 /// A value of the document.
 #[derive(Clone, Copy)]
@@ -143,12 +147,18 @@ impl<'a> Node<'a> {
             return Err(self.invalid("is not an object"));
         };
         let mut entries: Vec<(&str, Node<'a>)> = Vec::with_capacity(fields.len());
+        let mut seen = NameSet::default();
         for (key, json) in fields {
             let node = self.child(json);
-            if entries.iter().any(|(known, _)| known == key) {
-                node.error("occurs twice");
+            let is_new = if fields.len() <= FEW {
+                entries.iter().all(|(known, _)| known != key)
             } else {
+                seen.insert(key.as_bytes())
+            };
+            if is_new {
                 entries.push((key, node));
+            } else {
+                node.error("occurs twice");
             }
         }
         Ok(entries)

@@ -265,9 +265,17 @@ fn locate(entries: Vec<Entry>, root: &Json) -> Vec<Finding> {
         let group = waiting.entry(hash(value), |group| group.0 == value, |group| hash(group.0));
         group.or_insert_with(|| (value, Vec::new())).into_mut().1.push(entry);
     }
-    let mut findings = Vec::new();
-    walk(root, &mut String::new(), &mut waiting, &mut findings);
-    findings
+    let mut located = Located { waiting, findings: Vec::new(), size: 0 };
+    walk(root, &mut String::new(), &mut located);
+    located.findings
+}
+
+/// The entries that are not located yet, and the findings of the others.
+struct Located {
+    waiting: Waiting,
+    findings: Vec<Finding>,
+    /// Sum of the lengths of the paths
+    size: usize,
 }
 
 /// The entries by the address of their value. The map of the standard library would add its hash
@@ -278,30 +286,40 @@ fn hash(address: usize) -> u64 {
     (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
 }
 
-fn walk(value: &Json, path: &mut String, waiting: &mut Waiting, findings: &mut Vec<Finding>) {
+/// Maximum sum of the lengths of paths. Paths that exceed it are cut to the length that is shown:
+/// many errors in an object with a long name would take more memory than a module has.
+const MAX_PATHS: usize = 8 << 20;
+
+fn walk(value: &Json, path: &mut String, located: &mut Located) {
+    if located.waiting.is_empty() {
+        return;
+    }
     let length = path.len();
     let own = address(value);
-    let found = waiting.find_entry(hash(own), |group| group.0 == own).ok();
+    let found = located.waiting.find_entry(hash(own), |group| group.0 == own).ok();
     for entry in found.map_or(Vec::new(), |group| group.remove().0.1) {
         if let Some(member) = entry.member {
             push_member(path, member);
         }
         let Entry { kind, reason, other, .. } = entry;
-        findings.push(Finding { path: path.clone(), kind, reason, other });
+        located.size += path.len();
+        let is_cut = located.size > MAX_PATHS && path.len() > MAX_SHOWN;
+        let path_of = if is_cut { Cut(path).to_string() } else { path.clone() };
+        located.findings.push(Finding { path: path_of, kind, reason, other });
         path.truncate(length);
     }
     match value {
         Json::Array(values) => {
             for (index, value) in values.iter().enumerate() {
                 path.push_str(&format!("[{index}]"));
-                walk(value, path, waiting, findings);
+                walk(value, path, located);
                 path.truncate(length);
             }
         }
         Json::Object(fields) => {
             for (key, value) in fields {
                 push_member(path, key);
-                walk(value, path, waiting, findings);
+                walk(value, path, located);
                 path.truncate(length);
             }
         }
@@ -378,6 +396,20 @@ mod tests {
         ] {
             assert_eq!(shown(&path), format!("{expected}: bad"));
         }
+    }
+
+    #[test]
+    fn paths_of_many_errors_have_a_limit() {
+        let (name, fields) = ("a".repeat(1 << 20), vec![r#""b":1"#; 100].join(","));
+        let root = parse(format!(r#"{{"{name}":{{{fields}}}}}"#).as_bytes()).unwrap();
+        let report = Report::new(Filter::Router);
+        for (_, field) in root.fields()[0].1.fields() {
+            report.error(field, None, &"is wrong");
+        }
+        let errors = report.finish(&root).unwrap_err().errors;
+        assert_eq!((errors.len(), errors[0].path.len()), (100, (1 << 20) + 2));
+        let size: usize = errors.iter().map(|error| error.path.len()).sum();
+        assert!(size < MAX_PATHS + 100 * 504, "{size}");
     }
 
     #[test]

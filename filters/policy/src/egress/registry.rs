@@ -6,10 +6,12 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::rc::Rc;
 
 use crate::lookup::name_table::NameTable;
+use crate::sort::sort;
 use crate::spec::service_entry::{Protocol, ServiceEntry, ServicePort};
-use crate::value::address::{AddressRange, AddressSet};
+use crate::value::address::AddressSet;
 
 /// Maximum length of a host name (RFC 1035, section 2.3.4, in text form).
 const MAX_NAME: usize = 253;
@@ -20,7 +22,7 @@ pub struct Registry {
     /// Names in lower case. A wildcard is stored without its `*`, so it starts with a dot
     names: Names,
     /// The addresses that are allowed without a name, sorted by their keys
-    addresses: Vec<(Key, AddressSet)>,
+    addresses: Vec<(Key, Rc<AddressSet>)>,
 }
 
 /// The protocol of the client, and the port.
@@ -33,28 +35,47 @@ struct Binding {
     /// Index of the first service entry with this name, protocol and port
     entry: usize,
     /// The allowed addresses; `None` if all addresses are allowed
-    addresses: Option<AddressSet>,
+    addresses: Option<Rc<AddressSet>>,
 }
 
 /// The keys of a port, one for each of its protocols.
-fn keys(port: &ServicePort) -> impl Iterator<Item = Key> {
+fn keys(port: &ServicePort) -> impl Iterator<Item = Key> + Clone {
     let number = port.number;
     port.protocols.iter().map(move |protocol| (*protocol, number))
 }
 
-/// A binding while the service entries are read.
-struct Draft {
-    entry: usize,
-    addresses: Option<Vec<AddressRange>>,
+/// A key, and the index of a service entry that has it.
+type Draft = (Key, usize);
+
+/// Sorts drafts by their keys. Those of one key stay in the order of the service entries.
+fn sort_drafts(drafts: &mut Vec<Draft>) {
+    sort(drafts, |(left, _), (right, _)| left > right);
 }
 
-/// Returns the value of a key in a list that is sorted by keys. A new key gets the value of `make`.
-fn entry<T>(list: &mut Vec<(Key, T)>, key: Key, make: impl FnOnce() -> T) -> Option<&mut T> {
-    let index = list.partition_point(|(known, _)| *known < key);
-    if list.get(index).is_none_or(|(known, _)| *known != key) {
-        list.insert(index, (key, make()));
+/// The drafts of each key.
+fn by_key(drafts: &[Draft]) -> impl Iterator<Item = &[Draft]> {
+    drafts.chunk_by(|(left, _), (right, _)| left == right)
+}
+
+/// Sets of the addresses of service entries. Most ports and hosts have the same service entries as
+/// the ones before them, and share their set.
+struct Addresses<'a> {
+    entries: &'a [ServiceEntry],
+    last: Vec<usize>,
+    set: Rc<AddressSet>,
+}
+
+impl Addresses<'_> {
+    fn of(&mut self, drafts: &[Draft]) -> Rc<AddressSet> {
+        let indices = drafts.iter().map(|(_, entry)| *entry);
+        if !self.last.iter().copied().eq(indices.clone()) {
+            let entries = indices.clone().filter_map(|index| self.entries.get(index));
+            let ranges = entries.flat_map(|entry| entry.addresses.iter().copied());
+            self.set = Rc::new(AddressSet::new(ranges.collect()));
+            self.last = indices.collect();
+        }
+        Rc::clone(&self.set)
     }
-    list.get_mut(index).map(|(_, value)| value)
 }
 
 /// Why no service entry matches a name.
@@ -72,28 +93,23 @@ impl Registry {
     /// Compiles service entries. Entries with the same name, protocol and port are merged: an
     /// address is allowed if one of them allows it.
     pub fn new(entries: &[ServiceEntry]) -> Self {
-        let mut names: NameTable<Vec<(Key, Draft)>> = NameTable::default();
-        let mut addresses: Vec<(Key, Vec<AddressRange>)> = Vec::new();
+        let mut names: NameTable<Vec<Draft>> = NameTable::default();
+        let mut by_address: Vec<Draft> = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
-            let is_bound = entry.keeps_destination && !entry.addresses.is_empty();
-            for key in entry.ports.iter().flat_map(keys) {
-                if let Some(known) = self::entry(&mut addresses, key, Vec::new) {
-                    known.extend(&entry.addresses);
-                }
-                for host in &entry.hosts {
-                    let name = host.strip_prefix('*').unwrap_or(host).as_bytes();
-                    let new = || Draft { entry: index, addresses: Some(Vec::new()) };
-                    let drafts = names.entry(name, Vec::new);
-                    let Some(draft) = self::entry(drafts, key, new) else { continue };
-                    match &mut draft.addresses {
-                        Some(ranges) if is_bound => ranges.extend(&entry.addresses),
-                        allowed => *allowed = None,
-                    }
-                }
+            let drafts = entry.ports.iter().flat_map(keys).map(|key| (key, index));
+            if !entry.addresses.is_empty() {
+                by_address.extend(drafts.clone());
+            }
+            for host in &entry.hosts {
+                let name = host.strip_prefix('*').unwrap_or(host).as_bytes();
+                names.entry(name, Vec::new).extend(drafts.clone());
             }
         }
-        let addresses = addresses.into_iter().map(|(key, ranges)| (key, AddressSet::new(ranges)));
-        Self { names: Names::new(names), addresses: addresses.collect() }
+        sort_drafts(&mut by_address);
+        let mut sets = Addresses { entries, last: Vec::new(), set: Rc::default() };
+        let of_key = |own: &[Draft]| Some((own.first()?.0, sets.of(own)));
+        let addresses = by_key(&by_address).filter_map(of_key).collect();
+        Self { names: Names::new(names, entries), addresses }
     }
 
     /// The index of the service entry that allows a name, in upper or lower case and without a dot
@@ -151,7 +167,7 @@ struct Names {
 }
 
 impl Names {
-    fn new(drafts: NameTable<Vec<(Key, Draft)>>) -> Self {
+    fn new(drafts: NameTable<Vec<Draft>>, entries: &[ServiceEntry]) -> Self {
         let mut lengths = [0; MAX_NAME / 64 + 1];
         for (name, _) in drafts.iter() {
             if let Some(bits) = lengths.get_mut(name.len() / 64) {
@@ -159,13 +175,21 @@ impl Names {
             }
         }
         let mut bindings = Vec::with_capacity(drafts.iter().map(|(_, own)| own.len()).sum());
-        let ranges = drafts.map(|own| {
+        let mut sets = Addresses { entries, last: Vec::new(), set: Rc::default() };
+        let is_bound = |(_, index): &Draft| {
+            let entry = entries.get(*index);
+            entry.is_some_and(|entry| entry.keeps_destination && !entry.addresses.is_empty())
+        };
+        let ranges = drafts.map(|mut own| {
             let start = bindings.len();
-            bindings.extend(own.into_iter().map(|(key, Draft { entry, addresses })| Binding {
-                key,
-                entry,
-                addresses: addresses.map(AddressSet::new),
-            }));
+            if own.len() > 1 {
+                sort_drafts(&mut own);
+            }
+            for own in by_key(&own) {
+                let Some((key, entry)) = own.first().copied() else { continue };
+                let addresses = own.iter().all(is_bound).then(|| sets.of(own));
+                bindings.push(Binding { key, entry, addresses });
+            }
             start..bindings.len()
         });
         Self { ranges, bindings: bindings.into_boxed_slice(), lengths }

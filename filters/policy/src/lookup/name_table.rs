@@ -1,38 +1,18 @@
 //! A hash table of names from the configuration or from Envoy.
 
-use std::ops::Range;
+use crate::name_set::NameSet;
 
-use hashbrown::hash_table::{self, HashTable};
-
-use crate::bytes;
-use crate::lookup::hash::Hash;
-
-/// Names, each with a value. Clients must not choose the names, because they could choose names
-/// with the same [`Hash`](struct@Hash). Clients may choose which names are looked up.
+/// Names, each with a value. Clients must not choose the names, see [`NameSet`]. Clients may choose
+/// which names are looked up.
 #[derive(Debug)]
 pub struct NameTable<T> {
-    names: Names,
+    names: NameSet,
     values: Vec<T>,
-}
-
-/// The names, each with its index in the order in which they were added.
-#[derive(Debug, Default)]
-struct Names {
-    entries: HashTable<Entry>,
-    /// All names, concatenated. An allocation for each name would fragment the heap of the module,
-    /// which makes later allocations slower.
-    text: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    name: Range<usize>,
-    index: usize,
 }
 
 impl<T> Default for NameTable<T> {
     fn default() -> Self {
-        Self { names: Names::default(), values: Vec::new() }
+        Self { names: NameSet::default(), values: Vec::new() }
     }
 }
 
@@ -64,6 +44,11 @@ impl<T> NameTable<T> {
         self.names.iter().filter_map(|(name, index)| Some((name, self.values.get(index)?)))
     }
 
+    /// Mutable references to the values, in the order in which their names were added.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.values.iter_mut()
+    }
+
     /// Replaces each value with what `make` makes of it.
     pub fn map<U>(self, make: impl FnMut(T) -> U) -> NameTable<U> {
         NameTable { names: self.names, values: self.values.into_iter().map(make).collect() }
@@ -78,47 +63,6 @@ impl<T> NameTable<T> {
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
-}
-
-impl Names {
-    /// The index of a name, which is added if it is new.
-    fn add(&mut self, name: &[u8]) -> usize {
-        let Self { entries, text } = self;
-        let index = entries.len();
-        let is_name = |entry: &Entry| bytes::equal(slice(text, &entry.name), name);
-        let hash_of = |entry: &Entry| hash(slice(text, &entry.name));
-        match entries.entry(hash(name), is_name, hash_of) {
-            hash_table::Entry::Occupied(entry) => entry.get().index,
-            hash_table::Entry::Vacant(place) => {
-                let range = text.len()..text.len() + name.len();
-                text.extend_from_slice(name);
-                place.insert(Entry { name: range, index });
-                index
-            }
-        }
-    }
-
-    #[inline]
-    fn find(&self, name: &[u8]) -> Option<usize> {
-        let is_name = |entry: &Entry| bytes::equal(slice(&self.text, &entry.name), name);
-        self.entries.find(hash(name), is_name).map(|entry| entry.index)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&[u8], usize)> {
-        self.entries.iter().map(|entry| (slice(&self.text, &entry.name), entry.index))
-    }
-}
-
-#[inline]
-fn slice<'a>(text: &'a [u8], range: &Range<usize>) -> &'a [u8] {
-    text.get(range.clone()).unwrap_or_default()
-}
-
-#[inline]
-fn hash(name: &[u8]) -> u64 {
-    let mut hash = Hash::default();
-    hash.piece(name);
-    hash.finish()
 }
 
 #[cfg(test)]

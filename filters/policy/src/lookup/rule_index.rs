@@ -9,10 +9,13 @@
 
 mod lists;
 
+use hashbrown::HashTable;
+
 use self::lists::{Entry, Lists};
-use crate::lookup::hash::Hash;
+use crate::hash::Hash;
 use crate::request::Request;
 use crate::request::header_map::NameFilter;
+use crate::sort::sort;
 
 /// Maximum number of rules without an index. Checking so few rules is faster than a lookup.
 const MAX_UNINDEXED_RULES: usize = 4;
@@ -100,6 +103,7 @@ impl RuleIndex {
         }
         let by_condition = Lists::new(by_condition);
         let mut entries = Vec::new();
+        let mut places = HashTable::new();
         for rule in 0..index.count {
             let keys = keys(rule as usize);
             let chosen =
@@ -109,13 +113,15 @@ impl RuleIndex {
                 continue;
             };
             entries.push(Entry { hash: hash(key), rule });
-            index.register(key);
+            index.register(key, &mut places);
         }
         index.lists = Lists::new(entries);
+        sort(&mut index.subjects, |(left, _), (right, _)| left > right);
         index
     }
 
-    fn register(&mut self, (subject, need): &Key<'_>) {
+    /// Registers the lookups for a condition. `places` finds the subjects, which are not sorted yet.
+    fn register(&mut self, (subject, need): &Key<'_>, places: &mut HashTable<usize>) {
         match subject {
             Subject::Authority => self.has_authority = true,
             Subject::Header(name) => {
@@ -131,11 +137,15 @@ impl RuleIndex {
             Subject::Query(_) => self.has_query = true,
         }
         let hash = subject.hash().finish();
-        let place = self.subjects.partition_point(|(known, _)| *known < hash);
-        if self.subjects.get(place).is_none_or(|(known, _)| *known != hash) {
-            self.subjects.insert(place, (hash, Lookups::default()));
+        let subjects = &mut self.subjects;
+        let hash_at = |place: &usize| subjects.get(*place).map_or(0, |(hash, _)| *hash);
+        let is_it = |place: &usize| hash_at(place) == hash;
+        let entry = places.entry(hash.into(), is_it, |place| hash_at(place).into());
+        let place = *entry.or_insert(subjects.len()).get();
+        if place == subjects.len() {
+            subjects.push((hash, Lookups::default()));
         }
-        let Some((_, lookups)) = self.subjects.get_mut(place) else { return };
+        let Some((_, lookups)) = subjects.get_mut(place) else { return };
         match need {
             Need::Exact(_) => lookups.exact = true,
             Need::Present => lookups.present = true,

@@ -51,6 +51,14 @@ impl VirtualHosts {
         }
     }
 
+    /// Replaces each index with what `index_of` returns for it.
+    pub fn replace_indices(&mut self, index_of: impl Fn(usize) -> usize) {
+        let Self { exact, suffixes, prefixes, any } = self;
+        let tables = [exact, &mut suffixes.parts, &mut prefixes.parts];
+        let indices = tables.into_iter().flat_map(NameTable::values_mut).chain(any);
+        indices.for_each(|index| *index = index_of(*index));
+    }
+
     /// The index for a request with this authority.
     #[inline]
     pub fn find(&self, authority: &[u8]) -> Option<usize> {

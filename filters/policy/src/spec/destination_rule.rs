@@ -10,6 +10,8 @@ use crate::document::filter::Filter;
 use crate::document::json::Quoted;
 use crate::document::node::{Node, Object, all};
 use crate::document::report::{self, Reported};
+use crate::name_set::NameSet;
+use crate::sort::sort;
 use crate::spec::destination::{Naming, PortSelector, read_subset};
 use crate::spec::outlier::Enforcement;
 use crate::spec::outlier_detection::Settings;
@@ -48,7 +50,8 @@ struct Rule {
 #[derive(Debug, Default)]
 struct Policy {
     detection: Option<Detection>,
-    /// Policies by port. They inherit nothing: `None` turns outlier detection off for the port
+    /// Policies by port, sorted. They inherit nothing: `None` turns outlier detection off for the
+    /// port
     ports: Vec<(u16, Option<Detection>)>,
 }
 
@@ -71,7 +74,9 @@ impl Policy {
         port: Option<u16>,
         inherited: Option<&'a Detection>,
     ) -> Option<&'a Detection> {
-        match self.ports.iter().find(|(known, _)| Some(*known) == port) {
+        let place =
+            port.and_then(|port| self.ports.binary_search_by_key(&port, |(port, _)| *port).ok());
+        match place.and_then(|place| self.ports.get(place)) {
             Some((_, detection)) => detection.as_ref(),
             None => self.detection.as_ref().or(inherited),
         }
@@ -92,22 +97,21 @@ impl DestinationRules {
     ) -> Result<Self, Reported> {
         let left_to = report::Kind::LeftToFilter(Filter::Outlier);
         node.notice_to(Filter::Router, left_to, "is left to the outlier filter");
-        let mut rules: Vec<Rule> = Vec::new();
-        let mut fallbacks = Vec::new();
         let nodes = node.elements()?;
         let context = Context { naming, proxy, enforcement };
-        let read = |node| read_rule(node, context, &mut rules, &mut fallbacks);
-        let read = all(nodes.iter().map(read));
+        let mut merged = Merged::default();
+        let read = all(nodes.iter().map(|node| read_rule(node, context, &mut merged)));
         // After an error the subsets are incomplete, so fallbacks cannot be checked.
         read?;
-        for (host, node, subset) in fallbacks {
-            let is_known = |rule: &Rule| {
-                rule.host == host && rule.subsets.iter().any(|(name, _)| name == subset)
-            };
-            if !rules.iter().any(is_known) {
+        for (host, node, subset) in &merged.fallbacks {
+            if ![true, false].iter().any(|is_selected| merged.has(host, *is_selected, subset)) {
                 node.invalid("is not a subset of this host");
             }
         }
+        let mut rules = merged.rules;
+        // The most specific host comes first. For one host, rules with a selector come first.
+        let rank = |rule: &Rule| (!rule.host.starts_with('*'), rule.host.len(), rule.is_selected);
+        sort(&mut rules, |left, right| rank(left) < rank(right));
         Ok(Self { rules, naming: Some(naming.clone()) })
     }
 
@@ -138,6 +142,34 @@ impl DestinationRules {
             settings: Rc::clone(&detection.settings),
             fallback: fallback.map(|subset| template.name(host, Some(subset), port)),
         })
+    }
+}
+
+/// The rules that were read so far, one for each host and kind of selector.
+#[derive(Default)]
+struct Merged<'a> {
+    rules: Vec<Rule>,
+    /// Keys of the rules
+    keys: NameSet,
+    /// Index of the rule and name, for all subsets
+    subsets: NameSet,
+    /// Fallbacks, which can be checked only after all rules are read
+    fallbacks: Vec<Fallback<'a>>,
+}
+
+impl Merged<'_> {
+    fn key(host: &str, is_selected: bool) -> Vec<u8> {
+        [host.as_bytes(), &[is_selected.into()]].concat()
+    }
+
+    fn subset_key(rule: usize, name: &str) -> Vec<u8> {
+        [&rule.to_le_bytes(), name.as_bytes()].concat()
+    }
+
+    /// Returns whether a rule has a subset.
+    fn has(&self, host: &str, is_selected: bool, subset: &str) -> bool {
+        let rule = self.keys.find(&Self::key(host, is_selected));
+        rule.is_some_and(|rule| self.subsets.contains(&Self::subset_key(rule, subset)))
     }
 }
 
@@ -210,13 +242,11 @@ struct Context<'c> {
     enforcement: Option<Enforcement>,
 }
 
-/// Reads a rule and merges it into the rule of its host. Adds the fallbacks to `fallbacks`, because
-/// they can be checked only after all rules are read.
+/// Reads a rule and merges it into the rule of its host.
 fn read_rule<'a>(
     node: &Node<'a>,
     context: Context<'_>,
-    rules: &mut Vec<Rule>,
-    fallbacks: &mut Vec<Fallback<'a>>,
+    merged: &mut Merged<'a>,
 ) -> Result<(), Reported> {
     let Context { naming, proxy, .. } = context;
     let object = node.object::<DestinationRule>()?;
@@ -244,26 +274,20 @@ fn read_rule<'a>(
     if selector.as_ref().is_some_and(|labels| !proxy.has_labels(labels)) {
         return Ok(());
     }
-    fallbacks.extend(named.into_iter().map(|(node, subset)| (host.clone(), node, subset)));
+    merged.fallbacks.extend(named.into_iter().map(|(node, subset)| (host.clone(), node, subset)));
     let is_selected = selector.is_some();
-    // The most specific host comes first. For one host, rules with a selector come first.
-    let specificity = |host: &str, is_selected| (!host.starts_with('*'), host.len(), is_selected);
-    let own = specificity(&host, is_selected);
-    let is_same = |rule: &Rule| rule.host == host && rule.is_selected == is_selected;
-    let index = rules.iter().position(is_same).unwrap_or_else(|| {
-        let is_less = |rule: &Rule| specificity(&rule.host, rule.is_selected) < own;
-        let index = rules.iter().position(is_less).unwrap_or(rules.len());
-        rules.insert(index, Rule { host, is_selected, policy: None, subsets: Vec::new() });
-        index
-    });
-    let Some(rule) = rules.get_mut(index) else { return Ok(()) };
+    let index = merged.keys.add(&Merged::key(&host, is_selected));
+    if index == merged.rules.len() {
+        merged.rules.push(Rule { host, is_selected, policy: None, subsets: Vec::new() });
+    }
+    let Some(rule) = merged.rules.get_mut(index) else { return Ok(()) };
     if let Some((node, policy)) = policy
         && rule.policy.replace(policy).is_some()
     {
         node.error("occurs twice for this host");
     }
     for (node, (name, policy)) in subsets {
-        if rule.subsets.iter().any(|(known, _)| *known == name) {
+        if !merged.subsets.insert(&Merged::subset_key(index, &name)) {
             node.error(format_args!("{} occurs twice for this host", Quoted(&name)));
         }
         rule.subsets.push((name, policy));
@@ -314,7 +338,7 @@ fn read_policy<'a>(
     leave_to_envoy(&object, &LEFT_TO_ENVOY);
     let detection = object
         .optional("outlierDetection", |node| read_detection(node, context, subset, fallbacks));
-    let mut numbers = Vec::new();
+    let mut numbers = NameSet::default();
     let ports = object.list_with("portLevelSettings", |node| {
         let object = node.object::<PortPolicy>()?;
         leave_to_envoy(&object, &LEFT_TO_ENVOY[..3]);
@@ -328,13 +352,14 @@ fn read_policy<'a>(
             read_detection(detection, context, subset, fallbacks)
         });
         let (number, detection) = (number?, detection?);
-        if numbers.contains(&number) {
+        if !numbers.insert(&number.to_le_bytes()) {
             return Err(node.error(format_args!("port {number} occurs twice")));
         }
-        numbers.push(number);
         Ok((number, detection))
     });
-    Ok(Policy { detection: detection?, ports: ports? })
+    let mut ports = ports?;
+    sort(&mut ports, |(left, _), (right, _)| left > right);
+    Ok(Policy { detection: detection?, ports })
 }
 
 fn leave_to_envoy(object: &Object<'_>, names: &[&'static str]) {

@@ -10,6 +10,8 @@ use crate::document::fields::fields;
 use crate::document::json::Quoted;
 use crate::document::node::Node;
 use crate::document::report::Reported;
+use crate::name_set::NameSet;
+use crate::sort::sort;
 use crate::value::header::{FixedEdit, HeaderEdit, HeaderOperation, OWN_PREFIX, check_name};
 use crate::value::url::read_authority;
 
@@ -43,7 +45,7 @@ impl HeaderOps {
         &self.edits
     }
 
-    /// Returns the names of the headers in `set`.
+    /// Returns the names of the headers in `set`, sorted.
     pub fn names_set(&self) -> impl Iterator<Item = &str> {
         let sets = self.edits.iter().filter(|edit| edit.operation() == HeaderOperation::Set);
         sets.map(FixedEdit::name)
@@ -81,11 +83,8 @@ fn read_ops(node: &Node<'_>, message: Message) -> Result<HeaderOps, Reported> {
     let adds = object.optional("add", |node| read_values(node, message));
     let removed = object.list("remove", |node| read_name(node, node.string()?));
     let (sets, adds) = (sets?.unwrap_or_default(), adds?.unwrap_or_default());
-    let mut removes: Vec<String> = Vec::new();
-    for name in removed? {
-        let place = removes.partition_point(|known| *known < name);
-        removes.insert(place, name);
-    }
+    let mut removes = removed?;
+    sort(&mut removes, |left, right| left > right);
 
     let is_authority = |(name, _): &(String, _)| name == ":authority";
     let (host_sets, sets): (Vec<_>, Vec<_>) = sets.into_iter().partition(is_authority);
@@ -110,6 +109,7 @@ type NamedValue = (String, Box<[u8]>);
 /// Reads header names with their values, and sorts them by name.
 fn read_values(node: &Node<'_>, message: Message) -> Result<Vec<NamedValue>, Reported> {
     let mut values: Vec<NamedValue> = Vec::new();
+    let mut seen = NameSet::default();
     let mut failure = None;
     for (name, node) in node.entries()? {
         let name = match message {
@@ -128,13 +128,13 @@ fn read_values(node: &Node<'_>, message: Message) -> Result<Vec<NamedValue>, Rep
                 continue;
             }
         };
-        let place = values.partition_point(|(known, _)| *known < name);
-        if values.get(place).is_some_and(|(known, _)| *known == name) {
-            failure = Some(node.error("occurs twice, in another spelling"));
+        if seen.insert(name.as_bytes()) {
+            values.push((name, value));
         } else {
-            values.insert(place, (name, value));
+            failure = Some(node.error("occurs twice, in another spelling"));
         }
     }
+    sort(&mut values, |(left, _), (right, _)| left > right);
     failure.map_or(Ok(values), Err)
 }
 

@@ -367,7 +367,8 @@ fn notice_overridden_headers(node: &Node<'_>, route: &Headers, own: &Headers) {
     let pairs =
         [("request", &route.request, &own.request), ("response", &route.response, &own.response)];
     for (message, route, own) in pairs {
-        for name in own.names_set().filter(|name| route.names_set().any(|other| other == *name)) {
+        let of_route: Vec<&str> = route.names_set().collect();
+        for name in own.names_set().filter(|name| of_route.binary_search(name).is_ok()) {
             let reason = format_args!(
                 "sets the {message} header {name}, which the route sets too; the route's value is sent"
             );

@@ -5,6 +5,8 @@ use crate::document::fields::fields;
 use crate::document::json::Quoted;
 use crate::document::node::{Node, all};
 use crate::document::report::Reported;
+use crate::lookup::name_table::NameTable;
+use crate::name_set::NameSet;
 use crate::value::host_name;
 
 /// Istio's gateway name for all sidecars.
@@ -37,8 +39,8 @@ impl NodeMetadata for NoMetadata {
 pub struct Proxy<'a> {
     metadata: &'a dyn NodeMetadata,
     namespace: Option<String>,
-    labels: Option<Vec<(String, String)>>,
-    gateways: Option<Vec<String>>,
+    labels: Option<NameTable<String>>,
+    gateways: Option<NameSet>,
     /// Port that clients call, if it is not the one that they connect to
     pub port: Option<u16>,
     serves_all: bool,
@@ -81,8 +83,18 @@ impl<'a> Proxy<'a> {
         let port = object.optional("port", Node::port);
         Ok(Self {
             namespace: namespace?.map(str::to_owned),
-            labels: labels?,
-            gateways: gateways?,
+            labels: labels?.map(|labels| {
+                let mut table = NameTable::default();
+                for (name, value) in labels {
+                    table.entry(name.as_bytes(), || value);
+                }
+                table
+            }),
+            gateways: gateways?.map(|gateways| {
+                let mut names = NameSet::default();
+                gateways.iter().for_each(|name| _ = names.insert(name.as_bytes()));
+                names
+            }),
             port: port?,
             ..Self::new(metadata)
         })
@@ -97,7 +109,7 @@ impl<'a> Proxy<'a> {
     /// Returns whether the proxy's workload has all of `labels`.
     pub fn has_labels(&self, labels: &[(String, String)]) -> bool {
         labels.iter().all(|(name, value)| match &self.labels {
-            Some(own) => own.iter().any(|(n, v)| n == name && v == value),
+            Some(own) => own.get(name.as_bytes()) == Some(value),
             None => self.metadata.label(name).as_ref() == Some(value),
         })
     }
@@ -109,7 +121,7 @@ impl<'a> Proxy<'a> {
             return Some(true);
         }
         let own = self.gateways.as_ref()?;
-        Some(gateways.iter().any(|gateway| own.contains(gateway)))
+        Some(gateways.iter().any(|gateway| own.contains(gateway.as_bytes())))
     }
 }
 

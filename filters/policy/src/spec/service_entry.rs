@@ -7,6 +7,7 @@ use crate::document::fields::fields;
 use crate::document::filter::Filter;
 use crate::document::node::{Node, Object, all};
 use crate::document::report::{self, Reported};
+use crate::name_set::NameSet;
 use crate::spec::destination_rule::NOT_EXPORTED;
 use crate::spec::proxy::read_labels;
 use crate::value::address::AddressRange;
@@ -100,7 +101,7 @@ impl ServiceEntry {
         let may_be_ranges = known.is_none() || is(Resolution::None) || is(Resolution::Static);
         let addresses = address_nodes.as_deref().map_err(|reported| *reported);
         let addresses = addresses.and_then(|nodes| read_addresses(nodes, may_be_ranges));
-        let mut names = Vec::new();
+        let mut names = NameSet::default();
         let ports = object.elements("ports").and_then(|nodes| read_ports(&nodes, &mut names));
         if ports.as_ref().is_ok_and(Vec::is_empty) {
             let reason = "has no effect, because it has no ports";
@@ -118,7 +119,7 @@ impl ServiceEntry {
         if let Some(node) = object.field("addresses").filter(|_| is(Resolution::DynamicDns)) {
             node.error("cannot be combined with this resolution");
         }
-        let port_names = ports.is_ok().then_some(&*names);
+        let port_names = ports.is_ok().then_some(&names);
         let nodes = endpoints.as_deref().unwrap_or_default();
         let checked = all(nodes
             .iter()
@@ -179,7 +180,7 @@ fn read_hosts(
         let reason = format_args!("has {} hosts; the limit is {MAX_HOSTS}", nodes.len());
         return Err(node.error(reason));
     }
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen = NameSet::default();
     all(nodes.iter().map(|node| {
         let text = node.string()?;
         let host = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
@@ -200,10 +201,9 @@ fn read_hosts(
         if needs_wildcards && !host.starts_with('*') {
             return Err(node.invalid("is not a wildcard, which DYNAMIC_DNS requires"));
         }
-        if seen.contains(&host) {
+        if !seen.insert(host.as_bytes()) {
             node.notice_to(Filter::Egress, report::Kind::NoEffect, "occurs twice");
         }
-        seen.push(host.clone());
         Ok(host)
     }))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::document::fields::fields;
 use crate::document::node::Node;
 use crate::document::report::Reported;
+use crate::name_set::NameSet;
 use crate::value::duration;
 use crate::value::number::read_in;
 use crate::value::server_name;
@@ -168,14 +169,13 @@ impl SniSettings {
 }
 
 fn read_hosts(node: &Node<'_>) -> Result<Vec<String>, Reported> {
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen = NameSet::default();
     node.each_with(|node| {
         let host = node.string()?.to_ascii_lowercase();
         server_name::check_pattern(&host).map_err(|reason| node.invalid(reason))?;
-        if seen.contains(&host) {
+        if !seen.insert(host.as_bytes()) {
             return Err(node.invalid("occurs twice"));
         }
-        seen.push(host.clone());
         Ok(host)
     })
 }

@@ -7,7 +7,7 @@
 //! back to a wider range if no chain of the narrower one has the server name. Of two matches with
 //! the same name and range, istiod keeps the first.
 
-use std::cell::LazyCell;
+use std::cell::{Cell, LazyCell};
 use std::rc::Rc;
 
 use crate::document::fields::fields;
@@ -16,11 +16,12 @@ use crate::document::report::Reported;
 use crate::lookup::address_ranges::AddressRanges;
 use crate::lookup::name_table::NameTable;
 use crate::request::connection::Connection;
+use crate::sort::sort;
 use crate::spec::destination::{self, ClusterName, Destination, Naming};
 use crate::spec::scope::{Scope, is_for_proxy, read_port};
 use crate::spec::split::{Choice, Split, read_weight};
 use crate::value::address::AddressRange;
-use crate::value::server_name::{self, ServerName};
+use crate::value::server_name::{self, HostPatterns, ServerName};
 
 /// A route, compiled.
 #[derive(Debug)]
@@ -43,15 +44,15 @@ struct TlsMatch {
 }
 
 impl TlsRoute {
-    /// Reads the route at `path`. `hosts` contains the hosts of the virtual service in lower case;
-    /// `None` if they have an error. Returns `None` for a route that does not apply to this proxy.
+    /// Reads the route at `path`. `hosts` contains the hosts of the virtual service; `None` if they
+    /// have an error. Returns `None` for a route that does not apply to this proxy.
     ///
     /// As in Istio, rejects a route without match or destination, a match without `sniHosts`, and
     /// server names that are not within the hosts.
     pub fn read(
         node: &Node<'_>,
         path: &str,
-        hosts: Option<&[String]>,
+        hosts: Option<&HostPatterns>,
         naming: &Naming,
         scope: &Scope<'_>,
     ) -> Result<Option<Self>, Reported> {
@@ -104,7 +105,7 @@ fields!(TlsDestination as "TlsRouteDestination", "A destination with its weight.
 fn read_match(
     node: &Node<'_>,
     name: Box<str>,
-    hosts: Option<&[String]>,
+    hosts: Option<&HostPatterns>,
     scope: &Scope<'_>,
 ) -> Result<Option<TlsMatch>, Reported> {
     let object = node.object::<TlsMatch>()?;
@@ -112,8 +113,7 @@ fn read_match(
         all(nodes.iter().map(|node| {
             let text = node.string()?.to_ascii_lowercase();
             server_name::check_pattern(&text).map_err(|reason| node.invalid(reason))?;
-            let is_within = |host: &String| server_name::is_within(&text, host);
-            if hosts.is_some_and(|hosts| !hosts.iter().any(is_within)) {
+            if hosts.is_some_and(|hosts| !hosts.include(&text)) {
                 return Err(node.invalid("is not within the hosts of the virtual service"));
             }
             Ok(text.into())
@@ -157,14 +157,14 @@ impl TlsMatch {
 #[derive(Debug)]
 struct Entered {
     own: TlsMatch,
-    /// Indices of its subnets in [`TlsRoutes::ranges`]; empty for any address
+    /// Indices of its subnets in [`TlsRoutes::ranges`], sorted; empty for any address
     ranges: Vec<usize>,
     split: Rc<Split<ClusterName>>,
 }
 
 impl Entered {
     fn has_range(&self, range: Option<usize>) -> bool {
-        range.map_or(self.ranges.is_empty(), |range| self.ranges.contains(&range))
+        range.map_or(self.ranges.is_empty(), |range| self.ranges.binary_search(&range).is_ok())
     }
 
     /// Returns whether the match has all connections to this range and port. `None` is any.
@@ -172,6 +172,10 @@ impl Entered {
         self.has_range(range) && (self.own.port.is_none() || self.own.port == port)
     }
 }
+
+/// Maximum number of comparisons of a match with earlier matches, for a notice. Their number can
+/// grow with the square of the number of matches.
+const MAX_COMPARISONS: usize = 1_000_000;
 
 /// TLS routes of all virtual services, indexed by server name and destination address.
 #[derive(Debug, Default)]
@@ -181,7 +185,7 @@ pub struct TlsRoutes {
     by_pattern: NameTable<Vec<usize>>,
     /// The subnets of all matches
     ranges: AddressRanges,
-    /// For each of `ranges`, the ports of the matches that have it, without repetitions
+    /// For each of `ranges`, the ports of the matches that have it, sorted, without repetitions
     ports: Vec<Vec<Option<u16>>>,
 }
 
@@ -199,32 +203,40 @@ impl TlsRoutes {
                     let key = server_name::key(pattern);
                     by_pattern.entry(key.as_bytes(), Vec::new).push(matches.len());
                 }
-                let own_ranges: Vec<usize> =
+                let mut own_ranges: Vec<usize> =
                     own.subnets.iter().filter_map(|subnet| ranges.index(subnet)).collect();
+                sort(&mut own_ranges, |left, right| left > right);
                 for range in &own_ranges {
-                    if let Some(known) = ports.get_mut(*range)
-                        && !known.contains(&own.port)
-                    {
-                        known.push(own.port);
-                    }
+                    ports.get_mut(*range).into_iter().for_each(|known| known.push(own.port));
                 }
                 matches.push(Entered { own, ranges: own_ranges, split: Rc::clone(&split) });
             }
+        }
+        for own in &mut ports {
+            sort(own, |left, right| left > right);
+            own.dedup();
         }
         Self { matches, by_pattern, ranges, ports }
     }
 
     /// Returns the places of the matches that are never reached: earlier matches have all of their
     /// server names, subnets and ports. The second place is that of one of these earlier matches.
+    ///
+    /// After [`MAX_COMPARISONS`], only the matches are returned that were found until then.
     pub fn unreachable(&self) -> Vec<(&str, &str)> {
         let mut found = Vec::new();
+        let comparisons = Cell::new(0_usize);
         for (index, entered) in self.matches.iter().enumerate() {
+            if comparisons.get() > MAX_COMPARISONS {
+                break;
+            }
             let Entered { own, ranges, .. } = entered;
             let earlier = |pattern: &str, range: Option<usize>| {
                 let indices = self.by_pattern.get(server_name::key(pattern).as_bytes())?;
                 let mut earlier = indices.iter().take_while(|earlier| **earlier < index);
                 earlier.find_map(|earlier| {
                     let earlier = self.matches.get(*earlier)?;
+                    comparisons.set(comparisons.get().saturating_add(1));
                     earlier.covers(range, own.port).then_some(&*earlier.own.name)
                 })
             };

@@ -6,6 +6,7 @@ use crate::document::fields::fields;
 use crate::document::filter::Filter;
 use crate::document::node::{Node, Object, all};
 use crate::document::report::{self, Reported};
+use crate::name_set::NameSet;
 use crate::spec::destination::Naming;
 use crate::spec::destination_rule::NOT_EXPORTED;
 use crate::spec::http_route::{HttpRoute, RouteRules, Rule};
@@ -14,6 +15,7 @@ use crate::spec::proxy::{MESH, Proxy, read_gateways};
 use crate::spec::scope::Scope;
 use crate::spec::tls_route::TlsRoute;
 use crate::value::host_name;
+use crate::value::server_name::HostPatterns;
 
 /// A virtual service, compiled.
 #[derive(Debug)]
@@ -79,9 +81,15 @@ impl VirtualService {
         let place = Place::of_service(index);
         let http = read_routes(&object, place, naming, &scope);
         let tls = object.elements("tls").and_then(|nodes| {
-            let hosts = hosts.as_deref().ok();
+            let hosts = hosts.as_deref().ok().map(HostPatterns::new);
             all(nodes.iter().enumerate().map(|(index, node)| {
-                TlsRoute::read(node, &format!("{place}.tls[{index}]"), hosts, naming, &scope)
+                TlsRoute::read(
+                    node,
+                    &format!("{place}.tls[{index}]"),
+                    hosts.as_ref(),
+                    naming,
+                    &scope,
+                )
             }))
         });
         if let Some(node) = object.field("tls") {
@@ -128,7 +136,7 @@ fn check_delegate(node: &Node<'_>, object: &Object<'_>) -> Result<(), Reported> 
 }
 
 fn read_hosts(object: &Object<'_>, is_for_mesh: bool) -> Result<Vec<String>, Reported> {
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen = NameSet::default();
     all(object.elements("hosts")?.iter().map(|node| {
         let host = node.string()?.to_ascii_lowercase();
         if host == "*" && is_for_mesh {
@@ -136,10 +144,9 @@ fn read_hosts(object: &Object<'_>, is_for_mesh: bool) -> Result<Vec<String>, Rep
             return Err(node.invalid(reason));
         }
         check_host(&host).map_err(|reason| node.invalid(reason))?;
-        if seen.contains(&host) {
+        if !seen.insert(host.as_bytes()) {
             return Err(node.invalid("occurs twice"));
         }
-        seen.push(host.clone());
         Ok(host)
     }))
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::lookup::rule_index::RuleIndex;
 use crate::lookup::virtual_hosts::VirtualHosts;
+use crate::name_set::NameSet;
 use crate::request::Request;
 use crate::spec::http_match::MatchedPath;
 use crate::spec::http_route::{HttpRoute, Rule};
@@ -14,16 +15,14 @@ use crate::value::host_name;
 /// The compiled virtual services that apply to this proxy.
 #[derive(Debug, Default)]
 pub struct VirtualServices {
+    /// Hosts, each with the index of its table
     virtual_hosts: VirtualHosts,
-    /// Table of each virtual host
-    tables: Vec<Rc<Table>>,
+    tables: Vec<Table>,
 }
 
 /// Rules of a virtual host. Virtual hosts with the same virtual services share a table.
 #[derive(Debug, Default)]
 struct Table {
-    /// Indices of the virtual services
-    services: Vec<usize>,
     /// Rules of these virtual services, in order
     rules: Vec<Rc<Rule>>,
     index: RuleIndex,
@@ -74,14 +73,19 @@ impl VirtualServices {
         for (alias, index) in aliases {
             entered.virtual_hosts.entry(&alias, index);
         }
-        // The hosts of one service are adjacent, so comparison with the last table is enough.
-        let mut table = Rc::new(Table::default());
+        let mut known = NameSet::default();
+        let mut table_of = Vec::with_capacity(services_of.len());
         for numbers in services_of {
-            if table.services != numbers {
-                table = Rc::new(Table::new(numbers, services));
+            let key: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+            let table = known.add(&key);
+            if table == entered.tables.len() {
+                entered.tables.push(Table::new(&numbers, services));
             }
-            entered.tables.push(Rc::clone(&table));
+            table_of.push(table);
         }
+        entered
+            .virtual_hosts
+            .replace_indices(|index| table_of.get(index).copied().unwrap_or(index));
         entered
     }
 
@@ -90,7 +94,8 @@ impl VirtualServices {
         self.lists().flatten().any(|rule| predicate(&rule.route))
     }
 
-    /// Returns the rules of each virtual host, in the order in which they are evaluated.
+    /// Returns the rules of the virtual hosts, in the order in which they are evaluated. Virtual
+    /// hosts with the same rules have one list.
     pub fn lists(&self) -> impl Iterator<Item = &[Rc<Rule>]> {
         self.tables.iter().map(|table| table.rules.as_slice())
     }
@@ -128,13 +133,13 @@ pub fn domain(host: &str, namespace: Option<&str>) -> String {
 }
 
 impl Table {
-    fn new(numbers: Vec<usize>, services: &[VirtualService]) -> Self {
+    fn new(numbers: &[usize], services: &[VirtualService]) -> Self {
         let own = numbers.iter().filter_map(|number| services.get(*number));
         let rules: Vec<_> = own.flat_map(|service| service.rules.iter().cloned()).collect();
         let keys =
             |rule| rules.get(rule).map_or(Vec::new(), |rule: &Rc<Rule>| rule.conditions.keys());
         let index = RuleIndex::new(rules.len(), &keys);
-        Self { services: numbers, rules, index }
+        Self { rules, index }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::bytes;
+use crate::name_set::NameSet;
 use crate::value::host_name;
 
 /// The server name that a client sends in its ClientHello, in lower case.
@@ -88,14 +89,41 @@ pub fn check_pattern(text: &str) -> Result<(), &'static str> {
     })
 }
 
-/// Returns whether `other` matches all names that `pattern` matches. Both are in lower case and may
-/// start with `*`. Source: Istio `host.Name.SubsetOf`.
-pub fn is_within(pattern: &str, other: &str) -> bool {
-    let Some(suffix) = other.strip_prefix('*') else { return pattern == other };
-    match pattern.strip_prefix('*') {
-        Some(own) => own.ends_with(suffix),
-        // The wildcard matches at least one character.
-        None => pattern.len() > suffix.len() && pattern.ends_with(suffix),
+/// Hosts in lower case, of which some may start with `*`.
+#[derive(Debug, Default)]
+pub struct HostPatterns {
+    hosts: NameSet,
+    /// Lengths of the shortest and of the longest wildcard, without the `*`
+    lengths: Option<(usize, usize)>,
+}
+
+impl HostPatterns {
+    /// The set of `hosts`.
+    pub fn new(hosts: &[String]) -> Self {
+        let mut patterns = Self::default();
+        for host in hosts {
+            patterns.hosts.insert(host.as_bytes());
+            if let Some(suffix) = host.strip_prefix('*') {
+                let (least, most) = patterns.lengths.unwrap_or((suffix.len(), suffix.len()));
+                patterns.lengths = Some((least.min(suffix.len()), most.max(suffix.len())));
+            }
+        }
+        patterns
+    }
+
+    /// Returns whether one of the hosts matches all names that `pattern` matches. `pattern` is in
+    /// lower case and may start with `*`. Source: Istio `host.Name.SubsetOf`.
+    pub fn include(&self, pattern: &str) -> bool {
+        if self.hosts.contains(pattern.as_bytes()) {
+            return true;
+        }
+        // A wildcard matches at least one character, of a name or of another wildcard.
+        let most = pattern.len().saturating_sub(1);
+        let (least, longest) = self.lengths.unwrap_or((usize::MAX, 0));
+        (least..=longest.min(most)).any(|length| {
+            let suffix = pattern.as_bytes().get(pattern.len() - length..).unwrap_or_default();
+            self.hosts.contains(&[b"*", suffix].concat())
+        })
     }
 }
 
@@ -184,7 +212,10 @@ mod tests {
             ("a.com", "a.com"),
             ("x-a.com", "*-a.com"),
         ] {
-            assert!(is_within(pattern, other), "{pattern} in {other}");
+            assert!(
+                HostPatterns::new(&[other.to_owned()]).include(pattern),
+                "{pattern} in {other}"
+            );
         }
         for (pattern, other) in [
             ("foo.com", "*.foo.com"),
@@ -194,7 +225,10 @@ mod tests {
             ("*.foo.com", "a.foo.com"),
             (".foo.com", "*.foo.com"),
         ] {
-            assert!(!is_within(pattern, other), "{pattern} in {other}");
+            assert!(
+                !HostPatterns::new(&[other.to_owned()]).include(pattern),
+                "{pattern} in {other}"
+            );
         }
     }
 

@@ -1,23 +1,54 @@
 //! Compares matches: whether an earlier match covers a later one.
 
+use std::collections::HashMap;
+
+use crate::spec::header_condition::HeaderCondition;
 use crate::spec::http_match::HttpMatch;
 use crate::spec::string_match::{StringMatch, ValueMatch};
+
+/// A match that is compared with earlier ones. Its conditions are found by their names.
+pub(super) struct Later<'a> {
+    own: &'a HttpMatch,
+    headers: HashMap<&'a str, Vec<&'a HeaderCondition>>,
+    query: HashMap<&'a [u8], &'a ValueMatch>,
+}
+
+impl<'a> Later<'a> {
+    pub(super) fn new(own: &'a HttpMatch) -> Self {
+        let query = own.query.iter().map(|(name, condition)| (&**name, condition)).collect();
+        Self { own, headers: by_name(&own.headers), query }
+    }
+}
+
+/// Returns the conditions of each header, which may be one of `headers` and one of
+/// `withoutHeaders`.
+pub(super) fn by_name(conditions: &[HeaderCondition]) -> HashMap<&str, Vec<&HeaderCondition>> {
+    let mut by_name: HashMap<&str, Vec<_>> = HashMap::with_capacity(conditions.len());
+    for condition in conditions {
+        by_name.entry(&condition.name).or_default().push(condition);
+    }
+    by_name
+}
 
 /// A header, and the condition on its value if there is one.
 pub(super) type HeaderKey<'a> = (&'a str, Option<&'a StringMatch>);
 
 /// Returns whether every request that satisfies `later` also satisfies `earlier`; `false` if this
 /// is not certain.
-pub(super) fn covers(earlier: &HttpMatch, later: &HttpMatch) -> bool {
+pub(super) fn covers(earlier: &HttpMatch, later: &Later<'_>) -> bool {
+    let Later { own: later, headers, query } = later;
     let covers = |earlier: &Option<StringMatch>, later: &Option<StringMatch>| {
         let Some(earlier) = earlier else { return true };
         later.as_ref().is_some_and(|later| earlier.covers(later))
     };
     earlier.port.is_none_or(|port| later.port == Some(port))
-        && earlier.headers.iter().all(|own| later.headers.iter().any(|other| own.covers(other)))
-        && earlier.query.iter().all(|(name, own)| {
-            later.query.iter().any(|(known, other)| name == known && own.covers(other))
+        && earlier.headers.iter().all(|own| {
+            headers.get(&*own.name).is_some_and(|others| others.iter().any(|it| own.covers(it)))
         })
+        && earlier
+            .query
+            .iter()
+            .all(|(name, own)| query.get(&**name).is_some_and(|other| own.covers(other)))
         && earlier.claims.iter().all(|own| {
             later.claims.iter().any(|other| {
                 own.path == other.path

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::coverage::{covers, header_keys, path_key};
+use super::coverage::{Later, covers, header_keys, path_key};
 use crate::document::report::{Finding, Kind};
 use crate::spec::http_match::HttpMatch;
 use crate::spec::http_route::Rule;
@@ -160,6 +160,7 @@ impl<'a> Earlier<'a> {
             headers.extend(keys.map(|key| Some((name.to_owned(), key))));
         }
         headers.push(None);
+        let compared = Later::new(later);
         for path in paths {
             for header in &headers {
                 let Some(entries) = self.entries.get(&(path.clone(), header.clone())) else {
@@ -167,8 +168,10 @@ impl<'a> Earlier<'a> {
                 };
                 let most = if self.compared < MANY { entries.len() } else { FEW };
                 let entries = entries.get(..most.min(entries.len())).unwrap_or_default();
-                let found = entries.iter().position(|own| covers(&own.conditions, later));
-                self.compared += found.unwrap_or(entries.len());
+                let found = entries.iter().position(|own| {
+                    self.compared += 1 + own.conditions.headers.len();
+                    covers(&own.conditions, &compared)
+                });
                 if let Some(rule) = found.and_then(|index| entries.get(index)) {
                     return Some(rule);
                 }

@@ -2,6 +2,8 @@
 
 use std::iter;
 
+use crate::name_set::NameSet;
+
 use super::{DestinationRules, Detection, Policy, Rule};
 use crate::spec::outlier_detection::Settings;
 
@@ -22,29 +24,34 @@ impl DestinationRules {
     /// Returns the clusters of all hosts: for each host and each of its subsets, one item for all
     /// ports and one for each port that a policy of the host names.
     pub fn clusters(&self) -> impl Iterator<Item = Clusters<'_>> {
-        self.rules.iter().enumerate().flat_map(|(index, rule)| {
-            let earlier = self.rules.iter().take(index).filter(|other| other.host == rule.host);
-            rule.clusters(&earlier.collect::<Vec<_>>())
+        // The first rule of a host, and a subset of it, come before others of the same name.
+        let mut seen = NameSet::default();
+        self.rules.iter().flat_map(move |rule| {
+            let mut is_new = |subset: Option<&str>| {
+                let subset = subset.map_or(String::new(), |name| format!("|{name}"));
+                seen.insert([&*rule.host, &*subset].concat().as_bytes())
+            };
+            rule.clusters(&mut is_new)
         })
     }
 }
 
 impl Rule {
-    /// Returns the clusters of this rule, without those that `earlier` rules of the host have.
-    fn clusters(&self, earlier: &[&Self]) -> Vec<Clusters<'_>> {
-        let is_new = |subset: Option<&str>| {
-            earlier.iter().all(|rule| subset.is_some_and(|name| rule.subset(name).is_none()))
-        };
-        let names = iter::once(None).chain(self.subsets.iter().map(|(name, _)| Some(&**name)));
-        let names = names.filter(|subset| is_new(*subset));
+    /// Returns the clusters of this rule without a subset and of its subsets, if they are new.
+    fn clusters(&self, is_new: &mut dyn FnMut(Option<&str>) -> bool) -> Vec<Clusters<'_>> {
+        let subsets = self.subsets.iter().map(|(name, policy)| (Some(&**name), Some(policy)));
+        let own = iter::once((None, None)).chain(subsets);
+        let own: Vec<_> = own.filter(|(subset, _)| is_new(*subset)).collect();
         let ports = self.ports();
-        let clusters = |subset, port| Clusters {
+        let clusters = |subset, policy: Option<_>, port| Clusters {
             host: &self.host,
             subset,
             port,
-            settings: self.detection(subset, port).map(|detection| &*detection.settings),
+            settings: self.at(policy, port).map(|detection| &*detection.settings),
         };
-        names.flat_map(|subset| ports.iter().map(move |port| clusters(subset, *port))).collect()
+        let all = own.into_iter();
+        all.flat_map(|(name, policy)| ports.iter().map(move |port| clusters(name, policy, *port)))
+            .collect()
     }
 
     /// Returns the ports that policies name, after `None` for all others.
@@ -64,10 +71,15 @@ impl Rule {
 
     /// Returns the outlier detection of a subset, or else of the host, on a port.
     pub(super) fn detection(&self, subset: Option<&str>, port: Option<u16>) -> Option<&Detection> {
-        let of_host = self.policy.as_ref().and_then(|policy| policy.at(port, None));
         match subset {
-            Some(name) => self.subset(name)?.at(port, of_host),
-            None => of_host,
+            Some(name) => self.at(Some(self.subset(name)?), port),
+            None => self.at(None, port),
         }
+    }
+
+    /// Returns the outlier detection of a subset's policy, or else of the host, on a port.
+    fn at<'a>(&'a self, policy: Option<&'a Policy>, port: Option<u16>) -> Option<&'a Detection> {
+        let of_host = self.policy.as_ref().and_then(|policy| policy.at(port, None));
+        policy.map_or(of_host, |policy| policy.at(port, of_host))
     }
 }

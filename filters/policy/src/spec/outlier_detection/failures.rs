@@ -1,5 +1,6 @@
 //! The responses that count as failures: `outlierDetectionHttpErrorCodes` and `failure`.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::document::fields::{Fields, Kind, fields};
@@ -19,7 +20,7 @@ use crate::value::number::read_in;
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
     /// `outlierDetectionHttpErrorCodes`: if not empty, only these statuses are failures
-    pub(crate) statuses: Vec<u16>,
+    pub(crate) statuses: Rc<[u16]>,
     /// `failure.grpcStatus` (not in Istio): if not empty, only these gRPC statuses are failures, in
     /// headers and in trailers
     pub(crate) grpc_statuses: Vec<u8>,
@@ -81,9 +82,10 @@ impl Failures {
                 object.list_with("rules", |node| FailureRule::read(node, enforcement, scope));
             Ok(Self { rules: rules?, ..failures? })
         });
-        let (statuses, mut failure) = (statuses?, failure?.unwrap_or_default());
+        let mut failure = failure?.unwrap_or_default();
+        let statuses: Rc<[u16]> = statuses?.into();
         for rule in &mut failure.rules {
-            rule.failures.statuses.clone_from(&statuses);
+            rule.failures.statuses = Rc::clone(&statuses);
         }
         Ok(Self { statuses, ..failure })
     }

@@ -4,6 +4,7 @@ use crate::document::fields::fields;
 use crate::document::json::Quoted;
 use crate::document::node::{Node, all};
 use crate::document::report::Reported;
+use crate::name_set::NameSet;
 use crate::spec::proxy::read_labels;
 use crate::value::host_name;
 use crate::value::number::read_count;
@@ -28,7 +29,7 @@ fields!(Endpoint, "An endpoint of a service; the filters only check it.", {
 pub(super) fn read_endpoint(
     node: &Node<'_>,
     is_static: bool,
-    port_names: Option<&[&str]>,
+    port_names: Option<&NameSet>,
 ) -> Result<(), Reported> {
     let object = node.object::<Endpoint>()?;
     let network = object.string("network");
@@ -44,7 +45,7 @@ pub(super) fn read_endpoint(
         }
         all(ports.entries()?.iter().map(|(name, node)| {
             node.port()?;
-            if port_names.is_some_and(|names| !names.contains(name)) {
+            if port_names.is_some_and(|names| !names.contains(name.as_bytes())) {
                 let reason = format_args!("the service entry has no port named {}", Quoted(name));
                 return Err(node.error(reason));
             }

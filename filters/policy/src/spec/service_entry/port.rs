@@ -3,6 +3,7 @@
 use crate::document::fields::fields;
 use crate::document::node::{Node, all};
 use crate::document::report::Reported;
+use crate::name_set::NameSet;
 use crate::value::host_name;
 
 /// Protocol that a client may use on a port of a service.
@@ -55,19 +56,18 @@ fields!(ServicePort as "ServiceEntryPort", "A port of a service.", {
 
 /// Reads the ports, and adds their names to `names`.
 #[inline(never)]
-pub(super) fn read_ports<'a>(
-    nodes: &[Node<'a>],
-    names: &mut Vec<&'a str>,
+pub(super) fn read_ports(
+    nodes: &[Node<'_>],
+    names: &mut NameSet,
 ) -> Result<Vec<ServicePort>, Reported> {
-    let mut numbers = Vec::new();
+    let mut numbers = NameSet::default();
     all(nodes.iter().map(|node| {
         let object = node.object::<ServicePort>()?;
         let number = object.required("number").and_then(|node| {
             let number = node.port()?;
-            if numbers.contains(&number) {
+            if !numbers.insert(&number.to_le_bytes()) {
                 return Err(node.invalid("is the number of another port too"));
             }
-            numbers.push(number);
             Ok(number)
         });
         let name = object.required("name").and_then(|node| {
@@ -76,10 +76,9 @@ pub(super) fn read_ports<'a>(
             if !host_name::is_label(name) {
                 return Err(node.invalid("is not a port name: letters, digits and -"));
             }
-            if names.contains(&name) {
+            if !names.insert(name.as_bytes()) {
                 return Err(node.invalid("is the name of another port too"));
             }
-            names.push(name);
             Ok(())
         });
         let protocols = object.given("protocol").map_or(Ok(&ALL_PROTOCOLS[..]), |node| {

@@ -12,6 +12,7 @@ fn read(text: &str, hosts: &[&str]) -> Result<TlsRoute, String> {
     });
     let naming = Naming { template: template.unwrap(), ..Naming::default() };
     let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    let hosts = HostPatterns::new(&hosts);
     testing::read(text, |node| TlsRoute::read(node, "tls", Some(&hosts), &naming, &scope))
         .map(Option::unwrap)
 }

@@ -144,5 +144,21 @@ fn hosts_of_one_service_share_a_table() {
     let same = r#"{"virtualServices": [{"hosts": ["a.com", "b.com", "c.com"],
         "http": [{"directResponse": {"status": 201}}]}]}"#;
     let services = self::services(same);
-    assert!(services.tables.iter().all(|table| Rc::ptr_eq(table, &services.tables[0])));
+    assert_eq!(services.tables.len(), 1);
+    let between = r#"{"virtualServices": [
+        {"hosts": ["a.com", "b.com", "c.com"], "http": [{"directResponse": {"status": 201}}]},
+        {"hosts": ["b.com", "d.com"], "http": [{"directResponse": {"status": 202}}]}]}"#;
+    let services = self::services(between);
+    assert_eq!(services.tables.len(), 3);
+    let rules = |host| {
+        let headers = pairs(&[(":path", "/"), (":authority", host)]);
+        let attributes = FixedAttributes::default();
+        let found = services.candidates(&Request::new(&headers, &attributes));
+        found.unwrap().iter().map(|rule| &*rule.name).collect::<Vec<_>>().join(" ")
+    };
+    let [first, second] = ["virtualServices[0].http[0]", "virtualServices[1].http[0]"];
+    assert_eq!(
+        ["a.com", "b.com", "c.com", "d.com"].map(rules),
+        [first, &format!("{first} {second}"), first, second]
+    );
 }
