@@ -95,15 +95,24 @@ impl Instance {
     /// # Errors
     /// If the module refuses it. The error contains its log.
     pub fn configure(&mut self, document: &Value) -> Result<()> {
+        let is_configured = self.accepts(document)?;
+        ensure!(is_configured, "refused: {:?}", self.host().log);
+        Ok(())
+    }
+
+    /// Creates the plugin with a configuration. Returns whether the module accepts it.
+    ///
+    /// # Errors
+    /// If the module traps.
+    pub fn accepts(&mut self, document: &Value) -> Result<bool> {
         let document = document.to_string().into_bytes();
         let size = document.len() as u32;
         self.create(ROOT, 0)?;
         self.store.data_mut().buffers.insert(buffer::PLUGIN_CONFIGURATION, document);
         ensure!(self.call("proxy_on_vm_start", &[ROOT, 0])? != Some(0), "the VM does not start");
         let is_configured = self.call("proxy_on_configure", &[ROOT, size])? == Some(1);
-        ensure!(is_configured, "refused: {:?}", self.host().log);
         self.store.data_mut().buffers.clear();
-        Ok(())
+        Ok(is_configured)
     }
 
     /// The state of the host.
