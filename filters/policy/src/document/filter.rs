@@ -26,6 +26,12 @@ impl Filters {
     /// No filter: nothing is required of the document, and nothing is said to a single filter.
     pub const NONE: Self = Self(0);
 
+    /// Returns whether anything but the errors of a field matters that only `readers` use. Without
+    /// filters, everything does.
+    pub fn need(self, readers: &[Filter]) -> bool {
+        self == Self::NONE || readers.iter().any(|filter| self.contains(*filter))
+    }
+
     /// Whether `filter` is one of them.
     pub fn contains(self, filter: Filter) -> bool {
         self.0 & Self::from(filter).0 != 0

@@ -241,7 +241,7 @@ impl<'a> Node<'a> {
 /// All values, or that an error was reported for one of them. Unlike `collect`, it does not stop at
 /// the first error, so that all of them are reported.
 pub fn all<T>(results: impl Iterator<Item = Result<T, Reported>>) -> Result<Vec<T>, Reported> {
-    let mut values = Vec::new();
+    let mut values = Vec::with_capacity(results.size_hint().0);
     let mut failure = None;
     for result in results {
         match result {

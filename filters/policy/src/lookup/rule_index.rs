@@ -9,10 +9,9 @@
 
 mod lists;
 
-use hashbrown::HashTable;
-
 use self::lists::{Entry, Lists};
 use crate::hash::Hash;
+use crate::name_set::NameSet;
 use crate::request::Request;
 use crate::request::header_map::NameFilter;
 use crate::sort::sort;
@@ -97,23 +96,35 @@ impl RuleIndex {
         }
         // First pass: the lists of all conditions, to find the rarest condition of each rule.
         let mut by_condition = Vec::new();
+        let mut entries = Vec::new();
+        let mut places = NameSet::default();
+        // Indices of the entries of rules with several conditions.
+        let mut open = Vec::new();
         for rule in 0..index.count {
             let keys = keys(rule as usize);
             by_condition.extend(keys.iter().map(|key| Entry { hash: hash(key), rule }));
+            match &*keys {
+                [] => index.unconditional.push(Entry { hash: 0, rule }),
+                [key] => {
+                    entries.push(Entry { hash: hash(key), rule });
+                    index.register(key, &mut places);
+                }
+                [..] => {
+                    open.push(entries.len());
+                    entries.push(Entry { hash: 0, rule });
+                }
+            }
         }
-        let by_condition = Lists::new(by_condition);
-        let mut entries = Vec::new();
-        let mut places = HashTable::new();
-        for rule in 0..index.count {
-            let keys = keys(rule as usize);
-            let chosen =
-                keys.iter().min_by_key(|key| (by_condition.get(hash(key)).len(), rank(key)));
-            let Some(key) = chosen else {
-                index.unconditional.push(Entry { hash: 0, rule });
-                continue;
-            };
-            entries.push(Entry { hash: hash(key), rule });
-            index.register(key, &mut places);
+        let by_condition =
+            if open.is_empty() { Lists::default() } else { Lists::new(by_condition) };
+        for place in open {
+            let Some(entry) = entries.get_mut(place) else { continue };
+            let keys = keys(entry.rule as usize);
+            let rarity = |key: &&Key<'_>| (by_condition.get(hash(key)).len(), rank(key));
+            if let Some(key) = keys.iter().min_by_key(rarity) {
+                entry.hash = hash(key);
+                index.register(key, &mut places);
+            }
         }
         index.lists = Lists::new(entries);
         sort(&mut index.subjects, |(left, _), (right, _)| left > right);
@@ -121,7 +132,7 @@ impl RuleIndex {
     }
 
     /// Registers the lookups for a condition. `places` finds the subjects, which are not sorted yet.
-    fn register(&mut self, (subject, need): &Key<'_>, places: &mut HashTable<usize>) {
+    fn register(&mut self, (subject, need): &Key<'_>, places: &mut NameSet) {
         match subject {
             Subject::Authority => self.has_authority = true,
             Subject::Header(name) => {
@@ -137,15 +148,11 @@ impl RuleIndex {
             Subject::Query(_) => self.has_query = true,
         }
         let hash = subject.hash().finish();
-        let subjects = &mut self.subjects;
-        let hash_at = |place: &usize| subjects.get(*place).map_or(0, |(hash, _)| *hash);
-        let is_it = |place: &usize| hash_at(place) == hash;
-        let entry = places.entry(hash.into(), is_it, |place| hash_at(place).into());
-        let place = *entry.or_insert(subjects.len()).get();
-        if place == subjects.len() {
-            subjects.push((hash, Lookups::default()));
+        let place = places.add(&hash.to_le_bytes());
+        if place == self.subjects.len() {
+            self.subjects.push((hash, Lookups::default()));
         }
-        let Some((_, lookups)) = subjects.get_mut(place) else { return };
+        let Some((_, lookups)) = self.subjects.get_mut(place) else { return };
         match need {
             Need::Exact(_) => lookups.exact = true,
             Need::Present => lookups.present = true,

@@ -28,7 +28,7 @@ use crate::spec::virtual_service::VirtualService;
 use crate::spec::virtual_services::{VirtualServices, domain};
 use crate::value::host_name::qualify;
 
-/// A document, compiled.
+/// A document, compiled for some filters. Fields that none of them uses are checked and left empty.
 #[derive(Debug, Default)]
 pub struct Document {
     /// `virtualServices[].http`
@@ -207,7 +207,12 @@ impl Document {
         own_services?;
         let services = services?;
         let (services, left_out) = separate_left_out(services, naming.namespace.as_deref());
-        let entered = VirtualServices::new(&services, naming.namespace.as_deref());
+        let filters = node.filters();
+        let entered = if filters.need(&VirtualService::HTTP_FILTERS) {
+            VirtualServices::new(&services, naming.namespace.as_deref())
+        } else {
+            VirtualServices::default()
+        };
         let (mut tls, mut hosts) = (Vec::new(), Vec::new());
         for mut service in services {
             tls.append(&mut service.tls);
@@ -220,7 +225,11 @@ impl Document {
             faults: faults?.unwrap_or_default(),
             destination_rules: Rc::new(rules?.unwrap_or_default()),
             mirroring: mirroring?.unwrap_or_default(),
-            tls: Rc::new(TlsRoutes::new(tls)),
+            tls: Rc::new(if filters.need(&[Filter::Sni]) {
+                TlsRoutes::new(tls)
+            } else {
+                TlsRoutes::default()
+            }),
             hosts,
             sni: sni?.unwrap_or_default(),
             egress: EgressFields {

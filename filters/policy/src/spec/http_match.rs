@@ -225,7 +225,9 @@ fn read_headers(
     for (field, is_inverted) in [("headers", false), ("withoutHeaders", true)] {
         let entries = object.entries(field);
         failure = entries.as_ref().err().copied().or(failure);
-        for (name, node) in entries.unwrap_or_default() {
+        let entries = entries.unwrap_or_default();
+        headers.reserve_exact(entries.len());
+        for (name, node) in entries {
             let condition = match is_inverted {
                 true => read_without_header(&node),
                 false => string_match::read_value_match(&node),

@@ -345,8 +345,11 @@ fn target(
     fixed: &[FixedEdit],
 ) -> Target {
     let own = &entry.headers;
-    let mut request = own.request.fixed_edits().to_vec();
-    request.extend_from_slice(headers.request.fixed_edits());
+    let (own_edits, of_route) = (own.request.fixed_edits(), headers.request.fixed_edits());
+    // The authority and the cluster are two more.
+    let mut request = Vec::with_capacity(own_edits.len() + of_route.len() + fixed.len() + 2);
+    request.extend_from_slice(own_edits);
+    request.extend_from_slice(of_route);
     let authority = [&rewrite.authority, &headers.request.authority, &own.request.authority];
     let authority = authority.into_iter().flatten().next();
     let set = |value: &[u8]| FixedEdit::new(HeaderOperation::Set, ":authority", value);

@@ -49,6 +49,9 @@ fields!(VirtualService, "The spec of a VirtualService.", {
 });
 
 impl VirtualService {
+    /// The filters that use the HTTP routes
+    pub const HTTP_FILTERS: [Filter; 3] = [Filter::Fault, Filter::Mirror, Filter::Router];
+
     /// Reads the `spec` of the VirtualService with the index `index`.
     pub fn read(
         node: &Node<'_>,
@@ -171,6 +174,9 @@ fn read_routes(
     scope: &Scope<'_>,
 ) -> Result<RouteRules, Reported> {
     let mut found = RouteRules::default();
+    // Other filters only check the routes. They keep one rule, as a sign that one applies to this
+    // proxy.
+    let is_kept = object.node.filters().need(&VirtualService::HTTP_FILTERS);
     let mut catch_all: Option<Place> = None;
     let mut failure = None;
     for (index, node) in object.elements("http")?.iter().enumerate() {
@@ -186,6 +192,9 @@ fn read_routes(
         let own = found.rules.get(before..).unwrap_or_default();
         if catch_all.is_none() && own.iter().any(|rule| rule.conditions.is_catch_all()) {
             catch_all = Some(place);
+        }
+        if !is_kept {
+            found.rules.truncate(1);
         }
     }
     failure.map_or(Ok(found), Err)

@@ -162,3 +162,27 @@ fn hosts_of_one_service_share_a_table() {
         [first, &format!("{first} {second}"), first, second]
     );
 }
+
+#[test]
+fn filters_without_http_routes_only_check_them() {
+    let text = r#"{"clusterName": "{host}", "proxy": {"gateways": ["a"]},
+        "outboundTrafficPolicy": {"mode": "ALLOW_ANY"}, "virtualServices": [
+        {"hosts": ["a.com"], "gateways": ["a"], "http": [{"match": [
+            {"uri": {"prefix": "/a"}}, {"gateways": ["b"]}], "route": [{"destination": {"host": "a"}}]},
+            {"match": [{"gateways": ["b"]}], "route": [{"destination": {"host": "a"}}]}]},
+        {"hosts": ["b.com"], "gateways": ["b"], "http": [{"directResponse": {"status": 200}}]}]}"#;
+    let read = |filter| {
+        let (document, notices) = Document::parse(text.as_bytes(), filter, &NoMetadata).unwrap();
+        let places: Vec<_> = document.left_out.iter().map(|it| it.place.to_string()).collect();
+        assert!(notices.is_empty(), "{notices:?}");
+        (document.services.lists().flatten().count(), places)
+    };
+    let left_out =
+        ["virtualServices[0].http[0].match[1]", "virtualServices[0].http[1]", "virtualServices[1]"];
+    for (filter, count) in [(Filter::Router, 1), (Filter::Egress, 0), (Filter::Outlier, 0)] {
+        let (rules, places) = read(filter);
+        assert_eq!((rules, &*places), (count, &left_out.map(str::to_owned)[..]), "{filter:?}");
+    }
+    let invalid = text.replace("200", "600");
+    assert!(Document::parse(invalid.as_bytes(), Filter::Egress, &NoMetadata).is_err());
+}
