@@ -86,7 +86,8 @@ corpus: setup-rust ## compare sluice check with Istio's validation; SLUICE_CORPU
 .PHONY: bench
 bench: setup-envoy build ## measure the filters, compared with Envoy's own features
 	cargo build --release --package sluice-bench --locked
-	@for benchmark in requests rules patterns start delays waiting mirrors sni egress outliers; do \
+	@for benchmark in requests rules patterns start lists updates delays waiting mirrors sni egress \
+	    outliers; do \
 	  echo; echo "== $$benchmark"; \
 	  ENVOY='$(envoy)' target/release/sluice-bench $$benchmark || exit 1; \
 	done

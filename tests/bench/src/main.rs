@@ -2,8 +2,8 @@
 //!
 //!     cargo run --release -p sluice-bench -- BENCHMARK
 //!
-//! where BENCHMARK is requests, rules, patterns, start, delays, waiting, mirrors, outliers, sni,
-//! egress or keep.
+//! where BENCHMARK is requests, rules, patterns, start, lists, updates, delays, waiting, mirrors,
+//! outliers, sni, egress or keep.
 
 mod client_hello;
 mod delays;
@@ -11,6 +11,7 @@ mod egress;
 mod faults;
 mod floor;
 mod listener;
+mod lists;
 mod load;
 mod mirrors;
 mod outliers;
@@ -22,6 +23,7 @@ mod rules;
 mod samples;
 mod sni;
 mod start;
+mod updates;
 mod waiting;
 
 use std::process::ExitCode;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["delays"] => runtime.block_on(delays::run()),
         ["egress"] => runtime.block_on(egress::run()),
+        ["lists"] => results::report("lists", &runtime.block_on(lists::run())),
         ["mirrors"] => runtime.block_on(mirrors::run()),
         ["outliers"] => runtime.block_on(outliers::run()),
         ["patterns"] => results::report("patterns", &runtime.block_on(patterns::run())),
@@ -43,10 +46,12 @@ fn main() -> ExitCode {
         ["start"] => results::report("start", &runtime.block_on(start::run())),
         ["keep"] => results::keep(&["requests", "rules", "start"]),
         ["sni"] => runtime.block_on(sni::run()),
+        ["updates"] => runtime.block_on(updates::run()),
         ["waiting"] => runtime.block_on(waiting::run()),
         _ => {
             eprintln!(
-                "usage: sluice-bench requests|rules|patterns|start|delays|waiting|mirrors|outliers|sni|egress|keep"
+                "usage: sluice-bench requests|rules|patterns|start|lists|updates|delays|waiting|mirrors|outliers|\
+                 sni|egress|keep"
             );
             return ExitCode::from(2);
         }

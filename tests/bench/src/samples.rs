@@ -33,6 +33,11 @@ impl Samples {
         self.0.append(&mut other.0);
     }
 
+    /// Returns the largest sample; NaN if there are none.
+    pub fn max(&self) -> f64 {
+        self.0.iter().copied().fold(f64::NAN, f64::max)
+    }
+
     /// Summarizes the samples; NaN if there are none.
     pub fn summary(&self) -> Summary {
         let mut sorted = self.0.clone();
