@@ -50,8 +50,8 @@ fn main() -> ExitCode {
         ["waiting"] => runtime.block_on(waiting::run()),
         _ => {
             eprintln!(
-                "usage: sluice-bench requests|rules|patterns|start|lists|updates|delays|waiting|mirrors|outliers|\
-                 sni|egress|keep"
+                "usage: sluice-bench requests|rules|patterns|start|lists|updates|delays|waiting|mirrors|\
+                 outliers|sni|egress|keep"
             );
             return ExitCode::from(2);
         }

@@ -48,7 +48,7 @@ fn keys(port: &ServicePort) -> impl Iterator<Item = Key> + Clone {
 type Draft = (Key, usize);
 
 /// Sorts drafts by their keys. Those of one key stay in the order of the service entries.
-fn sort_drafts(drafts: &mut Vec<Draft>) {
+fn sort_drafts(drafts: &mut [Draft]) {
     sort(drafts, |(left, _), (right, _)| left > right);
 }
 

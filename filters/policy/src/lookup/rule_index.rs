@@ -98,22 +98,19 @@ impl RuleIndex {
         let mut by_condition = Vec::new();
         let mut entries = Vec::new();
         let mut places = NameSet::default();
-        // Indices of the entries of rules with several conditions.
-        let mut open = Vec::new();
+        let mut open = Vec::new(); // indices of the entries of rules with several conditions
         for rule in 0..index.count {
             let keys = keys(rule as usize);
             by_condition.extend(keys.iter().map(|key| Entry { hash: hash(key), rule }));
             match &*keys {
-                [] => index.unconditional.push(Entry { hash: 0, rule }),
-                [key] => {
-                    entries.push(Entry { hash: hash(key), rule });
-                    index.register(key, &mut places);
+                [] => {
+                    index.unconditional.push(Entry { hash: 0, rule });
+                    continue;
                 }
-                [..] => {
-                    open.push(entries.len());
-                    entries.push(Entry { hash: 0, rule });
-                }
+                [key] => index.register(key, &mut places),
+                [..] => open.push(entries.len()),
             }
+            entries.push(Entry { hash: keys.first().map_or(0, hash), rule });
         }
         let by_condition =
             if open.is_empty() { Lists::default() } else { Lists::new(by_condition) };
@@ -131,7 +128,7 @@ impl RuleIndex {
         index
     }
 
-    /// Registers the lookups for a condition. `places` finds the subjects, which are not sorted yet.
+    /// Registers the lookups for a condition. `places` finds subjects, which are not sorted yet.
     fn register(&mut self, (subject, need): &Key<'_>, places: &mut NameSet) {
         match subject {
             Subject::Authority => self.has_authority = true,
