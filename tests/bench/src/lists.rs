@@ -1,4 +1,5 @@
-//! Processor time that the modules take to read documents with long lists, and how it grows with the length.
+//! Processor time that the modules take to read documents with long lists, and how it grows with
+//! their length.
 
 use sluice_conformance::{LONG_LISTS, LongList};
 use sluice_e2e::{Bootstrap, Envoy, wasm};
