@@ -7,45 +7,21 @@
 //!   destination;
 //! - configuration that contains plugin documents: EnvoyFilters, WasmPlugins and Envoy's own.
 
+mod defaults;
 mod embedded;
 mod services;
+
+pub use defaults::Defaults;
 
 use std::collections::HashSet;
 
 use crate::bundle::{Bundle, Origin};
 use crate::finding::{Finding, Place};
 use crate::source::Source;
-use crate::tree::{self, Key, Tree, Value};
+use crate::tree::{self, Tree, Value};
 use services::Service;
 use sluice_policy::document::field_name::is_field;
 use sluice_policy::document::report::Kind;
-
-/// Settings of the user for fields that no file sets.
-#[derive(Clone, Debug, Default)]
-pub struct Defaults {
-    /// The namespace of objects without one
-    pub namespace: Option<String>,
-    /// `clusterName`, if no document has it
-    pub cluster_name: Option<String>,
-    /// `proxy.gateways`, if no document has `proxy`; an empty list is not added
-    pub gateways: Vec<String>,
-    /// `proxy.port`, if no document has `proxy`
-    pub proxy_port: Option<u16>,
-}
-
-impl Defaults {
-    fn proxy(&self) -> Option<Tree> {
-        let gateways = self.gateways.iter().map(|name| Tree::text(name)).collect();
-        let mut proxy = Tree::new(Value::Object(Vec::new()));
-        if !self.gateways.is_empty() {
-            proxy.push_field(Key::new("gateways"), Tree::new(Value::Array(gateways)));
-        }
-        if let Some(port) = self.proxy_port {
-            proxy.push_field(Key::new("port"), Tree::new(Value::Integer(port.into())));
-        }
-        Some(proxy).filter(|proxy| !proxy.fields().is_empty())
-    }
-}
 
 /// Kinds of objects, with the lists of a plugin document that have their specs.
 const LISTS: [(&str, &str); 3] = [

@@ -4,7 +4,8 @@ use std::fmt;
 
 use clap::builder::styling::{AnsiColor, Style};
 use serde_json::json;
-use sluice_policy::document::report::{Kind, shorten_keys};
+use sluice_policy::document::report::Kind;
+use sluice_policy::document::shorten::shorten_keys;
 
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

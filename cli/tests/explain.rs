@@ -66,8 +66,8 @@ fn check(explainer: &Explainer, unnamed: &Router, request: &Request<'_>) -> Trac
     trace
 }
 
-fn explainer(config: &str, node: &Node) -> Explainer {
-    let document = Document::parse(config.as_bytes(), Filter::Router, node).unwrap().0;
+fn explainer(config: &str, node: &Node, filter: Filter) -> Explainer {
+    let document = Document::parse(config.as_bytes(), filter, node).unwrap().0;
     Explainer::new(&document)
 }
 
@@ -75,7 +75,7 @@ fn compile(case: &Case) -> (Explainer, Router) {
     let config = case.config.get();
     let unnamed = without_names(config);
     let compile = |node: &Node| {
-        let explainer = explainer(config, node);
+        let explainer = explainer(config, node, Filter::Router);
         (explainer, Router::compile(unnamed.as_bytes(), node).unwrap().0)
     };
     compile(&case.node)
@@ -139,7 +139,7 @@ fn explanations_agree_with_faults_of_all_rows() {
     let mut requests = 0;
     for (topic, id) in rows("faults") {
         let case = sluice_conformance::fault(&topic, &id);
-        let explainer = explainer(case.config.get(), &Node::default());
+        let explainer = explainer(case.config.get(), &Node::default(), Filter::Fault);
         for row in &case.requests {
             let (pairs, time) = (row.pairs(), SystemTime::UNIX_EPOCH + row.time());
             let mut listed = row.draws.as_deref().map(Listed);
@@ -163,7 +163,7 @@ fn explanations_agree_with_copies_of_all_rows() {
     let mut requests = 0;
     for (topic, id) in rows("mirrors") {
         let case = sluice_conformance::mirror(&topic, &id);
-        let explainer = explainer(case.config.get(), &Node::default());
+        let explainer = explainer(case.config.get(), &Node::default(), Filter::Mirror);
         for row in &case.requests {
             let pairs = row.pairs();
             let mut listed = row.draws.as_deref().map(Listed);
@@ -172,7 +172,7 @@ fn explanations_agree_with_copies_of_all_rows() {
                 Some(listed) => listed,
                 None => &mut seeded,
             };
-            let plan = explainer.mirror(&Request::new(&pairs, &NoAttributes), draws);
+            let plan = explainer.mirror(&Request::new(&pairs, row), draws);
             let copies = plan.copies.iter().map(|copy| {
                 let place = copy.request_edit().name.strip_prefix(HEADER_PREFIX).unwrap();
                 (place.to_owned(), copy.cluster().to_string())

@@ -8,3 +8,4 @@ pub mod node;
 pub mod parse;
 pub mod protobuf_struct;
 pub mod report;
+pub mod shorten;

@@ -17,7 +17,8 @@ fn rewrite(pattern: &str) -> Value {
 
 fn document(mut rule: Value) -> Value {
     rule["route"] = json!([{ "destination": { "host": "a" } }]);
-    json!({ "clusterName": "{host}", "virtualServices": [{ "hosts": ["example.com"], "http": [rule] }] })
+    let service = json!({ "hosts": ["example.com"], "http": [rule] });
+    json!({ "clusterName": "{host}", "virtualServices": [service] })
 }
 
 /// Instructions for each byte that a value is longer. The value is a slash, and `text` repeated.

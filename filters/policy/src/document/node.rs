@@ -45,8 +45,7 @@ impl<'a> Node<'a> {
         self.report.filters()
     }
 
-    /// Counts memory that the document needs once compiled, in bytes, once for each `address`.
-    /// Returns the total.
+    /// Counts the bytes of a compiled value once for each `address`. Returns the total.
     pub fn count_memory(&self, address: usize, bytes: usize) -> usize {
         self.report.count_memory(address, bytes)
     }

@@ -1,6 +1,5 @@
 //! Everything that is wrong with a configuration document, and everything remarkable about it.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,7 +7,8 @@ use std::fmt;
 use hashbrown::HashTable;
 
 use crate::document::filter::{Filter, Filters};
-use crate::document::json::{Json, SHOWN};
+use crate::document::json::Json;
+use crate::document::shorten::{Cut, MAX_SHOWN, shorten_keys};
 
 /// Why the configuration was refused, or something to know about a configuration that was accepted.
 ///
@@ -73,51 +73,6 @@ impl fmt::Display for Finding {
         write!(f, "{}: {}", Cut(&shorten_keys(path)), Cut(&self.reason))?;
         let other = self.other.as_ref().map(|other| shorten_keys(other));
         other.map_or(Ok(()), |other| write!(f, ": {}", Cut(&other)))
-    }
-}
-
-/// Returns a path for messages, with at most [`SHOWN`] characters of each key.
-pub fn shorten_keys(path: &str) -> Cow<'_, str> {
-    if path.len() <= SHOWN {
-        return path.into();
-    }
-    let mut short = String::new();
-    let (mut length, mut is_quoted, mut is_escaped) = (0_usize, false, false);
-    for c in path.chars() {
-        let is_quote = c == '"' && !is_escaped;
-        is_escaped = is_quoted && c == '\\' && !is_escaped;
-        is_quoted ^= is_quote;
-        if is_quote || !is_quoted && matches!(c, '.' | '[' | ']') {
-            if length > SHOWN {
-                short.push_str("...");
-            }
-            length = 0;
-            short.push(c);
-        } else {
-            length = length.saturating_add(1);
-            if length <= SHOWN {
-                short.push(c);
-            }
-        }
-    }
-    if length > SHOWN {
-        short.push_str("...");
-    }
-    short.into()
-}
-
-/// A text of which at most [`MAX_SHOWN`] bytes are written.
-struct Cut<'a>(&'a str);
-
-/// Maximum length of the path and of the reason of a finding that is shown, in bytes.
-const MAX_SHOWN: usize = 500;
-
-impl fmt::Display for Cut<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.split_at_checked(self.0.floor_char_boundary(MAX_SHOWN)) {
-            Some((start, rest)) if !rest.is_empty() => write!(f, "{start}..."),
-            _ => f.write_str(self.0),
-        }
     }
 }
 
@@ -375,27 +330,6 @@ mod tests {
         assert_eq!(rejection.errors[0].path.len(), 2 * 500_000 + 4, "the whole path");
         let shown = rejection.to_string();
         assert!(shown.len() < 1_020 && shown.ends_with("..."), "{}", shown.len());
-    }
-
-    #[test]
-    fn each_key_of_a_path_is_cut_at_80_characters() {
-        let long = "\u{e4}".repeat(81);
-        let shown = |path: &str| Finding::new(path.to_owned(), Kind::Error, "bad").to_string();
-        let cut = |end: &str| ["\u{e4}".repeat(80).as_str(), end].concat();
-        let name = "n".repeat(81);
-        for (path, expected) in [
-            (format!("a.{name}[10].b"), format!("a.{}...[10].b", "n".repeat(80))),
-            (format!("a.{name}"), format!("a.{}...", "n".repeat(80))),
-            (format!("a[\"{long}\"].b"), format!("a[\"{}\"].b", cut("..."))),
-            (
-                format!(r#"["\"].{long}"].b"#),
-                // The escaped quotation mark does not end the key.
-                format!(r#"["\"].{}..."].b"#, "\u{e4}".repeat(76)),
-            ),
-            (format!("a.{}.b", "n".repeat(80)), format!("a.{}.b", "n".repeat(80))),
-        ] {
-            assert_eq!(shown(&path), format!("{expected}: bad"));
-        }
     }
 
     #[test]

@@ -50,8 +50,7 @@ struct Rule {
 #[derive(Debug, Default)]
 struct Policy {
     detection: Option<Detection>,
-    /// Policies by port, sorted. They inherit nothing: `None` turns outlier detection off for the
-    /// port
+    /// Policies by port, sorted. They inherit nothing: `None` means no outlier detection
     ports: Vec<(u16, Option<Detection>)>,
 }
 

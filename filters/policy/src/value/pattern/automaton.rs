@@ -34,6 +34,7 @@ thread_local! {
 
 /// A compiled pattern.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "almost all have the large one")]
 pub enum Automaton {
     /// One step for each byte
     Deterministic(dense::DFA<Vec<u32>>),
