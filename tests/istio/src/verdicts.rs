@@ -181,10 +181,9 @@ fn take<'a>(next: &AtomicUsize, files: &'a [PathBuf]) -> Option<(usize, &'a Path
 
 /// Prints a line for each group and kind.
 fn print(groups: &[Group], sums: &Sums) {
-    const COLUMNS: [(&str, Outcome); 6] = [
+    const COLUMNS: [(&str, Outcome); 5] = [
         ("accepted", Outcome::Accepted),
         ("refused", Outcome::Refused),
-        ("port", Outcome::Port),
         ("argued", Outcome::Argued),
         ("Istio refuses", Outcome::Different(Judge::Istio)),
         ("Sluice refuses", Outcome::Different(Judge::Sluice)),

@@ -45,8 +45,6 @@ pub enum Outcome {
     Accepted,
     /// Both judges refuse
     Refused,
-    /// Sluice refuses only because a destination has no port
-    Port,
     /// They differ for an argued reason
     Argued,
     /// They differ without one
@@ -73,7 +71,6 @@ impl Differences {
     /// Compares the verdicts on the object `title`.
     pub fn compare(&mut self, title: &str, istio: &Verdict, sluice: &Verdict) -> Outcome {
         let (judge, errors) = match (istio.accepts(), sluice.accepts()) {
-            (true, true) if sluice.is_port => return Outcome::Port,
             (true, true) => return Outcome::Accepted,
             (false, false) => return Outcome::Refused,
             (false, true) => (Judge::Istio, &istio.errors),
@@ -132,7 +129,7 @@ mod tests {
     use super::*;
 
     fn verdict(errors: &[&str]) -> Verdict {
-        Verdict { errors: errors.iter().map(|&error| error.to_owned()).collect(), is_port: false }
+        Verdict { errors: errors.iter().map(|&error| error.to_owned()).collect() }
     }
 
     #[test]

@@ -7,16 +7,11 @@ use std::process::Command;
 use serde_json::Value;
 use sluice_e2e::workspace;
 
-/// The error about a destination without a port.
-const PORT: &str = "is required: clusterName has {port}";
-
 /// What a judge says of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Its errors, none if it accepts the object
     pub errors: Vec<String>,
-    /// Whether it also refuses a destination without a port
-    pub is_port: bool,
 }
 
 impl Verdict {
@@ -45,7 +40,7 @@ pub fn ask_istio(crds: &Path, folder: &Path) -> HashMap<String, Verdict> {
         if line["verdict"] != "accept" && errors.is_empty() {
             errors.push(format!("{by}: refused"));
         }
-        (file.to_string_lossy().into_owned(), Verdict { errors, is_port: false })
+        (file.to_string_lossy().into_owned(), Verdict { errors })
     });
     verdicts.collect()
 }
@@ -63,7 +58,7 @@ pub fn recorded(table: &str) -> HashMap<(String, usize, String), Verdict> {
             "refuse" => vec![columns.next().unwrap_or("refused").to_owned()],
             _ => return None,
         };
-        Some(((file, index, kind), Verdict { errors, is_port: false }))
+        Some(((file, index, kind), Verdict { errors }))
     });
     verdicts.collect()
 }
@@ -91,8 +86,7 @@ pub fn ask_sluice(file: &Path) -> Verdict {
     let errors = findings.iter().filter(|finding| finding["severity"] == "error");
     let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
     let errors = errors.map(|own| format!("{}: {}", text(own, "path"), text(own, "reason")));
-    let (ports, errors): (Vec<_>, Vec<_>) = errors.partition(|error| error.contains(PORT));
-    Verdict { errors, is_port: !ports.is_empty() }
+    Verdict { errors: errors.collect() }
 }
 
 /// Path of the command. It is built beside this program.
