@@ -62,6 +62,8 @@ const READMES: [Readme; 7] = [
             Other("make build"), // tests/compose
             Complete,
             Other("virtualServices[0].http[1].route[0].weight: -1 is negative"),
+            Other("configuration: is 16777217 bytes long"), // cli/tests/limits.rs
+            Other("configuration: needs 37 MiB"),
             Other("filters/policy "),
         ],
     },
