@@ -14,6 +14,19 @@ pub struct Bundle {
     pub document: Tree,
     /// Where its parts come from, by their paths in it
     origins: HashMap<String, Origin>,
+    /// Objects in the files that change what proxies do with traffic, but not by the filters
+    pub others: Vec<OtherObject>,
+}
+
+/// An object of a kind that the filters do not use.
+#[derive(Clone, Debug)]
+pub struct OtherObject {
+    /// The file
+    pub file: String,
+    /// Kind, namespace and name
+    pub title: String,
+    /// The object
+    pub object: Tree,
 }
 
 /// Where a part of a plugin document comes from.
@@ -31,7 +44,7 @@ impl Bundle {
     /// A document whose root comes from `origin`.
     pub fn new(document: Tree, origin: Option<Origin>) -> Self {
         let origins = origin.map(|origin| (String::new(), origin)).into_iter().collect();
-        Self { document, origins }
+        Self { document, origins, others: Vec::new() }
     }
 
     /// Adds a field that comes from `origin`.

@@ -30,6 +30,13 @@ pub struct Compiled {
     notices: Vec<PolicyFinding>,
 }
 
+impl Compiled {
+    /// What the filters leave to Envoy.
+    pub fn left_to_envoy(&self) -> impl Iterator<Item = &PolicyFinding> {
+        self.notices.iter().filter(|notice| notice.kind == Kind::LeftToEnvoy)
+    }
+}
+
 /// Checks files.
 pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
     let (mut bundles, mut findings) = read(files, defaults);

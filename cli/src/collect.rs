@@ -15,7 +15,7 @@ pub use defaults::Defaults;
 
 use std::collections::HashSet;
 
-use crate::bundle::{Bundle, Origin};
+use crate::bundle::{Bundle, Origin, OtherObject};
 use crate::finding::{Finding, Place};
 use crate::source::Source;
 use crate::tree::{self, Tree, Value};
@@ -69,6 +69,8 @@ struct Collector {
     findings: Vec<Finding>,
     /// The Services, which are in a document only if it has them as destinations
     services: Vec<Service>,
+    /// Objects that the filters do not use
+    others: Vec<OtherObject>,
     /// Kinds, namespaces and names of the objects
     names: HashSet<(String, String, String)>,
 }
@@ -232,6 +234,8 @@ impl Collector {
             self.value_error(subject, "kind", own, &format!("is not one of {}", kinds.join(", ")));
         } else {
             self.note(subject, line, "is ignored: the filters do not use objects of this kind");
+            let (file, title) = (subject.file.to_owned(), subject.title.to_owned());
+            self.others.push(OtherObject { file, title, object: document.clone() });
         }
     }
 
@@ -321,6 +325,9 @@ impl Collector {
         for service in std::mem::take(&mut self.services).iter().filter(|own| !own.is_used) {
             let subject = Subject { file: &service.file, title: &service.title };
             self.note(subject, service.line, "is ignored: no rule has it as a destination");
+        }
+        if let [only] = &mut bundles[..] {
+            only.others = self.others;
         }
         (bundles, self.findings)
     }

@@ -69,3 +69,17 @@ pub fn needed(document: &Tree) -> Vec<Filter> {
     }
     filters
 }
+
+/// Sorts filters in the order in which requests pass them, without repetitions.
+pub fn sort(filters: &mut Vec<Filter>) {
+    let place = |filter: &Filter| match filter {
+        Filter::Egress => 0,
+        Filter::Fault => 1,
+        Filter::Mirror => 2,
+        Filter::Router => 3,
+        Filter::Outlier => 4,
+        Filter::Sni => 5,
+    };
+    filters.sort_by_key(place);
+    filters.dedup();
+}

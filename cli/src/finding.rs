@@ -112,6 +112,11 @@ impl Finding {
         Severity::of(self.kind)
     }
 
+    /// The finding as text, with `label` in place of its severity.
+    pub fn labelled(&self, label: &'static str) -> Labelled<'_> {
+        Labelled { finding: self, label }
+    }
+
     fn to_json(&self) -> serde_json::Value {
         let value = self.value.as_deref().and_then(|json| serde_json::from_str(json).ok());
         let value: serde_json::Value = value.unwrap_or_default();
@@ -151,21 +156,33 @@ fn kind_name(kind: Kind) -> &'static str {
 impl fmt::Display for Finding {
     /// `FILE:LINE: error: OBJECT: PATH: REASON`, with colours that the caller removes for pipes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place { file, line, object, path } = &self.place;
+        self.labelled(self.severity().name()).fmt(f)
+    }
+}
+
+/// A finding with a label in place of its severity.
+pub struct Labelled<'a> {
+    finding: &'a Finding,
+    label: &'static str,
+}
+
+impl fmt::Display for Labelled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { finding, label } = self;
+        let Place { file, line, object, path } = &finding.place;
         write!(f, "{file}:")?;
         if *line > 0 {
             write!(f, "{line}:")?;
         }
-        let severity = self.severity();
-        let style = severity.style();
-        write!(f, " {style}{}{style:#}:", severity.name())?;
+        let style = finding.severity().style();
+        write!(f, " {style}{label}{style:#}:")?;
         for part in [object, &*shorten_keys(path)] {
             if !part.is_empty() {
                 write!(f, " {part}:")?;
             }
         }
-        write!(f, " {}", self.reason)?;
-        let other = self.other.as_ref().map(|other| other.shown_from(&self.place));
+        write!(f, " {}", finding.reason)?;
+        let other = finding.other.as_ref().map(|other| other.shown_from(&finding.place));
         other.map_or(Ok(()), |other| write!(f, ": {other}"))
     }
 }

@@ -26,7 +26,7 @@ use check::Compiled;
 use collect::Defaults;
 use explain::{ExplainArgs, Explanation};
 use finding::{Severity, count};
-use render::{RenderArgs, RenderError, To};
+use render::{RenderArgs, RenderError, Rendered, To};
 use sluice_policy::desk::explain::Explainer;
 use sluice_policy::document::filter::Filter;
 
@@ -190,8 +190,20 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
     let Some((bundle, compiled)) = read_one(&args.files, &defaults, None)? else {
         return Ok(ExitCode::FAILURE);
     };
-    match render::render(&bundle.document, &compiled, args) {
-        Ok(text) => {
+    match render::render(&bundle, &compiled, args) {
+        Ok(Rendered { text, left_out }) => {
+            let mut err = anstream::stderr().lock();
+            for finding in &left_out {
+                writeln!(err, "{}", finding.labelled("left out"))?;
+            }
+            if !left_out.is_empty() && !args.allow_partial {
+                writeln!(
+                    err,
+                    "sluice: nothing is written, because it would leave out these values; \
+                     --allow-partial writes the rest"
+                )?;
+                return Ok(ExitCode::FAILURE);
+            }
             let mut out = std::io::stdout().lock();
             out.write_all(text.as_bytes())?;
             out.flush()?;

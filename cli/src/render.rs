@@ -1,13 +1,21 @@
 //! `sluice render`: combines files into one document, in a format for Envoy or Istio.
 
 mod block;
+mod cluster;
+mod conditions;
 mod destinations;
+mod endpoints;
 mod envoy;
 mod envoy_filter;
 mod error;
+mod gateways;
 mod istio;
+mod left_out;
+mod listeners;
 mod mirrored;
 mod outlier;
+mod part;
+mod tcp;
 mod templates;
 mod wasm;
 mod wasm_plugin;
@@ -20,11 +28,15 @@ use clap::{Args, ValueEnum};
 use sluice_policy::document::filter::Filter;
 
 use crate::arguments::InputArgs;
+use crate::bundle::Bundle;
 use crate::check::Compiled;
 use crate::filters;
-use crate::tree::{Key, Tree};
-use destinations::GivenEndpoint;
+use crate::finding::Finding;
+use crate::tree::{Key, Tree, Value};
+use endpoints::GivenEndpoint;
 use istio::Context;
+use left_out::LeftOut;
+use listeners::{Addresses, PortMapping};
 
 pub use error::RenderError;
 
@@ -65,15 +77,26 @@ pub struct RenderArgs {
     /// An endpoint of a host or subset for envoy: HOST[/SUBSET]=ADDRESS:PORT; may be repeated
     #[arg(long = "endpoint", value_name = "ENDPOINT")]
     endpoints: Vec<GivenEndpoint>,
-    /// The address on which Envoy accepts HTTP
+    /// The address on which Envoy accepts HTTP, for all ports that no rule has
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10000")]
     listen: SocketAddr,
-    /// The address on which Envoy accepts TLS, if there are tls routes
+    /// The address on which Envoy accepts TLS if there are tls routes, for all ports that no rule
+    /// has
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10443")]
     listen_tls: SocketAddr,
+    /// The port of the listener for rules with a port: PORT=PORT, such as 80=10080; may be repeated
+    /// [default: the port of the rule, plus 10000 if it is less than 1024]
+    #[arg(long = "port-map", value_name = "PORTS")]
+    port_maps: Vec<PortMapping>,
     /// The address of Envoy's administration interface
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
+    /// The file with the certificate authorities for envoy, for TLS without caCertificates
+    #[arg(long, value_name = "PATH", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    ca_certificates: String,
+    /// Write the output although it leaves out the values that are listed on standard error
+    #[arg(long)]
+    pub allow_partial: bool,
 }
 
 /// The format to write.
@@ -109,30 +132,78 @@ fn read_sha256(text: &str) -> Result<String, String> {
 /// The default pattern of cluster names for `--to envoy`. Unlike Istio's, it requires no port.
 pub const CLUSTER_NAME: &str = "{host}[-{subset}][:{port}]";
 
+/// The output, and what it leaves out.
+#[derive(Debug)]
+pub struct Rendered {
+    /// The output
+    pub text: String,
+    /// What it leaves out, with the places in the files and the reasons
+    pub left_out: Vec<Finding>,
+}
+
 /// Renders a document that has no errors.
 ///
 /// # Errors
 /// The arguments contradict each other or the document.
 pub fn render(
-    document: &Tree,
+    bundle: &Bundle,
     compiled: &Compiled,
     args: &RenderArgs,
-) -> Result<String, RenderError> {
-    let filters =
-        if args.filters.is_empty() { filters::needed(document) } else { args.filters.clone() };
+) -> Result<Rendered, RenderError> {
+    let filters = filters_of(&bundle.document, compiled, args);
     check_module(args)?;
     check_selector(&args.selector)?;
-    let document = &complete(document, args.to, &filters);
+    let mut left_out = LeftOut::default();
+    left_out::add_notices(compiled, args.to, &filters, &mut left_out);
+    let text = render_as(args, &bundle.document, compiled, &filters, &mut left_out)?;
+    let mut findings: Vec<_> =
+        left_out.into_values().iter().map(|value| bundle.locate(value)).collect();
+    if args.to == To::Envoy {
+        findings.extend(gateways::left_out(bundle, &compiled.json));
+    }
+    Ok(Rendered { text, left_out: findings })
+}
+
+/// The filters to render, in the order in which requests pass them.
+fn filters_of(document: &Tree, compiled: &Compiled, args: &RenderArgs) -> Vec<Filter> {
+    let mut filters = args.filters.clone();
+    if filters.is_empty() {
+        filters = filters::needed(document);
+        // Subsets alone need no filter.
+        let mut rules = compiled.json.elements("destinationRules").iter();
+        if filters.len() > 1 && !rules.any(destinations::has_detection) {
+            filters.retain(|filter| *filter != Filter::Outlier);
+        }
+    } else if args.to == To::Envoy
+        && !filters.iter().any(|filter| matches!(filter, Filter::Router | Filter::Sni))
+    {
+        // The other filters need one that names the upstreams.
+        let needed = filters::needed(document).into_iter();
+        let mut routing = needed.filter(|own| matches!(own, Filter::Router | Filter::Sni));
+        filters.extend(routing.next());
+    }
+    filters::sort(&mut filters);
+    filters
+}
+
+fn render_as(
+    args: &RenderArgs,
+    document: &Tree,
+    compiled: &Compiled,
+    filters: &[Filter],
+    left_out: &mut LeftOut,
+) -> Result<String, RenderError> {
+    let document = &complete(document, args.to, filters);
     let module = |default: &str| args.module_file.clone().unwrap_or_else(|| default.to_owned());
     match args.to {
         To::PluginJson => Ok(document.to_pretty_json() + "\n"),
         To::EnvoyFilter => {
-            check_envoy_filter(&filters, args.context)?;
+            check_envoy_filter(filters, args.context)?;
             let module = module("/var/lib/sluice/{filter}.wasm");
-            envoy_filter::render(&target(document, compiled, &filters, args, &module))
+            envoy_filter::render(&target(document, compiled, filters, args, &module))
         }
         To::WasmPlugin => {
-            check_wasm_plugin(&filters)?;
+            check_wasm_plugin(filters)?;
             let module = match (&args.module_url, &args.module_file) {
                 (Some(url), _) => url.clone(),
                 (None, Some(file)) => format!("file://{file}"),
@@ -141,21 +212,46 @@ pub fn render(
                     return Err(reason.to_owned().into());
                 }
             };
-            Ok(wasm_plugin::render(&target(document, compiled, &filters, args, &module))?)
+            Ok(wasm_plugin::render(&target(document, compiled, filters, args, &module))?)
         }
         To::Envoy => {
-            if !filters.iter().any(|filter| matches!(filter, Filter::Router | Filter::Sni)) {
-                let reason =
-                    "--to envoy needs http or tls routes, because only these name upstreams";
-                return Err(reason.to_owned().into());
-            }
-            let addresses =
-                envoy::Addresses { admin: args.admin, http: args.listen, tls: args.listen_tls };
-            envoy::check_egress(&compiled.document.egress, &filters, &addresses)?;
-            let module = module("dist/{filter}.wasm");
-            envoy::bootstrap(document, compiled, &filters, &module, &addresses, &args.endpoints)
+            let addresses = &Addresses {
+                admin: args.admin,
+                http: args.listen,
+                tls: args.listen_tls,
+                mapped: args.port_maps.clone(),
+            };
+            let choices = envoy::Choices {
+                module: &module("dist/{filter}.wasm"),
+                addresses,
+                endpoints: &args.endpoints,
+                system_authorities: &args.ca_certificates,
+            };
+            envoy::bootstrap(document, compiled, filters, &choices, left_out)
         }
     }
+}
+
+/// The document for the filters of a listener. `mapped_port` is the port that clients call, if it
+/// is not that of the listener.
+fn own_document(document: &Tree, mapped_port: Option<u16>, filters: &[Filter]) -> minijinja::Value {
+    let Some(port) = mapped_port else { return templates::document(document) };
+    let mut document = document.clone();
+    let mut set_port = |object: &str| {
+        if document.field(object).is_none() {
+            document.push_field(Key::new(object), Tree::new(Value::Object(Vec::new())));
+        }
+        if let Some(object) = document.field_mut(object)
+            && object.field("port").is_none()
+        {
+            object.push_field(Key::new("port"), Tree::new(Value::Integer(port.into())));
+        }
+    };
+    set_port("proxy");
+    if filters.contains(&Filter::Egress) {
+        set_port("egress");
+    }
+    templates::document(&document)
 }
 
 /// The document with the settings that it needs in a mesh.

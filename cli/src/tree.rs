@@ -33,6 +33,26 @@ pub enum Value {
     Object(Vec<(Key, Tree)>),
 }
 
+impl From<serde_json::Value> for Tree {
+    fn from(json: serde_json::Value) -> Self {
+        use serde_json::Value as Json;
+        Self::new(match json {
+            Json::Null => Value::Null,
+            Json::Bool(value) => Value::Bool(value),
+            Json::Number(number) => match number.as_i64() {
+                Some(number) => Value::Integer(number),
+                None => Value::Float(number.as_f64().unwrap_or_default()),
+            },
+            Json::String(text) => Value::String(text),
+            Json::Array(elements) => Value::Array(elements.into_iter().map(Self::from).collect()),
+            Json::Object(fields) => {
+                let fields = fields.into_iter();
+                Value::Object(fields.map(|(key, own)| (Key::new(&key), own.into())).collect())
+            }
+        })
+    }
+}
+
 /// A key of a mapping.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Key {

@@ -41,7 +41,7 @@ fn every_form_holds_the_same_document() {
         let document = sluice(&[&["render", "-"][..], &name].concat(), &input);
         for form in [
             &["--to", "plugin-json"][..],
-            &["--to", "envoy", "--endpoint", "b.example.com=127.0.0.1:18083"],
+            &["--to", "envoy", "--allow-partial"],
             &["--to", "envoyfilter", "--selector", "app=a"],
             &["--to", "envoyfilter", "--context", "GATEWAY"],
             &[
@@ -53,7 +53,11 @@ fn every_form_holds_the_same_document() {
                 "oci://registry.example.com/fault",
             ],
         ] {
-            let arguments = [&["render", "-"][..], &name, form].concat();
+            let mut arguments = [&["render", "-"][..], &name, form].concat();
+            if folder == "render-envoy" && form.contains(&"envoy") {
+                // Nothing else says the port of this host.
+                arguments.extend(["--endpoint", "b.example.com=127.0.0.1:18083"]);
+            }
             let rendered = sluice(&arguments, &input);
             assert_eq!(rendered, sluice(&arguments, &input), "the output is reproducible");
             sluice(&["check", "-"], &rendered);

@@ -1,7 +1,6 @@
-//! The destinations of rules: clusters, their endpoints, and the copies of mirrors.
+//! The destinations of rules, and the copies of mirrors.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 use sluice_policy::document::filter::Filters;
@@ -15,45 +14,9 @@ use sluice_policy::spec::mirror::{self, Mirror};
 use sluice_policy::value::host_name::{aliases, qualify};
 use sluice_policy::value::percent::Percent;
 
-/// An address to connect to or to listen on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Endpoint {
-    /// An IP address or a name
-    pub address: String,
-    /// The port
-    pub port: u16,
-}
-
-impl From<SocketAddr> for Endpoint {
-    fn from(address: SocketAddr) -> Self {
-        Self { address: address.ip().to_string(), port: address.port() }
-    }
-}
-
-/// A cluster of Envoy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cluster {
-    /// Its name
-    pub name: String,
-    /// The host, complete
-    pub host: String,
-    /// Where its endpoints come from
-    pub source: EndpointSource,
-    /// Its endpoints: IP addresses, or names for DNS
-    pub endpoints: Vec<Endpoint>,
-}
-
-/// Where the endpoints of a cluster come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EndpointSource {
-    /// From `--endpoint`
-    Flag,
-    /// From a ServiceEntry
-    ServiceEntry,
-    /// From DNS: the endpoint is the host itself
-    Dns,
-}
+use super::conditions::Conditions;
+use super::listeners::Listener;
+use super::part::Part;
 
 /// One of the copies of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,42 +29,12 @@ pub struct Copy {
     pub is_by_port: bool,
 }
 
-/// The ports of the listeners of Envoy.
-#[derive(Clone, Copy, Debug)]
-pub struct ListenerPorts {
-    /// That of HTTP requests
-    pub http: u16,
-    /// That of TLS connections
-    pub tls: u16,
-}
-
-/// An endpoint that the user gives: `HOST[/SUBSET]=ADDRESS:PORT`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GivenEndpoint {
-    host: String,
-    subset: Option<String>,
-    endpoint: Endpoint,
-}
-
-impl std::str::FromStr for GivenEndpoint {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('=').and_then(|(place, address)| {
-            let (host, subset) =
-                place.split_once('/').map_or((place, None), |(host, subset)| (host, Some(subset)));
-            let (address, port) = address.rsplit_once(':')?;
-            let address = address.trim_start_matches('[').trim_end_matches(']').to_owned();
-            let is_complete = !host.is_empty() && !address.is_empty();
-            let port = port.parse().ok().filter(|port| *port > 0)?;
-            let endpoint = Endpoint { address, port };
-            let (host, subset) = (host.to_owned(), subset.map(str::to_owned));
-            is_complete.then_some(Self { host, subset, endpoint })
-        });
-        parts.ok_or_else(|| {
-            "must be HOST[/SUBSET]=ADDRESS:PORT, such as payment/v1=10.0.0.1:8080".to_owned()
-        })
-    }
+/// A destination, and the value of the document that has it.
+pub struct Found<'a> {
+    /// The destination
+    pub destination: Destination,
+    /// Its value
+    pub part: Part<'a>,
 }
 
 /// The destinations in a document, of all of its rules. The compiled document has only the rules
@@ -139,144 +72,86 @@ impl<'a> Destinations<'a> {
         Self { document: json, naming, ports, report }
     }
 
-    fn read(&self, json: &Json) -> Option<Destination> {
+    /// How destinations are named.
+    pub fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
+    /// The document.
+    pub fn document(&self) -> &'a Json {
+        self.document
+    }
+
+    /// The destination in a value; `None` if it has none.
+    pub fn read(&self, json: &Json) -> Option<Destination> {
         destination::read(&Node::root(json, &self.report), &self.naming).ok()
     }
 
     /// The complete name of a host.
-    fn host(&self, host: &str) -> String {
+    pub fn host(&self, host: &str) -> String {
         qualify(host, self.naming.namespace.as_deref())
     }
 
-    fn routes(&self, kind: &'a str) -> impl Iterator<Item = &'a Json> {
-        let services = self.document.elements("virtualServices").iter();
-        services.flat_map(move |service| service.elements(kind))
+    /// The host as short as rules may write it.
+    pub fn short_host<'h>(&self, host: &'h str) -> &'h str {
+        let short = host.split('.').next().unwrap_or(host);
+        if self.host(short) == host { short } else { host }
     }
 
-    /// All destinations of routes and mirrors: those of `http` rules, or those of `tls` rules.
-    fn all(&self, kind: &'static str) -> impl Iterator<Item = Destination> {
-        let read = |route: &'a Json| {
-            let entries = route.elements("route").iter().chain(route.elements("mirrors"));
+    fn routes(&self, kind: &str) -> Vec<Part<'a>> {
+        let services = Part::root(self.document).elements("virtualServices").into_iter();
+        services.flat_map(|service| service.elements(kind)).collect()
+    }
+
+    /// All destinations of routes and mirrors.
+    fn of_routes<'r>(&'r self, routes: Vec<Part<'a>>) -> impl Iterator<Item = Found<'a>> + 'r {
+        let read = |route: Part<'a>| {
+            let entries = route.elements("route").into_iter().chain(route.elements("mirrors"));
             let destinations = entries.filter_map(|entry| entry.field("destination"));
             let destinations = destinations.chain(route.field("mirror"));
-            destinations.filter_map(|json| self.read(json)).collect::<Vec<_>>()
+            let read = |part: Part<'a>| Some(Found { destination: self.read(part.json)?, part });
+            destinations.filter_map(read).collect::<Vec<_>>()
         };
-        self.routes(kind).flat_map(read)
+        routes.into_iter().flat_map(read)
+    }
+
+    /// The destinations of the routes for a listener.
+    pub fn on(&self, listener: &Listener, conditions: &Conditions<'a>) -> Vec<Found<'a>> {
+        let mut routes = conditions.routes(listener.kind.name());
+        routes.retain(|route| listener.has(route));
+        self.of_routes(routes).collect()
     }
 
     /// The first host of a destination whose cluster depends on the port of the request.
     pub fn first_by_port(&self) -> Option<String> {
-        let mut all = ["http", "tls"].into_iter().flat_map(|kind| self.all(kind));
-        Some(all.find(|own| own.cluster.is_by_port())?.host)
+        let routes = ["http", "tls"].into_iter().flat_map(|kind| self.routes(kind)).collect();
+        let mut all = self.of_routes(routes);
+        Some(all.find(|own| own.destination.cluster.is_by_port())?.destination.host)
     }
 
-    /// The clusters of all routes and mirrors, sorted by name. `ports` are those of the listeners.
-    ///
-    /// # Errors
-    /// The hosts with an unknown port, and what to give for them.
-    pub fn clusters(
-        &self,
-        given: &[GivenEndpoint],
-        ports: ListenerPorts,
-    ) -> Result<Vec<Cluster>, String> {
-        let mut clusters = BTreeMap::new();
-        let mut unknown = BTreeSet::new();
-        for (kind, listener) in [("http", ports.http), ("tls", ports.tls)] {
-            for destination in self.all(kind) {
-                let name = destination.cluster.at(|| Some(listener)).into_owned();
-                let Some((source, endpoints)) = self.endpoints(&destination, listener, given)
-                else {
-                    unknown.insert(destination.host);
-                    continue;
-                };
-                let host = destination.host;
-                clusters.insert(name.clone(), Cluster { name, host, source, endpoints });
-            }
-        }
-        if let Some(first) = unknown.first() {
-            let hosts = unknown.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            return Err(format!(
-                "the ports of these hosts are not known: {hosts}; write destination.port, give a \
-                 file with their Services if these have one port, or use --endpoint \
-                 {first}=ADDRESS:PORT"
-            ));
-        }
-        Ok(clusters.into_values().collect())
-    }
-
-    /// The endpoints of a destination; `None` if their port is unknown.
-    fn endpoints(
-        &self,
-        to: &Destination,
-        listener: u16,
-        given: &[GivenEndpoint],
-    ) -> Option<(EndpointSource, Vec<Endpoint>)> {
-        let of_host = || given.iter().filter(|given| self.host(&given.host) == to.host);
-        let own: Vec<_> = of_host().filter(|given| given.subset == to.subset).collect();
-        // A host without a subset has the endpoints of all its subsets.
-        let own = if own.is_empty() && to.subset.is_none() { of_host().collect() } else { own };
-        if !own.is_empty() {
-            let endpoints = own.iter().map(|given| given.endpoint.clone()).collect();
-            return Some((EndpointSource::Flag, endpoints));
-        }
+    /// The port of a destination of clients that call the port `called`; `None` if it is not known.
+    pub fn port(&self, to: &Destination, called: u16) -> Option<u16> {
         let called = || {
             let ports = self.ports.get(&to.host)?;
-            let called = self.naming.called.unwrap_or(listener);
+            let called = self.naming.called.unwrap_or(called);
             ports.contains(&called).then_some(called)
         };
-        let port = to.port.of_service().or_else(called)?;
-        for entry in self.document.elements("serviceEntries") {
-            let hosts = entry.elements("hosts").iter();
-            if hosts.filter_map(Json::as_str).any(|name| self.host(name) == to.host) {
-                let endpoints = self.endpoints_of_entry(entry, to, port);
-                if !endpoints.is_empty() {
-                    return Some((EndpointSource::ServiceEntry, endpoints));
-                }
-            }
-        }
-        let endpoint = Endpoint { address: to.host.clone(), port };
-        Some((EndpointSource::Dns, vec![endpoint]))
+        to.port.of_service().or_else(called)
     }
 
-    /// The endpoints of a ServiceEntry that have the labels of the subset.
-    fn endpoints_of_entry(
-        &self,
-        entry: &Json,
-        to: &Destination,
-        number_of_port: u16,
-    ) -> Vec<Endpoint> {
-        let labels = to.subset.as_ref().map(|subset| self.labels(&to.host, subset));
-        let has_labels = |endpoint: &&Json| {
-            let own = fields(endpoint, "labels");
-            labels.iter().flatten().all(|(name, value)| {
-                own.iter().any(|(key, own)| key == name && own.as_str() == Some(value))
-            })
-        };
-        let mut ports = entry.elements("ports").iter();
-        let port = ports.find(|port| number(port.field("number")) == Some(number_of_port));
-        let target_port = port.and_then(|port| number(port.field("targetPort")));
-        let target_port = target_port.unwrap_or(number_of_port);
-        let name = port.and_then(|port| text(port, "name"));
-        let endpoints = entry.elements("endpoints").iter().filter(has_labels);
-        let endpoints = endpoints.filter_map(|endpoint| {
-            let mut own = fields(endpoint, "ports").iter();
-            let own = own.find(|(key, _)| Some(&**key) == name);
-            let port = own.and_then(|(_, port)| number(Some(port))).unwrap_or(target_port);
-            let address = text(endpoint, "address")?.to_owned();
-            Some(Endpoint { address, port })
-        });
-        endpoints.collect()
+    /// The ServiceEntry of a host.
+    pub fn entry(&self, host: &str) -> Option<Part<'a>> {
+        let mut entries = Part::root(self.document).elements("serviceEntries").into_iter();
+        entries.find(|entry| entry.texts("hosts").iter().any(|name| self.host(name) == host))
     }
 
-    /// The labels of a subset by the DestinationRules.
-    fn labels(&self, host: &str, subset: &str) -> Vec<(&str, &str)> {
+    /// A subset of a host by the DestinationRules.
+    pub fn subset(&self, host: &str, name: &str) -> Option<&'a Json> {
         let rules = self.document.elements("destinationRules").iter();
         let of_host =
             rules.filter(|rule| self.host(text(rule, "host").unwrap_or_default()) == host);
         let mut subsets = of_host.flat_map(|rule| rule.elements("subsets"));
-        let found = subsets.find(|own| text(own, "name") == Some(subset));
-        let labels = found.map_or(&[][..], |own| fields(own, "labels"));
-        labels.iter().filter_map(|(key, value)| Some((&**key, value.as_str()?))).collect()
+        subsets.find(|own| text(own, "name") == Some(name))
     }
 
     /// The hosts of virtual services with `http` routes, and the hosts that their rewrites set.
@@ -291,8 +166,9 @@ impl<'a> Destinations<'a> {
                 domains.insert(full);
             }
         }
-        let rewrites = self.routes("http").filter_map(|route| route.field("rewrite"));
-        domains.extend(rewrites.filter_map(|own| text(own, "authority")).map(str::to_owned));
+        let routes = self.routes("http");
+        let rewrites = routes.iter().filter_map(|route| route.field("rewrite"));
+        domains.extend(rewrites.filter_map(|own| own.text("authority")).map(str::to_owned));
         domains.remove("*");
         domains
     }
@@ -304,14 +180,27 @@ impl<'a> Destinations<'a> {
         watched.filter_map(|rule| text(rule, "host")).map(|host| self.host(host)).collect()
     }
 
+    /// The sets of copies that a request can have, of all routes. Only the request has the port
+    /// that its client called.
+    pub fn copies(&self) -> Vec<Vec<Copy>> {
+        self.copies_of(self.routes("http"), None)
+    }
+
+    /// The sets of copies that a request to a listener can have.
+    pub fn copies_on(&self, listener: &Listener, conditions: &Conditions<'a>) -> Vec<Vec<Copy>> {
+        let mut routes = conditions.routes("http");
+        routes.retain(|route| listener.has(route));
+        self.copies_of(routes, Some(listener.called))
+    }
+
     /// The sets of copies that a request can have, larger sets first. One random number decides
     /// about all mirrors of a route, so a mirror with a larger share gets every request that a
     /// mirror with a smaller share gets. `called` is the port that clients call, if all call the
     /// same.
-    pub fn copies(&self, called: Option<u16>) -> Vec<Vec<Copy>> {
+    fn copies_of(&self, routes: Vec<Part<'a>>, called: Option<u16>) -> Vec<Vec<Copy>> {
         let mut sets: Vec<Vec<Copy>> = Vec::new();
-        for route in self.routes("http") {
-            let route = Node::root(route, &self.report).object::<HttpRoute>();
+        for route in routes {
+            let route = Node::root(route.json, &self.report).object::<HttpRoute>();
             let mirrors = route.and_then(|route| mirror::read(&route, &self.naming));
             let mirrors = mirrors.unwrap_or_default();
             let shares = mirrors.iter().map(|mirror| mirror.percentage);
@@ -354,13 +243,8 @@ pub fn fields<'a>(json: &'a Json, name: &str) -> &'a [(String, Json)] {
     json.field(name).map_or(&[], Json::fields)
 }
 
-/// Returns whether all endpoints are IP addresses, which need no DNS.
-pub fn are_addresses(endpoints: &[Endpoint]) -> bool {
-    endpoints.iter().all(|endpoint| endpoint.address.parse::<IpAddr>().is_ok())
-}
-
 /// A port number.
-fn number(json: Option<&Json>) -> Option<u16> {
+pub fn number(json: Option<&Json>) -> Option<u16> {
     match json? {
         Json::Integer(number) => u16::try_from(*number).ok().filter(|number| *number > 0),
         _ => None,

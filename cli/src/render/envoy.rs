@@ -1,31 +1,35 @@
 //! `--to envoy`: a complete static configuration of Envoy.
 
-use std::net::SocketAddr;
-
 use serde::Serialize;
 use sluice_policy::document::filter::Filter;
 use sluice_policy::spec::egress::{EgressFields, Port};
 
-use super::destinations::{
-    Cluster, Destinations, Endpoint, EndpointSource, GivenEndpoint, ListenerPorts, are_addresses,
-};
+use super::cluster::{Cluster, Sources};
+use super::conditions::Conditions;
+use super::destinations::Destinations;
+use super::endpoints::{Endpoint, GivenEndpoint};
 use super::error::RenderError;
+use super::left_out::LeftOut;
+use super::listeners::{self, Addresses, Kind, Listener};
 use super::mirrored::{self, MirroredRoute};
 use super::outlier::Detection;
-use super::templates;
+use super::tcp::{self, TcpListener};
 use super::wasm::{Place, WasmFilter};
+use super::{own_document, templates};
 use crate::check::Compiled;
 use crate::tree::Tree;
 
-/// The addresses on which the proxy listens.
-#[derive(Clone, Copy, Debug)]
-pub struct Addresses {
-    /// Envoy's administration
-    pub admin: SocketAddr,
-    /// HTTP requests
-    pub http: SocketAddr,
-    /// TLS connections
-    pub tls: SocketAddr,
+/// What the user chooses about an Envoy.
+#[derive(Debug)]
+pub struct Choices<'c> {
+    /// The path of the modules, with `{filter}` for the name of the filter
+    pub module: &'c str,
+    /// The addresses on which the proxy listens
+    pub addresses: &'c Addresses,
+    /// Endpoints of destinations
+    pub endpoints: &'c [GivenEndpoint],
+    /// The file with the certificate authorities of the system
+    pub system_authorities: &'c str,
 }
 
 /// Checks that the egress filter does not reject everything. It looks up the port that clients
@@ -33,10 +37,10 @@ pub struct Addresses {
 ///
 /// # Errors
 /// The listener with a port that no ServiceEntry has, and how to correct that.
-pub fn check_egress(
+fn check_egress(
     egress: &EgressFields,
     filters: &[Filter],
-    addresses: &Addresses,
+    listeners: &[Listener],
 ) -> Result<(), String> {
     let EgressFields { entries, allows_any, settings } = egress;
     let has_number = matches!(settings.port, Port::Fixed(_));
@@ -46,14 +50,21 @@ pub fn check_egress(
     let ports = entries.iter().flat_map(|entry| &entry.ports);
     let ports: Vec<_> = ports.map(|port| port.number).collect();
     let by_host = settings.port == Port::Authority;
-    for (flag, port, is_used) in [
-        ("--listen", addresses.http.port(), filters.contains(&Filter::Router) && !by_host),
-        ("--listen-tls", addresses.tls.port(), filters.contains(&Filter::Sni)),
-    ] {
+    for listener in listeners {
+        let (flag, is_used) = match listener.kind {
+            Kind::Http => ("--listen", !by_host),
+            Kind::Tls => ("--listen-tls", true),
+            Kind::Tcp => ("", false),
+        };
+        let port = listener.port.unwrap_or(listener.address.port());
         if is_used && !ports.contains(&port) {
+            let what = match listener.port {
+                Some(_) => "of a rule".to_owned(),
+                None => format!("of {flag}"),
+            };
             return Err(format!(
                 "the egress filter would reject everything, because no ServiceEntry has port \
-                 {port} of {flag}; set egress.port, set {flag} to a port of a ServiceEntry, or \
+                 {port} {what}; set egress.port, set {flag} to a port of a ServiceEntry, or \
                  choose other filters with --filter"
             ));
         }
@@ -66,127 +77,168 @@ pub fn check_egress(
 struct Bootstrap {
     document: minijinja::Value,
     admin: Endpoint,
-    http: Option<HttpListener>,
-    tls: Option<TlsListener>,
-    clusters: Vec<ClusterEntry>,
+    http: Vec<HttpListener>,
+    tls: Vec<TlsListener>,
+    tcp: Vec<TcpListener>,
+    clusters: Vec<Cluster>,
 }
 
-/// The listener of HTTP requests.
+/// A listener of HTTP requests.
 #[derive(Serialize)]
 struct HttpListener {
+    name: String,
+    mapped_port: Option<u16>,
     #[serde(flatten)]
     listen: Endpoint,
+    document: minijinja::Value,
     filters: Vec<WasmFilter>,
     /// The headers by which filters name clusters to Envoy
     internal_headers: Vec<String>,
     mirrored_routes: Vec<MirroredRoute>,
+    hashed_routes: Vec<HashedRoute>,
     /// Whether responses have the header that marks failures
     removes_mark: bool,
 }
 
-/// The listener of TLS connections.
+/// The route to a cluster that selects hosts by a hash.
+#[derive(Serialize)]
+struct HashedRoute {
+    cluster: String,
+    policy: minijinja::Value,
+}
+
+/// A listener of TLS connections.
 #[derive(Serialize)]
 struct TlsListener {
+    name: String,
+    mapped_port: Option<u16>,
     #[serde(flatten)]
     listen: Endpoint,
+    document: minijinja::Value,
     filters: Vec<WasmFilter>,
-}
-
-/// A cluster.
-#[derive(Serialize)]
-struct ClusterEntry {
-    name: String,
-    source: EndpointSource,
-    discovery: Discovery,
-    endpoints: Vec<Endpoint>,
-    detection: Option<Detection>,
-}
-
-/// How Envoy gets the addresses of a cluster.
-#[derive(Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum Discovery {
-    Static,
-    StrictDns,
 }
 
 /// The configuration of an Envoy with `filters`.
 ///
 /// # Errors
-/// Hosts with an unknown port, or a template that does not fit its context.
+/// Hosts with an unknown port, arguments that do not fit the rules, or a template that does not fit
+/// its context.
 pub fn bootstrap(
     document: &Tree,
     compiled: &Compiled,
     filters: &[Filter],
-    module: &str,
-    addresses: &Addresses,
-    endpoints: &[GivenEndpoint],
+    choices: &Choices<'_>,
+    left_out: &mut LeftOut,
 ) -> Result<String, RenderError> {
+    let conditions = Conditions::new(&compiled.json);
     let destinations = Destinations::new(&compiled.json);
-    let has = |filter| filters.contains(&filter);
-    let detection = |cluster: &Cluster| {
+    let kinds = kinds(&conditions, filters);
+    if kinds.is_empty() {
+        let reason = "--to envoy needs http, tls or tcp routes, because only these name upstreams";
+        return Err(reason.to_owned().into());
+    }
+    conditions.leave_out_unknown(left_out);
+    let fixed = destinations.naming().called;
+    let listeners = listeners::plan(&conditions, &kinds, fixed, choices.addresses, left_out)?;
+    check_egress(&compiled.document.egress, filters, &listeners)?;
+    let detection = |cluster: &str| {
         let rules = &compiled.document.destination_rules;
-        let target = rules.target(&cluster.name).filter(|_| has(Filter::Outlier));
-        target.map(|target| Detection::new(&target.settings, module))
+        let target = rules.target(cluster).filter(|_| filters.contains(&Filter::Outlier));
+        target.map(|target| Detection::new(&target.settings, choices.module))
     };
-    let ports = ListenerPorts { http: addresses.http.port(), tls: addresses.tls.port() };
-    let clusters = destinations.clusters(endpoints, ports)?.into_iter();
-    let clusters: Vec<_> =
-        clusters.map(|cluster| cluster_entry(detection(&cluster), cluster)).collect();
+    let sources = Sources {
+        destinations: &destinations,
+        conditions: &conditions,
+        listeners: &listeners,
+        given: choices.endpoints,
+        system_authorities: choices.system_authorities,
+    };
+    let clusters = sources.clusters(detection, left_out)?;
+    if kinds.contains(&Kind::Tcp) {
+        tcp::leave_out(&conditions, left_out);
+    }
+    let tcp = tcp::listeners(&listeners, &destinations, &conditions, &clusters, left_out);
+    let builder = Builder { document, filters, module: choices.module, clusters: &clusters };
+    let of = |kind| listeners.iter().filter(move |listener| listener.kind == kind);
+    let http = of(Kind::Http).map(|listener| {
+        let copies = destinations.copies_on(listener, &conditions);
+        builder.http_listener(listener, &copies)
+    });
     let bootstrap = Bootstrap {
         document: templates::document(document),
-        admin: addresses.admin.into(),
-        // Without the router filter, no filter names the upstream of requests.
-        http: has(Filter::Router)
-            .then(|| http_listener(filters, module, addresses.http, &destinations, &clusters)),
-        tls: has(Filter::Sni).then(|| tls_listener(filters, module, addresses.tls)),
+        admin: choices.addresses.admin.into(),
+        http: http.collect(),
+        tls: of(Kind::Tls).map(|listener| builder.tls_listener(listener)).collect(),
+        tcp,
         clusters,
     };
     Ok(templates::render("envoy.yaml", &bootstrap)?)
 }
 
-fn http_listener(
-    filters: &[Filter],
-    module: &str,
-    address: SocketAddr,
-    destinations: &Destinations<'_>,
-    clusters: &[ClusterEntry],
-) -> HttpListener {
-    let detections = || clusters.iter().filter_map(|cluster| cluster.detection.as_ref());
-    let of_http = filters.iter().filter(|filter| match filter {
-        Filter::Sni => false,
-        Filter::Outlier => detections().any(Detection::is_by_filter),
-        Filter::Egress | Filter::Fault | Filter::Mirror | Filter::Router => true,
-    });
-    let is_mirrored = filters.contains(&Filter::Mirror);
-    let port = Some(address.port());
-    let sets = if is_mirrored { destinations.copies(port) } else { Vec::new() };
-    let mut internal_headers = vec!["x-sluice-cluster".to_owned()];
-    internal_headers.extend(mirrored::removed_headers(&sets));
-    HttpListener {
-        listen: address.into(),
-        filters: of_http.map(|own| WasmFilter::new(*own, Place::Http, module)).collect(),
-        internal_headers,
-        mirrored_routes: sets.iter().map(|set| MirroredRoute::new(set)).collect(),
-        removes_mark: detections().any(Detection::marks_failures),
+/// The kinds of listeners that the filters and rules need.
+fn kinds(conditions: &Conditions<'_>, filters: &[Filter]) -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    if filters.contains(&Filter::Router) {
+        kinds.push(Kind::Http);
     }
+    if filters.contains(&Filter::Sni) {
+        kinds.push(Kind::Tls);
+    }
+    if !conditions.routes("tcp").is_empty() {
+        kinds.push(Kind::Tcp);
+    }
+    kinds
 }
 
-fn tls_listener(filters: &[Filter], module: &str, address: SocketAddr) -> TlsListener {
-    let of_tls = filters.iter().filter(|own| matches!(own, Filter::Egress | Filter::Sni));
-    TlsListener {
-        listen: address.into(),
-        filters: of_tls.map(|own| WasmFilter::new(*own, Place::Network, module)).collect(),
-    }
+struct Builder<'b> {
+    document: &'b Tree,
+    filters: &'b [Filter],
+    module: &'b str,
+    clusters: &'b [Cluster],
 }
 
-fn cluster_entry(detection: Option<Detection>, cluster: Cluster) -> ClusterEntry {
-    let is_static = are_addresses(&cluster.endpoints);
-    ClusterEntry {
-        name: cluster.name,
-        source: cluster.source,
-        discovery: if is_static { Discovery::Static } else { Discovery::StrictDns },
-        endpoints: cluster.endpoints,
-        detection,
+impl Builder<'_> {
+    fn http_listener(
+        &self,
+        listener: &Listener,
+        copies: &[Vec<super::destinations::Copy>],
+    ) -> HttpListener {
+        let detections = || self.clusters.iter().filter_map(|own| own.detection.as_ref());
+        let of_http = self.filters.iter().filter(|filter| match filter {
+            Filter::Sni => false,
+            Filter::Outlier => detections().any(Detection::is_by_filter),
+            Filter::Egress | Filter::Fault | Filter::Mirror | Filter::Router => true,
+        });
+        let is_mirrored = self.filters.contains(&Filter::Mirror);
+        let sets = if is_mirrored { copies } else { &[] };
+        let mut internal_headers = vec!["x-sluice-cluster".to_owned()];
+        internal_headers.extend(mirrored::removed_headers(sets));
+        let hashed = self.clusters.iter().filter(|own| !own.hash_policy.is_empty());
+        let hashed = hashed.map(|own| HashedRoute {
+            cluster: own.name.clone(),
+            policy: templates::list(own.hash_policy.clone()),
+        });
+        HttpListener {
+            name: listener.name(),
+            mapped_port: listener.mapped_port(),
+            listen: listener.address.into(),
+            document: own_document(self.document, listener.mapped_port(), self.filters),
+            filters: of_http.map(|own| WasmFilter::new(*own, Place::Http, self.module)).collect(),
+            internal_headers,
+            mirrored_routes: sets.iter().map(|set| MirroredRoute::new(set)).collect(),
+            hashed_routes: hashed.collect(),
+            removes_mark: detections().any(Detection::marks_failures),
+        }
+    }
+
+    fn tls_listener(&self, listener: &Listener) -> TlsListener {
+        let of_tls = self.filters.iter().filter(|own| matches!(own, Filter::Egress | Filter::Sni));
+        TlsListener {
+            name: listener.name(),
+            mapped_port: listener.mapped_port(),
+            listen: listener.address.into(),
+            document: own_document(self.document, listener.mapped_port(), self.filters),
+            filters: of_tls.map(|own| WasmFilter::new(*own, Place::Network, self.module)).collect(),
+        }
     }
 }

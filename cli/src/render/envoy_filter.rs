@@ -195,7 +195,7 @@ impl Builder<'_> {
     /// The sets of copies that requests can have; none without the mirror filter.
     fn copies(&self) -> Vec<Vec<Copy>> {
         if self.target.filters.contains(&Filter::Mirror) {
-            self.destinations.copies(None)
+            self.destinations.copies()
         } else {
             Vec::new()
         }

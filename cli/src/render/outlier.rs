@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 use sluice_policy::document::filter::Filter;
 use sluice_policy::spec::destination_rule::clusters::Clusters;
 use sluice_policy::spec::outlier::Enforcement;
 use sluice_policy::spec::outlier_detection::{Failures, Settings};
 
+use super::part::duration_text;
+use super::templates;
 use super::wasm::{Place, WasmFilter};
 
 /// The outlier detection of a cluster. Each variant is named after its template.
@@ -65,8 +68,7 @@ impl From<u32> for FieldValue {
 /// A duration, which has whole milliseconds, in the notation of protobuf's JSON.
 impl From<Duration> for FieldValue {
     fn from(duration: Duration) -> Self {
-        let text = format!("{}.{:03}", duration.as_secs(), duration.subsec_millis());
-        Self::Time(format!("{}s", text.trim_end_matches('0').trim_end_matches('.')))
+        Self::Time(duration_text(duration))
     }
 }
 
@@ -102,6 +104,44 @@ impl Native {
             statuses: needs_matcher.then(|| statuses(failures)),
             filter,
         }
+    }
+}
+
+/// `HttpProtocolOptions` of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HttpOptions {
+    /// Its fields as YAML, apart from those of the outlier detection
+    fields: minijinja::Value,
+    /// A regular expression of the statuses that are failures, if Envoy needs a matcher
+    statuses: Option<String>,
+    /// The outlier filter
+    filter: Option<WasmFilter>,
+}
+
+impl HttpOptions {
+    /// The options with `fields` and those of the outlier detection; `None` without any.
+    /// `protocol` is the field that all options must have.
+    pub fn new(
+        protocol: Map<String, Value>,
+        fields: Map<String, Value>,
+        detection: Option<&Detection>,
+    ) -> Option<Self> {
+        let (statuses, filter) = match detection {
+            Some(Detection::Native(own)) => (own.statuses.clone(), own.filter.clone()),
+            Some(Detection::Filter { filter }) => (None, Some(filter.clone())),
+            None => (None, None),
+        };
+        let is_needed = !fields.is_empty() || statuses.is_some() || filter.is_some();
+        let all = || protocol.into_iter().chain(fields).collect::<Map<_, _>>();
+        is_needed.then(|| Self { fields: templates::fields(all()), statuses, filter })
+    }
+
+    /// The options that only the outlier detection needs.
+    fn of_detection(detection: &Detection) -> Option<Self> {
+        let mut protocol = Map::new();
+        let http1 = json!({ "http_protocol_options": {} });
+        protocol.insert("explicit_http_config".to_owned(), http1);
+        Self::new(protocol, Map::new(), Some(detection))
     }
 }
 
@@ -193,13 +233,19 @@ pub struct Watched {
     /// The port; without one all ports
     port: Option<u16>,
     detection: Detection,
+    options: Option<HttpOptions>,
 }
 
 impl Watched {
+    fn new(host: String, subset: Option<String>, port: Option<u16>, detection: Detection) -> Self {
+        let options = HttpOptions::of_detection(&detection);
+        Self { host, subset, port, detection, options }
+    }
+
     /// The clusters of all subsets of a host whose outlier detection is the filter's.
     pub fn by_filter(host: String, module: &str) -> Self {
         let filter = WasmFilter::new(Filter::Outlier, Place::Upstream, module);
-        Self { host, subset: None, port: None, detection: Detection::Filter { filter } }
+        Self::new(host, None, None, Detection::Filter { filter })
     }
 
     /// The outlier detection of these clusters.
@@ -234,7 +280,7 @@ impl Watched {
             if let (Some(detection), []) = (own, &wider[..]) {
                 let Clusters { host, subset, port, .. } = clusters;
                 let (host, subset) = (host.to_owned(), subset.map(str::to_owned));
-                watched.push(Self { host, subset, port, detection });
+                watched.push(Self::new(host, subset, port, detection));
             }
         }
         Ok(watched)

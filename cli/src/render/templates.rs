@@ -19,10 +19,11 @@ macro_rules! embed {
     };
 }
 
-const TEMPLATES: [(&str, &str); 20] = embed![
+const TEMPLATES: [(&str, &str); 22] = embed![
     "cluster.yaml",
     "envoy.yaml",
     "envoyfilter.yaml",
+    "http-options.yaml",
     "labels.yaml",
     "mirrored-route.yaml",
     "outlier-detection.yaml",
@@ -37,6 +38,7 @@ const TEMPLATES: [(&str, &str); 20] = embed![
     "patches/virtual-host.yaml",
     "patches/watched-cluster.yaml",
     "steered-route.yaml",
+    "tcp-listener.yaml",
     "wasm-filter.yaml",
     "wasmplugin.yaml",
     "watched-cluster.yaml",
@@ -49,6 +51,19 @@ const TEMPLATES: [(&str, &str); 20] = embed![
 pub fn render(name: &str, context: &impl Serialize) -> Result<String, Error> {
     let text = environment()?.get_template(name)?.render(Serde(context))?;
     Ok(text + "\n")
+}
+
+/// Fields in block style, to be indented by a template; `false` without any.
+pub fn fields(fields: serde_json::Map<String, serde_json::Value>) -> Value {
+    if fields.is_empty() {
+        return Value::from(false);
+    }
+    document(&Tree::from(serde_json::Value::from(fields)))
+}
+
+/// A list in block style, to be indented by a template.
+pub fn list(elements: Vec<serde_json::Value>) -> Value {
+    document(&Tree::from(serde_json::Value::from(elements)))
 }
 
 /// A plugin document in block style, to be indented by a template.

@@ -46,7 +46,7 @@ fn rendered(file: &str, arguments: &[&str]) -> String {
     assert!(findings.iter().all(is_note), "{findings:?}");
     assert_eq!(bundles.len(), 1, "one document in {file}");
     let compiled = check::compile(&bundles[0], None).unwrap();
-    render(&bundles[0].document, &compiled, &args).unwrap()
+    render(&bundles[0], &compiled, &args).unwrap().text
 }
 
 #[test]

@@ -1,0 +1,154 @@
+//! Which rules apply to the rendered Envoy, by their gateways, labels and namespaces.
+
+use sluice_policy::document::filter::Filters;
+use sluice_policy::document::json::Json;
+use sluice_policy::document::node::Node;
+use sluice_policy::document::report::Report;
+use sluice_policy::spec::proxy::{MESH, NoMetadata, Proxy, read_gateways, read_labels};
+
+use super::left_out::LeftOut;
+use super::part::Part;
+
+/// The kinds of routes of a VirtualService.
+pub const KINDS: [&str; 3] = ["http", "tls", "tcp"];
+
+/// The proxy that a document describes.
+pub struct Conditions<'a> {
+    document: Part<'a>,
+    namespace: Option<&'a str>,
+    proxy: Option<Part<'a>>,
+    report: Report,
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    Applies,
+    /// By a setting of the document
+    IsForOthers,
+    /// Because the document does not describe the proxy. The path and the reason
+    IsUnknown(String, String),
+}
+
+impl<'a> Conditions<'a> {
+    /// The proxy that a document without errors describes.
+    pub fn new(json: &'a Json) -> Self {
+        let document = Part::root(json);
+        let namespace = document.text("namespace");
+        let (proxy, report) = (document.field("proxy"), Report::new(Filters::NONE));
+        Self { document, namespace, proxy, report }
+    }
+
+    /// The routes of a kind that apply to the proxy.
+    pub fn routes(&self, kind: &str) -> Vec<Part<'a>> {
+        let services = self.document.elements("virtualServices");
+        let services = services.into_iter().filter(|service| self.is_served(service));
+        let routes = services.flat_map(|service| {
+            let routes = service.elements(kind).into_iter();
+            routes.filter(|route| self.has_route(&service, route)).collect::<Vec<_>>()
+        });
+        routes.collect()
+    }
+
+    fn has_route(&self, service: &Part<'a>, route: &Part<'a>) -> bool {
+        let matches = route.elements("match");
+        let applies = |own: &Part<'a>| self.outcome(service, own) == Outcome::Applies;
+        matches.is_empty() || matches.iter().any(applies)
+    }
+
+    /// Leaves out the matches for which it is not known whether they apply.
+    pub fn leave_out_unknown(&self, left_out: &mut LeftOut) {
+        for service in self.document.elements("virtualServices") {
+            if !self.is_served(&service) {
+                continue;
+            }
+            for route in KINDS.into_iter().flat_map(|kind| service.elements(kind)) {
+                for own in route.elements("match") {
+                    if let Outcome::IsUnknown(path, reason) = self.outcome(&service, &own) {
+                        left_out.add(&path, reason);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns whether the proxy serves one of the gateways of a VirtualService.
+    fn is_served(&self, service: &Part<'a>) -> bool {
+        let proxy = self.proxy();
+        proxy.serves(&self.bound_to(service)).unwrap_or(true)
+    }
+
+    /// The gateways of a VirtualService, complete.
+    fn bound_to(&self, service: &Part<'a>) -> Vec<String> {
+        let own = service.field("gateways");
+        let own = own.map(|own| self.gateways(&own)).unwrap_or_default();
+        if own.is_empty() { vec![MESH.to_owned()] } else { own }
+    }
+
+    fn gateways(&self, part: &Part<'a>) -> Vec<String> {
+        read_gateways(&Node::root(part.json, &self.report), self.namespace).unwrap_or_default()
+    }
+
+    fn proxy(&self) -> Proxy<'static> {
+        let read =
+            |proxy: &Part<'a>| Proxy::read(&Node::root(proxy.json, &self.report), &NoMetadata).ok();
+        self.proxy.as_ref().and_then(read).unwrap_or_else(|| Proxy::new(&NoMetadata))
+    }
+
+    /// Returns whether the conditions of a match on the proxy hold. As in Istio, `gateways`
+    /// replaces the others.
+    fn outcome(&self, service: &Part<'a>, own: &Part<'a>) -> Outcome {
+        let proxy = self.proxy();
+        let by = |applies| if applies { Outcome::Applies } else { Outcome::IsForOthers };
+        let gateways = own.field("gateways").map(|part| (self.gateways(&part), part.path));
+        if let Some((gateways, path)) = gateways.filter(|(gateways, _)| !gateways.is_empty()) {
+            return match proxy.serves(&gateways) {
+                Some(serves) => by(serves),
+                None => self.by_binding(service, &gateways, path),
+            };
+        }
+        let has = |name| self.proxy.as_ref().is_some_and(|proxy| proxy.field(name).is_some());
+        if let Some(labels) = own.field("sourceLabels") {
+            if !has("labels") {
+                let reason =
+                    "the proxy has no labels, so the match does not apply; set proxy.labels";
+                return Outcome::IsUnknown(labels.path, reason.to_owned());
+            }
+            let wanted = read_labels(&Node::root(labels.json, &self.report)).unwrap_or_default();
+            if !proxy.has_labels(&wanted) {
+                return Outcome::IsForOthers;
+            }
+        }
+        match (own.field("sourceNamespace"), own.text("sourceNamespace")) {
+            (Some(part), Some(_)) if !has("namespace") => {
+                let reason = "the proxy has no namespace, so the match does not apply; set \
+                              proxy.namespace";
+                Outcome::IsUnknown(part.path, reason.to_owned())
+            }
+            (_, Some(namespace)) => by(proxy.is_in_namespace(namespace)),
+            _ => Outcome::Applies,
+        }
+    }
+
+    /// Without `proxy.gateways`, the proxy is a sidecar if the VirtualService is for the mesh, else
+    /// all of its gateways.
+    fn by_binding(&self, service: &Part<'a>, gateways: &[String], path: String) -> Outcome {
+        let bound_to = self.bound_to(service);
+        let is_for_mesh = bound_to.iter().any(|own| own == MESH);
+        let applies = gateways.iter().any(|gateway| match is_for_mesh {
+            true => gateway == MESH,
+            false => bound_to.contains(gateway),
+        });
+        match gateways.first().filter(|_| !applies) {
+            None => Outcome::Applies,
+            Some(first) => {
+                let reason = format!(
+                    "the match is for other proxies than the one rendered; render these with \
+                     --gateway {first}, and this one with --gateway {}",
+                    bound_to.iter().find(|own| *own == MESH || !is_for_mesh).unwrap_or(first)
+                );
+                Outcome::IsUnknown(path, reason)
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Objects beside the rules that change what Istio's proxies do: Gateways, and kinds that no filter
+//! carries out.
+
+use sluice_policy::document::json::Json;
+use sluice_policy::document::report::Kind;
+
+use crate::bundle::{Bundle, OtherObject};
+use crate::finding::{Finding, Place};
+use crate::tree::{self, Tree};
+
+/// Groups of the API whose objects change how proxies handle traffic.
+const GROUPS: [&str; 6] = [
+    "networking.istio.io",
+    "security.istio.io",
+    "extensions.istio.io",
+    "install.istio.io",
+    "gateway.networking.k8s.io",
+    "networking.k8s.io",
+];
+
+/// Kinds of these groups that change nothing for a single proxy.
+const WITHOUT_EFFECT: [&str; 6] =
+    ["ProxyConfig", "NetworkPolicy", "IngressClass", "GatewayClass", "WorkloadGroup", "Telemetry"];
+
+/// What a rendered Envoy leaves out of other objects than the rules.
+pub fn left_out(bundle: &Bundle, document: &Json) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for other in &bundle.others {
+        let text = |name| other.object.field(name).and_then(Tree::as_str).unwrap_or_default();
+        let group = text("apiVersion").split('/').next().unwrap_or_default();
+        let kind = text("kind");
+        if kind == "Gateway" && group == "networking.istio.io" {
+            add_gateway(other, document, &mut found);
+        } else if GROUPS.contains(&group) && !WITHOUT_EFFECT.contains(&kind) {
+            add(other, "", "the rendered Envoy does not have what this object says", &mut found);
+        }
+    }
+    found
+}
+
+fn add(other: &OtherObject, path: &str, reason: &str, found: &mut Vec<Finding>) {
+    let OtherObject { file, title, object } = other;
+    let line = tree::find(object, path).line;
+    let (file, object, path) = (file.clone(), title.clone(), path.to_owned());
+    let place = Place { file, line, object, path };
+    let (kind, reason) = (Kind::LeftToEnvoy, reason.to_owned());
+    found.push(Finding { kind, place, value: None, reason, other: None });
+}
+
+/// A Gateway opens ports. The listeners are for them, but terminate no TLS.
+fn add_gateway(gateway: &OtherObject, document: &Json, found: &mut Vec<Finding>) {
+    let services = document.elements("virtualServices");
+    let has_tls = services.iter().any(|service| !service.elements("tls").is_empty());
+    let servers = gateway.object.field("spec").map_or(&[][..], |spec| spec.list("servers"));
+    for (index, server) in servers.iter().enumerate() {
+        let path = format!("spec.servers[{index}]");
+        if let Some(tls) = server.field("tls") {
+            let mode = tls.field("mode").and_then(Tree::as_str).unwrap_or("PASSTHROUGH");
+            if mode != "PASSTHROUGH" || !has_tls {
+                let reason = "the rendered listener does not terminate TLS, it accepts plain HTTP";
+                add(gateway, &format!("{path}.tls"), reason, found);
+            }
+        }
+        let hosts: Vec<_> = server.list("hosts").iter().filter_map(Tree::as_str).collect();
+        let hosts: Vec<_> =
+            hosts.iter().map(|host| host.rsplit('/').next().unwrap_or_default()).collect();
+        let is_wider = |host: &str| !hosts.iter().any(|own| covers(own, host));
+        let bound = services.iter().filter(|service| is_bound(service, gateway));
+        let mut all = bound.flat_map(|service| service.elements("hosts"));
+        // Several servers may share the hosts of a rule.
+        let is_alone = servers.len() == 1;
+        if is_alone && all.any(|host| host.as_str().is_some_and(is_wider)) {
+            let reason = "rules have more hosts than the server, and the listener serves all";
+            add(gateway, &format!("{path}.hosts"), reason, found);
+        }
+    }
+}
+
+/// Returns whether a VirtualService is bound to a Gateway of this name.
+fn is_bound(service: &Json, gateway: &OtherObject) -> bool {
+    let metadata = gateway.object.field("metadata");
+    let name = metadata.and_then(|own| own.field("name")?.as_str()).unwrap_or_default();
+    let names = service.elements("gateways").iter().filter_map(Json::as_str);
+    names.into_iter().any(|own| own.rsplit('/').next() == Some(name))
+}
+
+/// Returns whether the host of a server has the host of a rule.
+fn covers(own: &str, host: &str) -> bool {
+    own == "*" || own == host || own.strip_prefix('*').is_some_and(|suffix| host.ends_with(suffix))
+}

@@ -1,0 +1,86 @@
+//! Values of a document with their paths, for what is left out of the output.
+
+use std::time::Duration;
+
+use sluice_policy::document::field_name::is_field;
+use sluice_policy::document::json::Json;
+use sluice_policy::value::duration::GoDuration;
+
+/// A value of a document without errors, with its path.
+#[derive(Clone, Debug)]
+pub struct Part<'a> {
+    /// The path from the root of the document
+    pub path: String,
+    /// The value
+    pub json: &'a Json,
+}
+
+impl<'a> Part<'a> {
+    /// The whole document.
+    pub fn root(json: &'a Json) -> Self {
+        Self { path: String::new(), json }
+    }
+
+    /// The field `name`, unless it is absent or null.
+    pub fn field(&self, name: &str) -> Option<Self> {
+        let (key, json) = self.json.fields().iter().find(|(key, _)| is_field(key, name))?;
+        let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
+        (*json != Json::Null).then_some(Self { path, json })
+    }
+
+    /// The elements of the list field `name`.
+    pub fn elements(&self, name: &str) -> Vec<Self> {
+        let Some(list) = self.field(name) else { return Vec::new() };
+        let Json::Array(elements) = list.json else { return Vec::new() };
+        let indexed = elements.iter().enumerate();
+        indexed.map(|(i, json)| Self { path: format!("{}[{i}]", list.path), json }).collect()
+    }
+
+    /// The field `name` if it is a string and not empty.
+    pub fn text(&self, name: &str) -> Option<&'a str> {
+        self.json.field(name)?.as_str().filter(|text| !text.is_empty())
+    }
+
+    /// The strings of the list field `name`.
+    pub fn texts(&self, name: &str) -> Vec<&'a str> {
+        self.json.elements(name).iter().filter_map(Json::as_str).collect()
+    }
+
+    /// The field `name` if it is a whole number greater than 0. In Istio, 0 is the same as absent.
+    pub fn count(&self, name: &str) -> Option<u64> {
+        match self.json.field(name)? {
+            Json::Integer(number) => u64::try_from(*number).ok().filter(|number| *number > 0),
+            _ => None,
+        }
+    }
+
+    /// The field `name` if it is a number.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        match self.json.field(name)? {
+            Json::Integer(number) => Some(*number as f64),
+            Json::Float(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The field `name` if it is a port.
+    pub fn port(&self, name: &str) -> Option<u16> {
+        self.count(name).and_then(|number| number.try_into().ok())
+    }
+
+    /// The duration in the field `name`.
+    pub fn duration(&self, name: &str) -> Option<Duration> {
+        self.text(name)?.parse::<GoDuration>().ok().map(|GoDuration(duration)| duration)
+    }
+
+    /// Returns whether the field `name` is `true`.
+    pub fn flag(&self, name: &str) -> bool {
+        matches!(self.json.field(name), Some(Json::Bool(true)))
+    }
+}
+
+/// A duration in the notation of protobuf's JSON.
+pub fn duration_text(duration: Duration) -> String {
+    let text = format!("{}.{:09}", duration.as_secs(), duration.subsec_nanos());
+    format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
+}
