@@ -1,6 +1,6 @@
 //! The endpoints of clusters: from `--endpoint`, ServiceEntries or DNS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
 use serde::Serialize;
@@ -75,12 +75,14 @@ pub struct Endpoints<'d, 'a> {
     given: &'d [GivenEndpoint],
     /// The subsets that have the endpoints of their host, by the host
     shared: BTreeMap<String, Vec<(Option<String>, String)>>,
+    /// The subsets that were left out
+    unknown: HashSet<String>,
 }
 
 impl<'d, 'a> Endpoints<'d, 'a> {
     /// The endpoints for the destinations of a document.
     pub fn new(destinations: &'d Destinations<'a>, given: &'d [GivenEndpoint]) -> Self {
-        Self { destinations, given, shared: BTreeMap::new() }
+        Self { destinations, given, shared: BTreeMap::new(), unknown: HashSet::new() }
     }
 
     /// Checks that each given endpoint is for a destination.
@@ -182,7 +184,7 @@ impl<'d, 'a> Endpoints<'d, 'a> {
 
     /// Leaves out a subset whose endpoints are not known. A subset without labels has all
     /// endpoints of its host.
-    fn leave_out_subset(&self, found: &Found<'_>, left_out: &mut LeftOut) {
+    fn leave_out_subset(&mut self, found: &Found<'_>, left_out: &mut LeftOut) {
         let Found { destination: to, part } = found;
         let Some(name) = &to.subset else { return };
         let what = match self.destinations.subset(&to.host, name) {
@@ -190,8 +192,11 @@ impl<'d, 'a> Endpoints<'d, 'a> {
             Some(subset) if fields(subset, "labels").is_empty() => return,
             Some(_) => "DNS does not know the labels of the subset, only the whole host",
         };
-        let flag = format!("--endpoint {}=ADDRESS:PORT", self.short_name(to));
-        left_out.add(&format!("{}.subset", part.path), format!("{what}; use {flag}"));
+        let place = self.short_name(to);
+        let reason = format!("{what}; use --endpoint {place}=ADDRESS:PORT");
+        if self.unknown.insert(place) {
+            left_out.add(&format!("{}.subset", part.path), reason);
+        }
     }
 
     /// The endpoints of a ServiceEntry that have the labels of the subset.
