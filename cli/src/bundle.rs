@@ -61,6 +61,11 @@ impl Bundle {
             .any(|(known, _)| is_field(&known.text, key) || is_field(key, &known.text))
     }
 
+    /// The namespace of the document.
+    pub fn namespace(&self) -> Option<&str> {
+        self.document.field("namespace").and_then(Tree::as_str)
+    }
+
     /// Returns whether a VirtualService of the document has HTTP routes.
     pub fn has_http_routes(&self) -> bool {
         self.document.list("virtualServices").iter().any(|service| !service.list("http").is_empty())

@@ -149,7 +149,7 @@ impl Identity {
 }
 
 /// Sorts findings by file, in the order of the arguments, and line.
-fn sort(findings: &mut [Finding], files: &[String]) {
+pub fn sort(findings: &mut [Finding], files: &[String]) {
     let place = |file: &str| files.iter().position(|known| known == file);
     findings.sort_by_key(|finding| (place(&finding.place.file), finding.place.line));
 }

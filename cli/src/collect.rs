@@ -326,8 +326,8 @@ impl Collector {
             let subject = Subject { file: &service.file, title: &service.title };
             self.note(subject, service.line, "is ignored: no rule has it as a destination");
         }
-        if let [only] = &mut bundles[..] {
-            only.others = self.others;
+        for bundle in &mut bundles {
+            bundle.others.clone_from(&self.others);
         }
         (bundles, self.findings)
     }

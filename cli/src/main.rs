@@ -49,7 +49,7 @@ enum Command {
     /// Show what the filters do with a request, and which rules decide it
     Explain(ExplainArgs),
     /// Combine files and write them in a format for Envoy or Istio
-    Render(RenderArgs),
+    Render(Box<RenderArgs>),
     /// Print the JSON Schema of plugin documents
     Schema,
 }
@@ -107,13 +107,27 @@ fn run_check(args: &CheckArgs) -> std::io::Result<ExitCode> {
 }
 
 /// The plugin document of files, compiled for the filters that it needs and for `other`; none if
-/// they have errors, or not exactly one document.
+/// they have errors, or not exactly one document. Of several namespaces, `namespace` chooses one.
 fn read_one(
     files: &[String],
     defaults: &Defaults,
     other: Option<Filter>,
+    namespace: Option<&str>,
 ) -> std::io::Result<Option<(Bundle, Compiled)>> {
     let (mut bundles, mut findings) = check::read(files, defaults);
+    let names = |bundles: &[Bundle]| {
+        let names: Vec<_> = bundles.iter().filter_map(Bundle::namespace).collect();
+        names.join(", ")
+    };
+    let is_chosen = |bundle: &Bundle| bundle.namespace() == namespace;
+    let mut err = anstream::stderr().lock();
+    if namespace.is_some() && bundles.len() > 1 && bundles.iter().any(is_chosen) {
+        let (chosen, others): (_, Vec<_>) = bundles.into_iter().partition(is_chosen);
+        bundles = chosen;
+        writeln!(err, "sluice: --namespace leaves out the objects of {}", names(&others))?;
+    }
+    let namespaces = names(&bundles);
+    let have_namespaces = bundles.iter().all(|bundle| bundle.namespace().is_some());
     findings.retain(|finding| finding.severity() == Severity::Error);
     if other == Some(Filter::Router) && bundles.iter().any(Bundle::has_http_routes) {
         // A file may also have documents without HTTP routes, for other filters.
@@ -127,7 +141,6 @@ fn read_one(
             Err(errors) => findings.extend(errors),
         }
     }
-    let mut err = anstream::stderr().lock();
     for finding in &findings {
         writeln!(err, "{finding}")?;
     }
@@ -135,11 +148,18 @@ fn read_one(
         return Ok(None);
     }
     let document = documents.pop();
+    if !documents.is_empty() && have_namespaces {
+        writeln!(
+            err,
+            "sluice: the objects are of several namespaces, each of which makes a plugin document: \
+             {namespaces}; choose one with --namespace"
+        )?;
+        return Ok(None);
+    }
     if !documents.is_empty() {
         writeln!(
             err,
-            "sluice: the files make several plugin documents, because their objects have several \
-             namespaces, or several files are plugin documents; give the files of one document"
+            "sluice: the files make several plugin documents; give the files of one document"
         )?;
         return Ok(None);
     }
@@ -161,7 +181,9 @@ fn refuse_usage(reason: &str) -> std::io::Result<ExitCode> {
 fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
     let defaults = args.input.defaults();
     // Explanations are about routes.
-    let Some((bundle, compiled)) = read_one(&args.files, &defaults, Some(Filter::Router))? else {
+    let namespace = defaults.namespace.as_deref();
+    let read = read_one(&args.files, &defaults, Some(Filter::Router), namespace)?;
+    let Some((bundle, compiled)) = read else {
         return Ok(ExitCode::FAILURE);
     };
     let client = match args.client(&bundle.document) {
@@ -187,11 +209,14 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
     if args.to == To::Envoy && defaults.cluster_name.is_none() {
         defaults.cluster_name = Some(render::CLUSTER_NAME.to_owned());
     }
-    let Some((bundle, compiled)) = read_one(&args.files, &defaults, None)? else {
+    let namespace = defaults.namespace.as_deref();
+    let read = read_one(&args.files, &defaults, None, namespace)?;
+    let Some((bundle, compiled)) = read else {
         return Ok(ExitCode::FAILURE);
     };
     match render::render(&bundle, &compiled, args) {
-        Ok(Rendered { text, left_out }) => {
+        Ok(Rendered { text, mut left_out }) => {
+            check::sort(&mut left_out, &args.files);
             let mut err = anstream::stderr().lock();
             for finding in &left_out {
                 writeln!(err, "{}", finding.labelled("left out"))?;

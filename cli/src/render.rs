@@ -13,6 +13,7 @@ mod istio;
 mod left_out;
 mod listeners;
 mod mirrored;
+mod object;
 mod outlier;
 mod part;
 mod tcp;

@@ -151,6 +151,16 @@ fn free_port() -> u16 {
 /// Runs Envoy with the rendered configuration for `input`, after it has validated it. Returns the
 /// addresses for HTTP and for TLS.
 fn run(name: &str, input: &str, endpoints: &[(&str, SocketAddr)]) -> (Envoy, [SocketAddr; 2]) {
+    run_with(name, input, endpoints, &[])
+}
+
+/// The same with further arguments.
+fn run_with(
+    name: &str,
+    input: &str,
+    endpoints: &[(&str, SocketAddr)],
+    more: &[&str],
+) -> (Envoy, [SocketAddr; 2]) {
     let envoy = std::env::var("ENVOY")
         .unwrap_or_else(|_| root().join("../.tools/envoy").to_string_lossy().into_owned());
     let modules =
@@ -165,6 +175,7 @@ fn run(name: &str, input: &str, endpoints: &[(&str, SocketAddr)]) -> (Envoy, [So
         vec!["render", "-", "--to", "envoy", "--module-file", module.to_str().unwrap()];
     arguments.extend(["--listen", &http, "--listen-tls", &tls, "--admin", &admin]);
     endpoints.iter().for_each(|endpoint| arguments.extend(["--endpoint", endpoint.as_str()]));
+    arguments.extend(more);
     let configuration = sluice(&arguments, input);
     let file = format!("sluice-render-{name}-{}.yaml", std::process::id());
     let file = std::env::temp_dir().join(file);
@@ -333,6 +344,54 @@ fn envoy_has_clusters_with_the_ports_of_its_listeners() {
     let mut calls = std::iter::from_fn(|| received.recv_timeout(Duration::from_secs(10)).ok());
     assert!(calls.any(|name| name == "copy"), "the mirror filter");
     assert_eq!(connect(tls, "a.example.com"), "passed");
+}
+
+/// Rules for clients of several ports, and a cluster that selects hosts by a hash.
+const BY_LISTENER: &str = "\
+clusterName: 'outbound|{port}|{subset}|{host}'
+virtualServices:
+- hosts: [a.example.com]
+  http:
+  - match: [{port: 80}]
+    route: [{destination: {host: web}}]
+  - route: [{destination: {host: hashed}}]
+  tcp:
+  - match: [{port: 3306}]
+    route: [{destination: {host: database, port: {number: 3306}}}]
+destinationRules:
+- host: hashed
+  trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}
+";
+
+#[test]
+fn envoy_listens_on_the_ports_of_rules() {
+    let (calls, _) = mpsc::channel();
+    let upstream = |name| upstream(name, 200, calls.clone());
+    let endpoints = [
+        ("web", upstream("web")),
+        ("hashed", upstream("first")),
+        ("hashed", upstream("second")),
+        ("database", raw_upstream("database")),
+    ];
+    let ports = [80, 3306].map(|port| (port, free_port()));
+    let [web, database] = ports.map(|(_, own)| SocketAddr::from(([127, 0, 0, 1], own)));
+    let [web_map, database_map] = ports.map(|(port, own)| format!("{port}={own}"));
+    let more = ["--port-map", &web_map, "--port-map", &database_map];
+    let (envoy, [http, _]) = run_with("by-listener", BY_LISTENER, &endpoints, &more);
+    let configuration = fs::read_to_string(&envoy.1).unwrap();
+    // The filters of the mapped listener know which port its clients call.
+    assert!(configuration.contains("- name: \"outbound|80||web\""));
+    let host = "a.example.com";
+    assert_eq!(body(web, host, "/", ""), "web");
+    let mut stream = TcpStream::connect(database).unwrap();
+    stream.write_all(b"?").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "database");
+    let user = |user: usize| body(http, host, "/", &format!("x-user: {user}\r\n"));
+    let hosts: Vec<_> = (0..20).map(user).collect();
+    assert!(["first", "second"].iter().all(|name| hosts.iter().any(|own| own == name)));
+    assert_eq!((0..20).map(user).collect::<Vec<_>>(), hosts, "a user keeps the host");
 }
 
 /// Rules that Envoy and the outlier filter enforce.

@@ -66,6 +66,8 @@ pub struct Sources<'s, 'a> {
     pub given: &'s [GivenEndpoint],
     /// The file with the certificate authorities of the system
     pub system_authorities: &'s str,
+    /// Whether requests may be copied
+    pub has_mirrors: bool,
 }
 
 /// The uses of a cluster.
@@ -104,6 +106,7 @@ impl Sources<'_, '_> {
                 system_authorities: self.system_authorities,
                 filter_selects_hosts: detection.as_ref().is_some_and(Detection::is_by_filter),
                 is_for_http: own.is_for_http,
+                has_mirrors: self.has_mirrors,
             };
             let fields = ClusterFields::new(&policy, around, left_out);
             let resolution = entry.and_then(|entry| entry.text("resolution"));
@@ -111,7 +114,8 @@ impl Sources<'_, '_> {
             clusters.push(cluster(name, own, fields, detection, is_round_robin));
         }
         let used = uses.values().map(|own| (&*own.found.destination.host, own.port));
-        policies.leave_out_unused(&used.collect::<Vec<_>>(), left_out);
+        let hosts = self.destinations.hosts();
+        policies.leave_out_unused(&used.collect::<Vec<_>>(), &hosts, left_out);
         Ok(clusters)
     }
 
@@ -128,7 +132,7 @@ impl Sources<'_, '_> {
                 let to = &found.destination;
                 let name = to.cluster.at(|| Some(listener.called)).into_owned();
                 let Some((source, own)) = endpoints.of(&found, listener.called, left_out) else {
-                    unknown.insert(to.host.clone());
+                    unknown.insert((to.host.clone(), endpoints.short_name(to)));
                     continue;
                 };
                 let is_for_http = listener.kind == Kind::Http;
@@ -139,12 +143,14 @@ impl Sources<'_, '_> {
             }
         }
         endpoints.leave_out_shared(left_out);
-        if let Some(first) = unknown.first() {
-            let hosts = unknown.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        if !unknown.is_empty() {
+            let hosts: BTreeSet<_> = unknown.iter().map(|(host, _)| host.as_str()).collect();
+            let hosts = hosts.into_iter().collect::<Vec<_>>().join(", ");
+            let flags = unknown.iter().map(|(_, name)| format!("--endpoint {name}=ADDRESS:PORT"));
             return Err(format!(
                 "the ports of these hosts are not known: {hosts}; write destination.port, give a \
-                 file with their Services if these have one port, or use --endpoint \
-                 {first}=ADDRESS:PORT"
+                 file with their Services if these have one port, or use {}",
+                flags.collect::<Vec<_>>().join(" ")
             ));
         }
         Ok(uses)

@@ -14,7 +14,7 @@ use sluice_policy::spec::mirror::{self, Mirror};
 use sluice_policy::value::host_name::{aliases, qualify};
 use sluice_policy::value::percent::Percent;
 
-use super::conditions::Conditions;
+use super::conditions::{Conditions, KINDS};
 use super::listeners::Listener;
 use super::part::Part;
 
@@ -120,6 +120,12 @@ impl<'a> Destinations<'a> {
         let mut routes = conditions.routes(listener.kind.name());
         routes.retain(|route| listener.has(route));
         self.of_routes(routes).collect()
+    }
+
+    /// The hosts of all destinations, of all proxies.
+    pub fn hosts(&self) -> BTreeSet<String> {
+        let routes = KINDS.into_iter().flat_map(|kind| self.routes(kind)).collect();
+        self.of_routes(routes).map(|found| found.destination.host).collect()
     }
 
     /// The first host of a destination whose cluster depends on the port of the request.

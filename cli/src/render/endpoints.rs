@@ -109,7 +109,7 @@ impl<'d, 'a> Endpoints<'d, 'a> {
     }
 
     /// A destination as `--endpoint` has it: HOST or HOST/SUBSET.
-    fn short_name(&self, to: &Destination) -> String {
+    pub fn short_name(&self, to: &Destination) -> String {
         let host = self.destinations.short_host(&to.host);
         to.subset.as_ref().map_or(host.to_owned(), |subset| format!("{host}/{subset}"))
     }

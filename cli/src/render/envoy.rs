@@ -6,7 +6,7 @@ use sluice_policy::spec::egress::{EgressFields, Port};
 
 use super::cluster::{Cluster, Sources};
 use super::conditions::Conditions;
-use super::destinations::Destinations;
+use super::destinations::{Copy, Destinations};
 use super::endpoints::{Endpoint, GivenEndpoint};
 use super::error::RenderError;
 use super::left_out::LeftOut;
@@ -152,6 +152,7 @@ pub fn bootstrap(
         listeners: &listeners,
         given: choices.endpoints,
         system_authorities: choices.system_authorities,
+        has_mirrors: filters.contains(&Filter::Mirror),
     };
     let clusters = sources.clusters(detection, left_out)?;
     if kinds.contains(&Kind::Tcp) {
@@ -198,11 +199,7 @@ struct Builder<'b> {
 }
 
 impl Builder<'_> {
-    fn http_listener(
-        &self,
-        listener: &Listener,
-        copies: &[Vec<super::destinations::Copy>],
-    ) -> HttpListener {
+    fn http_listener(&self, listener: &Listener, copies: &[Vec<Copy>]) -> HttpListener {
         let detections = || self.clusters.iter().filter_map(|own| own.detection.as_ref());
         let of_http = self.filters.iter().filter(|filter| match filter {
             Filter::Sni => false,

@@ -3,6 +3,7 @@
 
 use sluice_policy::document::json::Json;
 use sluice_policy::document::report::Kind;
+use sluice_policy::spec::proxy::MESH;
 
 use crate::bundle::{Bundle, OtherObject};
 use crate::finding::{Finding, Place};
@@ -30,7 +31,9 @@ pub fn left_out(bundle: &Bundle, document: &Json) -> Vec<Finding> {
         let group = text("apiVersion").split('/').next().unwrap_or_default();
         let kind = text("kind");
         if kind == "Gateway" && group == "networking.istio.io" {
-            add_gateway(other, document, &mut found);
+            if serves(document, other) {
+                add_gateway(other, document, &mut found);
+            }
         } else if GROUPS.contains(&group) && !WITHOUT_EFFECT.contains(&kind) {
             add(other, "", "the rendered Envoy does not have what this object says", &mut found);
         }
@@ -76,11 +79,23 @@ fn add_gateway(gateway: &OtherObject, document: &Json, found: &mut Vec<Finding>)
     }
 }
 
-/// Returns whether a VirtualService is bound to a Gateway of this name.
-fn is_bound(service: &Json, gateway: &OtherObject) -> bool {
+/// Returns whether the proxy serves a Gateway. Without `proxy.gateways`, it serves those of the
+/// VirtualServices that are not for sidecars too.
+fn serves(document: &Json, gateway: &OtherObject) -> bool {
+    if let Some(proxy) = document.field("proxy").filter(|own| own.field("gateways").is_some()) {
+        return is_bound(proxy, gateway);
+    }
+    let is_for_mesh =
+        |service: &Json| service.elements("gateways").iter().any(|own| own.as_str() == Some(MESH));
+    let services = document.elements("virtualServices");
+    services.iter().any(|service| is_bound(service, gateway) && !is_for_mesh(service))
+}
+
+/// Returns whether the list `gateways` has a Gateway of this name.
+fn is_bound(owner: &Json, gateway: &OtherObject) -> bool {
     let metadata = gateway.object.field("metadata");
     let name = metadata.and_then(|own| own.field("name")?.as_str()).unwrap_or_default();
-    let names = service.elements("gateways").iter().filter_map(Json::as_str);
+    let names = owner.elements("gateways").iter().filter_map(Json::as_str);
     names.into_iter().any(|own| own.rsplit('/').next() == Some(name))
 }
 

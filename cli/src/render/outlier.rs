@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use sluice_policy::document::filter::Filter;
 use sluice_policy::spec::destination_rule::clusters::Clusters;
 use sluice_policy::spec::outlier::Enforcement;
 use sluice_policy::spec::outlier_detection::{Failures, Settings};
 
+use super::object::Object;
 use super::part::duration_text;
 use super::templates;
 use super::wasm::{Place, WasmFilter};
@@ -121,27 +122,22 @@ pub struct HttpOptions {
 impl HttpOptions {
     /// The options with `fields` and those of the outlier detection; `None` without any.
     /// `protocol` is the field that all options must have.
-    pub fn new(
-        protocol: Map<String, Value>,
-        fields: Map<String, Value>,
-        detection: Option<&Detection>,
-    ) -> Option<Self> {
+    pub fn new(protocol: Object, fields: Object, detection: Option<&Detection>) -> Option<Self> {
         let (statuses, filter) = match detection {
             Some(Detection::Native(own)) => (own.statuses.clone(), own.filter.clone()),
             Some(Detection::Filter { filter }) => (None, Some(filter.clone())),
             None => (None, None),
         };
         let is_needed = !fields.is_empty() || statuses.is_some() || filter.is_some();
-        let all = || protocol.into_iter().chain(fields).collect::<Map<_, _>>();
-        is_needed.then(|| Self { fields: templates::fields(all()), statuses, filter })
+        let mut all = protocol;
+        all.extend(fields);
+        is_needed.then(|| Self { fields: templates::fields(all), statuses, filter })
     }
 
     /// The options that only the outlier detection needs.
     fn of_detection(detection: &Detection) -> Option<Self> {
-        let mut protocol = Map::new();
-        let http1 = json!({ "http_protocol_options": {} });
-        protocol.insert("explicit_http_config".to_owned(), http1);
-        Self::new(protocol, Map::new(), Some(detection))
+        let protocol = json!({ "explicit_http_config": { "http_protocol_options": {} } });
+        Self::new(Object::new(protocol), Object::default(), Some(detection))
     }
 }
 

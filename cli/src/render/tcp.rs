@@ -1,7 +1,7 @@
 //! The listeners of `tcp` routes: Envoy's TCP proxy, without a filter.
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::cluster::Cluster;
 use super::conditions::Conditions;
@@ -9,6 +9,7 @@ use super::destinations::Destinations;
 use super::endpoints::Endpoint;
 use super::left_out::LeftOut;
 use super::listeners::{Kind, Listener};
+use super::object::Object;
 use super::part::Part;
 use super::templates;
 
@@ -88,7 +89,7 @@ fn proxy(
     listener: &Listener,
     destinations: &Destinations<'_>,
     clusters: &[Cluster],
-) -> Map<String, Value> {
+) -> Object {
     let mut weighted = Vec::new();
     for entry in route.elements("route") {
         let Some(to) = entry.field("destination").and_then(|own| destinations.read(own.json))
@@ -98,27 +99,25 @@ fn proxy(
         let name = to.cluster.at(|| Some(listener.called)).into_owned();
         weighted.push((name, entry.count("weight").unwrap_or(0)));
     }
-    let mut fields = Map::new();
-    fields.insert("stat_prefix".to_owned(), listener.name().into());
+    let mut fields = Object::default();
+    fields.set("stat_prefix", listener.name());
     let cluster = |name: &str| clusters.iter().find(|cluster| cluster.name == name);
     let first = weighted.first().and_then(|(name, _)| cluster(name));
     if let Some(first) = first {
         if !first.hash_policy.is_empty() {
-            fields.insert("hash_policy".to_owned(), json!([{ "source_ip": {} }]));
+            fields.set("hash_policy", json!([{ "source_ip": {} }]));
         }
-        if let Some(timeout) = &first.tcp_idle_timeout {
-            fields.insert("idle_timeout".to_owned(), timeout.clone().into());
-        }
+        fields.set_some("idle_timeout", first.tcp_idle_timeout.clone());
     }
     match &weighted[..] {
         [(name, _)] => {
-            fields.insert("cluster".to_owned(), name.clone().into());
+            fields.set("cluster", name.clone());
         }
         all => {
             let used = all.iter().filter(|(_, weight)| *weight > 0);
             let used: Vec<_> =
                 used.map(|(name, weight)| json!({ "name": name, "weight": weight })).collect();
-            fields.insert("weighted_clusters".to_owned(), json!({ "clusters": used }));
+            fields.set("weighted_clusters", json!({ "clusters": used }));
         }
     }
     fields

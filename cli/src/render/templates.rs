@@ -10,6 +10,7 @@ use minijinja::{
 use serde::Serialize;
 
 use super::block::{block, indented, scalar_text};
+use super::object::Object;
 use crate::tree::Tree;
 
 /// Files of `cli/templates` with their names there, which templates use to include each other.
@@ -54,7 +55,7 @@ pub fn render(name: &str, context: &impl Serialize) -> Result<String, Error> {
 }
 
 /// Fields in block style, to be indented by a template; `false` without any.
-pub fn fields(fields: serde_json::Map<String, serde_json::Value>) -> Value {
+pub fn fields(fields: Object) -> Value {
     if fields.is_empty() {
         return Value::from(false);
     }

@@ -1,11 +1,12 @@
 //! The fields of a cluster that istiod writes from a `trafficPolicy` (`applyTrafficPolicy`).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::load_balancer::{self, Balancing};
 use super::policy::Policy;
 use super::tls::{self, TlsContext};
 use crate::render::left_out::LeftOut;
+use crate::render::object::Object;
 use crate::render::part::{Part, duration_text};
 
 /// Istio's default of `connectTimeout` in the mesh configuration.
@@ -24,6 +25,8 @@ pub struct Surroundings<'a> {
     pub filter_selects_hosts: bool,
     /// Whether HTTP requests use the cluster, and not only connections
     pub is_for_http: bool,
+    /// Whether requests may be copied, on routes of their own
+    pub has_mirrors: bool,
 }
 
 /// Fields of a cluster.
@@ -32,11 +35,11 @@ pub struct ClusterFields {
     /// `connect_timeout`
     pub connect_timeout: String,
     /// Fields of the cluster itself
-    pub own: Map<String, Value>,
+    pub own: Object,
     /// `HttpProtocolOptions`; empty if the cluster needs none
-    pub http: Map<String, Value>,
+    pub http: Object,
     /// The protocol of `HttpProtocolOptions`, required if the cluster has these
-    pub protocol: Map<String, Value>,
+    pub protocol: Object,
     /// The hash policies of the routes to the cluster
     pub hash_policy: Vec<Value>,
     /// `idle_timeout` of a TCP proxy for the cluster
@@ -57,18 +60,17 @@ impl ClusterFields {
         }
         let tls = policy.tls.as_ref();
         let context = tls.and_then(|tls| tls::context(tls, around, is_http2, left_out));
-        let mut socket = context.map(|TlsContext { socket, upstream_http }| {
+        let mut socket = None;
+        if let Some(TlsContext { socket: own, upstream_http }) = context {
+            socket = Some(own);
             if !upstream_http.is_empty() && around.is_for_http {
-                fields
-                    .http
-                    .insert("upstream_http_protocol_options".to_owned(), upstream_http.into());
+                fields.http.set("upstream_http_protocol_options", upstream_http);
             }
-            socket
-        });
+        }
         if let Some(protocol) = &policy.proxy_protocol {
             socket = Some(with_proxy_protocol(protocol, socket));
         }
-        fields.own.extend(socket.map(|socket| ("transport_socket".to_owned(), socket)));
+        fields.own.set_some("transport_socket", socket);
         fields
     }
 
@@ -88,42 +90,31 @@ impl ClusterFields {
         self.tcp_idle_timeout = time(&tcp, "idleTimeout");
         self.apply_limits(policy, [&http, &tcp].map(Option::as_ref));
         if let Some(keepalive) = tcp.as_ref().and_then(|tcp| tcp.field("tcpKeepalive")) {
-            let mut fields = Map::new();
             let seconds = |name| keepalive.duration(name).map(|time| time.as_secs());
-            for (name, value) in [
-                ("keepalive_probes", keepalive.count("probes")),
-                ("keepalive_time", seconds("time")),
-                ("keepalive_interval", seconds("interval")),
-            ] {
-                fields.extend(value.map(|value| (name.to_owned(), value.into())));
-            }
-            let options = json!({ "tcp_keepalive": fields });
-            self.own.insert("upstream_connection_options".to_owned(), options);
+            let mut own = Object::default();
+            own.set_some("keepalive_probes", keepalive.count("probes"));
+            own.set_some("keepalive_time", seconds("time"));
+            own.set_some("keepalive_interval", seconds("interval"));
+            let options = json!({ "tcp_keepalive": Value::from(own) });
+            self.own.set("upstream_connection_options", options);
         }
-        let mut common = Map::new();
-        for (name, value) in [
-            ("idle_timeout", time(&http, "idleTimeout").or_else(|| time(&tcp, "idleTimeout"))),
-            ("max_connection_duration", time(&tcp, "maxConnectionDuration")),
-        ] {
-            common.extend(value.map(|value| (name.to_owned(), value.into())));
-        }
-        if let Some(number) = count(&http, "maxRequestsPerConnection") {
-            common.insert("max_requests_per_connection".to_owned(), number.into());
-        }
+        let mut common = Object::default();
+        let idle_timeout = time(&http, "idleTimeout").or_else(|| time(&tcp, "idleTimeout"));
+        common.set_some("idle_timeout", idle_timeout);
+        common.set_some("max_connection_duration", time(&tcp, "maxConnectionDuration"));
+        common.set_some("max_requests_per_connection", count(&http, "maxRequestsPerConnection"));
         if !common.is_empty() {
-            self.http.insert("common_http_protocol_options".to_owned(), common.into());
+            self.http.set("common_http_protocol_options", common);
         }
         let uses_client_protocol = http.as_ref().is_some_and(|own| own.flag("useClientProtocol"));
         let upgrade = http.as_ref().and_then(|own| own.text("h2UpgradePolicy"));
         let is_http2 = is_http2 || (upgrade == Some("UPGRADE") && !uses_client_protocol);
-        let mut http2 = Map::new();
-        if let Some(number) = count(&http, "maxConcurrentStreams") {
-            http2.insert("max_concurrent_streams".to_owned(), number.into());
-        }
+        let mut http2 = Object::default();
+        http2.set_some("max_concurrent_streams", count(&http, "maxConcurrentStreams"));
         if let Some(keepalive) = http.as_ref().and_then(|own| own.field("http2KeepAlive")) {
             let time = |name| keepalive.duration(name).map(duration_text);
             let fields = json!({ "interval": time("interval"), "timeout": time("timeout") });
-            http2.insert("connection_keepalive".to_owned(), fields);
+            http2.set("connection_keepalive", fields);
         }
         let protocol = match () {
             () if uses_client_protocol => json!({
@@ -131,15 +122,13 @@ impl ClusterFields {
                     { "http_protocol_options": {}, "http2_protocol_options": {} }
             }),
             () if is_http2 => {
-                json!({ "explicit_http_config": { "http2_protocol_options": http2 } })
+                json!({ "explicit_http_config": { "http2_protocol_options": Value::from(http2) } })
             }
             () => json!({ "explicit_http_config": { "http_protocol_options": {} } }),
         };
-        if let Value::Object(protocol) = protocol {
-            if uses_client_protocol || is_http2 {
-                self.http.extend(protocol.clone());
-            }
-            self.protocol = protocol;
+        self.protocol = Object::new(protocol);
+        if uses_client_protocol || is_http2 {
+            self.http.extend(self.protocol.clone());
         }
         is_http2
     }
@@ -149,23 +138,21 @@ impl ClusterFields {
         let limit = |part: Option<&Part<'_>>, name| {
             part.and_then(|own| own.count(name)).unwrap_or(u64::from(u32::MAX))
         };
-        let mut limits = json!({
+        let mut limits = Object::new(json!({
             "max_connections": limit(tcp, "maxConnections"),
             "max_pending_requests": limit(http, "http1MaxPendingRequests"),
             "max_requests": limit(http, "http2MaxRequests"),
             "max_retries": limit(http, "maxRetries"),
-        });
+        }));
         if let Some(budget) = &policy.retry_budget {
-            let mut own = json!({
+            let mut own = Object::new(json!({
                 "budget_percent": { "value": budget.number("percent").unwrap_or(20.0) },
                 "min_retry_concurrency": budget.count("minRetryConcurrency").unwrap_or(3),
-            });
-            if let Some(interval) = budget.duration("budgetInterval") {
-                own["budget_interval"] = duration_text(interval).into();
-            }
-            limits["retry_budget"] = own;
+            }));
+            own.set_some("budget_interval", budget.duration("budgetInterval").map(duration_text));
+            limits.set("retry_budget", own);
         }
-        self.own.insert("circuit_breakers".to_owned(), json!({ "thresholds": [limits] }));
+        self.own.set("circuit_breakers", json!({ "thresholds": [Value::from(limits)] }));
     }
 }
 

@@ -1,16 +1,17 @@
 //! `trafficPolicy.loadBalancer` (`applyLoadBalancer` of istiod).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::fields::Surroundings;
 use crate::render::left_out::LeftOut;
+use crate::render::object::Object;
 use crate::render::part::{Part, duration_text};
 
 /// Load balancing of a cluster.
 #[derive(Debug, Default)]
 pub struct Balancing {
     /// Fields of the cluster
-    pub fields: Map<String, Value>,
+    pub fields: Object,
     /// The hash policies of the routes to the cluster
     pub hash_policy: Vec<Value>,
 }
@@ -48,9 +49,16 @@ pub fn balancing(
             _ => {}
         }
         if let Some(hash) = balancer.field("consistentHash") {
+            if around.has_mirrors && around.is_for_http {
+                let reason = "requests that are mirrored select hosts at random, because the \
+                              routes of mirrors have no hash policy";
+                left_out.add(&hash.path, reason);
+            }
             let (name, config) = ring(&hash);
             policy = name;
-            balancing.fields.extend(config);
+            if let Some((field, config)) = config {
+                balancing.fields.set(field, config);
+            }
             balancing.hash_policy.extend(hash_policy(&hash, around, left_out));
         }
         if let Some(start) = slow_start(balancer) {
@@ -61,12 +69,11 @@ pub fn balancing(
             };
             // As in Istio, only these two have it.
             if !field.is_empty() {
-                let config = json!({ "slow_start_config": start });
-                balancing.fields.insert(field.to_owned(), config);
+                balancing.fields.set(field, json!({ "slow_start_config": start }));
             }
         }
     }
-    balancing.fields.insert("lb_policy".to_owned(), policy.into());
+    balancing.fields.set("lb_policy", policy);
     balancing
 }
 
@@ -76,12 +83,11 @@ fn is_off(setting: &Part<'_>) -> bool {
 }
 
 /// The policy of a consistent hash, and its settings (`ApplyRingHashLoadBalancer`).
-fn ring(hash: &Part<'_>) -> (&'static str, Option<(String, Value)>) {
-    let ring_of =
-        |size: u64| ("ring_hash_lb_config".to_owned(), json!({ "minimum_ring_size": size }));
+fn ring(hash: &Part<'_>) -> (&'static str, Option<(&'static str, Value)>) {
+    let ring_of = |size: u64| ("ring_hash_lb_config", json!({ "minimum_ring_size": size }));
     if let Some(maglev) = hash.field("maglev") {
         let size = maglev.count("tableSize").map(|size| json!({ "table_size": size }));
-        return ("MAGLEV", size.map(|size| ("maglev_lb_config".to_owned(), size)));
+        return ("MAGLEV", size.map(|size| ("maglev_lb_config", size)));
     }
     let size = match hash.field("ringHash") {
         Some(ring) => ring.count("minimumRingSize"),
@@ -106,22 +112,19 @@ fn hash_policy(hash: &Part<'_>, around: Surroundings<'_>, left_out: &mut LeftOut
         return Some(json!({ "query_parameter": { "name": name } }));
     }
     let cookie = hash.field("httpCookie")?;
-    let mut own = json!({ "name": cookie.text("name").unwrap_or_default() });
-    if let Some(time) = cookie.duration("ttl") {
-        own["ttl"] = duration_text(time).into();
-    }
-    if let Some(path) = cookie.text("path") {
-        own["path"] = path.into();
-    }
+    let mut own = Object::default();
+    own.set("name", cookie.text("name").unwrap_or_default());
+    own.set_some("ttl", cookie.duration("ttl").map(duration_text));
+    own.set_some("path", cookie.text("path"));
     let attributes: Vec<_> = cookie
         .elements("attributes")
         .iter()
         .map(|own| json!({ "name": own.text("name"), "value": own.text("value") }))
         .collect();
     if !attributes.is_empty() {
-        own["attributes"] = attributes.into();
+        own.set("attributes", attributes);
     }
-    Some(json!({ "cookie": own }))
+    Some(json!({ "cookie": Value::from(own) }))
 }
 
 /// `slow_start_config` (`setWarmup`).

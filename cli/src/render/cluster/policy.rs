@@ -1,5 +1,7 @@
 //! The `trafficPolicy` of each cluster, from the DestinationRules of the document.
 
+use std::collections::BTreeSet;
+
 use sluice_policy::document::json::Json;
 use sluice_policy::spec::destination::Naming;
 use sluice_policy::value::host_name::qualify;
@@ -113,17 +115,25 @@ impl<'a> Policies<'a> {
     }
 
     /// Leaves out policies of hosts that have no cluster, and of ports that no cluster has.
-    /// `clusters` has the host and port of each cluster.
-    pub fn leave_out_unused(&self, clusters: &[(&str, Option<u16>)], left_out: &mut LeftOut) {
+    /// `clusters` has the host and port of each cluster, `hosts` those of all rules. Rules for other
+    /// proxies are left out on purpose.
+    pub fn leave_out_unused(
+        &self,
+        clusters: &[(&str, Option<u16>)],
+        hosts: &BTreeSet<String>,
+        left_out: &mut LeftOut,
+    ) {
         for rule in &self.rules {
-            let own = clusters.iter().filter(|(host, _)| {
-                self.of_host(host).iter().any(|own| own.part.path == rule.part.path)
-            });
-            let ports: Vec<_> = own.map(|(_, port)| *port).collect();
             let Some(policy) = rule.part.field("trafficPolicy") else { continue };
+            let has =
+                |host: &str| self.of_host(host).iter().any(|own| own.part.path == rule.part.path);
+            let own = clusters.iter().filter(|(host, _)| has(host));
+            let ports: Vec<_> = own.map(|(_, port)| *port).collect();
             if ports.is_empty() {
-                let reason = "no rule has this host as a destination, so it has no cluster";
-                left_out.add(&policy.path, reason);
+                if !hosts.iter().any(|host| has(host)) {
+                    let reason = "no rule has this host as a destination, so it has no cluster";
+                    left_out.add(&policy.path, reason);
+                }
                 continue;
             }
             for own in policy.elements("portLevelSettings") {

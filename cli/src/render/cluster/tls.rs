@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::fields::Surroundings;
 use crate::render::left_out::LeftOut;
+use crate::render::object::Object;
 use crate::render::part::Part;
 
 /// TLS of a cluster.
@@ -13,7 +14,7 @@ pub struct TlsContext {
     /// `transport_socket`
     pub socket: Value,
     /// `upstream_http_protocol_options` of `HttpProtocolOptions`
-    pub upstream_http: Map<String, Value>,
+    pub upstream_http: Object,
 }
 
 /// TLS with these settings; `None` without TLS.
@@ -44,51 +45,49 @@ pub fn context(
         names = around.subject_alt_names.iter().map(String::as_str).collect();
     }
     let skips = tls.flag("insecureSkipVerify");
-    let mut common = json!({
+    let mut common = Object::new(json!({
         "tls_params": {
             "tls_minimum_protocol_version": "TLSv1_2",
             "tls_maximum_protocol_version": "TLSv1_3",
         },
-    });
-    if skips {
-        common["validation_context"] = json!({});
-    } else {
+    }));
+    let mut validation = Object::default();
+    if !skips {
         let file = tls.text("caCertificates").unwrap_or(around.system_authorities);
-        let mut validation = json!({ "trusted_ca": { "filename": file } });
+        validation.set("trusted_ca", json!({ "filename": file }));
         if !names.is_empty() {
             let names: Vec<_> = names.iter().map(|name| matcher(name)).collect();
-            validation["match_typed_subject_alt_names"] = names.into();
+            validation.set("match_typed_subject_alt_names", names);
         }
-        if let Some(file) = tls.text("caCrl") {
-            validation["crl"] = json!({ "filename": file });
-        }
-        common["validation_context"] = validation;
+        validation.set_some("crl", tls.text("caCrl").map(|file| json!({ "filename": file })));
     }
+    common.set("validation_context", validation);
     if mode == "MUTUAL" {
         let file = |name| json!({ "filename": tls.text(name).unwrap_or_default() });
-        common["tls_certificates"] = json!([{
+        let own = json!([{
             "certificate_chain": file("clientCertificate"),
             "private_key": file("privateKey"),
         }]);
+        common.set("tls_certificates", own);
     }
     if is_http2 {
-        common["alpn_protocols"] = json!(["h2"]);
+        common.set("alpn_protocols", json!(["h2"]));
     }
-    let mut config = json!({
+    let mut config = Object::new(json!({
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-        "common_tls_context": common,
-    });
-    let mut upstream_http = Map::new();
-    match tls.text("sni") {
-        Some(sni) => config["sni"] = sni.into(),
+    }));
+    config.set("common_tls_context", common);
+    let sni = tls.text("sni");
+    config.set_some("sni", sni);
+    let mut upstream_http = Object::default();
+    if sni.is_none() {
         // The server name is the host of the request, which the certificate must have.
-        None => {
-            upstream_http.insert("auto_sni".to_owned(), true.into());
-            if names.is_empty() && !skips {
-                upstream_http.insert("auto_san_validation".to_owned(), true.into());
-            }
+        upstream_http.set("auto_sni", true);
+        if names.is_empty() && !skips {
+            upstream_http.set("auto_san_validation", true);
         }
     }
+    let config = Value::from(config);
     let socket = json!({ "name": "envoy.transport_sockets.tls", "typed_config": config });
     Some(TlsContext { socket, upstream_http })
 }
