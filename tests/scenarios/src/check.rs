@@ -14,6 +14,7 @@ use crate::by_hand::Copy;
 use crate::folder::{Folder, SCENARIOS};
 use crate::programs::{Programs, filters_of};
 use crate::readme::Step;
+use crate::rendered;
 use crate::run::{bash, message, prepare};
 
 /// How a check starts the programs.
@@ -25,6 +26,8 @@ enum Start {
     Without(String),
     /// With the commands in the head of the configurations.
     ByHand,
+    /// With an Envoy that `sluice render` makes from `istio.yaml`.
+    Rendered,
 }
 
 /// Maximum number of scenarios that run at once.
@@ -56,11 +59,16 @@ pub async fn check(names: &[&str]) -> Result<(), String> {
             .collect();
         let has_commands = !folder.by_hand.is_empty();
         let by_hand = has_commands.then(|| begin(&permits, &folder, Start::ByHand));
-        rows.push((folder, whole, without, by_hand));
+        let is_rendered = folder.rendered.is_some();
+        let rendered = is_rendered.then(|| begin(&permits, &folder, Start::Rendered));
+        rows.push((folder, whole, without, by_hand, rendered));
     }
-    println!("{:4} {:28} {:7} {:>5}  {:7}  fails without", "id", "name", "result", "s", "by hand");
+    println!(
+        "{:4} {:28} {:7} {:>5}  {:7}  {:8}  fails without",
+        "id", "name", "result", "s", "by hand", "rendered"
+    );
     let mut failures = Vec::new();
-    for (folder, whole, without, by_hand) in rows {
+    for (folder, whole, without, by_hand, rendered) in rows {
         let name = &folder.name;
         let (outcome, time) = ended(whole).await;
         let result = match outcome {
@@ -70,16 +78,18 @@ pub async fn check(names: &[&str]) -> Result<(), String> {
                 "FAILED"
             }
         };
-        let by_hand = match by_hand {
+        let mut other = async |task: Option<Task>, how: &str| match task {
             None => "",
             Some(task) => match ended(task).await.0 {
                 Outcome::Passed => "ok",
                 Outcome::Differed(why) | Outcome::Broken(why) => {
-                    failures.push(format!("{name} with the commands in its configuration: {why}"));
+                    failures.push(format!("{name} {how}: {why}"));
                     "FAILED"
                 }
             },
         };
+        let by_hand = other(by_hand, "with the commands in its configuration").await;
+        let rendered = other(rendered, "with an Envoy by sluice render").await;
         let mut cells = Vec::new();
         for (task, filter) in without {
             cells.push(match ended(task).await.0 {
@@ -95,7 +105,7 @@ pub async fn check(names: &[&str]) -> Result<(), String> {
             });
         }
         let (id, seconds, cells) = (&folder.id, time.as_secs_f64(), cells.join(", "));
-        println!("{id:4} {name:28} {result:7} {seconds:5.1}  {by_hand:7}  {cells}");
+        println!("{id:4} {name:28} {result:7} {seconds:5.1}  {by_hand:7}  {rendered:8}  {cells}");
     }
     for failure in &failures {
         println!("\n{failure}");
@@ -140,6 +150,7 @@ async fn check_one(folder: &Folder, start: Start) -> Result<Outcome, String> {
     let written = directory.path();
     let without = match start {
         Start::ByHand => return check_by_hand(folder).await,
+        Start::Rendered => return check_rendered(folder).await,
         Start::Whole => None,
         Start::Without(filter) => Some(filter),
     };
@@ -164,6 +175,27 @@ async fn check_by_hand(folder: &Folder) -> Result<Outcome, String> {
     for step in folder.steps.iter().filter(|step| !is_log(step)) {
         let (output, _) = copy.bash(&scenario.own(&step.command)).await?;
         if let Some(difference) = difference(folder, step, &scenario.disown(&output)) {
+            return Ok(Outcome::Differed(difference));
+        }
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Checks an Envoy that `sluice render` makes from `istio.yaml`. It runs beside the programs of the
+/// scenario, which play the services, on other ports than those of the README.
+async fn check_rendered(folder: &Folder) -> Result<Outcome, String> {
+    let directory = TempDir::new().map_err(|error| error.to_string())?;
+    let written = directory.path();
+    let scenario = Scenario::new().with_folder(&folder.written(), written);
+    prepare(folder, &scenario, written).await?;
+    let _programs = Programs::start(folder, &scenario, written, None).await;
+    let _envoy = scenario.envoy_of(&rendered::configuration(folder, &scenario)?, 1).await;
+    let count = folder.rendered.as_ref().and_then(|own| own.commands);
+    for step in folder.steps.iter().take(count.unwrap_or(usize::MAX)) {
+        let command = rendered::with_own_ports(&scenario.own(&step.command));
+        let (output, _) = bash(&command, written).await?;
+        let output = rendered::with_ports_of_readme(&scenario.disown(&output));
+        if let Some(difference) = difference(folder, step, &output) {
             return Ok(Outcome::Differed(difference));
         }
     }

@@ -31,6 +31,8 @@ pub struct Folder {
     pub steps: Vec<Step>,
     /// Commands that run the scenario without `make scenario`; most scenarios have none.
     pub by_hand: Vec<String>,
+    /// How `sluice render` makes the same Envoy from `istio.yaml`, where it can.
+    pub rendered: Option<Rendered>,
 }
 
 /// The file `scenario.yaml`.
@@ -43,6 +45,18 @@ struct File {
     #[serde(default)]
     files: Vec<String>,
     programs: Vec<Program>,
+    rendered: Option<Rendered>,
+}
+
+/// What `sluice render --to envoy` needs beside `istio.yaml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rendered {
+    /// Arguments, mostly endpoints.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+    /// Number of commands of the README that `istio.yaml` is enough for. All by default.
+    pub commands: Option<usize>,
 }
 
 /// A program of a scenario. Files are in the folder of the scenario.
@@ -133,6 +147,7 @@ impl Folder {
             programs: file.programs,
             steps: readme.steps,
             by_hand,
+            rendered: file.rendered,
         })
     }
 

@@ -9,5 +9,6 @@ pub mod folder;
 mod head;
 mod programs;
 pub mod readme;
+mod rendered;
 pub mod run;
 mod without;
