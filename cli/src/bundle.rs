@@ -14,6 +14,8 @@ pub struct Bundle {
     pub document: Tree,
     /// Where its parts come from, by their paths in it
     origins: HashMap<String, Origin>,
+    /// Hosts and ports of Services with HTTP/2
+    pub http2_ports: Vec<(String, u16)>,
     /// Objects in the files that change what proxies do with traffic, but not by the filters
     pub others: Vec<OtherObject>,
 }
@@ -44,7 +46,7 @@ impl Bundle {
     /// A document whose root comes from `origin`.
     pub fn new(document: Tree, origin: Option<Origin>) -> Self {
         let origins = origin.map(|origin| (String::new(), origin)).into_iter().collect();
-        Self { document, origins, others: Vec::new() }
+        Self { document, origins, http2_ports: Vec::new(), others: Vec::new() }
     }
 
     /// Adds a field that comes from `origin`.

@@ -156,7 +156,7 @@ pub fn render(
     check_selector(&args.selector)?;
     let mut left_out = LeftOut::default();
     left_out::add_notices(compiled, args.to, &filters, &mut left_out);
-    let text = render_as(args, &bundle.document, compiled, &filters, &mut left_out)?;
+    let text = render_as(args, bundle, compiled, &filters, &mut left_out)?;
     let mut findings: Vec<_> =
         left_out.into_values().iter().map(|value| bundle.locate(value)).collect();
     if args.to == To::Envoy {
@@ -189,12 +189,12 @@ fn filters_of(document: &Tree, compiled: &Compiled, args: &RenderArgs) -> Vec<Fi
 
 fn render_as(
     args: &RenderArgs,
-    document: &Tree,
+    bundle: &Bundle,
     compiled: &Compiled,
     filters: &[Filter],
     left_out: &mut LeftOut,
 ) -> Result<String, RenderError> {
-    let document = &complete(document, args.to, filters);
+    let document = &complete(&bundle.document, args.to, filters);
     let module = |default: &str| args.module_file.clone().unwrap_or_else(|| default.to_owned());
     match args.to {
         To::PluginJson => Ok(document.to_pretty_json() + "\n"),
@@ -227,6 +227,7 @@ fn render_as(
                 addresses,
                 endpoints: &args.endpoints,
                 system_authorities: &args.ca_certificates,
+                http2_ports: &bundle.http2_ports,
             };
             envoy::bootstrap(document, compiled, filters, &choices, left_out)
         }

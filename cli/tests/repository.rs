@@ -31,11 +31,8 @@ fn every_configuration_is_correct() {
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy"), &mut files);
     assert!(files.len() > 80, "{}", files.len());
     for file in files {
-        let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
-            .args(["check", "--gateway", "mesh"])
-            .arg(&file)
-            .output()
-            .unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_sluice")).arg("check").arg(&file).output().unwrap();
         let printed = String::from_utf8_lossy(&output.stdout);
         let is_correct = printed.ends_with("1 file, 0 errors, 0 warnings\n");
         assert!(output.status.success() && is_correct, "{printed}");

@@ -21,6 +21,8 @@ pub struct Service {
     name: String,
     /// The field `port` of each entry of `spec.ports`
     ports: Vec<Tree>,
+    /// The ports with HTTP/2
+    http2_ports: Vec<u16>,
 }
 
 impl Service {
@@ -39,6 +41,11 @@ impl Service {
             entry.field("port").cloned().unwrap_or_else(absent)
         };
         let ports: Vec<_> = spec.list("ports").iter().map(number).collect();
+        let http2 = spec.list("ports").iter().filter(|entry| is_http2(entry));
+        let http2 = http2.filter_map(|entry| match entry.field("port")?.value {
+            Value::Integer(port) => u16::try_from(port).ok(),
+            _ => None,
+        });
         let name = document.field("metadata")?.field("name")?.as_str()?.to_owned();
         (!ports.is_empty() && !name.is_empty()).then(|| Self {
             file: file.to_owned(),
@@ -47,6 +54,7 @@ impl Service {
             name,
             line: document.line,
             ports,
+            http2_ports: http2.collect(),
             is_used: false,
         })
     }
@@ -55,6 +63,22 @@ impl Service {
     fn host(&self, namespace: Option<&str>) -> String {
         qualify(&self.name, self.namespace.as_deref().or(namespace))
     }
+}
+
+/// Returns whether Istio takes a port of a Service for one with HTTP/2, by its `appProtocol` or the
+/// start of its name.
+fn is_http2(entry: &Tree) -> bool {
+    let text = |name| entry.field(name).and_then(Tree::as_str).unwrap_or_default();
+    let protocol = match text("appProtocol") {
+        "" => text("name"),
+        protocol => protocol.trim_start_matches("kubernetes.io/"),
+    };
+    let protocol = protocol.to_ascii_lowercase();
+    let is = |known: &str| {
+        let rest = protocol.strip_prefix(known);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    ["http2", "grpc", "h2c"].into_iter().any(is)
 }
 
 /// The namespace of objects without one: that of the Services that are their destinations, if these
@@ -99,6 +123,8 @@ pub fn add(services: &mut [Service], bundle: &mut Bundle) {
             continue;
         }
         service.is_used = true;
+        let http2 = service.http2_ports.iter().map(|port| (host.clone(), *port));
+        bundle.http2_ports.extend(http2);
         if !known.insert(host.clone()) {
             continue;
         }

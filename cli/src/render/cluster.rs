@@ -66,6 +66,8 @@ pub struct Sources<'s, 'a> {
     pub given: &'s [GivenEndpoint],
     /// The file with the certificate authorities of the system
     pub system_authorities: &'s str,
+    /// Hosts and ports of Services with HTTP/2
+    pub http2_ports: &'s [(String, u16)],
     /// Whether requests may be copied
     pub has_mirrors: bool,
 }
@@ -101,7 +103,11 @@ impl Sources<'_, '_> {
             let entry = self.destinations.entry(&to.host);
             let detection = detection(name);
             let around = Surroundings {
-                is_http2: is_http2(entry.as_ref(), own.port),
+                is_http2: is_http2(entry.as_ref(), own.port)
+                    || self
+                        .http2_ports
+                        .iter()
+                        .any(|(host, port)| *host == to.host && Some(*port) == own.port),
                 subject_alt_names: &subject_alt_names(entry.as_ref()),
                 system_authorities: self.system_authorities,
                 filter_selects_hosts: detection.as_ref().is_some_and(Detection::is_by_filter),

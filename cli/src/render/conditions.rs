@@ -56,7 +56,8 @@ impl<'a> Conditions<'a> {
         matches.is_empty() || matches.iter().any(applies)
     }
 
-    /// Leaves out the matches for which it is not known whether they apply.
+    /// Leaves out the matches for which it is not known whether they apply, and those with
+    /// conditions on what the rendered Envoy does not know.
     pub fn leave_out_unknown(&self, left_out: &mut LeftOut) {
         for service in self.document.elements("virtualServices") {
             if !self.is_served(&service) {
@@ -64,8 +65,10 @@ impl<'a> Conditions<'a> {
             }
             for route in KINDS.into_iter().flat_map(|kind| service.elements(kind)) {
                 for own in route.elements("match") {
-                    if let Outcome::IsUnknown(path, reason) = self.outcome(&service, &own) {
-                        left_out.add(&path, reason);
+                    match self.outcome(&service, &own) {
+                        Outcome::IsUnknown(path, reason) => left_out.add(&path, reason),
+                        Outcome::Applies => leave_out_others(&own, left_out),
+                        Outcome::IsForOthers => {}
                     }
                 }
             }
@@ -150,5 +153,22 @@ impl<'a> Conditions<'a> {
                 Outcome::IsUnknown(path, reason)
             }
         }
+    }
+}
+
+/// Leaves out conditions on tokens, and on the address that the client called.
+fn leave_out_others(own: &Part<'_>, left_out: &mut LeftOut) {
+    for name in ["headers", "withoutHeaders"] {
+        let Some(headers) = own.field(name) else { continue };
+        let mut names = headers.json.fields().iter().map(|(name, _)| name);
+        if names.any(|name| name.starts_with("@request.auth.claims")) {
+            let reason = "has a condition on a token, which needs the filter jwt_authn; the \
+                          rendered Envoy does not have it";
+            left_out.add(&headers.path, reason);
+        }
+    }
+    if let Some(subnets) = own.field("destinationSubnets") {
+        let reason = "clients call the address of the listener, so these are never matched";
+        left_out.add(&subnets.path, reason);
     }
 }

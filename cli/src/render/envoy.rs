@@ -30,6 +30,8 @@ pub struct Choices<'c> {
     pub endpoints: &'c [GivenEndpoint],
     /// The file with the certificate authorities of the system
     pub system_authorities: &'c str,
+    /// Hosts and ports of Services with HTTP/2
+    pub http2_ports: &'c [(String, u16)],
 }
 
 /// Checks that the egress filter does not reject everything. It looks up the port that clients
@@ -152,6 +154,7 @@ pub fn bootstrap(
         listeners: &listeners,
         given: choices.endpoints,
         system_authorities: choices.system_authorities,
+        http2_ports: choices.http2_ports,
         has_mirrors: filters.contains(&Filter::Mirror),
     };
     let clusters = sources.clusters(detection, left_out)?;

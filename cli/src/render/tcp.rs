@@ -65,11 +65,8 @@ pub fn leave_out(conditions: &Conditions<'_>, left_out: &mut LeftOut) {
             if own.port("port").is_none() {
                 left_out.add(&own.path, "has no port, so it has no listener");
             }
-            for name in ["destinationSubnets", "sourceSubnet"] {
-                if let Some(subnets) = own.field(name) {
-                    let reason = "the listener does not distinguish addresses";
-                    left_out.add(&subnets.path, reason);
-                }
+            if let Some(subnet) = own.field("sourceSubnet") {
+                left_out.add(&subnet.path, "the listener does not distinguish clients");
             }
         }
     }
