@@ -31,6 +31,7 @@ impl InputArgs {
             cluster_name: self.cluster_name.clone(),
             gateways: self.gateways.clone(),
             proxy_port: self.proxy_port,
+            routes_services: false,
         }
     }
 }

@@ -318,6 +318,9 @@ impl Collector {
             bundles.push(self.assemble(namespace.as_deref(), &plugins, index == 0));
         }
         for bundle in &mut bundles {
+            if defaults.routes_services {
+                services::route(&self.services, bundle, defaults);
+            }
             services::add(&mut self.services, bundle);
             bundle.complete("clusterName", defaults.cluster_name.as_deref().map(Tree::text));
             bundle.complete("proxy", defaults.proxy());

@@ -209,6 +209,7 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
     if args.to == To::Envoy && defaults.cluster_name.is_none() {
         defaults.cluster_name = Some(render::CLUSTER_NAME.to_owned());
     }
+    defaults.routes_services = args.to == To::Envoy;
     let namespace = defaults.namespace.as_deref();
     let read = read_one(&args.files, &defaults, None, namespace)?;
     let Some((bundle, compiled)) = read else {

@@ -13,6 +13,8 @@ pub struct Defaults {
     pub gateways: Vec<String>,
     /// `proxy.port`, if no document has `proxy`
     pub proxy_port: Option<u16>,
+    /// Whether Services without a rule get one, as they have a route in Istio's sidecars
+    pub routes_services: bool,
 }
 
 impl Defaults {

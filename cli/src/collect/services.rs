@@ -3,9 +3,11 @@
 
 use std::collections::HashSet;
 
+use super::Defaults;
 use crate::bundle::{Bundle, Origin};
 use crate::tree::{Key, Tree, Value};
-use sluice_policy::value::host_name::{is_short, qualify};
+use sluice_policy::spec::proxy::MESH;
+use sluice_policy::value::host_name::{aliases, is_short, qualify};
 
 /// A Service of Kubernetes with at least one port.
 pub struct Service {
@@ -21,6 +23,8 @@ pub struct Service {
     name: String,
     /// The field `port` of each entry of `spec.ports`
     ports: Vec<Tree>,
+    /// Those with HTTP, or with a protocol that Istio detects
+    http_ports: Vec<Tree>,
     /// The ports with HTTP/2
     http2_ports: Vec<u16>,
 }
@@ -41,7 +45,12 @@ impl Service {
             entry.field("port").cloned().unwrap_or_else(absent)
         };
         let ports: Vec<_> = spec.list("ports").iter().map(number).collect();
-        let http2 = spec.list("ports").iter().filter(|entry| is_http2(entry));
+        let http = spec.list("ports").iter().filter(|entry| {
+            let is_tcp = entry.field("protocol").is_none_or(|own| own.as_str() == Some("TCP"));
+            is_tcp && !has_protocol(entry, &OTHER_PROTOCOLS)
+        });
+        let http2 = spec.list("ports").iter();
+        let http2 = http2.filter(|entry| has_protocol(entry, &["http2", "grpc", "h2c"]));
         let http2 = http2.filter_map(|entry| match entry.field("port")?.value {
             Value::Integer(port) => u16::try_from(port).ok(),
             _ => None,
@@ -54,6 +63,7 @@ impl Service {
             name,
             line: document.line,
             ports,
+            http_ports: http.map(number).collect(),
             http2_ports: http2.collect(),
             is_used: false,
         })
@@ -65,20 +75,22 @@ impl Service {
     }
 }
 
-/// Returns whether Istio takes a port of a Service for one with HTTP/2, by its `appProtocol` or the
-/// start of its name.
-fn is_http2(entry: &Tree) -> bool {
+/// Protocols of ports that are not HTTP.
+const OTHER_PROTOCOLS: [&str; 7] = ["tcp", "udp", "tls", "https", "mongo", "mysql", "redis"];
+
+/// Returns whether a port of a Service has one of `protocols`, by its `appProtocol` or the start of
+/// its name.
+fn has_protocol(entry: &Tree, protocols: &[&str]) -> bool {
     let text = |name| entry.field(name).and_then(Tree::as_str).unwrap_or_default();
     let protocol = match text("appProtocol") {
         "" => text("name"),
         protocol => protocol.trim_start_matches("kubernetes.io/"),
     };
     let protocol = protocol.to_ascii_lowercase();
-    let is = |known: &str| {
+    protocols.iter().any(|known| {
         let rest = protocol.strip_prefix(known);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-    };
-    ["http2", "grpc", "h2c"].into_iter().any(is)
+    })
 }
 
 /// The namespace of objects without one: that of the Services that are their destinations, if these
@@ -102,6 +114,73 @@ fn hosts_of_service(spec: &Tree) -> Vec<&str> {
         entries.filter_map(|entry| entry.field("destination")).chain(route.field("mirror"))
     });
     destinations.filter_map(|own| own.field("host")?.as_str()).collect()
+}
+
+/// Adds rules for the Services that have none, as each Service has a route in Istio's sidecars.
+/// `defaults` has the gateways that the proxy serves, and the port that its clients call.
+pub fn route(services: &[Service], bundle: &mut Bundle, defaults: &Defaults) {
+    let number = |own: &Tree| match own.value {
+        Value::Integer(port) => u16::try_from(port).ok(),
+        _ => None,
+    };
+    let proxy = bundle.document.field("proxy");
+    let called = match proxy {
+        Some(proxy) => proxy.field("port").and_then(number),
+        None => defaults.proxy_port,
+    };
+    let gateways = &defaults.gateways[..];
+    let rules = bundle.document.list("virtualServices");
+    let is_for_mesh = |rule: &Tree| {
+        let names = rule.list("gateways");
+        names.is_empty() || names.iter().any(|name| name.as_str() == Some(MESH))
+    };
+    let is_sidecar = match gateways {
+        [] => rules.is_empty() || rules.iter().any(is_for_mesh),
+        _ => gateways.iter().any(|name| name == MESH),
+    };
+    // The egress filter allows only hosts with a ServiceEntry.
+    if !is_sidecar || bundle.has_field("outboundTrafficPolicy") {
+        return;
+    }
+    let namespace = bundle.namespace().map(str::to_owned);
+    let hosts = rules.iter().flat_map(|rule| rule.list("hosts")).filter_map(Tree::as_str);
+    let hosts: HashSet<String> = hosts.map(|host| qualify(host, namespace.as_deref())).collect();
+    for service in services {
+        let full = service.host(namespace.as_deref());
+        let names = aliases(&full, namespace.as_deref());
+        let is_named = hosts.contains(&full) || names.iter().any(|name| hosts.contains(name));
+        let mut wildcards = hosts.iter().filter_map(|host| host.strip_prefix('*'));
+        if is_named || wildcards.any(|suffix| !suffix.is_empty() && full.ends_with(suffix)) {
+            continue;
+        }
+        let with = |name: &str, value: Tree| {
+            let line = service.line;
+            Tree { value: Value::Object(vec![(Key { text: name.to_owned(), line }, value)]), line }
+        };
+        let list = |value: Tree| Tree { line: value.line, value: Value::Array(vec![value]) };
+        let is_own = qualify(&service.name, namespace.as_deref()) == full;
+        let host = Tree::text(if is_own { &service.name } else { &full });
+        let has_one_port = service.ports.len() == 1;
+        let is_called = |port: &&Tree| has_one_port || called.is_none() || number(port) == called;
+        let routes = service.http_ports.iter().filter(is_called).map(|port| {
+            let mut destination = with("host", host.clone());
+            destination.push_field(Key::new("port"), with("number", port.clone()));
+            let mut route = with("route", list(with("destination", destination)));
+            // Clients call one of several ports.
+            if !has_one_port {
+                route.push_field(Key::new("match"), list(with("port", port.clone())));
+            }
+            route
+        });
+        let routes: Vec<_> = routes.collect();
+        if routes.is_empty() {
+            continue;
+        }
+        let mut rule = with("hosts", list(host.clone()));
+        rule.push_field(Key::new("http"), Tree { value: Value::Array(routes), line: service.line });
+        let (file, object) = (service.file.clone(), service.title.clone());
+        bundle.append("virtualServices", rule, Origin { file, object, place: String::new() });
+    }
 }
 
 /// Adds to a document the Services that are destinations in it.

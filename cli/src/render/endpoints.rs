@@ -73,8 +73,8 @@ impl std::str::FromStr for GivenEndpoint {
 pub struct Endpoints<'d, 'a> {
     destinations: &'d Destinations<'a>,
     given: &'d [GivenEndpoint],
-    /// The subsets that have the endpoints of their host, by the host
-    shared: BTreeMap<String, Vec<(Option<String>, String)>>,
+    /// The subsets that have the endpoints of their host with their paths, by the host
+    shared: BTreeMap<String, Vec<(String, String)>>,
     /// The subsets that were left out
     unknown: HashSet<String>,
 }
@@ -128,9 +128,6 @@ impl<'d, 'a> Endpoints<'d, 'a> {
         let copy = |own: Vec<&GivenEndpoint>| own.iter().map(|own| own.endpoint.clone()).collect();
         let own: Vec<_> = of_host().filter(|given| given.subset == to.subset).collect();
         if !own.is_empty() {
-            if to.subset.is_none() {
-                self.share(found);
-            }
             return Some((EndpointSource::Flag, copy(own)));
         }
         // A host without a subset has the endpoints of all its subsets, and a subset without own
@@ -139,9 +136,7 @@ impl<'d, 'a> Endpoints<'d, 'a> {
             of_host().filter(|own| to.subset.is_none() || own.subset.is_none()).collect();
         if !of_others.is_empty() {
             let endpoints = copy(of_others);
-            if to.subset.is_some() {
-                self.share(found);
-            }
+            self.share(found);
             return Some((EndpointSource::Flag, endpoints));
         }
         let port = self.destinations.port(to, called)?;
@@ -160,22 +155,21 @@ impl<'d, 'a> Endpoints<'d, 'a> {
 
     fn share(&mut self, found: &Found<'_>) {
         let Found { destination: to, part } = found;
+        let Some(subset) = &to.subset else { return };
         let known = self.shared.entry(to.host.clone()).or_default();
-        if known.iter().all(|(subset, _)| *subset != to.subset) {
-            known.push((to.subset.clone(), part.path.clone()));
+        if known.iter().all(|(known, _)| known != subset) {
+            known.push((subset.clone(), part.path.clone()));
         }
     }
 
-    /// Leaves out subsets that have the endpoints of their host, where these endpoints have others
-    /// too.
+    /// Leaves out subsets that have the endpoints of their host, if several have them.
     pub fn leave_out_shared(&self, left_out: &mut LeftOut) {
-        for (host, users) in self.shared.iter().filter(|(_, users)| users.len() > 1) {
+        for (host, subsets) in self.shared.iter().filter(|(_, subsets)| subsets.len() > 1) {
             let host = self.destinations.short_host(host);
-            for (subset, path) in users {
-                let Some(subset) = subset else { continue };
+            for (subset, path) in subsets {
                 let reason = format!(
-                    "the subset has the same endpoints as other destinations of the host; use \
-                     --endpoint {host}/{subset}=ADDRESS:PORT"
+                    "the subset has the same endpoints as others of the host; use --endpoint \
+                     {host}/{subset}=ADDRESS:PORT"
                 );
                 left_out.add(&format!("{path}.subset"), reason);
             }

@@ -145,7 +145,12 @@ pub fn plan(
         for port in ports {
             mapped.retain(|own| own.called != port);
             let own = addresses.mapped.iter().find(|own| own.called == port);
-            let default = if port < UNPRIVILEGED { port + OFFSET } else { port };
+            let default = match other {
+                // The listener for other ports may have this port itself.
+                Some(address) if address.port() == port => port,
+                _ if port < UNPRIVILEGED => port + OFFSET,
+                _ => port,
+            };
             let address = SocketAddr::new(ip, own.map_or(default, |own| own.listener));
             // The listener for other ports has this one.
             let is_same = |own: &Listener| own.kind == *kind && own.address == address;
