@@ -134,7 +134,7 @@ deny: setup-rust ## check licences, duplicates and advisories of dependencies; b
 	@tools/deny.sh
 
 .PHONY: validate
-validate: setup-envoy build certificates ## validate the configurations in envoy/ and rendered ones with Envoy
+validate: setup-envoy build certificates ## validate configurations with Envoy
 	@ENVOY='$(envoy)' tools/validate.sh
 
 .PHONY: size

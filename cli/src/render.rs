@@ -13,11 +13,13 @@ mod istio;
 mod left_out;
 mod listeners;
 mod mirrored;
+mod notices;
 mod object;
 mod outlier;
 mod part;
 mod tcp;
 mod templates;
+mod to;
 mod wasm;
 mod wasm_plugin;
 mod workloads;
@@ -25,7 +27,7 @@ mod workloads;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sluice_policy::document::filter::Filter;
 
 use crate::arguments::InputArgs;
@@ -33,13 +35,14 @@ use crate::bundle::Bundle;
 use crate::check::Compiled;
 use crate::filters;
 use crate::finding::Finding;
-use crate::tree::{Key, Tree, Value};
+use crate::tree::{Key, Tree};
 use endpoints::GivenEndpoint;
 use istio::Context;
 use left_out::LeftOut;
 use listeners::{Addresses, PortMapping};
 
 pub use error::RenderError;
+pub use to::To;
 
 /// Arguments of `sluice render`.
 #[derive(Args)]
@@ -100,21 +103,6 @@ pub struct RenderArgs {
     pub allow_partial: bool,
 }
 
-/// The format to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum To {
-    /// The plugin document, as JSON
-    PluginJson,
-    /// Istio EnvoyFilters
-    #[value(name = "envoyfilter")]
-    EnvoyFilter,
-    /// Istio WasmPlugins
-    #[value(name = "wasmplugin")]
-    WasmPlugin,
-    /// A complete static configuration of Envoy
-    Envoy,
-}
-
 fn read_label(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
     let (name, value) = parts.ok_or("must be NAME=VALUE, such as app=web")?;
@@ -155,7 +143,7 @@ pub fn render(
     check_module(args)?;
     check_selector(&args.selector)?;
     let mut left_out = LeftOut::default();
-    left_out::add_notices(compiled, args.to, &filters, &mut left_out);
+    notices::add(compiled, args.to, &filters, &mut left_out);
     let text = render_as(args, bundle, compiled, &filters, &mut left_out)?;
     let mut findings: Vec<_> =
         left_out.into_values().iter().map(|value| bundle.locate(value)).collect();
@@ -232,28 +220,6 @@ fn render_as(
             envoy::bootstrap(document, compiled, filters, &choices, left_out)
         }
     }
-}
-
-/// The document for the filters of a listener. `mapped_port` is the port that clients call, if it
-/// is not that of the listener.
-fn own_document(document: &Tree, mapped_port: Option<u16>, filters: &[Filter]) -> minijinja::Value {
-    let Some(port) = mapped_port else { return templates::document(document) };
-    let mut document = document.clone();
-    let mut set_port = |object: &str| {
-        if document.field(object).is_none() {
-            document.push_field(Key::new(object), Tree::new(Value::Object(Vec::new())));
-        }
-        if let Some(object) = document.field_mut(object)
-            && object.field("port").is_none()
-        {
-            object.push_field(Key::new("port"), Tree::new(Value::Integer(port.into())));
-        }
-    };
-    set_port("proxy");
-    if filters.contains(&Filter::Egress) {
-        set_port("egress");
-    }
-    templates::document(&document)
 }
 
 /// The document with the settings that it needs in a mesh.

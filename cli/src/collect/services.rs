@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::Defaults;
+use super::defaults::Defaults;
 use crate::bundle::{Bundle, Origin};
 use crate::tree::{Key, Tree, Value};
 use sluice_policy::spec::proxy::MESH;

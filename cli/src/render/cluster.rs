@@ -3,6 +3,7 @@
 mod fields;
 mod load_balancer;
 mod policy;
+mod surroundings;
 mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +21,9 @@ use super::left_out::LeftOut;
 use super::listeners::{Kind, Listener};
 use super::outlier::{Detection, HttpOptions};
 use super::templates;
-use fields::{ClusterFields, Surroundings};
+use fields::ClusterFields;
 use policy::Policies;
+use surroundings::Surroundings;
 
 /// A cluster, as the template has it.
 #[derive(Debug, Serialize)]

@@ -14,10 +14,10 @@ use super::listeners::{self, Addresses, Kind, Listener};
 use super::mirrored::{self, MirroredRoute};
 use super::outlier::Detection;
 use super::tcp::{self, TcpListener};
+use super::templates;
 use super::wasm::{Place, WasmFilter};
-use super::{own_document, templates};
 use crate::check::Compiled;
-use crate::tree::Tree;
+use crate::tree::{Key, Tree, Value};
 
 /// What the user chooses about an Envoy.
 #[derive(Debug)]
@@ -241,4 +241,26 @@ impl Builder<'_> {
             filters: of_tls.map(|own| WasmFilter::new(*own, Place::Network, self.module)).collect(),
         }
     }
+}
+
+/// The document for the filters of a listener. `mapped_port` is the port that clients call, if it
+/// is not that of the listener.
+fn own_document(document: &Tree, mapped_port: Option<u16>, filters: &[Filter]) -> minijinja::Value {
+    let Some(port) = mapped_port else { return templates::document(document) };
+    let mut document = document.clone();
+    let mut set_port = |object: &str| {
+        if document.field(object).is_none() {
+            document.push_field(Key::new(object), Tree::new(Value::Object(Vec::new())));
+        }
+        if let Some(object) = document.field_mut(object)
+            && object.field("port").is_none()
+        {
+            object.push_field(Key::new("port"), Tree::new(Value::Integer(port.into())));
+        }
+    };
+    set_port("proxy");
+    if filters.contains(&Filter::Egress) {
+        set_port("egress");
+    }
+    templates::document(&document)
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::load_balancer::{self, Balancing};
 use super::policy::Policy;
+use super::surroundings::Surroundings;
 use super::tls::{self, TlsContext};
 use crate::render::left_out::LeftOut;
 use crate::render::object::Object;
@@ -11,23 +12,6 @@ use crate::render::part::{Part, duration_text};
 
 /// Istio's default of `connectTimeout` in the mesh configuration.
 const CONNECT_TIMEOUT: &str = "10s";
-
-/// What the fields of a cluster depend on, beside its policy.
-#[derive(Clone, Copy, Debug)]
-pub struct Surroundings<'a> {
-    /// Whether the service speaks HTTP/2 only, by the protocol of its port
-    pub is_http2: bool,
-    /// `subjectAltNames` of the ServiceEntry
-    pub subject_alt_names: &'a [String],
-    /// The file with the certificate authorities of the system
-    pub system_authorities: &'a str,
-    /// Whether the outlier filter selects hosts, with a policy of its own for load balancing
-    pub filter_selects_hosts: bool,
-    /// Whether HTTP requests use the cluster, and not only connections
-    pub is_for_http: bool,
-    /// Whether requests may be copied, on routes of their own
-    pub has_mirrors: bool,
-}
 
 /// Fields of a cluster.
 #[derive(Clone, Debug, Default)]

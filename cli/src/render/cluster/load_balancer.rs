@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fields::Surroundings;
+use super::surroundings::Surroundings;
 use crate::render::left_out::LeftOut;
 use crate::render::object::Object;
 use crate::render::part::{Part, duration_text};

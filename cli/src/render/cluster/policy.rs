@@ -115,8 +115,8 @@ impl<'a> Policies<'a> {
     }
 
     /// Leaves out policies of hosts that have no cluster, and of ports that no cluster has.
-    /// `clusters` has the host and port of each cluster, `hosts` those of all rules. Rules for other
-    /// proxies are left out on purpose.
+    /// `clusters` has the host and port of each cluster, `hosts` those of all rules. Rules for
+    /// other proxies are left out on purpose.
     pub fn leave_out_unused(
         &self,
         clusters: &[(&str, Option<u16>)],

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::fields::Surroundings;
+use super::surroundings::Surroundings;
 use crate::render::left_out::LeftOut;
 use crate::render::object::Object;
 use crate::render::part::Part;

@@ -1,0 +1,18 @@
+//! The formats that are rendered.
+
+use clap::ValueEnum;
+
+/// The format to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum To {
+    /// The plugin document, as JSON
+    PluginJson,
+    /// Istio EnvoyFilters
+    #[value(name = "envoyfilter")]
+    EnvoyFilter,
+    /// Istio WasmPlugins
+    #[value(name = "wasmplugin")]
+    WasmPlugin,
+    /// A complete static configuration of Envoy
+    Envoy,
+}
