@@ -74,7 +74,8 @@ churn: setup-envoy build ## test outlier detection while hosts come and go for t
 .PHONY: test-istio
 test-istio: setup-envoy ## test the manifests with a real istiod and compare with Istio; requires Go
 	@tools/setup.sh istio
-	@$(MAKE) build
+	@$(MAKE) build certificates
+	cargo build --package sluice-cli --package sluice-istio --locked
 	ENVOY='$(envoy)' cargo run --package sluice-istio --locked
 
 .PHONY: corpus

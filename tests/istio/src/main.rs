@@ -1,5 +1,6 @@
 //! Tests of the modules in a mesh of a real istiod and Envoys. Run them with `make test-istio`.
 
+mod clusters;
 mod generate;
 mod istiod;
 mod manifests;
@@ -24,6 +25,9 @@ async fn main() {
     }
     if is_asked("pairs") {
         pairs::run().await;
+    }
+    if is_asked("clusters") {
+        clusters::run().await;
     }
     // Requires other programs than the rest: `make corpus`.
     if parts.iter().any(|asked| asked == "verdicts") {
