@@ -17,6 +17,7 @@ mod notices;
 mod object;
 mod outlier;
 mod part;
+mod registry;
 mod tcp;
 mod templates;
 mod to;

@@ -13,6 +13,7 @@ use super::left_out::LeftOut;
 use super::listeners::{self, Addresses, Kind, Listener};
 use super::mirrored::{self, MirroredRoute};
 use super::outlier::Detection;
+use super::registry;
 use super::tcp::{self, TcpListener};
 use super::templates;
 use super::wasm::{Place, WasmFilter};
@@ -140,6 +141,7 @@ pub fn bootstrap(
         return Err(reason.to_owned().into());
     }
     conditions.leave_out_unknown(left_out);
+    registry::leave_out_unused(&compiled.json, &destinations, left_out);
     let fixed = destinations.naming().called;
     let listeners = listeners::plan(&conditions, &kinds, fixed, choices.addresses, left_out)?;
     check_egress(&compiled.document.egress, filters, &listeners)?;
