@@ -15,6 +15,7 @@ mod source;
 mod tree;
 mod yaml;
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -127,7 +128,8 @@ fn read_one(
         writeln!(err, "sluice: --namespace leaves out the objects of {}", names(&others))?;
     }
     let namespaces = names(&bundles);
-    let have_namespaces = bundles.iter().all(|bundle| bundle.namespace().is_some());
+    let distinct: HashSet<_> = bundles.iter().filter_map(Bundle::namespace).collect();
+    let have_namespaces = distinct.len() == bundles.len();
     findings.retain(|finding| finding.severity() == Severity::Error);
     if other == Some(Filter::Router) && bundles.iter().any(Bundle::has_http_routes) {
         // A file may also have documents without HTTP routes, for other filters.
