@@ -81,6 +81,7 @@ struct Use<'a> {
     source: EndpointSource,
     endpoints: Vec<Endpoint>,
     is_for_http: bool,
+    is_for_tls: bool,
 }
 
 impl Sources<'_, '_> {
@@ -117,6 +118,13 @@ impl Sources<'_, '_> {
                 has_mirrors: self.has_mirrors,
             };
             let fields = ClusterFields::new(&policy, around, left_out);
+            let pool = policy.connection_pool.as_ref().and_then(|pool| pool.field("tcp"));
+            let timeout = pool.and_then(|pool| pool.field("idleTimeout"));
+            if let Some(timeout) = timeout.filter(|_| own.is_for_tls) {
+                let reason = "connections of tls routes may be idle for an hour, because one \
+                              listener has those of all clusters";
+                left_out.add(&timeout.path, reason);
+            }
             let resolution = entry.and_then(|entry| entry.text("resolution"));
             let is_round_robin = resolution == Some("DNS_ROUND_ROBIN");
             clusters.push(cluster(name, own, fields, detection, is_round_robin));
@@ -145,9 +153,11 @@ impl Sources<'_, '_> {
                 };
                 let is_for_http = listener.kind == Kind::Http;
                 let port = self.destinations.port(to, listener.called);
-                let own = Use { found, port, source, endpoints: own, is_for_http };
+                let is_for_tls = listener.kind == Kind::Tls;
+                let own = Use { found, port, source, endpoints: own, is_for_http, is_for_tls };
                 let known = uses.entry(name).or_insert(own);
                 known.is_for_http |= is_for_http;
+                known.is_for_tls |= is_for_tls;
             }
         }
         endpoints.leave_out_shared(left_out);

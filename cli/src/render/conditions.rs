@@ -1,5 +1,7 @@
 //! Which rules apply to the rendered Envoy, by their gateways, labels and namespaces.
 
+use std::collections::HashMap;
+
 use sluice_policy::document::filter::Filters;
 use sluice_policy::document::json::Json;
 use sluice_policy::document::node::Node;
@@ -48,6 +50,31 @@ impl<'a> Conditions<'a> {
             routes.filter(|route| self.has_route(&service, route)).collect::<Vec<_>>()
         });
         routes.collect()
+    }
+
+    /// Leaves out hosts that VirtualServices of different gateways have. Without `proxy.gateways`
+    /// the proxy serves all of them, and their routes would be mixed.
+    pub fn leave_out_mixed(&self, left_out: &mut LeftOut) {
+        let gateways = self.proxy.as_ref().and_then(|proxy| proxy.field("gateways"));
+        if gateways.is_some() {
+            return;
+        }
+        let mut known: HashMap<&str, Vec<String>> = HashMap::new();
+        for service in self.document.elements("virtualServices") {
+            let own = self.bound_to(&service);
+            for (index, host) in service.texts("hosts").into_iter().enumerate() {
+                let others = known.entry(host).or_insert_with(|| own.clone());
+                if !others.iter().any(|other| own.contains(other)) {
+                    let reason = format!(
+                        "an earlier VirtualService of other gateways has this host too; choose \
+                         with --gateway {} or --gateway {}",
+                        others.first().map_or(MESH, String::as_str),
+                        own.first().map_or(MESH, String::as_str),
+                    );
+                    left_out.add(&format!("{}.hosts[{index}]", service.path), reason);
+                }
+            }
+        }
     }
 
     fn has_route(&self, service: &Part<'a>, route: &Part<'a>) -> bool {

@@ -141,6 +141,7 @@ pub fn bootstrap(
         return Err(reason.to_owned().into());
     }
     conditions.leave_out_unknown(left_out);
+    conditions.leave_out_mixed(left_out);
     registry::leave_out_unused(&compiled.json, &destinations, left_out);
     let fixed = destinations.naming().called;
     let listeners = listeners::plan(&conditions, &kinds, fixed, choices.addresses, left_out)?;
