@@ -44,6 +44,10 @@ pub struct Destinations<'a> {
     naming: Naming,
     /// The ports of hosts, by Services and ServiceEntries
     ports: HashMap<String, Vec<u16>>,
+    /// The first ServiceEntry of each host
+    entries: HashMap<String, Part<'a>>,
+    /// The first subset of each host and name
+    subsets: HashMap<(String, &'a str), &'a Json>,
     /// What the policy reports while parts of the document are read. There are no errors
     report: Report,
 }
@@ -69,7 +73,22 @@ impl<'a> Destinations<'a> {
                 add(Some(host), numbers.clone());
             }
         }
-        Self { document: json, naming, ports, report }
+        let host = |host: &str| qualify(host, naming.namespace.as_deref());
+        let mut entries = HashMap::new();
+        for entry in Part::root(json).elements("serviceEntries") {
+            for name in entry.texts("hosts") {
+                entries.entry(host(name)).or_insert_with(|| entry.clone());
+            }
+        }
+        let mut subsets = HashMap::new();
+        for rule in json.elements("destinationRules") {
+            let host = host(text(rule, "host").unwrap_or_default());
+            for subset in rule.elements("subsets") {
+                let name = text(subset, "name").unwrap_or_default();
+                subsets.entry((host.clone(), name)).or_insert(subset);
+            }
+        }
+        Self { document: json, naming, ports, entries, subsets, report }
     }
 
     /// How destinations are named.
@@ -147,17 +166,12 @@ impl<'a> Destinations<'a> {
 
     /// The ServiceEntry of a host.
     pub fn entry(&self, host: &str) -> Option<Part<'a>> {
-        let mut entries = Part::root(self.document).elements("serviceEntries").into_iter();
-        entries.find(|entry| entry.texts("hosts").iter().any(|name| self.host(name) == host))
+        self.entries.get(host).cloned()
     }
 
     /// A subset of a host by the DestinationRules.
-    pub fn subset(&self, host: &str, name: &str) -> Option<&'a Json> {
-        let rules = self.document.elements("destinationRules").iter();
-        let of_host =
-            rules.filter(|rule| self.host(text(rule, "host").unwrap_or_default()) == host);
-        let mut subsets = of_host.flat_map(|rule| rule.elements("subsets"));
-        subsets.find(|own| text(own, "name") == Some(name))
+    pub fn subset<'n>(&'n self, host: &str, name: &'n str) -> Option<&'n Json> {
+        self.subsets.get(&(host.to_owned(), name)).copied()
     }
 
     /// The hosts of virtual services with `http` routes, and the hosts that their rewrites set.

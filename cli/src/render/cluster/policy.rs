@@ -1,6 +1,6 @@
 //! The `trafficPolicy` of each cluster, from the DestinationRules of the document.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sluice_policy::document::json::Json;
 use sluice_policy::spec::destination::Naming;
@@ -123,19 +123,23 @@ impl<'a> Policies<'a> {
         hosts: &BTreeSet<String>,
         left_out: &mut LeftOut,
     ) {
+        let mut ports: HashMap<&str, Vec<Option<u16>>> = HashMap::new();
+        for (host, port) in clusters {
+            for rule in self.of_host(host) {
+                ports.entry(&rule.part.path).or_default().push(*port);
+            }
+        }
+        let rules = hosts.iter().flat_map(|host| self.of_host(host));
+        let of_hosts: HashSet<_> = rules.map(|rule| &rule.part.path).collect();
         for rule in &self.rules {
             let Some(policy) = rule.part.field("trafficPolicy") else { continue };
-            let has =
-                |host: &str| self.of_host(host).iter().any(|own| own.part.path == rule.part.path);
-            let own = clusters.iter().filter(|(host, _)| has(host));
-            let ports: Vec<_> = own.map(|(_, port)| *port).collect();
-            if ports.is_empty() {
-                if !hosts.iter().any(|host| has(host)) {
+            let Some(ports) = ports.get(&*rule.part.path) else {
+                if !of_hosts.contains(&rule.part.path) {
                     let reason = "no rule has this host as a destination, so it has no cluster";
                     left_out.add(&policy.path, reason);
                 }
                 continue;
-            }
+            };
             for own in policy.elements("portLevelSettings") {
                 let number = own.field("port").and_then(|own| own.port("number"));
                 if !ports.contains(&number) && !ports.contains(&None) {
