@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use sluice_policy::document::report::{Finding, Kind};
 use sluice_policy::spec::policy::Policy;
 
 use crate::attributes::EnvoyNode;
@@ -59,7 +60,8 @@ impl<H: PluginHost + SharedData, F: Filter<H>> Plugin<F, H> {
                     Ok(true) => notices::log(&found, "notices"),
                     Ok(false) => {}
                     Err(reason) => {
-                        log::error!("configuration: {reason}");
+                        let error = Finding::new(String::new(), Kind::Error, reason);
+                        notices::log(&[error], "errors");
                         return false;
                     }
                 }
