@@ -21,7 +21,7 @@ use std::fmt;
 use sluice_policy::hash::Hash;
 
 use crate::host::{Memory, PluginHost};
-use crate::shared_data::{SharedData, Stored};
+use crate::shared_data::SharedData;
 
 /// Maximum memory that all configurations of a VM may use, in bytes. The rest of the 1 GiB is for
 /// streams, for the reading of documents, and for the gaps between what is in use.
@@ -226,13 +226,10 @@ impl Record {
 fn update<T>(filter: &str, host: &impl SharedData, change: impl Fn(&mut Record) -> T) -> Option<T> {
     let key = ["sluice.documents.", filter].concat();
     for _ in 0..MAX_WRITES {
-        let (bytes, version) = match host.stored(key.as_bytes()) {
-            Some(Stored { value, version }) => (value, Some(version)),
-            None => (Vec::new(), None),
-        };
-        let mut record = Record::decode(&bytes);
+        let stored = host.stored(key.as_bytes());
+        let mut record = Record::decode(stored.as_ref().map_or(&[], |stored| &stored.value));
         let result = change(&mut record);
-        if host.replace(key.as_bytes(), &record.encode(), version) {
+        if host.replace(key.as_bytes(), &record.encode(), stored.map(|stored| stored.version)) {
             return Some(result);
         }
     }
