@@ -18,9 +18,8 @@
 
 use std::fmt;
 
-use sluice_policy::hash::Hash;
-
 use crate::host::{Memory, PluginHost};
+use crate::policies::Fingerprint;
 use crate::shared_data::SharedData;
 
 /// Maximum memory that all configurations of a VM may use, in bytes. The rest of the 1 GiB is for
@@ -47,16 +46,14 @@ const MAX_WRITES: usize = 64;
 pub struct Taking<'a, H> {
     host: &'a H,
     filter: &'a str,
-    document: u64,
+    document: Fingerprint,
     before: Memory,
 }
 
 impl<'a, H: PluginHost + SharedData> Taking<'a, H> {
     /// Begins before a document is compiled for a filter.
-    pub fn begin(document: &[u8], filter: &'a str, host: &'a H) -> Self {
-        let mut hash = Hash::default();
-        hash.piece(document);
-        Self { host, filter, document: hash.finish(), before: host.memory() }
+    pub fn begin(document: Fingerprint, filter: &'a str, host: &'a H) -> Self {
+        Self { host, filter, document, before: host.memory() }
     }
 
     /// Ends after the document was compiled. Returns whether this VM is the first one that takes
@@ -68,12 +65,12 @@ impl<'a, H: PluginHost + SharedData> Taking<'a, H> {
         let after = self.host.memory();
         let needs = Needs::between(self.before, after);
         let result = update(self.filter, self.host, |record| {
-            if record.accepted.contains(&self.document) {
+            if record.accepted.contains(&self.document.hash) {
                 record.renew(self.host.vm(), after.used);
                 return Ok(false);
             }
             needs.check(record.used())?;
-            record.accept(self.document);
+            record.accept(self.document.hash);
             record.renew(self.host.vm(), after.used);
             Ok(true)
         });
