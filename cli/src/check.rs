@@ -1,6 +1,6 @@
 //! `sluice check`: the errors and warnings of all filters, with their places in the files.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sluice_policy::desk::lint;
 use sluice_policy::document::filter::{Filter, Filters};
@@ -11,9 +11,10 @@ use sluice_policy::spec::document::Document;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use crate::bundle::Bundle;
-use crate::collect::{self, Defaults};
+use crate::collect::{self, Collected, Defaults, Skipped};
 use crate::filters;
 use crate::finding::{Finding, Place};
+use crate::inputs::Input;
 use crate::istio;
 use crate::source;
 use crate::tree::{Key, Tree, Value};
@@ -30,9 +31,17 @@ pub struct Compiled {
     notices: Vec<PolicyFinding>,
 }
 
+/// What is found in files.
+pub struct Checked {
+    /// The findings, in the order of the files and their lines
+    pub findings: Vec<Finding>,
+    /// The objects that the filters do not use
+    pub skipped: Skipped,
+}
+
 /// Checks files.
-pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
-    let (mut bundles, mut findings) = read(files, defaults);
+pub fn check(inputs: &[Input], defaults: &Defaults) -> Checked {
+    let Collected { mut bundles, mut findings, skipped } = read(inputs, defaults);
     let mut compiled = Vec::new();
     let mut reported = HashSet::new();
     for bundle in &mut bundles {
@@ -56,27 +65,27 @@ pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
         reported.extend(places);
         findings.extend(found);
     }
-    sort(&mut findings, files);
+    sort(&mut findings, inputs);
     // The process ends soon and frees all objects at once, faster than one after the other.
     std::mem::forget((bundles, compiled));
-    findings
+    Checked { findings, skipped }
 }
 
 /// The plugin documents of files, and findings about the files.
-pub fn read(files: &[String], defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>) {
+pub fn read(inputs: &[Input], defaults: &Defaults) -> Collected {
     let (mut sources, mut findings) = (Vec::new(), Vec::new());
-    for file in files {
-        match source::read(file) {
+    for input in inputs {
+        match source::read(input) {
             Ok(source) => sources.push(source),
             Err(finding) => findings.push(*finding),
         }
     }
-    let (bundles, more) = collect::collect(sources, defaults);
+    let Collected { bundles, findings: more, skipped } = collect::collect(sources, defaults);
     findings.extend(more);
     // A file can be given twice, and its settings are part of several documents.
     let mut reported = HashSet::new();
     findings.retain(|finding| reported.insert(Identity::of(finding)));
-    (bundles, findings)
+    Collected { bundles, findings, skipped }
 }
 
 /// Compiles a document for all filters that it needs, and for `other`.
@@ -142,7 +151,9 @@ impl Identity {
 }
 
 /// Sorts findings by file, in the order of the arguments, and line.
-fn sort(findings: &mut [Finding], files: &[String]) {
-    let place = |file: &str| files.iter().position(|known| known == file);
+fn sort(findings: &mut [Finding], inputs: &[Input]) {
+    let places: HashMap<_, _> =
+        inputs.iter().enumerate().rev().map(|(place, input)| (&*input.file, place)).collect();
+    let place = |file: &str| places.get(file).copied();
     findings.sort_by_key(|finding| (place(&finding.place.file), finding.place.line));
 }

@@ -7,6 +7,8 @@ use serde_json::json;
 use sluice_policy::document::report::Kind;
 use sluice_policy::document::shorten::shorten_keys;
 
+use crate::collect::Skipped;
+
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -170,13 +172,15 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Findings as one JSON document: `{"findings": [...], "errors": 1, "warnings": 0, "notes": 0}`.
-pub fn to_json(findings: &[Finding]) -> String {
+/// Findings as one JSON document: `{"findings": [...], "errors": 1, "warnings": 0, "notes": 0}`,
+/// with the numbers of objects that were skipped by kind.
+pub fn to_json(findings: &[Finding], skipped: &Skipped) -> String {
     let document = json!({
         "findings": findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
         "errors": count(findings, Severity::Error),
         "warnings": count(findings, Severity::Warning),
         "notes": count(findings, Severity::Note),
+        "skipped": skipped,
     });
     format!("{document:#}\n")
 }

@@ -8,6 +8,7 @@ mod collect;
 mod explain;
 mod filters;
 mod finding;
+mod inputs;
 mod istio;
 mod render;
 mod schema;
@@ -22,8 +23,8 @@ use clap::{Args, Parser, Subcommand};
 
 use arguments::{Format, InputArgs};
 use bundle::Bundle;
-use check::Compiled;
-use collect::Defaults;
+use check::{Checked, Compiled};
+use collect::{Collected, Defaults};
 use explain::{ExplainArgs, Explanation};
 use finding::{Severity, count};
 use render::{RenderArgs, RenderError, To};
@@ -56,9 +57,6 @@ enum Command {
 
 #[derive(Args)]
 struct CheckArgs {
-    /// Files to check; - for standard input
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<String>,
     #[command(flatten)]
     input: InputArgs,
     /// The format of findings
@@ -86,34 +84,43 @@ fn main() -> ExitCode {
 }
 
 fn run_check(args: &CheckArgs) -> std::io::Result<ExitCode> {
-    let findings = check::check(&args.files, &args.input.defaults());
+    let inputs = args.input.files.expand();
+    let Checked { findings, skipped } = check::check(&inputs, &args.input.defaults());
     let mut out = anstream::stdout().lock();
     let [errors, warnings] = [Severity::Error, Severity::Warning].map(|s| count(&findings, s));
     if args.format == Format::Json {
-        out.write_all(finding::to_json(&findings).as_bytes())?;
+        out.write_all(finding::to_json(&findings, &skipped).as_bytes())?;
     } else {
         for finding in &findings {
             writeln!(out, "{finding}")?;
         }
-        let files = args.files.len();
-        let plural = |number: usize, noun: &str| {
-            format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-        };
-        let sum = [plural(files, "file"), plural(errors, "error"), plural(warnings, "warning")];
-        writeln!(out, "{}", sum.join(", "))?;
+        if !skipped.is_empty() {
+            let count = plural(skipped.values().sum(), "object");
+            let kinds: Vec<_> =
+                skipped.iter().map(|(kind, number)| format!("{number} {kind}")).collect();
+            writeln!(out, "skipped {count} of other kinds: {}", kinds.join(", "))?;
+        }
+        let counts = [(inputs.len(), "file"), (errors, "error"), (warnings, "warning")];
+        let counts = counts.map(|(number, noun)| plural(number, noun));
+        writeln!(out, "{}", counts.join(", "))?;
     }
     out.flush()?;
     Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// A number with its noun.
+fn plural(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// The plugin document of files, compiled for the filters that it needs and for `other`; none if
 /// they have errors, or not exactly one document.
 fn read_one(
-    files: &[String],
+    input: &InputArgs,
     defaults: &Defaults,
     other: Option<Filter>,
 ) -> std::io::Result<Option<(Bundle, Compiled)>> {
-    let (mut bundles, mut findings) = check::read(files, defaults);
+    let Collected { mut bundles, mut findings, .. } = check::read(&input.files.expand(), defaults);
     findings.retain(|finding| finding.severity() == Severity::Error);
     if other == Some(Filter::Router) && bundles.iter().any(Bundle::has_http_routes) {
         // A file may also have documents without HTTP routes, for other filters.
@@ -161,7 +168,7 @@ fn refuse_usage(reason: &str) -> std::io::Result<ExitCode> {
 fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
     let defaults = args.input.defaults();
     // Explanations are about routes.
-    let Some((bundle, compiled)) = read_one(&args.files, &defaults, Some(Filter::Router))? else {
+    let Some((bundle, compiled)) = read_one(&args.input, &defaults, Some(Filter::Router))? else {
         return Ok(ExitCode::FAILURE);
     };
     let client = match args.client(&bundle.document) {
@@ -187,7 +194,7 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
     if args.to == To::Envoy && defaults.cluster_name.is_none() {
         defaults.cluster_name = Some(render::CLUSTER_NAME.to_owned());
     }
-    let Some((bundle, compiled)) = read_one(&args.files, &defaults, None)? else {
+    let Some((bundle, compiled)) = read_one(&args.input, &defaults, None)? else {
         return Ok(ExitCode::FAILURE);
     };
     match render::render(&bundle.document, &compiled, args) {

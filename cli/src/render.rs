@@ -31,9 +31,6 @@ pub use error::RenderError;
 /// Arguments of `sluice render`.
 #[derive(Args)]
 pub struct RenderArgs {
-    /// Files to combine; - for standard input
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<String>,
     #[command(flatten)]
     pub input: InputArgs,
     /// The format to write

@@ -9,9 +9,6 @@ use crate::tree::Tree;
 /// Arguments of `sluice explain`.
 #[derive(Args)]
 pub struct ExplainArgs {
-    /// Files with the rules; - for standard input
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<String>,
     #[command(flatten)]
     pub input: InputArgs,
     /// The request: 'GET /path', 'GET http://host/path', or a path or URL without the method

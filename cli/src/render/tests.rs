@@ -5,6 +5,7 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::collect::Collected;
 use crate::finding::{Finding, Severity};
 use crate::{check, yaml};
 
@@ -40,7 +41,8 @@ struct Arguments {
 fn rendered(file: &str, arguments: &[&str]) -> String {
     let words = [&["sluice", file], arguments].concat();
     let args = Arguments::try_parse_from(words).unwrap().render;
-    let (bundles, findings) = check::read(&args.files, &args.input.defaults());
+    let collected = check::read(&args.input.files.expand(), &args.input.defaults());
+    let Collected { bundles, findings, .. } = collected;
     // An EnvoyFilter without a filter, such as that of the routes for copies, gives a note.
     let is_note = |finding: &Finding| finding.severity() == Severity::Note;
     assert!(findings.iter().all(is_note), "{findings:?}");
