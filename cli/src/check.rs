@@ -11,12 +11,12 @@ use sluice_policy::spec::document::Document;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use crate::bundle::Bundle;
-use crate::collect::{self, Collected, Defaults, Skipped};
+use crate::collect::{self, Collected, Defaults};
 use crate::filters;
-use crate::finding::{Finding, Place};
+use crate::finding::{Finding, Place, Skipped};
 use crate::inputs::Input;
 use crate::istio;
-use crate::source;
+use crate::source::{self, Texts};
 use crate::tree::{Key, Tree, Value};
 use crate::yaml::MAX_DEPTH;
 
@@ -37,11 +37,14 @@ pub struct Checked {
     pub findings: Vec<Finding>,
     /// The objects that the filters do not use
     pub skipped: Skipped,
+    /// The texts of the files
+    pub texts: Texts,
 }
 
 /// Checks files.
 pub fn check(inputs: &[Input], defaults: &Defaults) -> Checked {
-    let Collected { mut bundles, mut findings, skipped } = read(inputs, defaults);
+    let mut texts = Texts::default();
+    let Collected { mut bundles, mut findings, skipped } = read(inputs, defaults, &mut texts);
     let mut compiled = Vec::new();
     let mut reported = HashSet::new();
     for bundle in &mut bundles {
@@ -68,14 +71,14 @@ pub fn check(inputs: &[Input], defaults: &Defaults) -> Checked {
     sort(&mut findings, inputs);
     // The process ends soon and frees all objects at once, faster than one after the other.
     std::mem::forget((bundles, compiled));
-    Checked { findings, skipped }
+    Checked { findings, skipped, texts }
 }
 
-/// The plugin documents of files, and findings about the files.
-pub fn read(inputs: &[Input], defaults: &Defaults) -> Collected {
+/// The plugin documents of files, and findings about the files. Adds the files to `texts`.
+pub fn read(inputs: &[Input], defaults: &Defaults, texts: &mut Texts) -> Collected {
     let (mut sources, mut findings) = (Vec::new(), Vec::new());
     for input in inputs {
-        match source::read(input) {
+        match source::read(input, texts) {
             Ok(source) => sources.push(source),
             Err(finding) => findings.push(*finding),
         }

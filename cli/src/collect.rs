@@ -10,35 +10,25 @@
 //!
 //! Objects of other kinds are counted and skipped.
 
-mod bare;
 mod defaults;
 mod embedded;
 mod envelope;
-mod foreign;
 mod services;
 
 pub use defaults::Defaults;
-pub use foreign::Foreign;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use crate::bundle::{Bundle, Origin};
-use crate::finding::{Finding, Place};
+use crate::columns::Position;
+use crate::finding::{Finding, Place, Skipped};
+use crate::foreign::Foreign;
+use crate::kinds::{LISTS, is_envoy, kind_of_spec};
 use crate::source::Source;
 use crate::tree::{self, Tree, Value};
 use services::Service;
 use sluice_policy::document::field_name::is_field;
 use sluice_policy::document::report::Kind;
-
-/// Kinds of objects, with the lists of a plugin document that have their specs.
-const LISTS: [(&str, &str); 3] = [
-    ("VirtualService", "virtualServices"),
-    ("DestinationRule", "destinationRules"),
-    ("ServiceEntry", "serviceEntries"),
-];
-
-/// Fields by which configuration of Envoy is recognized. Plugin documents do not have them.
-const ENVOY: [&str; 3] = ["staticResources", "dynamicResources", "resources"];
 
 /// The versions of Istio's API that the filters know. The objects are the same in all of them.
 const VERSIONS: [&str; 3] =
@@ -83,9 +73,6 @@ struct Collector {
     skipped: Skipped,
 }
 
-/// The numbers of objects that the filters do not use, by kind.
-pub type Skipped = BTreeMap<String, usize>;
-
 /// What files contain.
 #[derive(Default)]
 pub struct Collected {
@@ -116,15 +103,23 @@ pub fn collect(sources: Vec<Source>, defaults: &Defaults) -> Collected {
 }
 
 impl Collector {
-    fn report(&mut self, kind: Kind, subject: Subject<'_>, line: usize, path: &str, reason: &str) {
+    fn report(
+        &mut self,
+        kind: Kind,
+        subject: Subject<'_>,
+        at: impl Into<Position>,
+        path: &str,
+        reason: &str,
+    ) {
         let (file, object) = (subject.file.to_owned(), subject.title.to_owned());
-        let place = Place { file, line, object, path: path.to_owned() };
+        let Position { line, columns } = at.into();
+        let place = Place { file, line, columns, object, path: path.to_owned() };
         let reason = reason.to_owned();
         self.findings.push(Finding { kind, place, value: None, reason, other: None });
     }
 
-    fn error(&mut self, subject: Subject<'_>, line: usize, path: &str, reason: &str) {
-        self.report(Kind::Error, subject, line, path, reason);
+    fn error(&mut self, subject: Subject<'_>, at: impl Into<Position>, path: &str, reason: &str) {
+        self.report(Kind::Error, subject, at, path, reason);
     }
 
     fn note(&mut self, subject: Subject<'_>, line: usize, reason: &str) {
@@ -133,7 +128,7 @@ impl Collector {
 
     /// Reports an error whose reason starts with the value.
     fn value_error(&mut self, subject: Subject<'_>, path: &str, value: &Tree, reason: &str) {
-        self.error(subject, value.line, path, &format!("{} {reason}", value.shown()));
+        self.error(subject, value.position(), path, &format!("{} {reason}", value.shown()));
         if let Some(finding) = self.findings.last_mut() {
             finding.value = Some(value.to_json());
         }
@@ -181,14 +176,14 @@ impl Collector {
     fn add_without_kind(&mut self, file: &str, document: Tree, defaults: &Defaults) {
         let subject = Subject { file, title: "" };
         if let Some((key, _)) = document.entry("apiVersion") {
-            self.error(subject, key.line, "kind", "is required");
+            self.error(subject, key.position(), "kind", "is required");
         } else if !matches!(document.value, Value::Object(_)) {
             let reason = "is not an object; write a plugin document or a Kubernetes object";
             self.value_error(subject, "", &document, reason);
-        } else if ENVOY.iter().any(|name| document.field(name).is_some()) {
+        } else if is_envoy(&document) {
             let reason = "is ignored: it is a configuration of Envoy without Sluice's filters";
             self.note(subject, document.line, reason);
-        } else if let Some(kind) = bare::kind(&document)
+        } else if let Some(kind) = kind_of_spec(&document)
             && let Some((_, list)) = LISTS.iter().find(|(known, _)| *known == kind)
         {
             let (file, title) = (file.to_owned(), kind.to_owned());
@@ -241,9 +236,9 @@ impl Collector {
         self.check_envelope(subject, &document, &name);
         let key = (kind, namespace.clone().unwrap_or_default(), name);
         if !key.2.is_empty() && !self.names.insert(key) {
-            let line = tree::find(&document, "metadata.name").line;
+            let at = tree::find(&document, "metadata.name").position();
             let reason = "is the name of an earlier object too; rename or remove one of them";
-            self.error(subject, line, "metadata.name", reason);
+            self.error(subject, at, "metadata.name", reason);
             return;
         }
         let line = document.line;
@@ -321,7 +316,7 @@ impl Collector {
     /// of the plugin documents belong to the first namespace only.
     fn assemble(&mut self, namespace: Option<&str>, plugins: &[Plugin], is_first: bool) -> Bundle {
         let line = self.objects.first().map_or(0, |object| object.spec.line);
-        let root = Tree { value: Value::Object(Vec::new()), line };
+        let root = Tree::at(Value::Object(Vec::new()), line);
         let origin = self.objects.first().map(|first| Origin {
             file: first.file.clone(),
             object: String::new(),
@@ -343,7 +338,7 @@ impl Collector {
                 } else if bundle.has_field(&key.text) {
                     let subject = Subject { file, title: "" };
                     let reason = "is already set, in this or another document; set it once";
-                    self.error(subject, key.line, &place, reason);
+                    self.error(subject, key.position(), &place, reason);
                 } else {
                     let (file, object) = (file.clone(), String::new());
                     bundle.add(key.clone(), value.clone(), Origin { file, object, place });

@@ -5,31 +5,38 @@ mod arguments;
 mod bundle;
 mod check;
 mod collect;
+mod columns;
 mod explain;
 mod filters;
 mod finding;
+mod foreign;
 mod inputs;
 mod istio;
+mod kinds;
+mod output;
 mod render;
 mod schema;
+mod snippet;
 mod source;
 mod tree;
 mod yaml;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use arguments::{Format, InputArgs};
 use bundle::Bundle;
-use check::{Checked, Compiled};
+use check::Compiled;
 use collect::{Collected, Defaults};
 use explain::{ExplainArgs, Explanation};
-use finding::{Severity, count};
+use finding::Severity;
+use output::{OutputArgs, write_full};
 use render::{RenderArgs, RenderError, To};
 use sluice_policy::desk::explain::Explainer;
 use sluice_policy::document::filter::Filter;
+use source::Texts;
 
 /// Check, explain and render Istio traffic policy for Envoy, without a proxy.
 ///
@@ -59,9 +66,8 @@ enum Command {
 struct CheckArgs {
     #[command(flatten)]
     input: InputArgs,
-    /// The format of findings
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 fn main() -> ExitCode {
@@ -85,32 +91,9 @@ fn main() -> ExitCode {
 
 fn run_check(args: &CheckArgs) -> std::io::Result<ExitCode> {
     let inputs = args.input.files.expand();
-    let Checked { findings, skipped } = check::check(&inputs, &args.input.defaults());
-    let mut out = anstream::stdout().lock();
-    let [errors, warnings] = [Severity::Error, Severity::Warning].map(|s| count(&findings, s));
-    if args.format == Format::Json {
-        out.write_all(finding::to_json(&findings, &skipped).as_bytes())?;
-    } else {
-        for finding in &findings {
-            writeln!(out, "{finding}")?;
-        }
-        if !skipped.is_empty() {
-            let count = plural(skipped.values().sum(), "object");
-            let kinds: Vec<_> =
-                skipped.iter().map(|(kind, number)| format!("{number} {kind}")).collect();
-            writeln!(out, "skipped {count} of other kinds: {}", kinds.join(", "))?;
-        }
-        let counts = [(inputs.len(), "file"), (errors, "error"), (warnings, "warning")];
-        let counts = counts.map(|(number, noun)| plural(number, noun));
-        writeln!(out, "{}", counts.join(", "))?;
-    }
-    out.flush()?;
-    Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// A number with its noun.
-fn plural(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+    let checked = check::check(&inputs, &args.input.defaults());
+    let succeeds = args.output.write(&mut anstream::stdout().lock(), checked, inputs.len())?;
+    Ok(if succeeds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The plugin document of files, compiled for the filters that it needs and for `other`; none if
@@ -120,7 +103,9 @@ fn read_one(
     defaults: &Defaults,
     other: Option<Filter>,
 ) -> std::io::Result<Option<(Bundle, Compiled)>> {
-    let Collected { mut bundles, mut findings, .. } = check::read(&input.files.expand(), defaults);
+    let mut texts = Texts::default();
+    let collected = check::read(&input.files.expand(), defaults, &mut texts);
+    let Collected { mut bundles, mut findings, .. } = collected;
     findings.retain(|finding| finding.severity() == Severity::Error);
     if other == Some(Filter::Router) && bundles.iter().any(Bundle::has_http_routes) {
         // A file may also have documents without HTTP routes, for other filters.
@@ -135,8 +120,10 @@ fn read_one(
         }
     }
     let mut err = anstream::stderr().lock();
-    for finding in &findings {
-        writeln!(err, "{finding}")?;
+    if std::io::stderr().is_terminal() {
+        write_full(&mut err, &findings, &texts)?;
+    } else {
+        findings.iter().try_for_each(|finding| writeln!(err, "{finding}"))?;
     }
     if !findings.is_empty() {
         return Ok(None);

@@ -9,13 +9,13 @@ impl Collector {
         let mut seen: Vec<&str> = Vec::new();
         for (key, _) in document.fields() {
             if seen.contains(&&*key.text) {
-                self.error(subject, key.line, &key.text, "occurs twice");
+                self.error(subject, key.position(), &key.text, "occurs twice");
             }
             seen.push(&key.text);
             if !["apiVersion", "kind", "metadata", "spec", "status"].contains(&&*key.text) {
                 let reason =
                     "unknown field, the fields here are apiVersion, kind, metadata, spec, status";
-                self.error(subject, key.line, &key.text, reason);
+                self.error(subject, key.position(), &key.text, reason);
             }
         }
         let metadata = document.field("metadata");
@@ -40,8 +40,8 @@ impl Collector {
         if let Some(name) = field("name").filter(|own| !is_text(own)) {
             self.value_error(subject, "metadata.name", name, "is not a string");
         } else if name.is_empty() {
-            let line = tree::find(document, "metadata").line;
-            self.error(subject, line, "metadata.name", "is required");
+            let at = tree::find(document, "metadata").position();
+            self.error(subject, at, "metadata.name", "is required");
         } else if name.len() > 253 || !name.split('.').all(is_name_part) {
             let own = tree::find(document, "metadata.name").tree;
             let reason = "is not a name: lower-case letters, digits, - and .";

@@ -35,7 +35,7 @@ impl Service {
             return None;
         }
         let number = |entry: &Tree| {
-            let absent = || Tree { value: Value::Null, line: entry.line };
+            let absent = || Tree::at(Value::Null, entry.line);
             entry.field("port").cloned().unwrap_or_else(absent)
         };
         let ports: Vec<_> = spec.list("ports").iter().map(number).collect();
@@ -104,7 +104,7 @@ pub fn add(services: &mut [Service], bundle: &mut Bundle) {
         }
         let is_own = complete(&service.name) == host;
         let host = if is_own { &service.name } else { &host };
-        let with_line = |value| Tree { value, line: service.line };
+        let with_line = |value| Tree::at(value, service.line);
         let mut entry = with_line(Value::Object(Vec::new()));
         entry.push_field(Key::new("host"), with_line(Value::String(host.clone())));
         entry.push_field(Key::new("ports"), with_line(Value::Array(service.ports.clone())));

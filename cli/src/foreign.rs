@@ -5,7 +5,7 @@ use sluice_policy::document::fields::Fields as _;
 use sluice_policy::document::report;
 use sluice_policy::spec::document::Document;
 
-use super::{ENVOY, LISTS, bare};
+use crate::kinds::{LISTS, is_envoy, kind_of_spec};
 use crate::tree::{Tree, Value};
 
 /// What a document is, if it is not configuration of Istio or Sluice.
@@ -48,8 +48,8 @@ impl Foreign {
             return Some(Self::Template);
         }
         let is_read = is_object
-            || bare::kind(document).is_some()
-            || ENVOY.iter().any(|name| document.field(name).is_some())
+            || kind_of_spec(document).is_some()
+            || is_envoy(document)
             || is_plugin_document(document, is_named);
         (!is_read).then_some(Self::Other)
     }
