@@ -22,9 +22,11 @@ mod tree;
 mod yaml;
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use arguments::{Format, InputArgs};
 use bundle::Bundle;
@@ -60,6 +62,17 @@ enum Command {
     Render(RenderArgs),
     /// Print the JSON Schema of plugin documents
     Schema,
+    /// Print the completions of commands and flags for a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder
+    Man {
+        /// The folder, which is created; man finds the pages in a folder man1 of its search path
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -77,6 +90,8 @@ fn main() -> ExitCode {
         Command::Explain(args) => run_explain(args),
         Command::Render(args) => run_render(args),
         Command::Schema => run_schema(),
+        Command::Completion { shell } => run_completion(*shell),
+        Command::Man { folder } => run_man(folder),
     };
     match outcome {
         Ok(code) => code,
@@ -197,6 +212,19 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+fn run_completion(shell: Shell) -> std::io::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "sluice", &mut script);
+    std::io::stdout().lock().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_man(folder: &Path) -> std::io::Result<ExitCode> {
+    std::fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(Cli::command(), folder)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_schema() -> std::io::Result<ExitCode> {
