@@ -8,7 +8,7 @@ use sluice_policy::document::json::Json;
 use sluice_policy::document::parse::check_length;
 use sluice_policy::document::report::{Finding as PolicyFinding, Kind};
 use sluice_policy::spec::document::Document;
-use sluice_policy::spec::proxy::NoMetadata;
+use sluice_policy::spec::proxy::{NoMetadata, NodeMetadata};
 
 use crate::bundle::Bundle;
 use crate::collect::{self, Collected, Defaults};
@@ -97,6 +97,18 @@ pub fn read(inputs: &[Input], defaults: &Defaults, texts: &mut Texts) -> Collect
 /// Every error for which one of the filters rejects the document, and for which Istio rejects what
 /// the filters do not read.
 pub fn compile(bundle: &Bundle, other: Option<Filter>) -> Result<Compiled, Vec<Finding>> {
+    compile_for(bundle, other, &NoMetadata)
+}
+
+/// As [`compile`], on the proxy that `metadata` describes.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_for(
+    bundle: &Bundle,
+    other: Option<Filter>,
+    metadata: &dyn NodeMetadata,
+) -> Result<Compiled, Vec<Finding>> {
     let refuse = |reason: String| {
         let error = PolicyFinding::new(String::new(), Kind::Error, reason);
         vec![bundle.locate(&error)]
@@ -110,7 +122,7 @@ pub fn compile(bundle: &Bundle, other: Option<Filter>) -> Result<Compiled, Vec<F
     let needed = filters::needed(&bundle.document).into_iter();
     let filters: Filters = needed.chain(other).chain(of_istio).collect();
     let unread = istio::check(&bundle.document);
-    match Document::compile(&json, filters, &NoMetadata) {
+    match Document::compile(&json, filters, metadata) {
         Ok((document, notices)) if unread.is_empty() => Ok(Compiled { json, document, notices }),
         compiled => {
             let errors = compiled.err().map_or(Vec::new(), |rejection| rejection.errors);

@@ -38,6 +38,7 @@ use output::{OutputArgs, write_full};
 use render::{RenderArgs, RenderError, To};
 use sluice_policy::desk::explain::Explainer;
 use sluice_policy::document::filter::Filter;
+use sluice_policy::spec::proxy::{NoMetadata, NodeMetadata};
 use source::Texts;
 
 /// Check, explain and render Istio traffic policy for Envoy, without a proxy.
@@ -117,6 +118,7 @@ fn read_one(
     input: &InputArgs,
     defaults: &Defaults,
     other: Option<Filter>,
+    metadata: &dyn NodeMetadata,
 ) -> std::io::Result<Option<(Bundle, Compiled)>> {
     let mut texts = Texts::default();
     let collected = check::read(&input.files.expand(), defaults, &mut texts);
@@ -129,7 +131,8 @@ fn read_one(
     let other = other.filter(|_| bundles.len() == 1);
     let mut documents = Vec::new();
     for bundle in bundles {
-        match check::compile(&bundle, other) {
+        let other = other.filter(|_| bundle.has_http_routes() || !has_own_filters(&bundle));
+        match check::compile_for(&bundle, other, metadata) {
             Ok(compiled) => documents.push((bundle, compiled)),
             Err(errors) => findings.extend(errors),
         }
@@ -161,6 +164,12 @@ fn read_one(
     Ok(document)
 }
 
+/// Returns whether a document has rules for filters that need no routes for HTTP.
+fn has_own_filters(bundle: &Bundle) -> bool {
+    let needed = filters::needed(&bundle.document);
+    needed.iter().any(|filter| matches!(filter, Filter::Egress | Filter::Sni))
+}
+
 /// Reports arguments that are wrong.
 fn refuse_usage(reason: &str) -> std::io::Result<ExitCode> {
     writeln!(anstream::stderr().lock(), "sluice: {reason}")?;
@@ -169,8 +178,9 @@ fn refuse_usage(reason: &str) -> std::io::Result<ExitCode> {
 
 fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
     let defaults = args.input.defaults();
-    // Explanations are about routes.
-    let Some((bundle, compiled)) = read_one(&args.input, &defaults, Some(Filter::Router))? else {
+    // Explanations are about routes, unless the document has none.
+    let Some((bundle, compiled)) = read_one(&args.input, &defaults, Some(Filter::Router), args)?
+    else {
         return Ok(ExitCode::FAILURE);
     };
     let client = match args.client(&bundle.document) {
@@ -180,7 +190,7 @@ fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
     let explainer = Explainer::new(&compiled.document);
     // 32 bits are short enough to type, and exact in every JSON reader.
     let seed = args.seed.unwrap_or_else(|| fastrand::u32(..).into());
-    let explanation = Explanation::new(&bundle, &explainer, &client, seed);
+    let explanation = Explanation::new(&bundle, &compiled.document, &explainer, &client, seed);
     let text = match args.format {
         Format::Json => explanation.to_json(),
         Format::Text => explanation.to_text(args.seed.is_some()),
@@ -196,7 +206,7 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
     if args.to == To::Envoy && defaults.cluster_name.is_none() {
         defaults.cluster_name = Some(render::CLUSTER_NAME.to_owned());
     }
-    let Some((bundle, compiled)) = read_one(&args.input, &defaults, None)? else {
+    let Some((bundle, compiled)) = read_one(&args.input, &defaults, None, &NoMetadata)? else {
         return Ok(ExitCode::FAILURE);
     };
     match render::render(&bundle.document, &compiled, args) {

@@ -42,10 +42,10 @@ fn choices(seeds: u64) -> Vec<[bool; 3]> {
     let arguments = Arguments::parse_from(["sluice", "rules.yaml", "--request", "/"]);
     let client = arguments.explain.client(&bundle.document).unwrap();
     let choice = |seed| {
-        let explanation = Explanation::new(bundle, &explainer, &client, seed);
+        let explanation = Explanation::new(bundle, &compiled.document, &explainer, &client, seed);
         let routed = explanation.routed.unwrap();
         let is_b = routed.decision.edits().any(|edit| &*edit.value == b"b.com");
-        [explanation.fault.plan.delay.is_some(), !routed.copies.copies.is_empty(), is_b]
+        [explanation.fault.unwrap().plan.delay.is_some(), !routed.copies.copies.is_empty(), is_b]
     };
     (0..seeds).map(choice).collect()
 }
