@@ -44,8 +44,9 @@ build: setup-rust ## build the wasm modules into dist/
 	cargo xtask build
 
 .PHONY: install
-install: setup-rust ## install the command sluice into ~/.cargo/bin
+install: setup-rust ## install the command sluice into ~/.cargo/bin, with manual and completions
 	cargo install --path cli --locked
+	@tools/install-manual.sh
 
 .PHONY: certificates certs
 certs: certificates

@@ -3,10 +3,13 @@
 use clap::{Args, ValueEnum};
 
 use crate::collect::Defaults;
+use crate::inputs::InputFiles;
 
-/// Defaults for objects and documents that do not set these fields.
+/// Files, and defaults for objects and documents that do not set these fields.
 #[derive(Args)]
 pub struct InputArgs {
+    #[command(flatten)]
+    pub files: InputFiles,
     /// The namespace of objects without one; short host names are completed with it
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
@@ -24,7 +27,7 @@ pub struct InputArgs {
 }
 
 impl InputArgs {
-    /// The same, independent of the command line.
+    /// The defaults, independent of the command line.
     pub fn defaults(&self) -> Defaults {
         Defaults {
             namespace: self.namespace.clone(),

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
+use crate::columns::Position;
 use crate::finding::{Finding, Place};
 use crate::tree::{self, Key, Tree, Value};
 use sluice_policy::document::field_name::is_field;
+use sluice_policy::document::fields::{Fields as _, Kind};
 use sluice_policy::document::report::Finding as PolicyFinding;
+use sluice_policy::spec::document::Document;
 
 /// A plugin document, combined from files.
 #[derive(Debug)]
@@ -92,8 +95,7 @@ impl Bundle {
     pub fn append(&mut self, list: &str, element: Tree, origin: Origin) {
         let line = element.line;
         if self.document.field(list).is_none() {
-            let key = Key { text: list.to_owned(), line };
-            self.document.push_field(key, Tree { value: Value::Array(Vec::new()), line });
+            self.document.push_field(Key::at(list, line), Tree::at(Value::Array(Vec::new()), line));
         }
         let field = self.document.field_mut(list).map(|field| &mut field.value);
         if let Some(Value::Array(elements)) = field {
@@ -123,17 +125,25 @@ impl Bundle {
 
     /// The place in the files of the value at `path`.
     pub fn place(&self, path: &str) -> Place {
-        let line = tree::find(&self.document, path).line;
+        let Position { line, columns } = self.position(path);
         let (origin, rest) = self.origin(path);
         match origin.cloned() {
             Some(Origin { file, object, place }) => {
-                Place { file, line, object, path: join(&place, rest) }
+                Place { file, line, columns, object, path: join(&place, rest) }
             }
             None => {
                 let (file, object) = (String::new(), String::new());
-                Place { file, line, object, path: path.to_owned() }
+                Place { file, line, columns, object, path: path.to_owned() }
             }
         }
+    }
+
+    /// The position in its file of the value at `path`. Of a field that does not exist in an object
+    /// of this kind, the name is wrong and not the value.
+    fn position(&self, path: &str) -> Position {
+        let found = tree::find(&self.document, path);
+        let key = found.key.filter(|_| found.is_exact && !is_declared(path));
+        key.map_or(found.position(), Key::position)
     }
 
     /// The origin of the value at `path`: that of the list element if it has one, else that of the
@@ -150,6 +160,43 @@ impl Bundle {
             })
             .unwrap_or((None, path))
     }
+}
+
+/// Returns whether the names in a path are those of declared fields.
+fn is_declared(path: &str) -> bool {
+    let mut kind = &Kind::Object(Document::schema);
+    let mut rest = path;
+    while !rest.is_empty() {
+        let (segment, tail) = split_segment(rest);
+        rest = tail;
+        while let Kind::Nullable(own) = kind {
+            kind = own;
+        }
+        kind = match kind {
+            Kind::Object(object) => {
+                let mut fields = object().fields.iter();
+                match fields.find(|field| is_field(segment, field.name)) {
+                    Some(field) => &field.kind,
+                    None => return false,
+                }
+            }
+            Kind::List(own) | Kind::Map(own) | Kind::RequiredList(own) => own,
+            _ => return true,
+        };
+    }
+    true
+}
+
+/// The first name or index of a path, and the rest.
+fn split_segment(path: &str) -> (&str, &str) {
+    let own = path.strip_prefix('.').unwrap_or(path);
+    let end = match own.strip_prefix('[') {
+        // A key in quotes may contain any characters.
+        Some(inner) if inner.starts_with('"') => own.find("\"]").map(|end| end + 2),
+        Some(_) => own.find(']').map(|end| end + 1),
+        None => own.find(['.', '[']),
+    };
+    own.split_at_checked(end.unwrap_or(own.len())).unwrap_or((own, ""))
 }
 
 fn join(place: &str, rest: &str) -> String {

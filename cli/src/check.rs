@@ -1,6 +1,6 @@
 //! `sluice check`: the errors and warnings of all filters, with their places in the files.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sluice_policy::desk::lint;
 use sluice_policy::document::filter::{Filter, Filters};
@@ -8,14 +8,15 @@ use sluice_policy::document::json::Json;
 use sluice_policy::document::parse::check_length;
 use sluice_policy::document::report::{Finding as PolicyFinding, Kind};
 use sluice_policy::spec::document::Document;
-use sluice_policy::spec::proxy::NoMetadata;
+use sluice_policy::spec::proxy::{NoMetadata, NodeMetadata};
 
 use crate::bundle::Bundle;
-use crate::collect::{self, Defaults};
+use crate::collect::{self, Collected, Defaults};
 use crate::filters;
-use crate::finding::{Finding, Place};
+use crate::finding::{Finding, Place, Skipped};
+use crate::inputs::Input;
 use crate::istio;
-use crate::source;
+use crate::source::{self, Texts};
 use crate::tree::{Key, Tree, Value};
 use crate::yaml::MAX_DEPTH;
 
@@ -37,9 +38,20 @@ impl Compiled {
     }
 }
 
+/// What is found in files.
+pub struct Checked {
+    /// The findings, in the order of the files and their lines
+    pub findings: Vec<Finding>,
+    /// The objects that the filters do not use
+    pub skipped: Skipped,
+    /// The texts of the files
+    pub texts: Texts,
+}
+
 /// Checks files.
-pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
-    let (mut bundles, mut findings) = read(files, defaults);
+pub fn check(inputs: &[Input], defaults: &Defaults) -> Checked {
+    let mut texts = Texts::default();
+    let Collected { mut bundles, mut findings, skipped } = read(inputs, defaults, &mut texts);
     let mut compiled = Vec::new();
     let mut reported = HashSet::new();
     for bundle in &mut bundles {
@@ -63,27 +75,27 @@ pub fn check(files: &[String], defaults: &Defaults) -> Vec<Finding> {
         reported.extend(places);
         findings.extend(found);
     }
-    sort(&mut findings, files);
+    sort(&mut findings, inputs);
     // The process ends soon and frees all objects at once, faster than one after the other.
     std::mem::forget((bundles, compiled));
-    findings
+    Checked { findings, skipped, texts }
 }
 
-/// The plugin documents of files, and findings about the files.
-pub fn read(files: &[String], defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>) {
+/// The plugin documents of files, and findings about the files. Adds the files to `texts`.
+pub fn read(inputs: &[Input], defaults: &Defaults, texts: &mut Texts) -> Collected {
     let (mut sources, mut findings) = (Vec::new(), Vec::new());
-    for file in files {
-        match source::read(file) {
+    for input in inputs {
+        match source::read(input, texts) {
             Ok(source) => sources.push(source),
             Err(finding) => findings.push(*finding),
         }
     }
-    let (bundles, more) = collect::collect(sources, defaults);
+    let Collected { bundles, findings: more, skipped } = collect::collect(sources, defaults);
     findings.extend(more);
     // A file can be given twice, and its settings are part of several documents.
     let mut reported = HashSet::new();
     findings.retain(|finding| reported.insert(Identity::of(finding)));
-    (bundles, findings)
+    Collected { bundles, findings, skipped }
 }
 
 /// Compiles a document for all filters that it needs, and for `other`.
@@ -92,6 +104,18 @@ pub fn read(files: &[String], defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>
 /// Every error for which one of the filters rejects the document, and for which Istio rejects what
 /// the filters do not read.
 pub fn compile(bundle: &Bundle, other: Option<Filter>) -> Result<Compiled, Vec<Finding>> {
+    compile_for(bundle, other, &NoMetadata)
+}
+
+/// As [`compile`], on the proxy that `metadata` describes.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_for(
+    bundle: &Bundle,
+    other: Option<Filter>,
+    metadata: &dyn NodeMetadata,
+) -> Result<Compiled, Vec<Finding>> {
     let refuse = |reason: String| {
         let error = PolicyFinding::new(String::new(), Kind::Error, reason);
         vec![bundle.locate(&error)]
@@ -105,7 +129,7 @@ pub fn compile(bundle: &Bundle, other: Option<Filter>) -> Result<Compiled, Vec<F
     let needed = filters::needed(&bundle.document).into_iter();
     let filters: Filters = needed.chain(other).chain(of_istio).collect();
     let unread = istio::check(&bundle.document);
-    match Document::compile(&json, filters, &NoMetadata) {
+    match Document::compile(&json, filters, metadata) {
         Ok((document, notices)) if unread.is_empty() => Ok(Compiled { json, document, notices }),
         compiled => {
             let errors = compiled.err().map_or(Vec::new(), |rejection| rejection.errors);
@@ -149,7 +173,9 @@ impl Identity {
 }
 
 /// Sorts findings by file, in the order of the arguments, and line.
-pub fn sort(findings: &mut [Finding], files: &[String]) {
-    let place = |file: &str| files.iter().position(|known| known == file);
+pub fn sort(findings: &mut [Finding], inputs: &[Input]) {
+    let places: HashMap<_, _> =
+        inputs.iter().enumerate().rev().map(|(place, input)| (&*input.file, place)).collect();
+    let place = |file: &str| places.get(file).copied();
     findings.sort_by_key(|finding| (place(&finding.place.file), finding.place.line));
 }

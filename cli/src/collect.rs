@@ -5,10 +5,14 @@
 //! - Kubernetes objects, and lists of them: the `spec` of each VirtualService, DestinationRule and
 //!   ServiceEntry becomes part of a plugin document, and so do the ports of each Service that is a
 //!   destination;
-//! - configuration that contains plugin documents: EnvoyFilters, WasmPlugins and Envoy's own.
+//! - configuration that contains plugin documents: EnvoyFilters, WasmPlugins and Envoy's own;
+//! - specs without their objects.
+//!
+//! Objects of other kinds are counted and skipped.
 
 mod defaults;
 mod embedded;
+mod envelope;
 mod services;
 
 pub use defaults::Defaults;
@@ -16,22 +20,15 @@ pub use defaults::Defaults;
 use std::collections::HashSet;
 
 use crate::bundle::{Bundle, Origin, OtherObject};
-use crate::finding::{Finding, Place};
+use crate::columns::Position;
+use crate::finding::{Finding, Place, Skipped};
+use crate::foreign::Foreign;
+use crate::kinds::{LISTS, is_envoy, kind_of_spec};
 use crate::source::Source;
 use crate::tree::{self, Tree, Value};
 use services::Service;
 use sluice_policy::document::field_name::is_field;
 use sluice_policy::document::report::Kind;
-
-/// Kinds of objects, with the lists of a plugin document that have their specs.
-const LISTS: [(&str, &str); 3] = [
-    ("VirtualService", "virtualServices"),
-    ("DestinationRule", "destinationRules"),
-    ("ServiceEntry", "serviceEntries"),
-];
-
-/// Fields by which configuration of Envoy is recognized. Plugin documents do not have them.
-const ENVOY: [&str; 3] = ["staticResources", "dynamicResources", "resources"];
 
 /// The versions of Istio's API that the filters know. The objects are the same in all of them.
 const VERSIONS: [&str; 3] =
@@ -44,6 +41,8 @@ struct Object {
     title: String,
     namespace: Option<String>,
     list: &'static str,
+    /// Path of the spec in the file's document; empty for all of it
+    place: &'static str,
     spec: Tree,
 }
 
@@ -73,30 +72,56 @@ struct Collector {
     others: Vec<OtherObject>,
     /// Kinds, namespaces and names of the objects
     names: HashSet<(String, String, String)>,
+    skipped: Skipped,
 }
 
-/// The plugin documents of files, one for each namespace of the objects in them, and findings
-/// about objects that the filters do not use or that are wrong outside of their `spec`.
-pub fn collect(sources: Vec<Source>, defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>) {
+/// What files contain.
+#[derive(Default)]
+pub struct Collected {
+    /// The plugin documents, one for each namespace of the objects
+    pub bundles: Vec<Bundle>,
+    /// Findings about objects that are wrong outside of their `spec`, and about files
+    pub findings: Vec<Finding>,
+    /// The objects that the filters do not use
+    pub skipped: Skipped,
+}
+
+/// Collects what the filters use.
+pub fn collect(sources: Vec<Source>, defaults: &Defaults) -> Collected {
     let mut collector = Collector::default();
-    for source in sources {
-        for document in source.documents {
-            collector.add(&source.file, document, defaults);
+    for Source { input, documents } in sources {
+        for document in documents {
+            let file = &*input.file;
+            match Foreign::of(&document, input.is_named) {
+                Some(foreign) => {
+                    let (kind, reason) = foreign.report(input.is_named);
+                    collector.report(kind, Subject { file, title: "" }, document.line, "", reason);
+                }
+                None => collector.add(file, document, defaults),
+            }
         }
     }
     collector.finish(defaults)
 }
 
 impl Collector {
-    fn report(&mut self, kind: Kind, subject: Subject<'_>, line: usize, path: &str, reason: &str) {
+    fn report(
+        &mut self,
+        kind: Kind,
+        subject: Subject<'_>,
+        at: impl Into<Position>,
+        path: &str,
+        reason: &str,
+    ) {
         let (file, object) = (subject.file.to_owned(), subject.title.to_owned());
-        let place = Place { file, line, object, path: path.to_owned() };
+        let Position { line, columns } = at.into();
+        let place = Place { file, line, columns, object, path: path.to_owned() };
         let reason = reason.to_owned();
         self.findings.push(Finding { kind, place, value: None, reason, other: None });
     }
 
-    fn error(&mut self, subject: Subject<'_>, line: usize, path: &str, reason: &str) {
-        self.report(Kind::Error, subject, line, path, reason);
+    fn error(&mut self, subject: Subject<'_>, at: impl Into<Position>, path: &str, reason: &str) {
+        self.report(Kind::Error, subject, at, path, reason);
     }
 
     fn note(&mut self, subject: Subject<'_>, line: usize, reason: &str) {
@@ -105,7 +130,7 @@ impl Collector {
 
     /// Reports an error whose reason starts with the value.
     fn value_error(&mut self, subject: Subject<'_>, path: &str, value: &Tree, reason: &str) {
-        self.error(subject, value.line, path, &format!("{} {reason}", value.shown()));
+        self.error(subject, value.position(), path, &format!("{} {reason}", value.shown()));
         if let Some(finding) = self.findings.last_mut() {
             finding.value = Some(value.to_json());
         }
@@ -122,7 +147,7 @@ impl Collector {
             return;
         }
         let Some(kind) = document.field("kind") else {
-            self.add_without_kind(file, document);
+            self.add_without_kind(file, document, defaults);
             return;
         };
         let Some(kind) = kind.as_str().map(str::to_owned) else {
@@ -150,16 +175,22 @@ impl Collector {
         }
     }
 
-    fn add_without_kind(&mut self, file: &str, document: Tree) {
+    fn add_without_kind(&mut self, file: &str, document: Tree, defaults: &Defaults) {
         let subject = Subject { file, title: "" };
         if let Some((key, _)) = document.entry("apiVersion") {
-            self.error(subject, key.line, "kind", "is required");
+            self.error(subject, key.position(), "kind", "is required");
         } else if !matches!(document.value, Value::Object(_)) {
             let reason = "is not an object; write a plugin document or a Kubernetes object";
             self.value_error(subject, "", &document, reason);
-        } else if ENVOY.iter().any(|name| document.field(name).is_some()) {
+        } else if is_envoy(&document) {
             let reason = "is ignored: it is a configuration of Envoy without Sluice's filters";
             self.note(subject, document.line, reason);
+        } else if let Some(kind) = kind_of_spec(&document)
+            && let Some((_, list)) = LISTS.iter().find(|(known, _)| *known == kind)
+        {
+            let (file, title) = (file.to_owned(), kind.to_owned());
+            let namespace = defaults.namespace.clone();
+            self.objects.push(Object { file, title, namespace, list, place: "", spec: document });
         } else {
             self.plugins.push(Plugin { file: file.to_owned(), path: String::new(), document });
         }
@@ -207,9 +238,9 @@ impl Collector {
         self.check_envelope(subject, &document, &name);
         let key = (kind, namespace.clone().unwrap_or_default(), name);
         if !key.2.is_empty() && !self.names.insert(key) {
-            let line = tree::find(&document, "metadata.name").line;
+            let at = tree::find(&document, "metadata.name").position();
             let reason = "is the name of an earlier object too; rename or remove one of them";
-            self.error(subject, line, "metadata.name", reason);
+            self.error(subject, at, "metadata.name", reason);
             return;
         }
         let line = document.line;
@@ -217,7 +248,8 @@ impl Collector {
             self.error(subject, line, "spec", "is required");
             return;
         };
-        self.objects.push(Object { file: file.to_owned(), title, namespace, list, spec });
+        let (file, place) = (file.to_owned(), "spec");
+        self.objects.push(Object { file, title, namespace, list, place, spec });
     }
 
     /// Reports an object of a kind that the filters do not use. In Istio's networking API, a kind
@@ -233,58 +265,13 @@ impl Collector {
             let own = tree::find(document, "kind").tree;
             self.value_error(subject, "kind", own, &format!("is not one of {}", kinds.join(", ")));
         } else {
-            self.note(subject, line, "is ignored: the filters do not use objects of this kind");
+            *self.skipped.entry(kind.to_owned()).or_default() += 1;
             let (file, title) = (subject.file.to_owned(), subject.title.to_owned());
             self.others.push(OtherObject { file, title, object: document.clone() });
         }
     }
 
-    /// Reports what is wrong with an object outside of its `spec`.
-    fn check_envelope(&mut self, subject: Subject<'_>, document: &Tree, name: &str) {
-        let mut seen: Vec<&str> = Vec::new();
-        for (key, _) in document.fields() {
-            if seen.contains(&&*key.text) {
-                self.error(subject, key.line, &key.text, "occurs twice");
-            }
-            seen.push(&key.text);
-            if !["apiVersion", "kind", "metadata", "spec", "status"].contains(&&*key.text) {
-                let reason =
-                    "unknown field, the fields here are apiVersion, kind, metadata, spec, status";
-                self.error(subject, key.line, &key.text, reason);
-            }
-        }
-        let metadata = document.field("metadata");
-        if let Some(metadata) = metadata.filter(|own| !matches!(own.value, Value::Object(_))) {
-            self.value_error(subject, "metadata", metadata, "is not an object");
-            return;
-        }
-        let is_text = |own: &&Tree| own.as_str().is_some();
-        let field = |field| metadata.and_then(|metadata| metadata.field(field));
-        if let Some(namespace) = field("namespace") {
-            match namespace.as_str() {
-                None => {
-                    self.value_error(subject, "metadata.namespace", namespace, "is not a string");
-                }
-                Some(text) if !text.is_empty() && (text.len() > 63 || !is_name_part(text)) => {
-                    let reason = "is not a namespace: lower-case letters, digits and -";
-                    self.value_error(subject, "metadata.namespace", namespace, reason);
-                }
-                Some(_) => {}
-            }
-        }
-        if let Some(name) = field("name").filter(|own| !is_text(own)) {
-            self.value_error(subject, "metadata.name", name, "is not a string");
-        } else if name.is_empty() {
-            let line = tree::find(document, "metadata").line;
-            self.error(subject, line, "metadata.name", "is required");
-        } else if name.len() > 253 || !name.split('.').all(is_name_part) {
-            let own = tree::find(document, "metadata.name").tree;
-            let reason = "is not a name: lower-case letters, digits, - and .";
-            self.value_error(subject, "metadata.name", own, reason);
-        }
-    }
-
-    fn finish(mut self, defaults: &Defaults) -> (Vec<Bundle>, Vec<Finding>) {
+    fn finish(mut self, defaults: &Defaults) -> Collected {
         let mut namespaces: Vec<Option<String>> = Vec::new();
         for object in &self.objects {
             if !namespaces.contains(&object.namespace) {
@@ -325,21 +312,21 @@ impl Collector {
             bundle.complete("clusterName", defaults.cluster_name.as_deref().map(Tree::text));
             bundle.complete("proxy", defaults.proxy());
         }
-        for service in std::mem::take(&mut self.services).iter().filter(|own| !own.is_used) {
-            let subject = Subject { file: &service.file, title: &service.title };
-            self.note(subject, service.line, "is ignored: no rule has it as a destination");
+        let unused = self.services.iter().filter(|service| !service.is_used).count();
+        if unused > 0 {
+            *self.skipped.entry("Service".to_owned()).or_default() += unused;
         }
         for bundle in &mut bundles {
             bundle.others.clone_from(&self.others);
         }
-        (bundles, self.findings)
+        Collected { bundles, findings: self.findings, skipped: self.skipped }
     }
 
     /// Combines the objects of a namespace and the plugin documents into one document. The rules
     /// of the plugin documents belong to the first namespace only.
     fn assemble(&mut self, namespace: Option<&str>, plugins: &[Plugin], is_first: bool) -> Bundle {
         let line = self.objects.first().map_or(0, |object| object.spec.line);
-        let root = Tree { value: Value::Object(Vec::new()), line };
+        let root = Tree::at(Value::Object(Vec::new()), line);
         let origin = self.objects.first().map(|first| Origin {
             file: first.file.clone(),
             object: String::new(),
@@ -361,7 +348,7 @@ impl Collector {
                 } else if bundle.has_field(&key.text) {
                     let subject = Subject { file, title: "" };
                     let reason = "is already set, in this or another document; set it once";
-                    self.error(subject, key.line, &place, reason);
+                    self.error(subject, key.position(), &place, reason);
                 } else {
                     let (file, object) = (file.clone(), String::new());
                     bundle.add(key.clone(), value.clone(), Origin { file, object, place });
@@ -375,18 +362,10 @@ impl Collector {
         self.objects = others;
         own.sort_by_key(|object| LISTS.iter().position(|(_, list)| *list == object.list));
         for object in own {
-            let (file, place) = (object.file, "spec".to_owned());
+            let (file, place) = (object.file, object.place.to_owned());
             let origin = Origin { file, object: object.title, place };
             bundle.append(object.list, object.spec, origin);
         }
         bundle
     }
-}
-
-/// Returns whether Kubernetes accepts a text as a part of a name between dots, of any length.
-fn is_name_part(text: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.chars().all(|c| is_plain(c) || c == '-')
-        && text.starts_with(is_plain)
-        && text.ends_with(is_plain)
 }

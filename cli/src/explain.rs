@@ -2,6 +2,8 @@
 
 mod explanation;
 mod json;
+mod normalize;
+mod others;
 mod request;
 mod text;
 

@@ -1,11 +1,19 @@
-//! Findings about files, as text and as JSON.
+//! Findings about files, as text and in formats for programs.
 
+pub mod github;
+pub mod sarif;
+
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use clap::builder::styling::{AnsiColor, Style};
 use serde_json::json;
+use sluice_policy::document::filter::Filter;
 use sluice_policy::document::report::Kind;
 use sluice_policy::document::shorten::shorten_keys;
+
+use crate::columns::Columns;
 
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +25,9 @@ pub enum Severity {
     /// The filters do not use a part of it, or infer a value.
     Note,
 }
+
+/// The numbers of objects that the filters do not use, by kind.
+pub type Skipped = BTreeMap<String, usize>;
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +51,8 @@ pub struct Place {
     pub file: String,
     /// The line, counted from 1; 0 if it is not known
     pub line: usize,
+    /// Its columns in this line
+    pub columns: Columns,
     /// Kind, namespace and name of the Kubernetes object; empty for plugin configuration
     pub object: String,
     /// The JSON path in that object or configuration; empty for the whole
@@ -49,9 +62,12 @@ pub struct Place {
 impl Place {
     /// The place as JSON, for programs.
     pub fn to_json(&self) -> serde_json::Value {
+        let (start, end) = self.columns.range().unzip();
         json!({
             "file": self.file,
             "line": (self.line > 0).then_some(self.line),
+            "column": start,
+            "endColumn": end.flatten(),
             "object": (!self.object.is_empty()).then_some(&self.object),
             "path": self.path,
         })
@@ -112,6 +128,15 @@ impl Finding {
         Severity::of(self.kind)
     }
 
+    /// What is wrong, without the place in the file: `OBJECT: PATH: REASON`.
+    fn message(&self) -> String {
+        let Place { object, path, .. } = &self.place;
+        let path = shorten_keys(path);
+        let other = self.other.as_ref().map(|other| other.shown_from(&self.place));
+        let parts = [&**object, &*path, &*self.reason].into_iter().chain(other.as_deref());
+        parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+    }
+
     /// The finding as text, with `label` in place of its severity.
     pub fn labelled(&self, label: &'static str) -> Labelled<'_> {
         Labelled { finding: self, label }
@@ -134,6 +159,31 @@ impl Finding {
         }
         json
     }
+}
+
+/// The kinds with their descriptions, as rules of an analysis.
+const KINDS: [(Kind, &str); 11] = [
+    (Kind::Error, "The filters reject the document because of the value"),
+    (Kind::Costly, "The value takes memory in every worker"),
+    (Kind::NeverMatches, "No request satisfies the match"),
+    (Kind::NeverReached, "An earlier rule takes the requests of the rule"),
+    (Kind::NoEffect, "The value has no effect, or another one than it seems to have"),
+    (Kind::Overridden, "Another value replaces the value"),
+    (Kind::Deprecated, "The field has a newer name"),
+    (Kind::Inferred, "The port of the destination comes from another place"),
+    (Kind::LeftToEnvoy, "The field must be set in Envoy, which carries it out"),
+    (Kind::LeftToFilter(Filter::Router), "Another filter carries out the field"),
+    (Kind::NotApplicable, "The value has no meaning for the filters"),
+];
+
+/// A path relative to the current folder, if it is below it, as programs on the files of a
+/// repository need it.
+fn relative_path(file: &str) -> String {
+    let below = std::env::current_dir()
+        .ok()
+        .and_then(|folder| Some(Path::new(file).strip_prefix(folder).ok()?.to_str()?.to_owned()));
+    let path = below.unwrap_or_else(|| file.to_owned());
+    path.strip_prefix("./").map(str::to_owned).unwrap_or(path)
 }
 
 /// The name of a kind in JSON.
@@ -169,31 +219,24 @@ pub struct Labelled<'a> {
 impl fmt::Display for Labelled<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { finding, label } = self;
-        let Place { file, line, object, path } = &finding.place;
-        write!(f, "{file}:")?;
-        if *line > 0 {
-            write!(f, "{line}:")?;
+        write!(f, "{}:", finding.place.file)?;
+        if finding.place.line > 0 {
+            write!(f, "{}:", finding.place.line)?;
         }
         let style = finding.severity().style();
-        write!(f, " {style}{label}{style:#}:")?;
-        for part in [object, &*shorten_keys(path)] {
-            if !part.is_empty() {
-                write!(f, " {part}:")?;
-            }
-        }
-        write!(f, " {}", finding.reason)?;
-        let other = finding.other.as_ref().map(|other| other.shown_from(&finding.place));
-        other.map_or(Ok(()), |other| write!(f, ": {other}"))
+        write!(f, " {style}{label}{style:#}: {}", finding.message())
     }
 }
 
-/// Findings as one JSON document: `{"findings": [...], "errors": 1, "warnings": 0, "notes": 0}`.
-pub fn to_json(findings: &[Finding]) -> String {
+/// Findings as one JSON document: `{"findings": [...], "errors": 1, "warnings": 0, "notes": 0}`,
+/// with the numbers of objects that were skipped by kind.
+pub fn to_json(findings: &[Finding], skipped: &Skipped) -> String {
     let document = json!({
         "findings": findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
         "errors": count(findings, Severity::Error),
         "warnings": count(findings, Severity::Warning),
         "notes": count(findings, Severity::Note),
+        "skipped": skipped,
     });
     format!("{document:#}\n")
 }

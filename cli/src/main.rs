@@ -5,31 +5,42 @@ mod arguments;
 mod bundle;
 mod check;
 mod collect;
+mod columns;
 mod explain;
 mod filters;
 mod finding;
+mod foreign;
+mod inputs;
 mod istio;
+mod kinds;
+mod output;
 mod render;
 mod schema;
+mod snippet;
 mod source;
 mod tree;
 mod yaml;
 
 use std::collections::HashSet;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use arguments::{Format, InputArgs};
 use bundle::Bundle;
 use check::Compiled;
-use collect::Defaults;
+use collect::{Collected, Defaults};
 use explain::{ExplainArgs, Explanation};
-use finding::{Severity, count};
+use finding::Severity;
+use output::{OutputArgs, write_full};
 use render::{RenderArgs, RenderError, Rendered, To};
 use sluice_policy::desk::explain::Explainer;
 use sluice_policy::document::filter::Filter;
+use sluice_policy::spec::proxy::{NoMetadata, NodeMetadata};
+use source::Texts;
 
 /// Check, explain and render Istio traffic policy for Envoy, without a proxy.
 ///
@@ -48,23 +59,30 @@ enum Command {
     /// Report errors, and rules without effect
     Check(CheckArgs),
     /// Show what the filters do with a request, and which rules decide it
-    Explain(ExplainArgs),
+    Explain(Box<ExplainArgs>),
     /// Combine files and write them in a format for Envoy or Istio
     Render(Box<RenderArgs>),
     /// Print the JSON Schema of plugin documents
     Schema,
+    /// Print the completions of commands and flags for a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder
+    Man {
+        /// The folder, which is created; man finds the pages in a folder man1 of its search path
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Args)]
 struct CheckArgs {
-    /// Files to check; - for standard input
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<String>,
     #[command(flatten)]
     input: InputArgs,
-    /// The format of findings
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 fn main() -> ExitCode {
@@ -74,6 +92,8 @@ fn main() -> ExitCode {
         Command::Explain(args) => run_explain(args),
         Command::Render(args) => run_render(args),
         Command::Schema => run_schema(),
+        Command::Completion { shell } => run_completion(*shell),
+        Command::Man { folder } => run_man(folder),
     };
     match outcome {
         Ok(code) => code,
@@ -87,35 +107,24 @@ fn main() -> ExitCode {
 }
 
 fn run_check(args: &CheckArgs) -> std::io::Result<ExitCode> {
-    let findings = check::check(&args.files, &args.input.defaults());
-    let mut out = anstream::stdout().lock();
-    let [errors, warnings] = [Severity::Error, Severity::Warning].map(|s| count(&findings, s));
-    if args.format == Format::Json {
-        out.write_all(finding::to_json(&findings).as_bytes())?;
-    } else {
-        for finding in &findings {
-            writeln!(out, "{finding}")?;
-        }
-        let files = args.files.len();
-        let plural = |number: usize, noun: &str| {
-            format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-        };
-        let sum = [plural(files, "file"), plural(errors, "error"), plural(warnings, "warning")];
-        writeln!(out, "{}", sum.join(", "))?;
-    }
-    out.flush()?;
-    Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let inputs = args.input.files.expand();
+    let checked = check::check(&inputs, &args.input.defaults());
+    let succeeds = args.output.write(&mut anstream::stdout().lock(), checked, inputs.len())?;
+    Ok(if succeeds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The plugin document of files, compiled for the filters that it needs and for `other`; none if
 /// they have errors, or not exactly one document. Of several namespaces, `namespace` chooses one.
 fn read_one(
-    files: &[String],
+    input: &InputArgs,
     defaults: &Defaults,
     other: Option<Filter>,
-    namespace: Option<&str>,
+    metadata: &dyn NodeMetadata,
 ) -> std::io::Result<Option<(Bundle, Compiled)>> {
-    let (mut bundles, mut findings) = check::read(files, defaults);
+    let mut texts = Texts::default();
+    let collected = check::read(&input.files.expand(), defaults, &mut texts);
+    let Collected { mut bundles, mut findings, .. } = collected;
+    let namespace = defaults.namespace.as_deref();
     let names = |bundles: &[Bundle]| {
         let names: Vec<_> = bundles.iter().filter_map(Bundle::namespace).collect();
         names.join(", ")
@@ -138,13 +147,16 @@ fn read_one(
     let other = other.filter(|_| bundles.len() == 1);
     let mut documents = Vec::new();
     for bundle in bundles {
-        match check::compile(&bundle, other) {
+        let other = other.filter(|_| bundle.has_http_routes() || !has_own_filters(&bundle));
+        match check::compile_for(&bundle, other, metadata) {
             Ok(compiled) => documents.push((bundle, compiled)),
             Err(errors) => findings.extend(errors),
         }
     }
-    for finding in &findings {
-        writeln!(err, "{finding}")?;
+    if std::io::stderr().is_terminal() {
+        write_full(&mut err, &findings, &texts)?;
+    } else {
+        findings.iter().try_for_each(|finding| writeln!(err, "{finding}"))?;
     }
     if !findings.is_empty() {
         return Ok(None);
@@ -174,6 +186,12 @@ fn read_one(
     Ok(document)
 }
 
+/// Returns whether a document has rules for filters that need no routes for HTTP.
+fn has_own_filters(bundle: &Bundle) -> bool {
+    let needed = filters::needed(&bundle.document);
+    needed.iter().any(|filter| matches!(filter, Filter::Egress | Filter::Sni))
+}
+
 /// Reports arguments that are wrong.
 fn refuse_usage(reason: &str) -> std::io::Result<ExitCode> {
     writeln!(anstream::stderr().lock(), "sluice: {reason}")?;
@@ -182,10 +200,9 @@ fn refuse_usage(reason: &str) -> std::io::Result<ExitCode> {
 
 fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
     let defaults = args.input.defaults();
-    // Explanations are about routes.
-    let namespace = defaults.namespace.as_deref();
-    let read = read_one(&args.files, &defaults, Some(Filter::Router), namespace)?;
-    let Some((bundle, compiled)) = read else {
+    // Explanations are about routes, unless the document has none.
+    let Some((bundle, compiled)) = read_one(&args.input, &defaults, Some(Filter::Router), args)?
+    else {
         return Ok(ExitCode::FAILURE);
     };
     let client = match args.client(&bundle.document) {
@@ -195,7 +212,7 @@ fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
     let explainer = Explainer::new(&compiled.document);
     // 32 bits are short enough to type, and exact in every JSON reader.
     let seed = args.seed.unwrap_or_else(|| fastrand::u32(..).into());
-    let explanation = Explanation::new(&bundle, &explainer, &client, seed);
+    let explanation = Explanation::new(&bundle, &compiled.document, &explainer, &client, seed);
     let text = match args.format {
         Format::Json => explanation.to_json(),
         Format::Text => explanation.to_text(args.seed.is_some()),
@@ -212,14 +229,12 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
         defaults.cluster_name = Some(render::CLUSTER_NAME.to_owned());
     }
     defaults.routes_services = args.to == To::Envoy;
-    let namespace = defaults.namespace.as_deref();
-    let read = read_one(&args.files, &defaults, None, namespace)?;
-    let Some((bundle, compiled)) = read else {
+    let Some((bundle, compiled)) = read_one(&args.input, &defaults, None, &NoMetadata)? else {
         return Ok(ExitCode::FAILURE);
     };
     match render::render(&bundle, &compiled, args) {
         Ok(Rendered { text, mut left_out }) => {
-            check::sort(&mut left_out, &args.files);
+            check::sort(&mut left_out, &args.input.files.expand());
             let mut err = anstream::stderr().lock();
             for finding in &left_out {
                 writeln!(err, "{}", finding.labelled("left out"))?;
@@ -243,6 +258,19 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+fn run_completion(shell: Shell) -> std::io::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "sluice", &mut script);
+    std::io::stdout().lock().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_man(folder: &Path) -> std::io::Result<ExitCode> {
+    std::fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(Cli::command(), folder)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_schema() -> std::io::Result<ExitCode> {

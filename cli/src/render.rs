@@ -48,9 +48,6 @@ pub use to::To;
 /// Arguments of `sluice render`.
 #[derive(Args)]
 pub struct RenderArgs {
-    /// Files to combine; - for standard input
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<String>,
     #[command(flatten)]
     pub input: InputArgs,
     /// The format to write

@@ -1,17 +1,21 @@
-//! A YAML or JSON document as a tree, with the line of every value.
+//! A YAML or JSON document as a tree, with the place of every value.
 
 use std::fmt::Write as _;
 
 use sluice_policy::document::field_name::is_field;
 use sluice_policy::document::json::Json;
 
-/// A value with its line.
+use crate::columns::{Columns, Position};
+
+/// A value with its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tree {
     /// The value
     pub value: Value,
     /// The line where it starts, counted from 1; 0 if it is not from a file
     pub line: usize,
+    /// Its columns in this line
+    pub columns: Columns,
 }
 
 /// A value of YAML's core schema, which has the types of JSON.
@@ -60,19 +64,41 @@ pub struct Key {
     pub text: String,
     /// Its line, as in [`Tree`]
     pub line: usize,
+    /// Its columns in this line
+    pub columns: Columns,
 }
 
 impl Key {
     /// A key that is not from a file.
     pub fn new(text: &str) -> Self {
-        Self { text: text.to_owned(), line: 0 }
+        Self::at(text, 0)
+    }
+
+    /// A key that stands for a line of a file.
+    pub fn at(text: &str, line: usize) -> Self {
+        Self { text: text.to_owned(), line, columns: Columns::UNKNOWN }
+    }
+
+    /// Its place.
+    pub fn position(&self) -> Position {
+        Position { line: self.line, columns: self.columns }
     }
 }
 
 impl Tree {
     /// A value that is not from a file.
     pub fn new(value: Value) -> Self {
-        Self { value, line: 0 }
+        Self::at(value, 0)
+    }
+
+    /// A value that stands for a line of a file.
+    pub fn at(value: Value, line: usize) -> Self {
+        Self { value, line, columns: Columns::UNKNOWN }
+    }
+
+    /// Its place.
+    pub fn position(&self) -> Position {
+        Position { line: self.line, columns: self.columns }
     }
 
     /// A string that is not from a file.
@@ -97,13 +123,13 @@ impl Tree {
     }
 
     /// The index of the first field with the name `name`, which is in `camelCase`.
-    fn position(&self, name: &str) -> Option<usize> {
+    fn index_of(&self, name: &str) -> Option<usize> {
         self.fields().iter().position(|(key, _)| is_field(&key.text, name))
     }
 
     /// The first field with the name `name`, and its key.
     pub fn entry(&self, name: &str) -> Option<&(Key, Tree)> {
-        self.fields().get(self.position(name)?)
+        self.fields().get(self.index_of(name)?)
     }
 
     /// The first field with the name `name`.
@@ -113,14 +139,14 @@ impl Tree {
 
     /// As [`Tree::field`], to change it.
     pub fn field_mut(&mut self, name: &str) -> Option<&mut Tree> {
-        let index = self.position(name)?;
+        let index = self.index_of(name)?;
         let Value::Object(fields) = &mut self.value else { return None };
         fields.get_mut(index).map(|(_, value)| value)
     }
 
     /// As [`Tree::field`], without a copy.
     pub fn into_field(self, name: &str) -> Option<Tree> {
-        let index = self.position(name)?;
+        let index = self.index_of(name)?;
         let Value::Object(mut fields) = self.value else { return None };
         Some(fields.swap_remove(index).1)
     }
@@ -260,14 +286,13 @@ fn push_string(text: &mut String, value: &str) {
 /// `headers["a.b"]`, and its line. If the end of the path does not exist, this is the innermost
 /// value that does.
 pub fn find<'a>(root: &'a Tree, path: &str) -> Found<'a> {
-    let mut found = Found { tree: root, line: root.line, is_exact: true };
+    let mut found = Found { tree: root, key: None, is_exact: true };
     let mut rest = path;
     while !rest.is_empty() {
-        let Some((key_line, tree, tail)) = step(found.tree, rest) else {
+        let Some((key, tree, tail)) = step(found.tree, rest) else {
             return Found { is_exact: false, ..found };
         };
-        // An editor shows a field at the line of its key.
-        found = Found { tree, line: key_line.unwrap_or(tree.line), is_exact: true };
+        found = Found { tree, key, is_exact: true };
         rest = tail;
     }
     found
@@ -278,13 +303,25 @@ pub fn find<'a>(root: &'a Tree, path: &str) -> Found<'a> {
 pub struct Found<'a> {
     /// The value
     pub tree: &'a Tree,
-    /// The line of its key, or else of the value
-    pub line: usize,
+    /// Its key; none for an element of a list
+    pub key: Option<&'a Key>,
     /// Whether the whole path exists
     pub is_exact: bool,
 }
 
-fn step<'a, 'p>(tree: &'a Tree, path: &'p str) -> Option<(Option<usize>, &'a Tree, &'p str)> {
+impl Found<'_> {
+    /// The place of the value, or that of its key if the value is a list, an object, or in another
+    /// line: an editor shows a field at the line of its key.
+    pub fn position(&self) -> Position {
+        let is_nested = matches!(self.tree.value, Value::Array(_) | Value::Object(_));
+        match self.key {
+            Some(key) if is_nested || key.line != self.tree.line => key.position(),
+            _ => self.tree.position(),
+        }
+    }
+}
+
+fn step<'a, 'p>(tree: &'a Tree, path: &'p str) -> Option<(Option<&'a Key>, &'a Tree, &'p str)> {
     match &tree.value {
         Value::Array(elements) => {
             let (index, tail) = path.strip_prefix('[')?.split_once(']')?;
@@ -295,7 +332,7 @@ fn step<'a, 'p>(tree: &'a Tree, path: &'p str) -> Option<(Option<usize>, &'a Tre
             fields
                 .iter()
                 .rev()
-                .find_map(|(key, value)| Some((Some(key.line), value, strip_key(path, &key.text)?)))
+                .find_map(|(key, value)| Some((Some(key), value, strip_key(path, &key.text)?)))
         }
         _ => None,
     }

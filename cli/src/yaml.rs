@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
+use crate::columns::{Columns, Position};
 use crate::tree::{Key, Tree, Value};
 
 /// The maximum depth of nested values. It is that of `serde_json`, with which the filters read.
@@ -19,8 +20,8 @@ const VALUE_SIZE: usize = 64;
 /// The error for which a text cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
-    /// The line, counted from 1
-    pub line: usize,
+    /// The place
+    pub at: Position,
     /// The reason
     pub reason: String,
     /// Whether the text is not YAML; otherwise it is YAML with values that JSON does not have
@@ -41,7 +42,7 @@ pub fn parse(text: &str) -> Result<Vec<Tree>, SyntaxError> {
         match serde_json::from_str::<serde_json::Value>(text) {
             Ok(_) => parse_yaml(&to_yaml(text)),
             Err(error) => Err(SyntaxError {
-                line: error.line(),
+                at: at(error.line(), error.column().saturating_sub(1)),
                 reason: format!("is neither JSON nor YAML: {error}"),
                 is_syntax: true,
             }),
@@ -49,8 +50,8 @@ pub fn parse(text: &str) -> Result<Vec<Tree>, SyntaxError> {
     })
 }
 
-/// Rewrites JSON as YAML with the same lines: tabs become spaces; `\uXXXX`, alone or in surrogate
-/// pairs, becomes `\UXXXXXXXX`.
+/// Rewrites JSON as YAML with the same lines: tabs become spaces; two `\uXXXX` that are a surrogate
+/// pair become `\UXXXXXXXX`.
 fn to_yaml(json: &str) -> String {
     let mut yaml = String::with_capacity(json.len());
     let mut rest = json;
@@ -61,9 +62,16 @@ fn to_yaml(json: &str) -> String {
                 let number = |text: Option<&str>| u16::from_str_radix(text?, 16).ok();
                 let units = [number(rest.get(2..6)), number(rest.get(8..12))];
                 let mut decoded = char::decode_utf16(units.into_iter().flatten());
-                let character = decoded.next().and_then(Result::ok).unwrap_or_default();
-                yaml.push_str(&format!("\\U{:08x}", u32::from(character)));
-                6 * character.len_utf16()
+                match decoded.next().and_then(Result::ok) {
+                    Some(character) if character.len_utf16() == 2 => {
+                        yaml.push_str(&format!("\\U{:08x}", u32::from(character)));
+                        12
+                    }
+                    _ => {
+                        yaml.push_str(rest.get(..6).unwrap_or_default());
+                        6
+                    }
+                }
             }
             '\\' => {
                 yaml.push_str(rest.get(..2).unwrap_or_default());
@@ -86,7 +94,7 @@ fn to_yaml(json: &str) -> String {
 
 /// A list or object whose end has not been read.
 struct Open {
-    line: usize,
+    start: Marker,
     anchor: usize,
     content: Content,
 }
@@ -96,25 +104,29 @@ enum Content {
     Object { fields: Vec<(Key, Tree)>, key: Option<Key>, merged: Vec<Tree> },
 }
 
-#[derive(Default)]
-struct Loader {
+struct Loader<'t> {
+    text: Cursor<'t>,
     documents: Vec<Tree>,
     open: Vec<Open>,
     anchors: HashMap<usize, Tree>,
     aliased: usize,
 }
 
+/// The place of one character in a line from 1 and a column from 0.
+fn at(line: usize, column: usize) -> Position {
+    Position { line, columns: Columns::new((line, column), (line, column + 1)) }
+}
+
 fn parse_yaml(text: &str) -> Result<Vec<Tree>, SyntaxError> {
-    let mut loader = Loader::default();
+    let mut loader = Loader::new(text);
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| SyntaxError {
-            line: error.marker().line(),
+            at: at(error.marker().line(), error.marker().col()),
             reason: format!("is not YAML: {}", error.info()),
             is_syntax: true,
         })?;
-        let line = span.start.line();
-        loader.on_event(event, line).map_err(|reason| SyntaxError {
-            line,
+        loader.on_event(event, span).map_err(|reason| SyntaxError {
+            at: at(span.start.line(), span.start.col()),
             reason,
             is_syntax: false,
         })?;
@@ -123,10 +135,65 @@ fn parse_yaml(text: &str) -> Result<Vec<Tree>, SyntaxError> {
     Ok(loader.documents)
 }
 
-impl Loader {
-    fn on_event(&mut self, event: Event<'_>, line: usize) -> Result<(), String> {
+/// A place in a text that only moves forward, by characters.
+struct Cursor<'t> {
+    rest: &'t str,
+    index: usize,
+}
+
+impl<'t> Cursor<'t> {
+    /// The text from the character `index` on; `None` if that is behind.
+    fn from(&mut self, index: usize) -> Option<&'t str> {
+        let (byte, _) = self.rest.char_indices().nth(index.checked_sub(self.index)?)?;
+        (self.rest, self.index) = (self.rest.get(byte..)?, index);
+        Some(self.rest)
+    }
+}
+
+/// The length of the quoted scalar at the start of a text, in characters. `None` if it goes on in
+/// the next line.
+fn quoted_length(text: &str) -> Option<usize> {
+    let quote = text.chars().next()?;
+    let mut is_escaped = false;
+    for (index, character) in text.chars().enumerate().skip(1) {
+        match character {
+            '\n' | '\r' => return None,
+            _ if is_escaped => is_escaped = false,
+            '\\' if quote == '"' => is_escaped = true,
+            // A single quote is written as two.
+            '\'' if quote == '\'' && text.chars().nth(index + 1) == Some('\'') => is_escaped = true,
+            _ if character == quote => return Some(index + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn columns_between(start: Marker, end: Marker) -> Columns {
+    Columns::new((start.line(), start.col()), (end.line(), end.col()))
+}
+
+impl<'t> Loader<'t> {
+    fn new(text: &'t str) -> Self {
+        let text = Cursor { rest: text, index: 0 };
+        let (documents, open, anchors) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { text, documents, open, anchors, aliased: 0 }
+    }
+
+    /// The columns of a scalar. The parser takes what follows a quoted one for a part of it.
+    fn columns_of(&mut self, style: ScalarStyle, Span { start, end }: Span) -> Columns {
+        if !matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted) {
+            return columns_between(start, end);
+        }
+        let length = self.text.from(start.index()).and_then(quoted_length).unwrap_or_default();
+        Columns::new((start.line(), start.col()), (start.line(), start.col() + length))
+    }
+
+    fn on_event(&mut self, event: Event<'_>, span: Span) -> Result<(), String> {
+        let line = span.start.line();
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                let columns = self.columns_of(style, span);
                 let is_text =
                     tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
                 let value = match style {
@@ -135,14 +202,16 @@ impl Loader {
                 };
                 // A key is its text, even if it looks like a number.
                 let is_plain_merge = style == ScalarStyle::Plain && text == "<<";
-                self.push(Tree { value, line }, anchor, Some((&text, is_plain_merge)))
+                self.push(Tree { value, line, columns }, anchor, Some((&text, is_plain_merge)))
             }
-            Event::SequenceStart(anchor, _) => self.start(line, anchor, Content::Array(Vec::new())),
+            Event::SequenceStart(anchor, _) => {
+                self.start(span.start, anchor, Content::Array(Vec::new()))
+            }
             Event::MappingStart(anchor, _) => {
                 let content = Content::Object { fields: Vec::new(), key: None, merged: Vec::new() };
-                self.start(line, anchor, content)
+                self.start(span.start, anchor, content)
             }
-            Event::SequenceEnd | Event::MappingEnd => self.end(),
+            Event::SequenceEnd | Event::MappingEnd => self.end(span.end),
             Event::Alias(anchor) => {
                 let Some(tree) = self.anchors.get(&anchor).cloned() else {
                     return Err("an alias must not be inside the value of its anchor".to_owned());
@@ -175,7 +244,7 @@ impl Loader {
         Ok(())
     }
 
-    fn start(&mut self, line: usize, anchor: usize, content: Content) -> Result<(), String> {
+    fn start(&mut self, start: Marker, anchor: usize, content: Content) -> Result<(), String> {
         if matches!(self.open.last(), Some(Open { content: Content::Object { key: None, .. }, .. }))
         {
             return Err("a key must be a string, not a list or an object".to_owned());
@@ -183,12 +252,12 @@ impl Loader {
         if self.open.len() >= MAX_DEPTH {
             return Err(too_deep());
         }
-        self.open.push(Open { line, anchor, content });
+        self.open.push(Open { start, anchor, content });
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), String> {
-        let Some(Open { line, anchor, content }) = self.open.pop() else { return Ok(()) };
+    fn end(&mut self, end: Marker) -> Result<(), String> {
+        let Some(Open { start, anchor, content }) = self.open.pop() else { return Ok(()) };
         let value = match content {
             Content::Array(values) => Value::Array(values),
             Content::Object { mut fields, merged, .. } => {
@@ -200,7 +269,8 @@ impl Loader {
                 Value::Object(fields)
             }
         };
-        self.push(Tree { value, line }, anchor, None)
+        let columns = columns_between(start, end);
+        self.push(Tree { value, line: start.line(), columns }, anchor, None)
     }
 
     /// Adds a complete value. `text` is its text as a key, and whether this is the merge key `<<`.
@@ -233,7 +303,8 @@ impl Loader {
                 (Some(known), _) => fields.push((known, tree)),
                 (None, Some((text, is_merge))) => {
                     let text = if is_merge { "\0<<" } else { text };
-                    *key = Some(Key { text: text.to_owned(), line: tree.line });
+                    let Tree { line, columns, .. } = tree;
+                    *key = Some(Key { text: text.to_owned(), line, columns });
                 }
                 (None, None) => {
                     return Err("a key must be a string, not a list or an object".to_owned());

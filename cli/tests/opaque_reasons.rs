@@ -8,7 +8,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Outcome, arguments, folders, run};
+use common::{Outcome, arguments, folders, run, with_format};
 use serde_json::Value;
 
 /// Builds the command with the feature, in a target directory of its own. Returns its path.
@@ -51,9 +51,7 @@ fn only_reasons_differ_if_they_are_opaque() {
         assert_eq!(lines(&found), lines(&expected), "{arguments:?}: {found:?}");
         let is_check = arguments.first().is_some_and(|command| command == "check");
         if is_check && expected.status < 2 {
-            if !arguments.contains(&"--format".to_owned()) {
-                arguments.extend(["--format", "json"].map(str::to_owned));
-            }
+            arguments = with_format(arguments, "json");
             let [expected, found] = run(&arguments);
             let (findings, number) = without_reasons(&found.out);
             assert_eq!(findings, without_reasons(&expected.out).0, "{arguments:?}");

@@ -1,5 +1,6 @@
 //! Plugin documents inside of other configuration: EnvoyFilters, WasmPlugins and Envoy's own.
 
+use crate::columns::Columns;
 use crate::tree::{Tree, Value};
 use crate::yaml;
 
@@ -25,6 +26,21 @@ fn is_own(plugin: &Tree) -> bool {
     fields.iter().any(|name| plugin.field(name).is_some())
 }
 
+/// Changes the lines of a document to those of the file around it.
+fn relocate(tree: &mut Tree, line: &dyn Fn(usize) -> usize) {
+    (tree.line, tree.columns) = (line(tree.line), Columns::UNKNOWN);
+    match &mut tree.value {
+        Value::Array(elements) => elements.iter_mut().for_each(|own| relocate(own, line)),
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                (key.line, key.columns) = (line(key.line), Columns::UNKNOWN);
+                relocate(value, line);
+            }
+        }
+        _ => {}
+    }
+}
+
 fn walk(tree: &Tree, path: &mut String, found: &mut Vec<(String, Tree)>) {
     let length = path.len();
     if tree.field("vmConfig").is_some()
@@ -34,11 +50,15 @@ fn walk(tree: &Tree, path: &mut String, found: &mut Vec<(String, Tree)>) {
         let place = if path.is_empty() { "configuration.value" } else { ".configuration.value" };
         let place = format!("{path}{place}");
         match &value.value {
-            // Its lines are counted from the start of the text, not of the file.
             Value::String(text) => {
-                found.extend(
-                    yaml::parse(text).into_iter().flatten().map(|tree| (place.clone(), tree)),
-                );
+                let is_block = text.contains('\n');
+                for mut tree in yaml::parse(text).into_iter().flatten() {
+                    // Only in a block of YAML, the lines of the text are those of the file.
+                    let line =
+                        |own: usize| value.line + if is_block { own.saturating_sub(1) } else { 0 };
+                    relocate(&mut tree, &line);
+                    found.push((place.clone(), tree));
+                }
             }
             _ => found.push((place, value.clone())),
         }

@@ -41,7 +41,7 @@ impl Service {
             return None;
         }
         let number = |entry: &Tree| {
-            let absent = || Tree { value: Value::Null, line: entry.line };
+            let absent = || Tree::at(Value::Null, entry.line);
             entry.field("port").cloned().unwrap_or_else(absent)
         };
         let ports: Vec<_> = spec.list("ports").iter().map(number).collect();
@@ -155,9 +155,9 @@ pub fn route(services: &[Service], bundle: &mut Bundle, defaults: &Defaults) {
         }
         let with = |name: &str, value: Tree| {
             let line = service.line;
-            Tree { value: Value::Object(vec![(Key { text: name.to_owned(), line }, value)]), line }
+            Tree::at(Value::Object(vec![(Key::at(name, line), value)]), line)
         };
-        let list = |value: Tree| Tree { line: value.line, value: Value::Array(vec![value]) };
+        let list = |value: Tree| Tree::at(Value::Array(vec![value]), service.line);
         let is_own = qualify(&service.name, namespace.as_deref()) == full;
         let host = Tree::text(if is_own { &service.name } else { &full });
         let has_one_port = service.ports.len() == 1;
@@ -177,7 +177,7 @@ pub fn route(services: &[Service], bundle: &mut Bundle, defaults: &Defaults) {
             continue;
         }
         let mut rule = with("hosts", list(host.clone()));
-        rule.push_field(Key::new("http"), Tree { value: Value::Array(routes), line: service.line });
+        rule.push_field(Key::new("http"), Tree::at(Value::Array(routes), service.line));
         let (file, object) = (service.file.clone(), service.title.clone());
         bundle.append("virtualServices", rule, Origin { file, object, place: String::new() });
     }
@@ -209,7 +209,7 @@ pub fn add(services: &mut [Service], bundle: &mut Bundle) {
         }
         let is_own = complete(&service.name) == host;
         let host = if is_own { &service.name } else { &host };
-        let with_line = |value| Tree { value, line: service.line };
+        let with_line = |value| Tree::at(value, service.line);
         let mut entry = with_line(Value::Object(Vec::new()));
         entry.push_field(Key::new("host"), with_line(Value::String(host.clone())));
         entry.push_field(Key::new("ports"), with_line(Value::Array(service.ports.clone())));

@@ -7,8 +7,11 @@ use sluice_policy::fault;
 use sluice_policy::mirror;
 use sluice_policy::request::{Draws, Request};
 use sluice_policy::router::decision::Decision;
+use sluice_policy::spec::document::Document;
 use sluice_policy::spec::fault::AbortStatus;
+use sluice_policy::value::header::CLUSTER;
 
+use super::others::{self, EgressOutcome, OutlierOutcome, SniOutcome};
 use super::request::Client;
 use crate::bundle::Bundle;
 use crate::finding::Place;
@@ -37,6 +40,10 @@ pub struct Explanation<'a> {
     pub(super) host: String,
     /// Its URL
     pub(super) url: String,
+    /// The path as the client sent it, if Envoy normalizes it to another one
+    pub(super) sent_path: Option<&'a str>,
+    /// Whether the document has rules for HTTP
+    pub(super) has_rules: bool,
     /// The seed of the random choices
     pub(super) seed: u64,
     /// Whether there were random choices
@@ -44,9 +51,17 @@ pub struct Explanation<'a> {
     pub(super) trace: Trace,
     /// Paths of rules that have the host but do not select the proxy
     pub(super) left_out: Vec<String>,
-    pub(super) fault: FaultOutcome,
+    /// The decision about the TLS connection, if Envoy does not terminate it
+    pub(super) connection: Option<SniOutcome>,
+    /// The decision of the sni filter about the request
+    pub(super) agreement: Option<SniOutcome>,
+    pub(super) egress: Option<EgressOutcome>,
+    /// The decision of the fault filter; none for a request that was refused before
+    pub(super) fault: Option<FaultOutcome>,
     /// The decisions of the mirror filter and the router; none for an aborted request
     pub(super) routed: Option<Routed<'a>>,
+    /// The outlier detection of the cluster
+    pub(super) outlier: Option<OutlierOutcome>,
 }
 
 /// The decision of the fault filter, without its limits.
@@ -73,6 +88,7 @@ impl<'a> Explanation<'a> {
     /// Makes the decisions about the request of `client`.
     pub fn new(
         bundle: &'a Bundle,
+        document: &'a Document,
         explainer: &'a Explainer,
         client: &'a Client,
         seed: u64,
@@ -84,14 +100,25 @@ impl<'a> Explanation<'a> {
         let trace = explainer.trace(&request);
         // Each filter has a generator of its own, as in a proxy.
         let mut source = fastrand::Rng::with_seed(seed);
-        let mut draws = [(); 3].map(|()| Recorder { generator: source.fork(), drawn: Vec::new() });
-        let [of_fault, of_mirror, of_router] = &mut draws;
-        let plan = explainer.fault(&request, SystemTime::now(), of_fault);
-        let abort = plan.draw_abort(of_fault);
-        let is_drawn = !of_fault.drawn.is_empty();
-        let is_limited = bundle.document.field("faults").is_some();
-        let fault = FaultOutcome { plan, abort, is_drawn, is_limited };
-        let routed = abort.is_none().then(|| {
+        let mut draws = [(); 4].map(|()| Recorder { generator: source.fork(), drawn: Vec::new() });
+        let [of_fault, of_mirror, of_router, of_sni] = &mut draws;
+        let tree = &bundle.document;
+        let connection = others::connection(tree, document, client, of_sni);
+        let agreement = others::agreement(tree, document, client, &request);
+        let egress = others::egress(tree, document, client, &request);
+        let is_refused = egress.as_ref().is_some_and(EgressOutcome::is_refused)
+            || agreement.as_ref().is_some_and(|own| own.is_refused);
+        let has_rules = bundle.has_http_routes();
+        let is_decided = has_rules && !is_refused;
+        let fault = is_decided.then(|| {
+            let plan = explainer.fault(&request, SystemTime::now(), of_fault);
+            let abort = plan.draw_abort(of_fault);
+            let is_drawn = !of_fault.drawn.is_empty();
+            let is_limited = bundle.document.field("faults").is_some();
+            FaultOutcome { plan, abort, is_drawn, is_limited }
+        });
+        let is_routed = fault.as_ref().is_some_and(|fault| fault.abort.is_none());
+        let routed = is_routed.then(|| {
             let copies = explainer.mirror(&request, of_mirror);
             let mirroring = bundle.document.field("mirroring");
             let has_budget = mirroring.is_some_and(|own| own.field("budget").is_some());
@@ -101,10 +128,33 @@ impl<'a> Explanation<'a> {
             Routed { copies, has_budget, decision, drawn }
         });
         let is_random = draws.iter().any(|draws| !draws.drawn.is_empty());
+        let cluster = routed.as_ref().and_then(|routed| {
+            let edit = routed.decision.edits().filter(|edit| edit.name == CLUSTER).last()?;
+            Some(String::from_utf8_lossy(&edit.value).into_owned())
+        });
+        let outlier = others::outlier(document, cluster, &request);
         let namespace = bundle.document.field("namespace").and_then(Tree::as_str);
         let left_out = explainer.left_out(&request, namespace);
         let left_out = left_out.iter().map(ToString::to_string).collect();
-        Self { bundle, method, host, url, seed, is_random, trace, left_out, fault, routed }
+        let sent_path = client.sent_path.as_deref();
+        Self {
+            bundle,
+            method,
+            host,
+            url,
+            sent_path,
+            has_rules,
+            seed,
+            is_random,
+            trace,
+            left_out,
+            connection,
+            agreement,
+            egress,
+            fault,
+            routed,
+            outlier,
+        }
     }
 
     /// The place of a rule: in its object, or in its plugin document.

@@ -1,11 +1,14 @@
 //! An explanation as JSON.
 
 use serde_json::{Value, json};
+use sluice_policy::egress::Decision;
 use sluice_policy::router::decision::Outcome;
 use sluice_policy::spec::fault::AbortStatus;
+use sluice_policy::spec::outlier::Enforcement;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
-use super::explanation::{Explanation, Routed};
+use super::explanation::{Explanation, FaultOutcome, Routed};
+use super::others::{EgressOutcome, OutlierOutcome, SniOutcome};
 
 impl Explanation<'_> {
     /// The explanation as one JSON document. What does not happen is `null`.
@@ -26,12 +29,20 @@ impl Explanation<'_> {
             })
         });
         let document = json!({
-            "request": {"method": self.method, "url": self.url},
+            "request": {
+                "method": self.method,
+                "url": self.url,
+                "pathBeforeNormalization": self.sent_path,
+            },
+            "connection": self.connection.as_ref().map(|own| self.json_sni(own)),
+            "sni": self.agreement.as_ref().map(|own| self.json_sni(own)),
+            "egress": self.egress.as_ref().map(|own| self.json_egress(own)),
+            "outlier": self.outlier.as_ref().map(json_outlier),
             "seed": self.seed,
             "hasVirtualHost": self.trace.has_virtual_host,
             "rules": tried.collect::<Value>(),
             "leftOut": self.left_out.iter().map(|path| self.json_place(path)).collect::<Value>(),
-            "fault": self.json_fault(),
+            "fault": self.fault.as_ref().map(json_fault),
             "mirror": self.routed.as_ref().map(json_mirror),
             "router": self.routed.as_ref().map(|routed| self.json_router(routed)),
         });
@@ -42,22 +53,25 @@ impl Explanation<'_> {
         self.place(path).to_json()
     }
 
-    fn json_fault(&self) -> Value {
-        let (plan, abort) = (&self.fault.plan, self.fault.abort);
-        let [http, grpc] = match abort {
-            Some(AbortStatus::Http(status)) => [Some(status), None],
-            Some(AbortStatus::Grpc(status)) => [None, Some(u16::from(status))],
-            None => [None, None],
-        };
-        // An aborted request has no response from upstream.
-        let of_response = |value: Option<u64>| value.filter(|_| abort.is_none());
+    fn json_sni(&self, own: &SniOutcome) -> Value {
         json!({
-            "delaySeconds": plan.delay.map(|delay| delay.as_secs_f64()),
-            "httpStatus": http,
-            "grpcStatus": grpc,
-            "resetAfterBytes": of_response(plan.reset_after),
-            "bytesPerSecond": of_response(plan.bytes_per_second),
-            "isLimited": self.fault.is_limited,
+            "outcome": own.outcome.name(),
+            "isRefused": own.is_refused,
+            "cluster": own.cluster,
+            "route": own.route.as_deref().map(|path| self.json_place(path)),
+        })
+    }
+
+    fn json_egress(&self, own: &EgressOutcome) -> Value {
+        let entry = match own.decision {
+            Decision::Known { entry } => entry,
+            Decision::Passthrough | Decision::Refused(_) => None,
+        };
+        json!({
+            "reason": own.reason(),
+            "isRefused": own.is_refused(),
+            "httpStatus": own.is_refused().then_some(own.status),
+            "serviceEntry": entry.map(|entry| self.json_place(&format!("serviceEntries[{entry}]"))),
         })
     }
 
@@ -97,6 +111,38 @@ impl Explanation<'_> {
             "response": response.unwrap_or_else(|| json!([])),
         })
     }
+}
+
+fn json_fault(fault: &FaultOutcome) -> Value {
+    let FaultOutcome { plan, abort, is_limited, .. } = fault;
+    let [http, grpc] = match *abort {
+        Some(AbortStatus::Http(status)) => [Some(status), None],
+        Some(AbortStatus::Grpc(status)) => [None, Some(u16::from(status))],
+        None => [None, None],
+    };
+    // An aborted request has no response from upstream.
+    let of_response = |value: Option<u64>| value.filter(|_| abort.is_none());
+    json!({
+        "delaySeconds": plan.delay.map(|delay| delay.as_secs_f64()),
+        "httpStatus": http,
+        "grpcStatus": grpc,
+        "resetAfterBytes": of_response(plan.reset_after),
+        "bytesPerSecond": of_response(plan.bytes_per_second),
+        "isLimited": is_limited,
+    })
+}
+
+fn json_outlier(own: &OutlierOutcome) -> Value {
+    let settings = &own.target.settings;
+    json!({
+        "cluster": own.cluster,
+        "enforcedBy": match settings.enforcement {
+            Enforcement::Envoy => "envoy",
+            Enforcement::Filter => "filter",
+        },
+        "failureRule": own.rule,
+        "fallback": own.target.fallback,
+    })
 }
 
 fn json_mirror(routed: &Routed<'_>) -> Value {

@@ -1,7 +1,14 @@
 //! The request to explain, from the arguments.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use clap::Args;
 use sluice_policy::request::Attributes;
+use sluice_policy::request::connection::Connection;
+use sluice_policy::spec::proxy::NodeMetadata;
+use sluice_policy::value::host_name::without_port;
+
+use super::normalize::normalize;
 
 use crate::arguments::{Format, InputArgs};
 use crate::tree::Tree;
@@ -9,24 +16,45 @@ use crate::tree::Tree;
 /// Arguments of `sluice explain`.
 #[derive(Args)]
 pub struct ExplainArgs {
-    /// Files with the rules; - for standard input
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<String>,
     #[command(flatten)]
     pub input: InputArgs,
-    /// The request: 'GET /path', 'GET http://host/path', or a path or URL without the method
-    #[arg(short, long, value_name = "REQUEST")]
-    pub request: String,
+    /// The request: a URL or path, as curl takes it, or 'METHOD URL'
+    #[arg(short, long, visible_alias = "url", value_name = "REQUEST")]
+    request: String,
+    /// The method [default: GET, with --data POST]
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    method: Option<String>,
     /// A header of the request; may be repeated [default for host: that of the URL, else the first
     /// host of the rules]
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
-    /// The port that the client connected to, for matches on ports [default: that of the URL]
-    #[arg(long, value_name = "PORT")]
+    /// The body of the request, or @FILE; may be repeated, as for curl
+    #[arg(short, long, value_name = "DATA")]
+    data: Vec<String>,
+    /// Do not normalize the path, as an Envoy without normalize_path
+    #[arg(long)]
+    path_as_is: bool,
+    /// The port that the client connected to [default: that of the URL]
+    #[arg(long, visible_alias = "destination-port", value_name = "PORT")]
     port: Option<u16>,
+    /// The IP address that the client connected to, for addresses of ServiceEntries and
+    /// destinationSubnets [default: the host of the URL, if it is one]
+    #[arg(long, value_name = "IP")]
+    destination_address: Option<IpAddr>,
+    /// The server name of the client's TLS connection [default: the host of an https URL]
+    #[arg(long, value_name = "NAME")]
+    sni: Option<String>,
     /// The IP address of the client, for splits that are sticky by address
     #[arg(long, value_name = "IP")]
-    source_address: Option<std::net::IpAddr>,
+    source_address: Option<IpAddr>,
+    /// A label of the proxy's workload, for sourceLabels; may be repeated; not used if a document
+    /// sets proxy.labels
+    #[arg(long = "source-label", value_name = "NAME=VALUE", value_parser = read_pair)]
+    source_labels: Vec<(String, String)>,
+    /// The namespace of the proxy's workload, for sourceNamespace; not used if a document sets
+    /// proxy.namespace
+    #[arg(long, value_name = "NAME")]
+    source_namespace: Option<String>,
     /// A claim of the request's JWT: NAME=VALUE or OUTER.INNER=VALUE; may be repeated
     #[arg(long = "claim", value_name = "NAME=VALUE")]
     claims: Vec<String>,
@@ -38,14 +66,65 @@ pub struct ExplainArgs {
     pub format: Format,
 }
 
-/// A request with the facts that a proxy knows about it.
+fn read_pair(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = parts.ok_or("must be NAME=VALUE, such as app=web")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// The properties of the proxy's workload that the arguments give, in place of Envoy's metadata.
+impl NodeMetadata for ExplainArgs {
+    fn namespace(&self) -> Option<String> {
+        self.source_namespace.clone()
+    }
+
+    fn label(&self, name: &str) -> Option<String> {
+        let mut labels = self.source_labels.iter();
+        labels.find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+}
+
+/// A request with the facts that a proxy knows about it and its connection.
 #[derive(Debug, Default)]
 pub struct Client {
     /// All headers, pseudo-headers included
     pub headers: Vec<(String, Vec<u8>)>,
     port: Option<u16>,
+    destination_ip: Option<IpAddr>,
     source_address: Option<Vec<u8>>,
     claims: Vec<(String, Vec<u8>)>,
+    /// The server name of the TLS connection; empty if it has none, and `None` without TLS
+    pub sni: Option<String>,
+    /// The path as the client sent it, if Envoy normalizes it to another one
+    pub sent_path: Option<String>,
+}
+
+impl Client {
+    /// The address and port that the client connected to. An address that is not known is
+    /// unspecified.
+    pub fn destination(&self) -> Option<SocketAddr> {
+        let ip = self.destination_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        Some(SocketAddr::new(ip, self.port?))
+    }
+
+    /// Returns whether the address that the client connected to is known.
+    pub fn knows_address(&self) -> bool {
+        self.destination_ip.is_some()
+    }
+}
+
+impl Connection for Client {
+    fn destination_ip(&self) -> Option<IpAddr> {
+        self.destination_ip
+    }
+
+    fn destination_port(&self) -> Option<u16> {
+        self.port
+    }
+
+    fn source_address(&self) -> Option<Vec<u8>> {
+        self.source_address.clone()
+    }
 }
 
 impl Attributes for Client {
@@ -64,6 +143,47 @@ impl Attributes for Client {
     }
 }
 
+/// The parts of a URL, or of a path alone.
+struct Target<'a> {
+    scheme: &'a str,
+    host: Option<&'a str>,
+    path: String,
+}
+
+impl<'a> Target<'a> {
+    /// Reads a path, or a URL as curl takes it: the scheme may be absent.
+    fn read(text: &'a str) -> Result<Self, String> {
+        // The fragment is not sent.
+        let text = text.split('#').next().unwrap_or_default();
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
+            Some((scheme, _)) => {
+                return Err(format!("--request: the scheme must be http or https, not {scheme:?}"));
+            }
+            None if text.starts_with('/') || text == "*" => {
+                return Ok(Self { scheme: "http", host: None, path: text.to_owned() });
+            }
+            None => ("http", text),
+        };
+        let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if host.contains('@') {
+            let reason = "write the user and password as -H 'authorization: Basic ...'";
+            return Err(format!("--request: {reason}"));
+        }
+        let is_host = !host.is_empty() && (rest.len() < text.len() || is_like_host(host));
+        if !is_host {
+            return Err(format!("--request: the path must start with /, not {text:?}"));
+        }
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Ok(Self { scheme, host: Some(host), path: format!("{slash}{path}") })
+    }
+}
+
+/// Returns whether a word without a scheme is a host and not the start of a path.
+fn is_like_host(text: &str) -> bool {
+    text == "localhost" || text.contains(['.', ':'])
+}
+
 impl ExplainArgs {
     /// The request; without a host it is for the first host of `document`.
     ///
@@ -72,8 +192,8 @@ impl ExplainArgs {
     pub fn client(&self, document: &Tree) -> Result<Client, String> {
         let words: Vec<&str> = self.request.split_ascii_whitespace().collect();
         let (method, target) = match words.as_slice() {
-            [target] => ("GET", *target),
-            [method, target] => (*method, *target),
+            [target] => (None, *target),
+            [method, target] => (Some(*method), *target),
             _ => {
                 return Err(format!(
                     "--request must be 'METHOD PATH', such as 'GET /status/200', not {:?}",
@@ -81,21 +201,19 @@ impl ExplainArgs {
                 ));
             }
         };
-        let (scheme, rest) = match target.split_once("://") {
-            Some((scheme @ ("http" | "https"), rest)) => (scheme, Some(rest)),
-            Some((scheme, _)) => {
-                return Err(format!("--request: the scheme must be http or https, not {scheme:?}"));
-            }
-            None => ("http", None),
-        };
-        let (mut host, path) = match rest {
-            Some(rest) => {
-                let end = rest.find(['/', '?']).unwrap_or(rest.len());
-                let (host, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
-                (Some(host.to_owned()), if path.is_empty() { "/" } else { path })
-            }
-            None if target.starts_with('/') || target == "*" => (None, target),
-            None => return Err(format!("--request: the path must start with /, not {target:?}")),
+        if let (Some(own), Some(other)) = (method, &self.method) {
+            return Err(format!("--method {other}: the request has the method {own} already"));
+        }
+        let default = if self.data.is_empty() { "GET" } else { "POST" };
+        let method = method.or(self.method.as_deref()).unwrap_or(default);
+        let Target { scheme, host, path } = Target::read(target)?;
+        let mut host = host.map(str::to_owned);
+        let is_normalized = !self.path_as_is && path != "*" && method != "CONNECT";
+        let sent = path;
+        let path = if is_normalized {
+            normalize(&sent).map_err(|reason| format!("--request: {reason}"))?
+        } else {
+            sent.clone()
         };
         let mut headers = Vec::new();
         for header in &self.headers {
@@ -109,11 +227,12 @@ impl ExplainArgs {
                 headers.push((name, value.as_bytes().to_vec()));
             }
         }
+        self.add_body_headers(&mut headers)?;
         let host = host.or_else(|| first_host(document)).unwrap_or_default();
         let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         let default_port = if scheme == "https" { 443 } else { 80 };
         let pseudo =
-            [(":authority", &*host), (":path", path), (":method", method), (":scheme", scheme)];
+            [(":authority", &*host), (":path", &*path), (":method", method), (":scheme", scheme)];
         let pseudo = pseudo.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
         let claim = |claim: &String| {
             let (name, value) = claim
@@ -121,19 +240,53 @@ impl ExplainArgs {
                 .ok_or(format!("--claim must be NAME=VALUE, not {claim:?}"))?;
             Ok((name.to_owned(), value.as_bytes().to_vec()))
         };
+        let name = String::from_utf8_lossy(without_port(host.as_bytes())).into_owned();
+        let ip: Option<IpAddr> = name.trim_matches(['[', ']']).parse().ok();
+        // A server name is never an IP address.
+        let of_url = (scheme == "https").then(|| ip.map_or(name, |_| String::new()));
         Ok(Client {
             headers: pseudo.into_iter().chain(headers).collect(),
             port: self.port.or(port).or(Some(default_port)),
+            destination_ip: self.destination_address.or(ip),
             source_address: self.source_address.map(|address| address.to_string().into_bytes()),
             claims: self.claims.iter().map(claim).collect::<Result<_, String>>()?,
+            sni: self.sni.clone().or(of_url),
+            sent_path: Some(sent).filter(|sent| *sent != path),
         })
+    }
+
+    /// Adds the headers that curl sends with a body, unless they are given.
+    fn add_body_headers(&self, headers: &mut Vec<(String, Vec<u8>)>) -> Result<(), String> {
+        if self.data.is_empty() {
+            return Ok(());
+        }
+        let mut length = self.data.len() - 1;
+        for data in &self.data {
+            length += match data.strip_prefix('@') {
+                // curl leaves out line breaks of files.
+                Some(file) => std::fs::read(file)
+                    .map_err(|error| format!("--data: {file:?} cannot be read: {error}"))?
+                    .iter()
+                    .filter(|byte| !b"\r\n".contains(byte))
+                    .count(),
+                None => data.len(),
+            };
+        }
+        let form = "application/x-www-form-urlencoded".to_owned();
+        for (name, value) in [("content-type", form), ("content-length", length.to_string())] {
+            if headers.iter().all(|(known, _)| known != name) {
+                headers.push((name.to_owned(), value.into_bytes()));
+            }
+        }
+        Ok(())
     }
 }
 
-/// The first host of the virtual services that is not a wildcard.
+/// The first host of the virtual services, or else of the service entries, that is not a wildcard.
 fn first_host(document: &Tree) -> Option<String> {
-    let services = document.list("virtualServices").iter();
-    let mut hosts = services.flat_map(|service| service.list("hosts"));
+    let lists = ["virtualServices", "serviceEntries"].into_iter();
+    let parts = lists.flat_map(|list| document.list(list));
+    let mut hosts = parts.flat_map(|part| part.list("hosts"));
     let host = hosts.find_map(|host| host.as_str().filter(|host| !host.contains('*')));
     host.map(str::to_owned)
 }

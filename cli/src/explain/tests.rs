@@ -7,6 +7,7 @@ use sluice_policy::desk::explain::Explainer;
 use super::{ExplainArgs, Explanation};
 use crate::check::compile;
 use crate::collect::{Defaults, collect};
+use crate::inputs::Input;
 use crate::source::Source;
 use crate::yaml;
 
@@ -32,19 +33,19 @@ struct Arguments {
 /// Whether the request is delayed, copied, and sent to b.com, for each of the seeds from 0 on.
 fn choices(seeds: u64) -> Vec<[bool; 3]> {
     let documents = yaml::parse(RULES).unwrap();
-    let source = Source { file: "rules.yaml".to_owned(), documents };
-    let (bundles, findings) = collect(vec![source], &Defaults::default());
-    assert_eq!(findings, []);
-    let bundle = &bundles[0];
+    let input = Input { file: "rules.yaml".to_owned(), is_named: true };
+    let collected = collect(vec![Source { input, documents }], &Defaults::default());
+    assert_eq!(collected.findings, []);
+    let bundle = &collected.bundles[0];
     let compiled = compile(bundle, None).unwrap();
     let explainer = Explainer::new(&compiled.document);
     let arguments = Arguments::parse_from(["sluice", "rules.yaml", "--request", "/"]);
     let client = arguments.explain.client(&bundle.document).unwrap();
     let choice = |seed| {
-        let explanation = Explanation::new(bundle, &explainer, &client, seed);
+        let explanation = Explanation::new(bundle, &compiled.document, &explainer, &client, seed);
         let routed = explanation.routed.unwrap();
         let is_b = routed.decision.edits().any(|edit| &*edit.value == b"b.com");
-        [explanation.fault.plan.delay.is_some(), !routed.copies.copies.is_empty(), is_b]
+        [explanation.fault.unwrap().plan.delay.is_some(), !routed.copies.copies.is_empty(), is_b]
     };
     (0..seeds).map(choice).collect()
 }

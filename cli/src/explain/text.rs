@@ -4,12 +4,16 @@ use std::fmt::{Arguments, Write as _};
 
 use clap::builder::styling::{AnsiColor, Color, Style};
 use sluice_policy::desk::explain::Tried;
+use sluice_policy::egress;
 use sluice_policy::router::decision::Outcome;
 use sluice_policy::spec::fault::AbortStatus;
+use sluice_policy::spec::outlier::Enforcement;
+use sluice_policy::spec::outlier_detection::Consecutive;
 use sluice_policy::value::grpc_status::GRPC_STATUS_NAMES;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
 use super::explanation::{Explanation, FaultOutcome, Routed};
+use super::others::{EgressOutcome, OutlierOutcome, SniOutcome};
 
 const BOLD: Style = Style::new().bold();
 const GOOD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Green)));
@@ -20,22 +24,89 @@ impl Explanation<'_> {
     pub fn to_text(&self, is_seed_given: bool) -> String {
         let mut text = String::new();
         line(&mut text, format_args!("{BOLD}request{BOLD:#}  {} {}", self.method, self.url));
-        self.rules(&mut text);
-        self.fault(&mut text);
-        match &self.routed {
-            None => line(
+        if let Some(sent) = self.sent_path {
+            line(
                 &mut text,
-                format_args!("the mirror filter and the router do not get the request"),
-            ),
-            Some(routed) => {
-                mirror(&mut text, routed);
-                self.route(&mut text, routed);
-            }
+                format_args!(
+                    "  Envoy has normalized the path {sent} (normalize_path, as in Istio)"
+                ),
+            );
         }
+        self.connection.iter().for_each(|own| self.connection(&mut text, own));
+        self.agreement.iter().for_each(|own| agreement(&mut text, own));
+        self.egress.iter().for_each(|own| self.egress(&mut text, own));
+        if self.has_rules {
+            self.filters(&mut text);
+        }
+        self.outlier.iter().for_each(|own| outlier(&mut text, own));
         if self.is_random && !is_seed_given {
             line(&mut text, format_args!("repeat these random choices with --seed {}", self.seed));
         }
         text
+    }
+
+    /// The decisions by the rules for HTTP.
+    fn filters(&self, text: &mut String) {
+        let Some(fault) = &self.fault else {
+            return line(text, format_args!("the other filters do not get the request"));
+        };
+        self.rules(text);
+        describe_fault(text, fault);
+        match &self.routed {
+            None => {
+                line(text, format_args!("the mirror filter and the router do not get the request"))
+            }
+            Some(routed) => {
+                mirror(text, routed);
+                self.route(text, routed);
+            }
+        }
+    }
+
+    fn connection(&self, text: &mut String, own: &SniOutcome) {
+        let by = own.route.as_deref().map(|path| format!(", by {}", self.shown_place(path)));
+        let decision = match &own.cluster {
+            Some(cluster) => format!("the connection goes to {cluster}{}", by.unwrap_or_default()),
+            None => format!("{} the connection: {}", verb(own), own.outcome.name()),
+        };
+        line(text, format_args!("{BOLD}sni{BOLD:#}      unless Envoy terminates TLS, {decision}"));
+    }
+
+    fn egress(&self, text: &mut String, own: &EgressOutcome) {
+        let decision = match own.decision {
+            egress::Decision::Known { entry: Some(entry) } => {
+                let place = self.shown_place(&format!("serviceEntries[{entry}]"));
+                format!("allows the request, by {place}")
+            }
+            egress::Decision::Known { entry: None } => {
+                "allows the request: a ServiceEntry has the address".to_owned()
+            }
+            egress::Decision::Passthrough => {
+                "allows the request: no ServiceEntry has it, and the mode is ALLOW_ANY".to_owned()
+            }
+            egress::Decision::Refused(reason) if own.only_reports => {
+                format!("only reports the request: {}", reason.name())
+            }
+            egress::Decision::Refused(reason) => {
+                format!("answers {}: {}", own.status, reason.name())
+            }
+        };
+        line(text, format_args!("{BOLD}egress{BOLD:#}   {decision}"));
+        let is_about_address = matches!(
+            own.decision,
+            egress::Decision::Refused(
+                egress::Reason::AddressMismatch | egress::Reason::UnknownAddress
+            )
+        );
+        if is_about_address && !own.knows_address {
+            line(
+                text,
+                format_args!(
+                    "  the address that the client connected to is not known; use \
+                              --destination-address"
+                ),
+            );
+        }
     }
 
     fn rules(&self, text: &mut String) {
@@ -89,42 +160,6 @@ impl Explanation<'_> {
         format!("{}{line}: {rule}", place.file)
     }
 
-    fn fault(&self, text: &mut String) {
-        let FaultOutcome { plan, abort, is_drawn, is_limited } = &self.fault;
-        let mut effects = Vec::new();
-        effects.extend(plan.delay.map(|delay| format!("delays the request by {delay:?}")));
-        effects.extend(abort.map(|status| match status {
-            AbortStatus::Http(status) => format!("aborts the request with HTTP {status}"),
-            AbortStatus::Grpc(status) => {
-                let name = GRPC_STATUS_NAMES.get(usize::from(status)).unwrap_or(&"");
-                format!("aborts the request with gRPC {status} {name}")
-            }
-        }));
-        if abort.is_none() {
-            let reset = plan.reset_after;
-            effects.extend(reset.map(|bytes| format!("ends the response after {bytes} bytes")));
-            let rate = plan.bytes_per_second;
-            effects
-                .extend(rate.map(|rate| format!("slows the response to {rate} bytes per second")));
-        }
-        if effects.is_empty() {
-            // Without a draw there was no fault that could have happened.
-            if *is_drawn {
-                line(text, format_args!("{BOLD}fault{BOLD:#}    none, by random choice"));
-            }
-        } else {
-            line(text, format_args!("{BOLD}fault{BOLD:#}    {}", effects.join(", ")));
-            if *is_limited {
-                line(
-                    text,
-                    format_args!(
-                        "  limits on faults are not applied, as they depend on other requests"
-                    ),
-                );
-            }
-        }
-    }
-
     fn route(&self, text: &mut String, routed: &Routed<'_>) {
         let decision = &routed.decision;
         let outcome = match decision.outcome {
@@ -169,6 +204,86 @@ impl Explanation<'_> {
 fn line(text: &mut String, arguments: Arguments<'_>) {
     // Writing to a string does not fail.
     let _ = writeln!(text, "{arguments}");
+}
+
+fn describe_fault(text: &mut String, fault: &FaultOutcome) {
+    let FaultOutcome { plan, abort, is_drawn, is_limited } = fault;
+    let mut effects = Vec::new();
+    effects.extend(plan.delay.map(|delay| format!("delays the request by {delay:?}")));
+    effects.extend(abort.map(|status| match status {
+        AbortStatus::Http(status) => format!("aborts the request with HTTP {status}"),
+        AbortStatus::Grpc(status) => {
+            let name = GRPC_STATUS_NAMES.get(usize::from(status)).unwrap_or(&"");
+            format!("aborts the request with gRPC {status} {name}")
+        }
+    }));
+    if abort.is_none() {
+        let reset = plan.reset_after;
+        effects.extend(reset.map(|bytes| format!("ends the response after {bytes} bytes")));
+        let rate = plan.bytes_per_second;
+        effects.extend(rate.map(|rate| format!("slows the response to {rate} bytes per second")));
+    }
+    if effects.is_empty() {
+        // Without a draw there was no fault that could have happened.
+        if *is_drawn {
+            line(text, format_args!("{BOLD}fault{BOLD:#}    none, by random choice"));
+        }
+    } else {
+        line(text, format_args!("{BOLD}fault{BOLD:#}    {}", effects.join(", ")));
+        if *is_limited {
+            line(
+                text,
+                format_args!(
+                    "  limits on faults are not applied, as they depend on other requests"
+                ),
+            );
+        }
+    }
+}
+
+/// The decision about the server name of a connection and the host of a request in it.
+fn agreement(text: &mut String, own: &SniOutcome) {
+    let (verb, name) = (verb(own), own.outcome.name());
+    line(text, format_args!("{BOLD}sni{BOLD:#}      {verb} the request: {name}"));
+}
+
+fn verb(own: &SniOutcome) -> &'static str {
+    match (own.is_refused, own.outcome.is_violation()) {
+        (true, _) => "refuses",
+        (false, true) => "only reports",
+        (false, false) => "allows",
+    }
+}
+
+fn outlier(text: &mut String, own: &OutlierOutcome) {
+    let OutlierOutcome { cluster, target, rule } = own;
+    let settings = &target.settings;
+    let by = match settings.enforcement {
+        Enforcement::Envoy => "Envoy",
+        Enforcement::Filter => "the filter",
+    };
+    line(text, format_args!("{BOLD}outlier{BOLD:#}  {by} ejects failing hosts of {cluster}"));
+    let enforced = |own: &Consecutive| own.threshold > 0 && own.enforcing > 0;
+    let local = Some(&settings.consecutive_local_origin_failure);
+    for (detector, failures) in [
+        (Some(&settings.consecutive_5xx), "failures"),
+        (Some(&settings.consecutive_gateway_failure), "gateway errors"),
+        (local.filter(|_| settings.splits_local_origin), "failed connections"),
+    ] {
+        if let Some(own) = detector.filter(|own| enforced(own)) {
+            let time = settings.ejection_time(1);
+            line(text, format_args!("  after {} {failures} in a row, for {time:?}", own.threshold));
+        }
+    }
+    if settings.has_rates() {
+        line(text, format_args!("  by its rate of failures, every {:?}", settings.interval));
+    }
+    if let Some(rule) = rule {
+        line(text, format_args!("  what is a failure of this request: failure.rules[{rule}]"));
+    }
+    if let Some(fallback) = &target.fallback {
+        line(text, format_args!("  while all hosts are ejected: {fallback}"));
+    }
 }
 
 fn mirror(text: &mut String, routed: &Routed<'_>) {

@@ -6,6 +6,7 @@ use sluice_policy::document::report::Kind;
 use sluice_policy::spec::proxy::MESH;
 
 use crate::bundle::{Bundle, OtherObject};
+use crate::columns::Position;
 use crate::finding::{Finding, Place};
 use crate::tree::{self, Tree};
 
@@ -43,9 +44,9 @@ pub fn left_out(bundle: &Bundle, document: &Json) -> Vec<Finding> {
 
 fn add(other: &OtherObject, path: &str, reason: &str, found: &mut Vec<Finding>) {
     let OtherObject { file, title, object } = other;
-    let line = tree::find(object, path).line;
+    let Position { line, columns } = tree::find(object, path).position();
     let (file, object, path) = (file.clone(), title.clone(), path.to_owned());
-    let place = Place { file, line, object, path };
+    let place = Place { file, line, columns, object, path };
     let (kind, reason) = (Kind::LeftToEnvoy, reason.to_owned());
     found.push(Finding { kind, place, value: None, reason, other: None });
 }

@@ -5,7 +5,9 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::collect::Collected;
 use crate::finding::{Finding, Severity};
+use crate::source::Texts;
 use crate::{check, yaml};
 
 /// The kinds and specs of EnvoyFilters or WasmPlugins, in the order of the filter chain.
@@ -40,7 +42,9 @@ struct Arguments {
 fn rendered(file: &str, arguments: &[&str]) -> String {
     let words = [&["sluice", file], arguments].concat();
     let args = Arguments::try_parse_from(words).unwrap().render;
-    let (bundles, findings) = check::read(&args.files, &args.input.defaults());
+    let collected =
+        check::read(&args.input.files.expand(), &args.input.defaults(), &mut Texts::default());
+    let Collected { bundles, findings, .. } = collected;
     // An EnvoyFilter without a filter, such as that of the routes for copies, gives a note.
     let is_note = |finding: &Finding| finding.severity() == Severity::Note;
     assert!(findings.iter().all(is_note), "{findings:?}");

@@ -5,7 +5,7 @@ use crate::yaml::parse;
 fn paths_lead_to_lines() {
     let text = "a:\n- b-c: 1\n  d.e: 2\n- x\n\"\": 3\nf:\n  g: {}\n";
     let root = parse(text).unwrap().remove(0);
-    let line = |path: &str| (find(&root, path).line, find(&root, path).is_exact);
+    let line = |path: &str| (find(&root, path).position().line, find(&root, path).is_exact);
     assert_eq!(line(""), (1, true));
     assert_eq!(line("a[0].b-c"), (2, true));
     assert_eq!(line("a[0][\"d.e\"]"), (3, true));

@@ -40,7 +40,7 @@ fn json_that_is_not_yaml_is_read() {
     let lines = documents[0].fields().iter().map(|(key, _)| (&*key.text, key.line));
     assert_eq!(lines.collect::<Vec<_>>(), [("a", 2), ("a", 3)]);
     let error = parse("{\"a\": 1,\n \"b\" }}").unwrap_err();
-    assert_eq!(error.line, 2);
+    assert_eq!(error.at.line, 2);
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn syntax_errors_have_a_line() {
         [("a: 1\nb: [1\n", 3), ("a:\n\tb: 1\n", 2), ("a: *nobody\n", 1), ("? {a: 1}\n: 2\n", 1)]
     {
         let found = parse(text);
-        assert_eq!(found.as_ref().map_err(|error| error.line), Err(line), "{text:?}: {found:?}");
+        assert_eq!(found.as_ref().map_err(|error| error.at.line), Err(line), "{text:?}: {found:?}");
     }
 }
 
@@ -76,4 +76,28 @@ fn short_texts_cannot_fill_the_memory() {
     let stairs = |levels| "a0: &a0 x\n".to_owned() + &(0..levels).map(step).collect::<String>();
     assert_eq!(parse(&stairs(126)).unwrap().len(), 1);
     assert_eq!(refused(&stairs(127)), too_deep());
+}
+
+#[test]
+fn values_and_keys_have_columns() {
+    let text = "a: 600\nb: \"x y\" # z\nc: [1, {d: e}]\nf:\n  g: h\n\u{e4}: \u{e4}\ni: |\n  j\n\
+        k: ['it''s', \"\\\"\" , \"a\n b\"]\n";
+    let root = parse(text).unwrap().remove(0);
+    let columns = |path: &str| {
+        let found = crate::tree::find(&root, path);
+        (found.key.map(|key| key.columns.range()), found.tree.columns.range())
+    };
+    let key = |start, end| Some(Some((start, Some(end))));
+    assert_eq!(columns("a"), (key(1, 2), Some((4, Some(7)))));
+    assert_eq!(columns("b"), (key(1, 2), Some((4, Some(9)))));
+    assert_eq!(columns("c"), (key(1, 2), Some((4, Some(15)))));
+    assert_eq!(columns("c[0]"), (None, Some((5, Some(6)))));
+    assert_eq!(columns("c[1].d"), (key(9, 10), Some((12, Some(13)))));
+    assert_eq!(columns("f"), (key(1, 2), Some((3, None))));
+    assert_eq!(columns("f.g"), (key(3, 4), Some((6, Some(7)))));
+    // Its text starts in the next line.
+    assert_eq!(columns("i"), (key(1, 2), Some((3, None))));
+    assert_eq!(columns("k[0]"), (None, Some((5, Some(12)))));
+    assert_eq!(columns("k[1]"), (None, Some((14, Some(18)))));
+    assert_eq!(columns("k[2]"), (None, Some((21, None))));
 }

@@ -31,6 +31,16 @@ pub fn arguments(folder: &Path) -> Vec<String> {
     words
 }
 
+/// The arguments of a `check` with this format of findings in place of another one.
+#[allow(dead_code, reason = "not all tests use it")]
+pub fn with_format(mut arguments: Vec<String>, format: &str) -> Vec<String> {
+    if let Some(place) = arguments.iter().position(|own| own == "--format") {
+        arguments.drain(place..place + 2);
+    }
+    arguments.extend(["--format", format].map(str::to_owned));
+    arguments
+}
+
 /// The outcome of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {

@@ -21,7 +21,7 @@ impl<H: HttpHost + NetworkHost + PluginHost> Filter<H> for Worker {
     type Request = Stream<H>;
     type Connection = Stream<H>;
 
-    fn new(egress: Egress, _: u32, host: &H) -> Self {
+    fn new(egress: Rc<Egress>, _: u32, host: &H) -> Self {
         Self { egress, counters: Counters::define(host) }
     }
 

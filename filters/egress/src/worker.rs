@@ -1,6 +1,7 @@
 //! The egress filter on one worker: what its streams share.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use sluice_host::counters;
 use sluice_host::counters::Counters;
@@ -48,7 +49,7 @@ impl From<Reason> for Event {
 #[derive(Debug)]
 pub struct Worker {
     /// The compiled policy
-    pub egress: Egress,
+    pub egress: Rc<Egress>,
     /// The counters
     pub counters: Counters<Event>,
 }

@@ -18,7 +18,7 @@ impl<H: HttpHost + PluginHost> Filter<H> for Worker {
     type Request = Stream<H>;
     type Connection = NoConnections;
 
-    fn new(faults: Faults, _: u32, host: &H) -> Self {
+    fn new(faults: Rc<Faults>, _: u32, host: &H) -> Self {
         Self::with_policy(faults, host)
     }
 

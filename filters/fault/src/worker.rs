@@ -45,7 +45,7 @@ counters! {
 #[derive(Debug)]
 pub struct Worker {
     /// The compiled policy
-    pub faults: Faults,
+    pub faults: Rc<Faults>,
     /// The counters
     pub counters: Counters<Event>,
     /// Draws for shares and lengths
@@ -78,7 +78,7 @@ pub struct State {
 
 impl Worker {
     /// The filter of a worker, without streams.
-    pub fn with_policy(faults: Faults, host: &impl PluginHost) -> Self {
+    pub fn with_policy(faults: Rc<Faults>, host: &impl PluginHost) -> Self {
         Self {
             faults,
             counters: Counters::define(host),

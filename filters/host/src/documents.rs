@@ -18,10 +18,9 @@
 
 use std::fmt;
 
-use sluice_policy::hash::Hash;
-
 use crate::host::{Memory, PluginHost};
-use crate::shared_data::{SharedData, Stored};
+use crate::policies::Fingerprint;
+use crate::shared_data::SharedData;
 
 /// Maximum memory that all configurations of a VM may use, in bytes. The rest of the 1 GiB is for
 /// streams, for the reading of documents, and for the gaps between what is in use.
@@ -47,16 +46,14 @@ const MAX_WRITES: usize = 64;
 pub struct Taking<'a, H> {
     host: &'a H,
     filter: &'a str,
-    document: u64,
+    document: Fingerprint,
     before: Memory,
 }
 
 impl<'a, H: PluginHost + SharedData> Taking<'a, H> {
     /// Begins before a document is compiled for a filter.
-    pub fn begin(document: &[u8], filter: &'a str, host: &'a H) -> Self {
-        let mut hash = Hash::default();
-        hash.piece(document);
-        Self { host, filter, document: hash.finish(), before: host.memory() }
+    pub fn begin(document: Fingerprint, filter: &'a str, host: &'a H) -> Self {
+        Self { host, filter, document, before: host.memory() }
     }
 
     /// Ends after the document was compiled. Returns whether this VM is the first one that takes
@@ -68,12 +65,12 @@ impl<'a, H: PluginHost + SharedData> Taking<'a, H> {
         let after = self.host.memory();
         let needs = Needs::between(self.before, after);
         let result = update(self.filter, self.host, |record| {
-            if record.accepted.contains(&self.document) {
+            if record.accepted.contains(&self.document.hash) {
                 record.renew(self.host.vm(), after.used);
                 return Ok(false);
             }
             needs.check(record.used())?;
-            record.accept(self.document);
+            record.accept(self.document.hash);
             record.renew(self.host.vm(), after.used);
             Ok(true)
         });
@@ -226,13 +223,10 @@ impl Record {
 fn update<T>(filter: &str, host: &impl SharedData, change: impl Fn(&mut Record) -> T) -> Option<T> {
     let key = ["sluice.documents.", filter].concat();
     for _ in 0..MAX_WRITES {
-        let (bytes, version) = match host.stored(key.as_bytes()) {
-            Some(Stored { value, version }) => (value, Some(version)),
-            None => (Vec::new(), None),
-        };
-        let mut record = Record::decode(&bytes);
+        let stored = host.stored(key.as_bytes());
+        let mut record = Record::decode(stored.as_ref().map_or(&[], |stored| &stored.value));
         let result = change(&mut record);
-        if host.replace(key.as_bytes(), &record.encode(), version) {
+        if host.replace(key.as_bytes(), &record.encode(), stored.map(|stored| stored.version)) {
             return Some(result);
         }
     }

@@ -40,8 +40,9 @@ pub trait Filter<H: PluginHost>: Sized + 'static {
     /// One connection; [`NoConnections`] if the filter is no network filter.
     type Connection: NetworkStream + 'static;
 
-    /// Makes the filter of a worker. `plugin` is the plugin's context.
-    fn new(policy: Self::Policy, plugin: u32, host: &H) -> Self;
+    /// Makes the filter of a worker. `plugin` is the plugin's context. Other plugins of the worker
+    /// with the same document share the policy.
+    fn new(policy: Rc<Self::Policy>, plugin: u32, host: &H) -> Self;
 
     /// Makes a stream for a request that has just begun. `id` is the stream's context.
     fn request(self: &Rc<Self>, id: u32, host: H) -> Self::Request;

@@ -19,6 +19,7 @@ pub mod fake;
 pub mod filter;
 mod documents;
 mod notices;
+mod policies;
 pub mod plugin;
 #[cfg(target_family = "wasm")]
 pub mod wasm;

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use sluice_policy::document::report::{Finding, Kind};
 use sluice_policy::spec::policy::Policy;
 
 use crate::attributes::EnvoyNode;
@@ -10,6 +11,7 @@ use crate::documents::{self, Taking};
 use crate::filter::Filter;
 use crate::host::PluginHost;
 use crate::notices;
+use crate::policies::{self, Fingerprint};
 use crate::shared_data::SharedData;
 
 /// The version of all modules.
@@ -52,14 +54,21 @@ impl<H: PluginHost + SharedData, F: Filter<H>> Plugin<F, H> {
     pub fn on_configure(&mut self, document: &[u8]) -> bool {
         // So that lines are not formatted which Envoy does not show.
         log::set_max_level(self.host.log_level());
-        let taking = Taking::begin(document, F::NAME, &self.host);
-        match F::Policy::compile(document, &EnvoyNode(&self.host)) {
+        let fingerprint = Fingerprint::of(document);
+        let taking = Taking::begin(fingerprint, F::NAME, &self.host);
+        let compiled = match policies::find::<F::Policy>(fingerprint) {
+            Some(policy) => Ok((policy, Vec::new())),
+            None => F::Policy::compile(document, &EnvoyNode(&self.host))
+                .map(|(policy, found)| (policies::add(fingerprint, policy), found)),
+        };
+        match compiled {
             Ok((policy, found)) => {
                 match taking.finish() {
                     Ok(true) => notices::log(&found, "notices"),
                     Ok(false) => {}
                     Err(reason) => {
-                        log::error!("configuration: {reason}");
+                        let error = Finding::new(String::new(), Kind::Error, reason);
+                        notices::log(&[error], "errors");
                         return false;
                     }
                 }

@@ -17,7 +17,7 @@ impl<H: HttpHost + PluginHost> Filter<H> for Worker {
     type Request = Stream<H>;
     type Connection = NoConnections;
 
-    fn new(mirrors: Mirrors, plugin: u32, host: &H) -> Self {
+    fn new(mirrors: Rc<Mirrors>, plugin: u32, host: &H) -> Self {
         Self::with_policy(mirrors, plugin, host)
     }
 

@@ -54,7 +54,7 @@ pub struct Worker {
     /// The context of the plugin
     pub plugin: u32,
     /// The compiled policy
-    pub mirrors: Mirrors,
+    pub mirrors: Rc<Mirrors>,
     /// The counters
     pub counters: Counters<Event>,
     /// Draws for percentages
@@ -73,7 +73,7 @@ pub struct Worker {
 
 impl Worker {
     /// The filter of a worker, for the plugin with this context.
-    pub fn with_policy(mirrors: Mirrors, plugin: u32, host: &impl PluginHost) -> Self {
+    pub fn with_policy(mirrors: Rc<Mirrors>, plugin: u32, host: &impl PluginHost) -> Self {
         Self {
             plugin,
             mirrors,

@@ -18,7 +18,7 @@ impl<H: HttpHost + SharedData + PluginHost> Filter<H> for Worker {
     type Request = Stream<H>;
     type Connection = NoConnections;
 
-    fn new(outliers: Outliers, _: u32, host: &H) -> Self {
+    fn new(outliers: Rc<Outliers>, _: u32, host: &H) -> Self {
         Self::with_policy(outliers, host)
     }
 

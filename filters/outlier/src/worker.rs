@@ -52,7 +52,7 @@ type Clusters = HashMap<Box<[u8]>, Option<Detection>>;
 /// What all streams of a plugin share on a worker.
 #[derive(Debug)]
 pub struct Worker {
-    outliers: Outliers,
+    outliers: Rc<Outliers>,
     /// The metrics
     pub metrics: Metrics,
     /// Draws for ejections and for the hosts of requests
@@ -75,7 +75,7 @@ pub const IN_CLUSTER: &str = "upstream";
 
 impl Worker {
     /// The filter of a worker, whose plugin is configured now.
-    pub fn with_policy(outliers: Outliers, host: &impl PluginHost) -> Self {
+    pub fn with_policy(outliers: Rc<Outliers>, host: &impl PluginHost) -> Self {
         Self {
             outliers,
             metrics: Metrics::define(host),

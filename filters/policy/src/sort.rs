@@ -1,21 +1,27 @@
-//! A stable sort with little code: the standard library's is ten times as large, once for each type
-//! of values.
+//! A stable sort with little code: the standard library's is compiled once for each type of values,
+//! and here once for all types, for the places of the values.
 
-/// Sorts values. `is_greater` returns whether its first value must come after its second one.
-pub fn sort<T>(values: &mut [T], is_greater: impl Fn(&T, &T) -> bool) {
+use std::cmp::Ordering;
+
+/// Compares the values of two places.
+type Compare<'a> = dyn Fn(usize, usize) -> Ordering + 'a;
+
+/// Sorts values. Equal values keep their order.
+pub fn sort<T>(values: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
     let swaps = swaps(values.len(), &|left, right| match (values.get(left), values.get(right)) {
-        (Some(left), Some(right)) => is_greater(left, right),
-        _ => false,
+        (Some(left), Some(right)) => compare(left, right),
+        _ => Ordering::Equal,
     });
     swaps.into_iter().for_each(|(left, right)| values.swap(left, right));
 }
 
 /// Returns the swaps that sort `count` values, at most one for each value.
 #[inline(never)]
-fn swaps(count: usize, is_greater: &dyn Fn(usize, usize) -> bool) -> Vec<(usize, usize)> {
+fn swaps(count: usize, compare: &Compare<'_>) -> Vec<(usize, usize)> {
     let mut swaps = Vec::new();
     // For each place, the place of its value. A place that is done has its own value.
-    let mut sources = order(count, is_greater);
+    let mut sources: Vec<usize> = (0..count).collect();
+    sources.sort_by(|left, right| compare(*left, *right));
     for start in 0..count {
         let mut place = start;
         while let Some(source) = sources.get_mut(place) {
@@ -30,35 +36,6 @@ fn swaps(count: usize, is_greater: &dyn Fn(usize, usize) -> bool) -> Vec<(usize,
     swaps
 }
 
-/// Returns the numbers below `count`, sorted. Merges runs of twice the length in each pass.
-fn order(count: usize, is_greater: &dyn Fn(usize, usize) -> bool) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..count).collect();
-    let mut merged = Vec::with_capacity(count);
-    let mut length = 1;
-    while length < count {
-        for runs in order.chunks(2 * length) {
-            let (mut left, mut right) = runs.split_at(length.min(runs.len()));
-            while let (Some((first, others)), Some((second, rest))) =
-                (left.split_first(), right.split_first())
-            {
-                if is_greater(*first, *second) {
-                    merged.push(*second);
-                    right = rest;
-                } else {
-                    merged.push(*first);
-                    left = others;
-                }
-            }
-            merged.extend_from_slice(left);
-            merged.extend_from_slice(right);
-        }
-        std::mem::swap(&mut order, &mut merged);
-        merged.clear();
-        length *= 2;
-    }
-    order
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,7 +47,7 @@ mod tests {
             let mut values: Vec<_> = keys.zip(0..).collect();
             let mut expected = values.clone();
             expected.sort();
-            sort(&mut values, |left, right| left.0 > right.0);
+            sort(&mut values, |left, right| left.0.cmp(&right.0));
             assert_eq!(values, expected);
         }
     }

@@ -20,7 +20,7 @@ impl<H: HttpHost + PluginHost> Filter<H> for Worker {
     type Request = Stream<H>;
     type Connection = NoConnections;
 
-    fn new(router: Router, _: u32, host: &H) -> Self {
+    fn new(router: Rc<Router>, _: u32, host: &H) -> Self {
         Self { router, counters: Counters::define(host), random: Random::default() }
     }
 

@@ -1,5 +1,7 @@
 //! The router on one worker: what its streams share.
 
+use std::rc::Rc;
+
 use sluice_host::counters;
 use sluice_host::counters::Counters;
 use sluice_host::random::Random;
@@ -12,7 +14,7 @@ pub use sluice_host::host::ROUTE_NOTE as NOTE;
 #[derive(Debug)]
 pub struct Worker {
     /// The compiled policy
-    pub router: Router,
+    pub router: Rc<Router>,
     /// The counters
     pub counters: Counters<Event>,
     /// Draws for weighted choices

@@ -21,7 +21,7 @@ impl<H: HttpHost + NetworkHost + PluginHost> Filter<H> for Worker {
     type Request = Request<H>;
     type Connection = Connection<H>;
 
-    fn new(policy: SniPolicy, _: u32, host: &H) -> Self {
+    fn new(policy: Rc<SniPolicy>, _: u32, host: &H) -> Self {
         Self::with_policy(policy, host)
     }
 

@@ -84,7 +84,7 @@ mod tests {
         let host = FakeHost::default()
             .with_property(&["connection", "requested_server_name"], sni)
             .with_property(&["request", "host"], authority);
-        let worker = Rc::new(Worker::with_policy(policy, &host));
+        let worker = Rc::new(Worker::with_policy(Rc::new(policy), &host));
         let action = Request::new(host.clone(), worker).on_request_headers();
         (host, action)
     }

@@ -91,7 +91,7 @@ impl From<Outcome> for Event {
 #[derive(Debug)]
 pub struct Worker {
     /// The compiled policy
-    pub policy: SniPolicy,
+    pub policy: Rc<SniPolicy>,
     /// Draws for weighted choices
     pub random: Random,
     /// The connections whose ClientHello is not complete
@@ -140,7 +140,7 @@ pub struct Names<'a> {
 
 impl Worker {
     /// The filter of a worker, without connections.
-    pub fn with_policy(policy: SniPolicy, host: &impl PluginHost) -> Self {
+    pub fn with_policy(policy: Rc<SniPolicy>, host: &impl PluginHost) -> Self {
         Self {
             policy,
             random: Random::default(),

@@ -19,42 +19,62 @@ const AFTER: Duration = Duration::from_secs(3);
 /// Listener without a filter, which does not change.
 const PROBED: &str = "probed";
 
-/// Measures and prints the table.
+/// Which documents an update changes.
+#[derive(Clone, Copy)]
+enum Change {
+    /// Those of all filters
+    All,
+    /// That of one filter
+    One,
+}
+
+/// Measures and prints a table for each kind of change.
 pub async fn run() {
-    let envoy = Envoy::start(
-        &listeners(0).into_iter().fold(Bootstrap::new().dynamic_listeners(), Bootstrap::listener),
-    )
-    .await;
+    measure("all five documents change", Change::All).await;
+    measure("one document changes", Change::One).await;
+}
+
+async fn measure(title: &str, change: Change) {
+    let first = listeners(0, change);
+    let bootstrap =
+        first.into_iter().fold(Bootstrap::new().dynamic_listeners(), Bootstrap::listener);
+    let envoy = Envoy::start(&bootstrap).await;
     let probes = Probes::start(envoy.listener(PROBED));
     sleep(AFTER).await;
-    println!("{RULES} rules in each of five filters, one worker; requests to another listener:\n");
     println!(
-        "{:<12} {:>8} {:>10} {:>10} {:>10} {:>12}",
-        "", "requests", "p50, ms", "p99", "max", "memory, MiB"
+        "{RULES} rules in each of five filters, one worker; requests to another listener; {title}:\n"
     );
-    let row = |name: &str| {
+    println!(
+        "{:<12} {:>8} {:>10} {:>10} {:>10} {:>12} {:>10}",
+        "", "requests", "p50, ms", "p99", "max", "memory, MiB", "CPU, s"
+    );
+    let mut processor_time = envoy.processor_time();
+    let mut row = |name: &str| {
         let samples = probes.take();
         let summary = samples.summary();
+        let now = envoy.processor_time();
         println!(
-            "{name:<12} {:>8} {:>10.2} {:>10.2} {:>10.2} {:>12.1}",
+            "{name:<12} {:>8} {:>10.2} {:>10.2} {:>10.2} {:>12.1} {:>10.2}",
             samples.len(),
             summary.p50,
             summary.p99,
             samples.max(),
-            envoy.resident_memory() as f64 / f64::from(1 << 20)
+            envoy.resident_memory() as f64 / f64::from(1 << 20),
+            (now - processor_time).as_secs_f64(),
         );
+        processor_time = now;
         samples
     };
     row("before");
     let mut all = Samples::default();
     for number in 1..=UPDATES {
-        assert!(envoy.update(&listeners(number)).await, "{}", envoy.log());
+        assert!(envoy.update(&listeners(number, change)).await, "{}", envoy.log());
         sleep(AFTER).await;
         all.append(row(&format!("update {number}")));
     }
     let summary = all.summary();
     println!(
-        "{:<12} {:>8} {:>10.2} {:>10.2} {:>10.2}",
+        "{:<12} {:>8} {:>10.2} {:>10.2} {:>10.2}\n",
         "all",
         all.len(),
         summary.p50,
@@ -66,12 +86,16 @@ pub async fn run() {
 }
 
 /// Two listeners with five filters, and one without a filter.
-fn listeners(version: usize) -> Vec<Listener> {
-    let document = document(version);
+fn listeners(version: usize, change: Change) -> Vec<Listener> {
+    let changed = document(version);
+    let others = match change {
+        Change::All => document(version),
+        Change::One => document(0),
+    };
     let listener = |name| Listener::new(name).direct_response();
     vec![
-        listener("edge").fault(&document).mirror(&document).plugin(&document),
-        listener("other").fault(&document).plugin(&document),
+        listener("edge").fault(&changed).mirror(&others).plugin(&others),
+        listener("other").fault(&others).plugin(&others),
         listener(PROBED),
     ]
 }

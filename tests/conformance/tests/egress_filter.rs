@@ -19,7 +19,7 @@ fn check(topic: &str, id: &str) {
     let case = egress(topic, id);
     let (egress, _) = Egress::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
-    let worker = Rc::new(Worker::new(egress, 1, &FakeHost::default()));
+    let worker = Rc::new(Worker::new(Rc::new(egress), 1, &FakeHost::default()));
     for request in &case.requests {
         let host = host(request.destination)
             .with_request_header(":method", request.method.as_str())

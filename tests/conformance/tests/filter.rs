@@ -58,7 +58,7 @@ fn worker(case: &Case) -> Worker {
     }
     let router = Router::compile(case.config.get().as_bytes(), &EnvoyNode(&host));
     let (router, _) = router.unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
-    Worker::new(router, 1, &host)
+    Worker::new(Rc::new(router), 1, &host)
 }
 
 fn observe(worker: &Rc<Worker>, request: &Request) -> Observed {

@@ -20,7 +20,7 @@ fn check(topic: &str, id: &str) {
     let case = mirror(topic, id);
     let (mirrors, _) = Mirrors::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
-    let worker = Rc::new(Worker::new(mirrors, 1, &FakeHost::default()));
+    let worker = Rc::new(Worker::new(Rc::new(mirrors), 1, &FakeHost::default()));
     // The filter draws its own random numbers, so only the policy can run rows that depend on a
     // draw.
     for request in case.requests.iter().filter(|request| request.draws.is_none()) {

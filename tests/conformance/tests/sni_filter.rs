@@ -29,7 +29,7 @@ fn check(topic: &str, id: &str) {
     let case = sni(topic, id);
     let (policy, _) = SniPolicy::compile(case.config.get().as_bytes(), &case.node)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
-    let worker = Rc::new(Worker::new(policy, 1, &FakeHost::default()));
+    let worker = Rc::new(Worker::new(Rc::new(policy), 1, &FakeHost::default()));
     // The filter draws its own random numbers, so only the policy can run rows that depend on a
     // draw.
     for row in case.connections.iter().filter(|row| row.draw.is_none()) {

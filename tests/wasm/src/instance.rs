@@ -105,12 +105,26 @@ impl Instance {
     /// # Errors
     /// If the module traps.
     pub fn accepts(&mut self, document: &Value) -> Result<bool> {
+        self.accepts_plugin(ROOT, document)
+    }
+
+    /// Creates another plugin in the VM. Returns whether the module accepts its configuration.
+    /// Streams still belong to the first one.
+    ///
+    /// # Errors
+    /// If the module traps.
+    pub fn accepts_another(&mut self, document: &Value) -> Result<bool> {
+        self.context += 1;
+        self.accepts_plugin(self.context, document)
+    }
+
+    fn accepts_plugin(&mut self, plugin: u32, document: &Value) -> Result<bool> {
         let document = document.to_string().into_bytes();
         let size = document.len() as u32;
-        self.create(ROOT, 0)?;
+        self.create(plugin, 0)?;
         self.store.data_mut().buffers.insert(buffer::PLUGIN_CONFIGURATION, document);
-        ensure!(self.call("proxy_on_vm_start", &[ROOT, 0])? != Some(0), "the VM does not start");
-        let is_configured = self.call("proxy_on_configure", &[ROOT, size])? == Some(1);
+        ensure!(self.call("proxy_on_vm_start", &[plugin, 0])? != Some(0), "the VM does not start");
+        let is_configured = self.call("proxy_on_configure", &[plugin, size])? == Some(1);
         self.store.data_mut().buffers.clear();
         Ok(is_configured)
     }

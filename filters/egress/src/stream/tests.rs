@@ -25,7 +25,7 @@ fn filter(mode: &str, settings: &str) -> Rc<Worker> {
     );
     let (egress, warnings) = Egress::compile(document.as_bytes(), &NoMetadata).unwrap();
     assert_eq!(warnings, []);
-    Rc::new(Worker::new(egress, 1, &FakeHost::default()))
+    Rc::new(Worker::new(Rc::new(egress), 1, &FakeHost::default()))
 }
 
 fn on_request_headers(worker: &Rc<Worker>, host: &FakeHost) -> Action {

@@ -43,7 +43,7 @@ impl Vms {
 }
 
 fn take(vm: &FakeHost, document: &[u8], kept: u64, peak: u64) -> Result<bool, NoMemory> {
-    let taking = Taking::begin(document, "sni", vm);
+    let taking = Taking::begin(Fingerprint::of(document), "sni", vm);
     let Memory { used, reserved } = vm.memory();
     let after = Memory { used: used + kept * MIB, reserved: reserved.max(used + peak * MIB) };
     vm.set_memory(after);
@@ -110,7 +110,7 @@ fn vms_that_only_tested_a_document_are_forgotten() {
 fn filters_have_records_of_their_own() {
     let store = FakeStore::default();
     let host = FakeHost::default().with_store(&store);
-    let take = |filter| Taking::begin(b"document", filter, &host).finish();
+    let take = |filter| Taking::begin(Fingerprint::of(b"document"), filter, &host).finish();
     assert_eq!(["sni", "egress", "sni"].map(take), [Ok(true), Ok(true), Ok(false)]);
 }
 

@@ -74,7 +74,7 @@ impl Policy for Text {
 }
 
 struct Echo {
-    text: String,
+    policy: Rc<Text>,
     plugin: u32,
 }
 
@@ -86,8 +86,8 @@ impl Filter<FakeHost> for Echo {
     type Request = Stream;
     type Connection = NoConnections;
 
-    fn new(Text(text): Text, plugin: u32, _: &FakeHost) -> Self {
-        Self { text, plugin }
+    fn new(policy: Rc<Text>, plugin: u32, _: &FakeHost) -> Self {
+        Self { policy, plugin }
     }
 
     fn request(self: &Rc<Self>, id: u32, host: FakeHost) -> Stream {
@@ -96,12 +96,12 @@ impl Filter<FakeHost> for Echo {
 
     fn on_tick(&self, plugin: u32, host: &FakeHost) {
         assert_eq!(plugin, self.plugin);
-        host.note("tick", &self.text);
+        host.note("tick", &self.policy.0);
     }
 
     fn on_end(&self, plugin: u32, host: &FakeHost) {
         assert_eq!(plugin, self.plugin);
-        host.note("end", &self.text);
+        host.note("end", &self.policy.0);
     }
 }
 
@@ -113,7 +113,7 @@ struct Stream {
 
 impl HttpStream for Stream {
     fn on_request_headers(&self) -> Action {
-        self.host.note("request", &format!("{} {}", self.worker.text, self.id));
+        self.host.note("request", &format!("{} {}", self.worker.policy.0, self.id));
         Action::Continue
     }
 }
@@ -171,6 +171,22 @@ fn a_document_with_errors_changes_nothing() {
     assert!(!plugin.on_configure(b"no"));
     plugin.on_tick();
     assert_eq!(texts(&host), ["tick: ok default"]);
+}
+
+#[test]
+fn plugins_with_the_same_document_share_its_policy() {
+    let [mut first, mut second, mut third] = [(); 3].map(|()| plugin().0);
+    let policy = |plugin: &Plugin<Echo, _>| Rc::clone(&plugin.filter.as_ref().unwrap().policy);
+    assert!(first.on_configure(b"ok 1") && second.on_configure(b"ok 1"));
+    assert!(Rc::ptr_eq(&policy(&first), &policy(&second)));
+    assert!(third.on_configure(b"ok 2") && !Rc::ptr_eq(&policy(&first), &policy(&third)));
+    first.on_end();
+    assert!(third.on_configure(b"ok 1") && Rc::ptr_eq(&policy(&second), &policy(&third)));
+    // The last plugin with a document takes its policy with it.
+    let dropped = Rc::downgrade(&policy(&second));
+    second.on_end();
+    third.on_end();
+    assert!(dropped.upgrade().is_none());
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn worker(mirroring: &str) -> Rc<Worker> {
                 "route": [{{"destination": {{"host": "a"}}}}]}}]}}]}}"#
     );
     let compiled = Mirrors::compile(document.as_bytes(), &NoMetadata);
-    Rc::new(Worker::new(compiled.unwrap().0, PLUGIN, &FakeHost::default()))
+    Rc::new(Worker::new(Rc::new(compiled.unwrap().0), PLUGIN, &FakeHost::default()))
 }
 
 /// How many times a counter was incremented.

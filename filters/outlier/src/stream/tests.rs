@@ -24,7 +24,7 @@ fn worker(detection: &str, host: &FakeHost) -> Rc<Worker> {
             "trafficPolicy": {{"outlierDetection": {detection}}}}}]}}"#
     );
     let (outliers, _) = Outliers::compile(document.as_bytes(), &NoMetadata).unwrap();
-    Rc::new(Worker::with_policy(outliers, host))
+    Rc::new(Worker::with_policy(Rc::new(outliers), host))
 }
 
 const ONE_FAILURE: &str =

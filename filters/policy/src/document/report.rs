@@ -1,7 +1,6 @@
 //! Everything that is wrong with a configuration document, and everything remarkable about it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::fmt;
 
 use hashbrown::HashTable;
@@ -9,6 +8,7 @@ use hashbrown::HashTable;
 use crate::document::filter::{Filter, Filters};
 use crate::document::json::Json;
 use crate::document::shorten::{Cut, MAX_SHOWN, shorten_keys};
+use crate::name_set::NameSet;
 
 /// Why the configuration was refused, or something to know about a configuration that was accepted.
 ///
@@ -122,7 +122,7 @@ pub struct Report {
 /// Memory of compiled values that can be shared.
 #[derive(Debug, Default)]
 struct Memory {
-    addresses: RefCell<BTreeSet<usize>>,
+    addresses: RefCell<NameSet>,
     total: Cell<usize>,
 }
 
@@ -150,7 +150,7 @@ impl Report {
 
     /// Counts memory that is needed once for each `address`, in bytes. Returns the total.
     pub fn count_memory(&self, address: usize, bytes: usize) -> usize {
-        if self.memory.addresses.borrow_mut().insert(address) {
+        if self.memory.addresses.borrow_mut().insert(&address.to_ne_bytes()) {
             self.memory.total.update(|total| total.saturating_add(bytes));
         }
         self.memory.total.get()

@@ -49,7 +49,7 @@ type Draft = (Key, usize);
 
 /// Sorts drafts by their keys. Those of one key stay in the order of the service entries.
 fn sort_drafts(drafts: &mut [Draft]) {
-    sort(drafts, |(left, _), (right, _)| left > right);
+    sort(drafts, |(left, _), (right, _)| left.cmp(right));
 }
 
 /// The drafts of each key.

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use crate::sort::sort;
 use crate::value::address::AddressRange;
 
 /// Distinct address ranges, each with its index. Two ranges are either disjoint, or one of them
@@ -21,7 +22,7 @@ impl AddressRanges {
     /// Creates the table. Ranges may occur several times.
     pub fn new(mut ranges: Vec<AddressRange>) -> Self {
         let key = |range: &AddressRange| (range.first(), std::cmp::Reverse(range.last()));
-        ranges.sort_unstable_by_key(key);
+        sort(&mut ranges, |left, right| key(left).cmp(&key(right)));
         ranges.dedup();
         let mut parents: Vec<Option<usize>> = Vec::with_capacity(ranges.len());
         for (index, range) in ranges.iter().enumerate() {

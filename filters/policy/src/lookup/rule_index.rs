@@ -124,7 +124,7 @@ impl RuleIndex {
             }
         }
         index.lists = Lists::new(entries);
-        sort(&mut index.subjects, |(left, _), (right, _)| left > right);
+        sort(&mut index.subjects, |(left, _), (right, _)| left.cmp(right));
         index
     }
 

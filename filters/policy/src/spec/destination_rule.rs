@@ -110,7 +110,7 @@ impl DestinationRules {
         let mut rules = merged.rules;
         // The most specific host comes first. For one host, rules with a selector come first.
         let rank = |rule: &Rule| (!rule.host.starts_with('*'), rule.host.len(), rule.is_selected);
-        sort(&mut rules, |left, right| rank(left) < rank(right));
+        sort(&mut rules, |left, right| rank(right).cmp(&rank(left)));
         Ok(Self { rules, naming: Some(naming.clone()) })
     }
 
@@ -357,7 +357,7 @@ fn read_policy<'a>(
         Ok((number, detection))
     });
     let mut ports = ports?;
-    sort(&mut ports, |(left, _), (right, _)| left > right);
+    sort(&mut ports, |(left, _), (right, _)| left.cmp(right));
     Ok(Policy { detection: detection?, ports })
 }
 

@@ -84,7 +84,7 @@ fn read_ops(node: &Node<'_>, message: Message) -> Result<HeaderOps, Reported> {
     let removed = object.list("remove", |node| read_name(node, node.string()?));
     let (sets, adds) = (sets?.unwrap_or_default(), adds?.unwrap_or_default());
     let mut removes = removed?;
-    sort(&mut removes, |left, right| left > right);
+    sort(&mut removes, Ord::cmp);
 
     let is_authority = |(name, _): &(String, _)| name == ":authority";
     let (host_sets, sets): (Vec<_>, Vec<_>) = sets.into_iter().partition(is_authority);
@@ -134,7 +134,7 @@ fn read_values(node: &Node<'_>, message: Message) -> Result<Vec<NamedValue>, Rep
             failure = Some(node.error("occurs twice, in another spelling"));
         }
     }
-    sort(&mut values, |(left, _), (right, _)| left > right);
+    sort(&mut values, |(left, _), (right, _)| left.cmp(right));
     failure.map_or(Ok(values), Err)
 }
 

@@ -15,8 +15,8 @@ use crate::spec::scope::Scope;
 use crate::value::duration;
 use crate::value::number::read_in;
 use detectors::{
-    number, read_5xx, read_failure_percentage, read_gateway_failures, read_local_failures,
-    read_success_rate,
+    check_legacy_errors, number, read_5xx, read_failure_percentage, read_gateway_failures,
+    read_local_failures, read_success_rate,
 };
 use fingerprint::hash;
 
@@ -32,11 +32,9 @@ pub struct Settings {
     /// Who keeps requests away from ejected hosts: `outlier.enforcement` of the document. If that
     /// is absent, the filter where only the filter can, otherwise Envoy
     pub enforcement: Enforcement,
-    /// `consecutive5xxErrors`: 5 if absent, 0 is off. If it is absent and `consecutiveErrors` is
-    /// present, detections are not enforced
+    /// `consecutive5xxErrors`: 5 if absent, 0 is off
     pub consecutive_5xx: Consecutive,
-    /// `consecutiveGatewayErrors`, formerly `consecutiveErrors`: 0 is off. If absent, 5, and
-    /// detections are not enforced
+    /// `consecutiveGatewayErrors`: 0 is off. If absent, 5, and detections are not enforced
     pub consecutive_gateway_failure: Consecutive,
     /// `consecutiveLocalOriginFailures`: 5 if absent or 0. Used only if `splits_local_origin` is
     /// true
@@ -96,7 +94,7 @@ fields!(Settings as "OutlierDetection",
         "Number of consecutive 5xx responses that eject a host; 5 if absent; 0 turns it off.";
     "consecutiveGatewayErrors": Kind::COUNT =>
         "Number of consecutive 502, 503 and 504 responses that eject a host; off if absent or 0.";
-    "consecutiveErrors": Kind::COUNT => "Deprecated, use consecutiveGatewayErrors.";
+    "consecutiveErrors": Kind::COUNT => "Has no effect; use consecutive5xxErrors or consecutiveGatewayErrors.";
     "consecutiveLocalOriginFailures": Kind::COUNT =>
         "Number of consecutive failed connections that eject a host, requires \
          splitExternalLocalOriginErrors; 5 if absent or 0.";
@@ -119,7 +117,7 @@ fields!(Settings as "OutlierDetection",
         "Whether one host may be ejected even if this exceeds maxEjectionPercent; false if absent.";
     "enforcingConsecutive5xx": Kind::PERCENT =>
         "Share of detections by consecutive5xxErrors that eject the host, in percent; 100 if \
-         absent, but 0 if only consecutiveErrors is present.";
+         absent.";
     "enforcingConsecutiveGatewayFailure": Kind::PERCENT =>
         "Share of detections by consecutiveGatewayErrors that eject the host, in percent; if \
          absent, 100 with consecutiveGatewayErrors and 0 without it.";
@@ -176,6 +174,7 @@ impl Settings {
         let min_health_percent = number(object, "minHealthPercent", 100, 0);
         let consecutive_5xx = read_5xx(object);
         let consecutive_gateway_failure = read_gateway_failures(object);
+        let legacy_errors = check_legacy_errors(object);
         let consecutive_local_origin_failure = read_local_failures(object, splits);
         let success_rate = object.optional("successRate", read_success_rate);
         let failure_percentage = object.optional("failurePercentage", read_failure_percentage);
@@ -192,6 +191,7 @@ impl Settings {
         }
         let (fallback, failures, half_open) = (fallback?, failures?, half_open?);
         conflict?;
+        legacy_errors?;
         let needs_filter =
             only_in_filter.iter().any(Option::is_some) || failures.has_grpc_statuses();
         let settings = Self {

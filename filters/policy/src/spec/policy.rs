@@ -6,7 +6,7 @@ use crate::spec::document::Document;
 use crate::spec::proxy::NodeMetadata;
 
 /// The compiled policy of one filter.
-pub trait Policy: Sized {
+pub trait Policy: Sized + 'static {
     /// Filter that uses the policy
     const FILTER: Filter;
 

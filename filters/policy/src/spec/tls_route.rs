@@ -205,7 +205,7 @@ impl TlsRoutes {
                 }
                 let mut own_ranges: Vec<usize> =
                     own.subnets.iter().filter_map(|subnet| ranges.index(subnet)).collect();
-                sort(&mut own_ranges, |left, right| left > right);
+                sort(&mut own_ranges, Ord::cmp);
                 for range in &own_ranges {
                     ports.get_mut(*range).into_iter().for_each(|known| known.push(own.port));
                 }
@@ -213,7 +213,7 @@ impl TlsRoutes {
             }
         }
         for own in &mut ports {
-            sort(own, |left, right| left > right);
+            sort(own, Ord::cmp);
             own.dedup();
         }
         Self { matches, by_pattern, ranges, ports }

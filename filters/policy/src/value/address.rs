@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::document::node::Node;
 use crate::document::report::Reported;
+use crate::sort::sort;
 
 /// A range of consecutive addresses: one address, or a CIDR range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +74,7 @@ pub struct AddressSet {
 impl AddressSet {
     /// The set of all addresses of `ranges`, which may overlap.
     pub fn new(mut ranges: Vec<AddressRange>) -> Self {
-        ranges.sort_unstable();
+        sort(&mut ranges, Ord::cmp);
         ranges.dedup_by(|next, kept| {
             let overlaps = next.first <= kept.last;
             if overlaps {

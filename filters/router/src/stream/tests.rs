@@ -20,7 +20,7 @@ fn stream(document: &str, host: &FakeHost) -> Stream<FakeHost> {
     let compiled = Router::compile(document.as_bytes(), &NoMetadata);
     let (router, warnings) = compiled.unwrap();
     assert_eq!(warnings, []);
-    Stream::new(host.clone(), Rc::new(Worker::new(router, 1, host)))
+    Stream::new(host.clone(), Rc::new(Worker::new(Rc::new(router), 1, host)))
 }
 
 fn host(authority: &str, path: &str) -> FakeHost {

@@ -3,6 +3,7 @@
 use std::iter;
 
 use crate::name_set::NameSet;
+use crate::sort::sort;
 
 use super::{DestinationRules, Detection, Policy, Rule};
 use crate::spec::outlier_detection::Settings;
@@ -60,7 +61,7 @@ impl Rule {
         let mut ports: Vec<_> =
             policies.flat_map(|own| &own.ports).map(|own| Some(own.0)).collect();
         ports.push(None);
-        ports.sort_unstable();
+        sort(&mut ports, Ord::cmp);
         ports.dedup();
         ports
     }

@@ -87,32 +87,25 @@ fn consecutive(
 }
 
 pub(super) fn read_5xx(object: &Object<'_>) -> Result<Consecutive, Reported> {
-    // `consecutiveErrors` without a threshold for 5xx detects only gateway errors.
-    let default = if object.field("consecutiveErrors").is_some() { 0 } else { 100 };
     let threshold = object.field("consecutive5xxErrors");
-    consecutive(object, threshold, ("enforcingConsecutive5xx", default))
+    consecutive(object, threshold, ("enforcingConsecutive5xx", 100))
 }
 
-/// Reads the detector of gateway errors, formerly `consecutiveErrors`, which istiod has not read
-/// since 1.7. Without a threshold Istio
-/// leaves Envoy's detector on and does not enforce its detections.
+/// Reads the detector of gateway errors. Without a threshold, Istio leaves Envoy's detector on and
+/// does not enforce its detections.
 pub(super) fn read_gateway_failures(object: &Object<'_>) -> Result<Consecutive, Reported> {
-    const NAME: &str = "consecutiveGatewayErrors";
-    let legacy = object.field("consecutiveErrors");
-    let threshold = object.field(NAME);
-    let conflict = match (&legacy, &threshold) {
-        (Some(node), Some(_)) => {
-            Some(node.error(format_args!("cannot be combined with {NAME}, its newer name")))
-        }
-        (Some(node), None) => {
-            let reason = format_args!("is not read by istiod; here it means {NAME}");
-            node.notice(report::Kind::Deprecated, reason);
-            None
-        }
-        (None, _) => None,
-    };
-    let read = consecutive(object, legacy.or(threshold), ("enforcingConsecutiveGatewayFailure", 0));
-    conflict.map_or(read, Err)
+    let threshold = object.field("consecutiveGatewayErrors");
+    consecutive(object, threshold, ("enforcingConsecutiveGatewayFailure", 0))
+}
+
+/// Checks `consecutiveErrors`, which istiod does not read (`applyOutlierDetection` in
+/// `pilot/pkg/networking/core/cluster_traffic_policy.go`).
+pub(super) fn check_legacy_errors(object: &Object<'_>) -> Result<(), Reported> {
+    let Some(node) = object.field("consecutiveErrors") else { return Ok(()) };
+    let reason = "has no effect, since istiod does not read it; write consecutive5xxErrors or \
+                  consecutiveGatewayErrors";
+    node.notice(report::Kind::Deprecated, reason);
+    read_count(&node).map(|_| ())
 }
 
 pub(super) fn read_local_failures(

@@ -44,19 +44,20 @@ fn detectors_with_a_threshold_are_enforced() {
 }
 
 #[test]
-fn consecutive_errors_means_gateway_errors() {
+fn consecutive_errors_has_no_effect() {
     let (settings, notices) = read(r#"{"consecutiveErrors": 1}"#).unwrap();
-    assert_eq!(settings.consecutive_gateway_failure, Consecutive { threshold: 1, enforcing: 100 });
-    assert_eq!(settings.consecutive_5xx, Consecutive { threshold: 5, enforcing: 0 });
-    let both = accepted(r#"{"consecutiveErrors": 1, "consecutive5xxErrors": 7}"#);
-    assert_eq!(both.consecutive_5xx, Consecutive { threshold: 7, enforcing: 100 });
+    assert_eq!(settings.consecutive_gateway_failure, Consecutive { threshold: 5, enforcing: 0 });
+    assert_eq!(settings.consecutive_5xx, Consecutive { threshold: 5, enforcing: 100 });
     assert_eq!(
         notices,
-        "consecutiveErrors: is not read by istiod; here it means consecutiveGatewayErrors"
+        "consecutiveErrors: has no effect, since istiod does not read it; write \
+         consecutive5xxErrors or consecutiveGatewayErrors"
     );
+    let both = accepted(r#"{"consecutiveErrors": 1, "consecutiveGatewayErrors": 2}"#);
+    assert_eq!(both.consecutive_gateway_failure, Consecutive { threshold: 2, enforcing: 100 });
     assert_eq!(
-        read(r#"{"consecutiveErrors": 1, "consecutiveGatewayErrors": 1}"#).unwrap_err(),
-        "consecutiveErrors: cannot be combined with consecutiveGatewayErrors, its newer name"
+        read(r#"{"consecutiveErrors": -1}"#).unwrap_err(),
+        "consecutiveErrors: -1 is not in the range 0 to 4294967295"
     );
 }
 

@@ -33,6 +33,9 @@ pub enum InvalidPattern {
     /// The pattern has more than [`MAX_STATES`] states. The value is their number, if it is not too
     /// large to be known.
     TooManyStates(Option<usize>),
+    /// The matches inside of a value are to be found, but the pattern has no deterministic
+    /// automaton of 64 KiB.
+    NoFinder,
     /// The patterns of the document take more than [`MAX_DOCUMENT_BYTES`]. The value is their size
     /// up to this pattern.
     TooMuchMemory(usize),
@@ -72,6 +75,10 @@ impl fmt::Display for InvalidPattern {
                      repetitions {{...}}, or .* fewer times"
                 )
             }
+            Self::NoFinder => f.write_str(
+                "takes too many steps to find its matches; use smaller repetitions {...}, or .* \
+                 fewer times",
+            ),
             Self::TooMuchMemory(bytes) => write!(
                 f,
                 "and the patterns before it take {bytes} bytes of memory; at most \

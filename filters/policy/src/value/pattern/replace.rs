@@ -52,8 +52,7 @@ impl Replacer {
         syntax::check(pattern)?;
         let parsed = syntax::parse(pattern)?;
         let groups = searcher(compile(&parsed, WhichCaptures::All)?)?;
-        let states = groups.get_nfa().states().len();
-        let matches = finder(&parsed)?.ok_or(InvalidPattern::TooManyStates(Some(states)))?;
+        let matches = finder(&parsed)?.ok_or(InvalidPattern::NoFinder)?;
         Ok(Self(Arc::new(Compiled { matches, groups })))
     }
 
@@ -115,5 +114,12 @@ mod tests {
         assert_eq!(replaced("a*", "baac"), "<|>b<aa|>c<|>");
         // The first alternative is preferred, and assertions see what is around the match.
         assert_eq!(replaced(r"(a)|ab|\bx\b", "ab x xy"), "<a|a>b <x|> xy");
+    }
+
+    #[test]
+    fn patterns_whose_matches_are_expensive_to_find_are_rejected() {
+        let reason = |pattern| Replacer::new(pattern).unwrap_err();
+        assert_eq!(reason("a.{30}b"), InvalidPattern::NoFinder);
+        assert_eq!(reason("(.*a.{500}b)"), InvalidPattern::TooManyStates(Some(511)));
     }
 }

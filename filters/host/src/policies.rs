@@ -1,0 +1,91 @@
+//! The policies in use in this VM, by their documents.
+//!
+//! Envoy makes a plugin anew when anything about its listener changes, and several listeners may
+//! have the same document. A worker serves no request while it compiles a document, so it takes the
+//! policy of a plugin that still runs, if one has the same document. An update then costs time and
+//! memory only for what it changes.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+use sluice_policy::hash::Hash;
+
+thread_local! {
+    static POLICIES: RefCell<Vec<(Fingerprint, Weak<dyn Any>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Identifies a document. Two documents that differ in one place, of up to eight bytes, never have
+/// the same fingerprint. Others have it with a probability of 2^-64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// The hash of the document
+    pub hash: u64,
+    length: usize,
+}
+
+impl Fingerprint {
+    /// The fingerprint of a document.
+    pub fn of(document: &[u8]) -> Self {
+        let mut hash = Hash::default();
+        hash.piece(document);
+        Self { hash: hash.finish(), length: document.len() }
+    }
+}
+
+/// Returns the policy that a plugin of this VM uses for the document.
+pub fn find<P: 'static>(document: Fingerprint) -> Option<Rc<P>> {
+    POLICIES.with_borrow(|policies| {
+        let found = policies.iter().filter(|(own, _)| *own == document);
+        found.filter_map(|(_, policy)| policy.upgrade()?.downcast().ok()).next()
+    })
+}
+
+/// Adds the policy of a document, which is found as long as the result is in use.
+pub fn add<P: 'static>(document: Fingerprint, policy: P) -> Rc<P> {
+    let policy = Rc::new(policy);
+    let entry: Rc<dyn Any> = Rc::<P>::clone(&policy);
+    POLICIES.with_borrow_mut(|policies| {
+        policies.retain(|(_, policy)| policy.strong_count() > 0);
+        policies.push((document, Rc::downgrade(&entry)));
+    });
+    policy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_found_as_long_as_it_is_in_use() {
+        let (first, second) = (Fingerprint::of(b"a"), Fingerprint::of(b"b"));
+        let policy = add(first, String::from("policy"));
+        assert!(find::<String>(first).is_some_and(|found| Rc::ptr_eq(&found, &policy)));
+        assert!(find::<String>(second).is_none() && find::<u8>(first).is_none());
+        drop(policy);
+        assert!(find::<String>(first).is_none());
+        add(second, 0_u8);
+        assert_eq!(POLICIES.with_borrow(Vec::len), 1, "entries of dropped policies are removed");
+    }
+
+    #[test]
+    fn documents_that_differ_have_other_fingerprints() {
+        let mut documents = vec![vec![b' '; 100]];
+        for place in 0..100 {
+            for byte in 0..32 {
+                let mut document = vec![b' '; 100];
+                document[place] = byte;
+                documents.push(document);
+            }
+        }
+        documents.push(vec![b' '; 101]);
+        let mut fingerprints: Vec<_> = documents
+            .iter()
+            .map(|document| Fingerprint::of(document))
+            .map(|own| own.hash)
+            .collect();
+        fingerprints.sort_unstable();
+        fingerprints.dedup();
+        assert_eq!(fingerprints.len(), documents.len());
+    }
+}
