@@ -169,7 +169,7 @@ fn is_declared(path: &str) -> bool {
     while !rest.is_empty() {
         let (segment, tail) = split_segment(rest);
         rest = tail;
-        while let Kind::Nullable(own) = kind {
+        while let Kind::AnyOf(own, _) | Kind::Nullable(own) = kind {
             kind = own;
         }
         kind = match kind {

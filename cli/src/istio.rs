@@ -50,7 +50,7 @@ fn walk(schema: &'static Schema, own: &Kind, value: &Tree, path: &str, errors: &
     match own {
         Kind::Any => schema.check(value, path, errors),
         Kind::Object(object) => walk_object(schema, object(), value, path, errors),
-        Kind::Nullable(own) => walk(schema, own, value, path, errors),
+        Kind::AnyOf(own, _) | Kind::Nullable(own) => walk(schema, own, value, path, errors),
         Kind::List(own) | Kind::RequiredList(own) => {
             let Some(schema) = schema.element() else { return };
             for (index, element) in value.elements().iter().enumerate() {

@@ -8,12 +8,32 @@ use serde_json::{Map, Value, json};
 use sluice_policy::document::fields::{FieldSchema, Fields, Kind, ObjectSchema};
 use sluice_policy::spec::document::Document;
 
+/// The name of the schema, which does not depend on where a copy of it is.
+const ID: &str = "urn:sluice:schema:plugin-document";
+
+/// Durations in Go's notation that are longer than 0.
+const DURATION: &str =
+    "^(?=.*[1-9])\\+?(([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|\u{b5}s|\u{3bc}s|ms|s|m|h))+$";
+
+/// Numbers from 0 to 100, as JSON writes them.
+const PERCENTAGE: &str = "^(-?0(\\.0+)?|(0|[1-9][0-9]?)(\\.[0-9]+)?|100(\\.0+)?|[0-9](\\.[0-9]+)?[eE](-[0-9]+|\\+?[01]))$";
+
+/// A pattern for a word in upper or lower case.
+fn in_any_case(word: &str) -> String {
+    let letter = |letter: char| match letter.is_ascii_alphabetic() {
+        true => format!("[{}{}]", letter.to_ascii_uppercase(), letter.to_ascii_lowercase()),
+        false => letter.to_string(),
+    };
+    word.chars().map(letter).collect()
+}
+
 /// The schema, in the 2020-12 draft.
 pub fn schema() -> Value {
     let mut definitions = Definitions::default();
     let mut schema = definitions.object(Document::schema());
     if let Some(root) = schema.as_object_mut() {
         root.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+        root.insert("$id".to_owned(), json!(ID));
         root.insert("title".to_owned(), json!("Sluice plugin document"));
         root.insert("$defs".to_owned(), definitions.schemas.into_iter().collect());
     }
@@ -67,11 +87,12 @@ impl Definitions {
     fn kind(&mut self, kind: &Kind) -> Value {
         match kind {
             Kind::Any | Kind::Unsupported => json!({}),
+            Kind::AnyOf(kind, names) => self.any_of(kind, names),
             Kind::Boolean => json!({"type": "boolean"}),
             Kind::Either(kinds) => {
                 json!({"anyOf": kinds.iter().map(|kind| self.kind(kind)).collect::<Value>()})
             }
-            Kind::Integer(least, i64::MAX) => json!({"type": "integer", "minimum": least}),
+            Kind::Duration => json!({"type": "string", "pattern": DURATION}),
             Kind::Integer(least, most) => {
                 json!({"type": "integer", "minimum": least, "maximum": most})
             }
@@ -82,16 +103,45 @@ impl Definitions {
                 "type": ["number", "string"],
                 "minimum": 0,
                 "maximum": 100,
-                "pattern": r"^[-+.0-9eE]+$",
+                "pattern": PERCENTAGE,
             }),
             Kind::Object(object) => self.reference(object()),
             Kind::OneOf(words) => json!({"type": "string", "enum": words}),
+            Kind::OneOfInAnyCase(words) => {
+                let words: Vec<_> = words.iter().map(|word| in_any_case(word)).collect();
+                json!({"type": "string", "pattern": format!("^({})?$", words.join("|"))})
+            }
+            Kind::Pattern(pattern) => {
+                json!({"type": "string", "pattern": format!("^({pattern})$")})
+            }
             Kind::OneOfIntegers(numbers) => json!({"type": "integer", "enum": numbers}),
             Kind::RequiredList(element) => {
                 json!({"type": "array", "items": self.kind(element), "minItems": 1})
             }
             Kind::Text => json!({"type": "string"}),
         }
+    }
+
+    /// The kind of an object that must have one of the fields `names`. `null` and an empty list are
+    /// the same as absent.
+    fn any_of(&mut self, kind: &Kind, names: &[&str]) -> Value {
+        let Kind::Object(object) = kind else { return self.kind(kind) };
+        let mut reference = self.reference(object());
+        let is_list = |name: &str| {
+            let mut fields = object().fields.iter();
+            fields.any(|own| own.name == name && matches!(own.kind, Kind::List(_)))
+        };
+        let choices = names.iter().map(|name| {
+            let given = match is_list(name) {
+                true => json!({"type": "array", "minItems": 1}),
+                false => json!({"not": {"type": "null"}}),
+            };
+            json!({"required": [name], "properties": {*name: given}})
+        });
+        if let Value::Object(schema) = &mut reference {
+            schema.insert("anyOf".to_owned(), choices.collect());
+        }
+        reference
     }
 
     fn reference(&mut self, object: &ObjectSchema) -> Value {
@@ -126,5 +176,7 @@ fn nullable(schema: Value) -> Value {
     Value::Object(schema)
 }
 
+#[cfg(test)]
+mod differences;
 #[cfg(test)]
 mod tests;

@@ -98,6 +98,10 @@ fn visit(value: &Value, place: Place, found: &mut Vec<Place>) {
             visit(own, part(place.pointer.clone(), place.path.clone(), kind), found);
             return;
         }
+        (Kind::AnyOf(kind, _), _) => {
+            visit(value, Place { kind, ..place }, found);
+            return;
+        }
         _ => {}
     }
     found.push(place);
@@ -107,6 +111,7 @@ fn visit(value: &Value, place: Place, found: &mut Vec<Place>) {
 pub fn wrong_values(kind: &Kind) -> Vec<Value> {
     match kind {
         Kind::Any | Kind::Unsupported => Vec::new(),
+        Kind::AnyOf(kind, _) => wrong_values(kind),
         Kind::Boolean => vec![json!("yes"), json!(1), json!([])],
         Kind::Either(kinds) => {
             // A value of one kind may be right for another one, except for numbers out of range.
@@ -124,10 +129,11 @@ pub fn wrong_values(kind: &Kind) -> Vec<Value> {
         Kind::Map(_) | Kind::Object(_) => vec![json!(7), json!([])],
         Kind::Nullable(kind) => wrong_values(kind),
         Kind::Percentage => vec![json!("x"), json!({}), json!(101)],
-        Kind::OneOf(_) => vec![json!(UNKNOWN), json!(7)],
+        Kind::Duration => vec![json!(7), json!("soon"), json!("-5s"), json!("0s")],
+        Kind::OneOf(_) | Kind::OneOfInAnyCase(_) => vec![json!(UNKNOWN), json!(7)],
         Kind::OneOfIntegers(_) => vec![json!(12345), json!("x")],
         Kind::RequiredList(_) => vec![json!({}), json!("x"), json!([])],
-        Kind::Text => vec![json!(7), json!({}), json!(["x"])],
+        Kind::Pattern(_) | Kind::Text => vec![json!(7), json!({}), json!(["x"])],
     }
 }
 

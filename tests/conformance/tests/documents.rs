@@ -52,7 +52,8 @@ fn fields(object: &'static ObjectSchema, found: &mut BTreeSet<String>) {
     fn objects(kind: &Kind, found: &mut BTreeSet<String>) {
         match kind {
             Kind::Object(object) => fields(object(), found),
-            Kind::List(kind)
+            Kind::AnyOf(kind, _)
+            | Kind::List(kind)
             | Kind::Map(kind)
             | Kind::Nullable(kind)
             | Kind::RequiredList(kind) => {

@@ -43,8 +43,12 @@ pub struct FieldSchema {
 pub enum Kind {
     /// Any JSON value
     Any,
+    /// The kind of an object, with at least one of these fields
+    AnyOf(&'static Kind, &'static [&'static str]),
     /// `true` or `false`
     Boolean,
+    /// A duration in Go's notation, longer than 0
+    Duration,
     /// One of several kinds
     Either(&'static [Kind]),
     /// A whole number from the first to the second
@@ -63,12 +67,23 @@ pub enum Kind {
     OneOfIntegers(&'static [i64]),
     /// One of these strings
     OneOf(&'static [&'static str]),
+    /// One of these strings, in upper or lower case, or empty
+    OneOfInAnyCase(&'static [&'static str]),
+    /// A string that matches this regular expression (ECMA 262), which has no anchors
+    Pattern(&'static str),
     /// A list of at least one element
     RequiredList(&'static Kind),
     /// A string
     Text,
     /// Any value: the field is known only to be refused with a reason
     Unsupported,
+}
+
+/// A pattern of DNS labels (RFC 1123), as a part of other patterns.
+macro_rules! label {
+    () => {
+        "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+    };
 }
 
 impl Kind {
@@ -78,6 +93,49 @@ impl Kind {
     pub const COUNT: Self = Self::Integer(0, Self::MAX_U32);
     /// A percentage in whole numbers
     pub const PERCENT: Self = Self::Integer(0, 100);
+    /// A host without a wildcard
+    pub const HOST: Self = Self::Pattern(concat!(label!(), r"(\.", label!(), r")*\.?"));
+    /// A host, which may start with a wildcard
+    pub const WILDCARD_HOST: Self =
+        Self::Pattern(concat!(r"(\*|(\*-?)?", label!(), r")(\.", label!(), r")*\.?"));
+    /// A host of requests: a host, a prefix before `*`, or an IP address
+    pub const REQUEST_HOST: Self = Self::Pattern(concat!(
+        r"(\*|(\*-?)?",
+        label!(),
+        r")(\.",
+        label!(),
+        r")*\.?|[-.A-Za-z0-9]+\*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
+    ));
+    /// A host to send requests to, which is not `*` alone
+    pub const DESTINATION_HOST: Self =
+        Self::Pattern(concat!(r"(?!\*$)(\*|(\*-?)?", label!(), r")(\.", label!(), r")*\.?"));
+    /// A server name, which is not an IP address, or a pattern of server names
+    pub const SERVER_NAME: Self =
+        Self::Pattern(concat!(r"\*|(\*\.)?(?![0-9]+\.?$)", label!(), r"(\.", label!(), ")*"));
+    /// A DNS label, such as the name of a namespace
+    pub const LABEL: Self = Self::Pattern(label!());
+    /// A DNS label, or empty, which is the same as absent
+    pub const OPTIONAL_LABEL: Self = Self::Pattern(concat!("(", label!(), ")?"));
+    /// Names of gateways, with or without a namespace
+    pub const GATEWAYS: Self =
+        Self::List(&Self::Pattern(concat!(label!(), r"((\.", label!(), r")*\.?|/", label!(), ")")));
+    /// Labels of Kubernetes, by their names
+    pub const LABELS: Self =
+        Self::Map(&Self::Pattern("([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?"));
+    /// The name of a header or a cookie
+    pub const TOKEN: Self = Self::Pattern(r":?[-!#$%&'*+.^_`|~0-9A-Za-z]+");
+    /// Names of headers
+    pub const TOKENS: Self = Self::List(&Self::TOKEN);
+    /// Methods in upper case, at least one
+    pub const METHODS: Self = Self::RequiredList(&Self::Pattern(r"[-!#$%&'*+.^_`|~0-9A-Z]+"));
+    /// IP addresses and ranges
+    pub const ADDRESSES: Self = Self::List(&Self::Pattern(
+        r"([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(/[0-9]{1,3})?",
+    ));
+    /// A path without spaces
+    pub const PATH: Self = Self::Pattern(r"[^\u0000-\u0020\u007f]*");
+    /// An authority
+    pub const AUTHORITY: Self = Self::Pattern("[!-~]*");
     /// The number of a port
     pub const PORT: Self = Self::Integer(1, 65535);
     /// A list of strings

@@ -18,12 +18,12 @@ const UNMATCHED_PREFLIGHTS: [&str; 3] = ["FORWARD", "IGNORE", "UNSPECIFIED"];
 
 fields!(Cors as "CorsPolicy", "Cross-origin requests.", {
     "allowOrigin": Kind::TEXTS => "Deprecated, use allowOrigins.";
-    "allowOrigins": Kind::List(&Kind::Object(StringMatch::schema)) =>
+    "allowOrigins": Kind::List(&StringMatch::KIND) =>
         "Allowed origins; none if absent.";
-    "allowMethods": Kind::TEXTS => "Allowed methods; * allows any method.";
-    "allowHeaders": Kind::TEXTS => "Allowed request headers; * allows any header.";
-    "exposeHeaders": Kind::TEXTS => "Response headers that a browser may read.";
-    "maxAge": Kind::Text =>
+    "allowMethods": Kind::List(&Kind::OneOf(&METHODS)) => "Allowed methods; * allows any method.";
+    "allowHeaders": Kind::TOKENS => "Allowed request headers; * allows any header.";
+    "exposeHeaders": Kind::TOKENS => "Response headers that a browser may read.";
+    "maxAge": Kind::Duration =>
         "Time for which a browser may cache the answer to a preflight request, such as 24h.";
     "allowCredentials": Kind::Boolean =>
         "Whether requests with credentials are allowed; false if absent.";

@@ -68,9 +68,9 @@ impl Naming {
 }
 
 fields!(Destination, "A service, or a subset of it.", {
-    "host" required: Kind::Text =>
+    "host" required: Kind::DESTINATION_HOST =>
         "Host name of the service; a short name is completed with namespace.";
-    "subset": Kind::Text => "Name of the subset; no subset if absent.";
+    "subset": Kind::OPTIONAL_LABEL => "Name of the subset; no subset if absent.";
     "port": Kind::Object(PortSelector::schema) =>
         "Port of the service; if absent, the only port of the service in services or \
          serviceEntries, else the port that the client called.";

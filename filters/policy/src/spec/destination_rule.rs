@@ -179,7 +179,7 @@ type Fallback<'a> = (String, Node<'a>, &'a str);
 pub struct DestinationRule;
 
 fields!(DestinationRule, "The spec of a DestinationRule.", {
-    "host" required: Kind::Text =>
+    "host" required: Kind::WILDCARD_HOST =>
         "Host that the rule applies to; *.SUFFIX for all hosts with this suffix.";
     "trafficPolicy": Kind::Object(Policy::schema) =>
         "Policy of the host, for subsets without their own policy too.";
@@ -194,15 +194,15 @@ fields!(DestinationRule, "The spec of a DestinationRule.", {
 struct WorkloadSelector;
 
 fields!(WorkloadSelector, "Selects workloads by their labels.", {
-    "matchLabels" required: Kind::TEXT_MAP => "Labels that a workload must have.";
+    "matchLabels" required: Kind::LABELS => "Labels that a workload must have.";
 });
 
 /// `Subset`
 struct Subset;
 
 fields!(Subset, "A subset (version) of the service.", {
-    "name" required: Kind::Text => "Name of the subset.";
-    "labels": Kind::TEXT_MAP =>
+    "name" required: Kind::LABEL => "Name of the subset.";
+    "labels": Kind::LABELS =>
         "Labels of the endpoints; the filters do not use them, the Envoy cluster selects \
          endpoints.";
     "trafficPolicy": Kind::Object(Policy::schema) =>

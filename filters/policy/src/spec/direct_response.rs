@@ -32,6 +32,10 @@ impl DirectResponse {
     }
 }
 
+/// Base64 with padding (RFC 4648).
+const BASE64: &str =
+    "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?";
+
 fields!(DirectResponse, "A fixed response.", {
     "status" required: Kind::Integer(200, 599) => "HTTP status, 200 to 599.";
     "body": Kind::Object(Body::schema) => "Body of the response; empty if absent.";
@@ -42,7 +46,7 @@ struct Body;
 
 fields!(Body, "Body of a fixed response: at most one of the two fields; empty without them.", {
     "string": Kind::Text => "Body as text.";
-    "bytes": Kind::Text => "Body in base64.";
+    "bytes": Kind::Pattern(BASE64) => "Body in base64.";
 });
 
 fn read_body(node: &Node<'_>) -> Result<Vec<u8>, Reported> {

@@ -67,15 +67,15 @@ pub struct LeftOut {
 
 fields!(Document as "PluginDocument",
     "Configuration of Sluice's filters. Each filter checks all of it.", {
-    "namespace": Kind::Text =>
+    "namespace": Kind::LABEL =>
         "Namespace that completes short host names; they are not completed if absent.";
-    "clusterName": Kind::Text =>
+    "clusterName": Kind::Pattern(CLUSTER_NAME) =>
         "Pattern of Envoy's cluster names, with the placeholders {host}, {subset} and {port}; a \
          part in [...] is omitted if a placeholder in it is empty. Default: \
          outbound|{port}|{subset}|{host}, as in Istio.";
     "proxy": Kind::Object(ProxySettings::schema) =>
         "Properties of this proxy, for conditions on the proxy. Default: Envoy's node metadata.";
-    "virtualServices": Kind::List(&Kind::Object(VirtualService::schema)) =>
+    "virtualServices": Kind::List(&Kind::AnyOf(&Kind::Object(VirtualService::schema), &ROUTES)) =>
         "The spec of each Istio VirtualService.";
     "destinationRules": Kind::List(&Kind::Object(DestinationRule::schema)) =>
         "The spec of each Istio DestinationRule; the filters carry out only its outlier detection.";
@@ -97,6 +97,11 @@ fields!(Document as "PluginDocument",
     "egress": Kind::Object(EgressSettings::schema) => "Settings of the egress filter.";
     "outlier": Kind::Object(OutlierSettings::schema) => "Settings of the outlier filter.";
 });
+
+/// Patterns of cluster names: visible ASCII characters and known placeholders.
+const CLUSTER_NAME: &str = r"([!-z|~]|\{(host|subset|port)\})+";
+
+const ROUTES: [&str; 3] = ["http", "tls", "tcp"];
 
 const UNMATCHED_HOSTS: [&str; 2] = ["notFound", "pass"];
 

@@ -10,6 +10,7 @@ use crate::document::fields::fields;
 use crate::document::node::{Node, Object};
 use crate::document::report::Reported;
 use crate::value::duration;
+use crate::value::grpc_status::GRPC_STATUS_NAMES;
 use crate::value::grpc_status::read_grpc_status;
 use crate::value::http_status::read_status;
 use crate::value::percent::{Percent, read_fault_percent, read_plain_percent};
@@ -107,8 +108,10 @@ pub enum AbortStatus {
 }
 
 fields!(Fault, "Injected faults; requires at least one of the fields.", {
-    "delay": Kind::Object(Delay::schema) => "Delays requests.";
-    "abort": Kind::Object(Abort::schema) => "Answers requests with an error.";
+    "delay": Kind::AnyOf(&Kind::Object(Delay::schema), &["fixedDelay", "exponentialDelay"]) =>
+        "Delays requests.";
+    "abort": Kind::AnyOf(&Kind::Object(Abort::schema), &["httpStatus", "grpcStatus"]) =>
+        "Answers requests with an error.";
     "reset": Kind::Object(Reset::schema) =>
         "Resets the stream within the response body; not in Istio.";
     "responseRateLimit": Kind::Object(RateLimit::schema) =>
@@ -119,13 +122,13 @@ fields!(Delay, "A delay: exactly one of fixedDelay and exponentialDelay.", {
     "percentage": Kind::Object(Percent::schema) =>
         "Share of the requests, in percent; 0 if absent.";
     "percent": Kind::Percentage => "Deprecated, use percentage.";
-    "fixedDelay": Kind::Text => "Length of the delay, such as 5s.";
-    "exponentialDelay": Kind::Text =>
+    "fixedDelay": Kind::Duration => "Length of the delay, such as 5s.";
+    "exponentialDelay": Kind::Duration =>
         "Mean length of exponentially distributed delays, such as 100ms; not in Istio.";
-    "jitter": Kind::Text =>
+    "jitter": Kind::Duration =>
         "Maximum of a uniformly distributed random time that is added to fixedDelay; 0 if \
          absent; not in Istio.";
-    "maxDelay": Kind::Text =>
+    "maxDelay": Kind::Duration =>
         "Maximum length of an exponential delay; ten times the mean if absent; not in Istio.";
 });
 
@@ -133,7 +136,7 @@ fields!(Abort, "An abort: exactly one status.", {
     "percentage": Kind::Object(Percent::schema) =>
         "Share of the requests, in percent; 0 if absent.";
     "httpStatus": Kind::Integer(200, 599) => "HTTP status, 200 to 599.";
-    "grpcStatus": Kind::Text => "Name of the gRPC status, such as UNAVAILABLE.";
+    "grpcStatus": Kind::OneOf(&GRPC_STATUS_NAMES) => "Name of the gRPC status, such as UNAVAILABLE.";
     "http2Error": Kind::Unsupported => "Not supported, as in Istio and Envoy.";
 });
 

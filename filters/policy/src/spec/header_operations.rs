@@ -66,7 +66,7 @@ fields!(Headers, "Operations on request and response headers.", {
 fields!(HeaderOps as "HeaderOperations", "Operations on the headers of a message.", {
     "set": Kind::TEXT_MAP => "Headers to set, by name; the value replaces all present values.";
     "add": Kind::TEXT_MAP => "Headers to add, by name; present values remain.";
-    "remove": Kind::TEXTS => "Names of headers to remove.";
+    "remove": Kind::TOKENS => "Names of headers to remove.";
 });
 
 /// Reads the `headers` of a route or a destination.

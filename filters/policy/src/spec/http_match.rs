@@ -33,12 +33,12 @@ pub struct HttpMatch {
 
 fields!(HttpMatch, "Conditions on a request; all of them must hold.", {
     "name": Kind::Text => "Name of the match in logs.";
-    "uri": Kind::Object(StringMatch::schema) => "Condition on the path without the query.";
+    "uri": StringMatch::KIND => "Condition on the path without the query.";
     "ignoreUriCase": Kind::Boolean =>
         "Whether exact and prefix of uri ignore case; false if absent.";
-    "scheme": Kind::Object(StringMatch::schema) => "Condition on the scheme, http or https.";
-    "method": Kind::Object(StringMatch::schema) => "Condition on the method, such as GET.";
-    "authority": Kind::Object(StringMatch::schema) =>
+    "scheme": StringMatch::KIND => "Condition on the scheme, http or https.";
+    "method": StringMatch::KIND => "Condition on the method, such as GET.";
+    "authority": StringMatch::KIND =>
         "Condition on the host, including the port if the request has one.";
     "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
         "Conditions on headers, by name; {} requires that the header is present.";
@@ -48,9 +48,9 @@ fields!(HttpMatch, "Conditions on a request; all of them must hold.", {
         "Conditions on query parameters, by name; {} requires that the parameter is present.";
     "port": Kind::Integer(0, 65535) =>
         "Port that the client connected to; any port if absent or 0.";
-    "sourceLabels": Kind::TEXT_MAP => "Labels that the workload of this proxy must have.";
-    "sourceNamespace": Kind::Text => "Namespace that the workload of this proxy must be in.";
-    "gateways": Kind::TEXTS =>
+    "sourceLabels": Kind::LABELS => "Labels that the workload of this proxy must have.";
+    "sourceNamespace": Kind::OPTIONAL_LABEL => "Namespace that the workload of this proxy must be in.";
+    "gateways": Kind::GATEWAYS =>
         "Gateways of which this proxy must serve one; replaces those of the virtual service.";
     "statPrefix": Kind::Text => "Not carried out by the filters; set it in Envoy's route.";
 });

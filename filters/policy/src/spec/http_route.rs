@@ -93,16 +93,18 @@ fields!(HttpRoute as "HTTPRoute", "What happens to requests that satisfy one of 
          requests.";
     "route": Kind::List(&Kind::Object(WeightedDestination::schema)) =>
         "Destinations of the requests, selected by weight.";
-    "redirect": Kind::Object(Redirect::schema) => "Answers with a redirect.";
+    "redirect": Kind::AnyOf(&Kind::Object(Redirect::schema), &REDIRECT) =>
+        "Answers with a redirect.";
     "directResponse": Kind::Object(DirectResponse::schema) => "Answers with a fixed response.";
     "delegate": Kind::Unsupported => "Not supported; write the routes of the delegate instead.";
-    "rewrite": Kind::Object(Rewrite::schema) =>
+    "rewrite": Kind::AnyOf(&Kind::Object(Rewrite::schema), &REWRITE) =>
         "Changes the path or the host of forwarded requests.";
-    "timeout": Kind::Text =>
+    "timeout": Kind::Duration =>
         "Maximum time until the response is complete, such as 3s; that of Envoy's route if absent.";
     "retries": Kind::Object(Retries::schema) =>
         "Retries of failed requests; those of Envoy's route if absent.";
-    "fault": Kind::Object(Fault::schema) => "Faults to inject, such as delays and aborts.";
+    "fault": Kind::AnyOf(&Kind::Object(Fault::schema), &FAULT) =>
+        "Faults to inject, such as delays and aborts.";
     "mirror": Kind::Object(Destination::schema) => "Destination of copies of the requests.";
     "mirrorPercentage": Kind::Object(Percent::schema) =>
         "Share of the requests that are copied, in percent; all if absent.";
@@ -112,6 +114,11 @@ fields!(HttpRoute as "HTTPRoute", "What happens to requests that satisfy one of 
     "corsPolicy": Kind::Object(Cors::schema) => "Policy for cross-origin requests.";
     "headers": Kind::Object(Headers::schema) => "Operations on request and response headers.";
 });
+
+/// Fields of which an object must have at least one.
+const REDIRECT: [&str; 6] = ["uri", "prefixRewrite", "authority", "scheme", "port", "derivePort"];
+const REWRITE: [&str; 3] = ["uri", "uriRegexRewrite", "authority"];
+const FAULT: [&str; 4] = ["delay", "abort", "reset", "responseRateLimit"];
 
 impl Rule {
     /// Returns the part of the path that matched, or `None` if a condition does not hold.

@@ -100,13 +100,13 @@ fields!(Settings as "OutlierDetection",
          splitExternalLocalOriginErrors; 5 if absent or 0.";
     "splitExternalLocalOriginErrors": Kind::Boolean =>
         "Whether failed connections are counted separately from 5xx responses; false if absent.";
-    "interval": Kind::Text =>
+    "interval": Kind::Duration =>
         "Time between two evaluations of success and failure rates; 10s if absent.";
-    "baseEjectionTime": Kind::Text =>
+    "baseEjectionTime": Kind::Duration =>
         "Length of the first ejection of a host; later ones last a multiple of it; 30s if absent.";
-    "maxEjectionTime": Kind::Text =>
+    "maxEjectionTime": Kind::Duration =>
         "Maximum length of an ejection; if absent, the longer of 300s and baseEjectionTime.";
-    "maxEjectionTimeJitter": Kind::Text =>
+    "maxEjectionTimeJitter": Kind::Duration =>
         "Maximum of a random time that is added to an ejection; 0 if absent.";
     "maxEjectionPercent": Kind::PERCENT =>
         "Maximum share of ejected hosts, in percent; 10 if absent or 0.";
@@ -141,7 +141,7 @@ fields!(Settings as "OutlierDetection",
 fields!(HalfOpen, "Tests ejected hosts with single requests (probes) before they return.", {
     "successes": Kind::Integer(1, 1000) =>
         "Number of consecutive probes that must succeed; 1 if absent.";
-    "probeTimeout": Kind::Text =>
+    "probeTimeout": Kind::Duration =>
         "Time without a response after which another probe is sent; 10s if absent.";
 });
 
@@ -149,7 +149,7 @@ fields!(HalfOpen, "Tests ejected hosts with single requests (probes) before they
 struct Fallback;
 
 fields!(Fallback, "Subset that receives the requests while all hosts of this one are ejected.", {
-    "subset" required: Kind::Text => "Name of another subset of the same host.";
+    "subset" required: Kind::LABEL => "Name of another subset of the same host.";
 });
 
 impl Settings {

@@ -52,9 +52,9 @@ pub struct ProxySettings;
 fields!(ProxySettings as "Proxy", "Properties of this proxy.", {
     "namespace": Kind::Text =>
         "Namespace of the proxy's workload; from Envoy's node metadata if absent.";
-    "labels": Kind::TEXT_MAP =>
+    "labels": Kind::LABELS =>
         "Labels of the proxy's workload; from Envoy's node metadata if absent.";
-    "gateways": Kind::TEXTS =>
+    "gateways": Kind::GATEWAYS =>
         "Gateways that the proxy serves, as NAME or NAMESPACE/NAME; mesh for a sidecar.";
     "port": Kind::PORT =>
         "Port that clients call, if Envoy listens on another one: in a gateway, \

@@ -25,9 +25,9 @@ const SCHEMES: [&str; 2] = ["http", "https"];
 const DERIVED_PORTS: [&str; 2] = ["FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"];
 
 fields!(Redirect, "A redirect; requires at least one field other than redirectCode.", {
-    "uri": Kind::Text => "New path; that of the request if absent.";
-    "prefixRewrite": Kind::Text => "Replacement for the prefix of the path that matched.";
-    "authority": Kind::Text => "New host; that of the request if absent.";
+    "uri": Kind::PATH => "New path; that of the request if absent.";
+    "prefixRewrite": Kind::PATH => "Replacement for the prefix of the path that matched.";
+    "authority": Kind::AUTHORITY => "New host; that of the request if absent.";
     "scheme": Kind::OneOf(&SCHEMES) => "New scheme; that of the request if absent.";
     "port": Kind::PORT => "New port, 1 to 65535.";
     "derivePort": Kind::OneOf(&DERIVED_PORTS) =>

@@ -32,18 +32,18 @@ enum Substitute {
 }
 
 fields!(Rewrite, "Changes the path or the host of forwarded requests.", {
-    "uri": Kind::Text => "Replacement for the part of the path that matched.";
+    "uri": Kind::PATH => "Replacement for the part of the path that matched.";
     "uriRegexRewrite": Kind::Object(RegexRewrite::schema) =>
         "Replaces the parts of the path that match a regular expression.";
-    "authority": Kind::Text => "New host; unchanged if absent.";
+    "authority": Kind::AUTHORITY => "New host; unchanged if absent.";
 });
 
 /// `RegexRewrite`
 struct RegexRewrite;
 
 fields!(RegexRewrite, "Replaces the parts of the path that match a regular expression.", {
-    "match" required: Kind::Text => "Regular expression (RE2); all of its matches are replaced.";
-    "rewrite" required: Kind::Text => "Replacement; \\0 is the match, \\1 to \\9 are its groups.";
+    "match" required: Kind::Pattern(".+") => "Regular expression (RE2); all of its matches are replaced.";
+    "rewrite" required: Kind::Pattern(r"[^\u0000-\u0020\u007f]+") => "Replacement; \\0 is the match, \\1 to \\9 are its groups.";
 });
 
 impl Rewrite {

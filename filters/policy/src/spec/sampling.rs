@@ -39,7 +39,7 @@ enum SamplingKey {
 }
 
 fields!(Sampling, "Random choices that are always the same for the same user.", {
-    "key" required: Kind::RequiredList(&Kind::Object(SamplingKey::schema)) =>
+    "key" required: Kind::RequiredList(&Kind::AnyOf(&Kind::Object(SamplingKey::schema), &KEYS)) =>
         "Sources of the key that identifies a user. The first source with a value is used.";
     "salt": Kind::Text =>
         "Any text; a new salt results in new choices, for example for another experiment. Empty \
@@ -49,8 +49,8 @@ fields!(Sampling, "Random choices that are always the same for the same user.", 
 const KEYS: [&str; 3] = ["header", "cookie", "sourceAddress"];
 
 fields!(SamplingKey, "One source of the key of a user: exactly one of the three fields.", {
-    "header": Kind::Text => "Name of the header that contains the key.";
-    "cookie": Kind::Text => "Name of the cookie that contains the key.";
+    "header": Kind::TOKEN => "Name of the header that contains the key.";
+    "cookie": Kind::TOKEN => "Name of the cookie that contains the key.";
     "sourceAddress": Kind::Boolean => "The key is the address of the client; must be true.";
 });
 

@@ -15,7 +15,7 @@ pub struct Service {
 }
 
 fields!(Service, "The ports of a service, for destinations without a port.", {
-    "host" required: Kind::Text =>
+    "host" required: Kind::HOST =>
         "Host name of the service; a short name is completed with namespace.";
     "ports" required: Kind::RequiredList(&Kind::PORT) => "Port numbers of the service.";
 });

@@ -54,9 +54,9 @@ enum Resolution {
 const RESOLUTIONS: [&str; 5] = ["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"];
 
 fields!(ServiceEntry, "The spec of a ServiceEntry.", {
-    "hosts" required: Kind::RequiredList(&Kind::Text) =>
+    "hosts" required: Kind::RequiredList(&Kind::WILDCARD_HOST) =>
         "Host names of the service; *.SUFFIX for all names with this suffix.";
-    "addresses": Kind::TEXTS =>
+    "addresses": Kind::ADDRESSES =>
         "IP addresses of the service, as ADDRESS or ADDRESS/BITS; none if absent.";
     "ports": Kind::List(&Kind::Object(ServicePort::schema)) =>
         "Ports of the service; without any, the entry allows no calls.";
@@ -79,7 +79,7 @@ fields!(ServiceEntry, "The spec of a ServiceEntry.", {
 struct WorkloadSelector;
 
 fields!(WorkloadSelector as "ServiceEntryWorkloadSelector", "Selects workloads by their labels.", {
-    "labels": Kind::TEXT_MAP => "Labels that a workload must have.";
+    "labels": Kind::LABELS => "Labels that a workload must have.";
 });
 
 impl ServiceEntry {

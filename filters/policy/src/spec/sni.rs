@@ -122,10 +122,10 @@ fields!(SniSettings as "Sni", "Checks of the sni filter on TLS server names.", {
         "Whether the tls routes of virtual services select the cluster; true if absent.";
     "forwardSni": Kind::Boolean =>
         "Whether Envoy sends the server name to the upstream too; false if absent.";
-    "hosts": Kind::TEXTS => "Allowed host names; the hosts of the virtual services if absent.";
+    "hosts": Kind::List(&Kind::SERVER_NAME) => "Allowed host names; the hosts of the virtual services if absent.";
     "maxClientHelloBytes": Kind::Integer(64, MAX_CLIENT_HELLO as i64) =>
         "Maximum size of a ClientHello in bytes, with its record headers; 65536 if absent.";
-    "helloTimeout": Kind::Text =>
+    "helloTimeout": Kind::Duration =>
         "Maximum time from the start of a connection to the end of its ClientHello; 15s if absent.";
 });
 

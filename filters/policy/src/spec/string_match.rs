@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::bytes;
-use crate::document::fields::{Fields as _, fields};
+use crate::document::fields::{Fields, Kind, fields};
 use crate::document::node::Node;
 use crate::document::report::Reported;
 use crate::lookup::rule_index::Need;
@@ -73,10 +73,16 @@ pub enum EmptyPrefix {
     Refused,
 }
 
+impl StringMatch {
+    /// A condition that must have one of its fields, for a schema.
+    pub(crate) const KIND: Kind =
+        Kind::AnyOf(&Kind::Object(<Self as Fields>::schema), &["exact", "prefix", "regex"]);
+}
+
 fields!(StringMatch, "A condition on a value: exactly one of the three fields.", {
     "exact": Kind::Text => "The value equals this text.";
     "prefix": Kind::Text => "The value starts with this text.";
-    "regex": Kind::Text => "The whole value matches this regular expression (RE2).";
+    "regex": Kind::Pattern(".+") => "The whole value matches this regular expression (RE2).";
 });
 
 /// Reads a `StringMatch`. Requires exactly one of its three fields.

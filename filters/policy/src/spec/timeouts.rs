@@ -42,6 +42,12 @@ const HTTP_CONDITIONS: [&str; 11] = [
 const GRPC_CONDITIONS: [&str; 5] =
     ["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"];
 
+/// Conditions and statuses, separated by commas.
+const RETRY_ON_SYNTAX: &str = "\\s*((5xx|connect-failure|envoy-ratelimited|gateway-error|\
+    http3-post-connect-failure|refused-stream|reset|reset-before-request|retriable-4xx|\
+    retriable-headers|retriable-status-codes|cancelled|deadline-exceeded|internal|\
+    resource-exhausted|unavailable|[1-5][0-9]{2})?\\s*(,\\s*|$))*";
+
 fn set(name: &str, value: impl ToString) -> FixedEdit {
     FixedEdit::new(HeaderOperation::Set, name, value.to_string().into_bytes())
 }
@@ -57,8 +63,8 @@ pub struct Retries;
 fields!(Retries, "Retries of failed requests.", {
     "attempts": Kind::Integer(0, i32::MAX as i64) =>
         "Maximum number of retries; 0 if absent, which turns retries off.";
-    "perTryTimeout": Kind::Text => "Timeout of one attempt, such as 2s.";
-    "retryOn": Kind::Text =>
+    "perTryTimeout": Kind::Duration => "Timeout of one attempt, such as 2s.";
+    "retryOn": Kind::Pattern(RETRY_ON_SYNTAX) =>
         "Retry conditions of Envoy and HTTP statuses, separated by commas. Default: \
          connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes, as in \
          Istio.";
@@ -66,7 +72,7 @@ fields!(Retries, "Retries of failed requests.", {
         "Not carried out by the filters; set it in the retry policy of Envoy's route.";
     "retryIgnorePreviousHosts": Kind::Boolean =>
         "Not carried out by the filters; set it in the retry policy of Envoy's route.";
-    "backoff": Kind::Text =>
+    "backoff": Kind::Duration =>
         "Not carried out by the filters; set it in the retry policy of Envoy's route.";
 });
 

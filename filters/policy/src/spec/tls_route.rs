@@ -79,16 +79,16 @@ fields!(TlsRoute, "A route of TLS connections.", {
 });
 
 fields!(TlsMatch, "Conditions on a TLS connection; all of them must hold.", {
-    "sniHosts" required: Kind::RequiredList(&Kind::Text) =>
+    "sniHosts" required: Kind::RequiredList(&Kind::SERVER_NAME) =>
         "Server names, *.SUFFIX, or * for any; one of them must match.";
-    "destinationSubnets": Kind::TEXTS =>
+    "destinationSubnets": Kind::ADDRESSES =>
         "Address ranges, of which one must contain the address that the client connected to; any \
          address if absent.";
     "port": Kind::Integer(0, 65535) =>
         "Port that the client connected to; any port if absent or 0.";
-    "sourceLabels": Kind::TEXT_MAP => "Labels that the workload of this proxy must have.";
-    "sourceNamespace": Kind::Text => "Namespace that the workload of this proxy must be in.";
-    "gateways": Kind::TEXTS =>
+    "sourceLabels": Kind::LABELS => "Labels that the workload of this proxy must have.";
+    "sourceNamespace": Kind::OPTIONAL_LABEL => "Namespace that the workload of this proxy must be in.";
+    "gateways": Kind::GATEWAYS =>
         "Gateways of which this proxy must serve one; replaces those of the virtual service.";
 });
 

@@ -34,12 +34,12 @@ pub struct VirtualService {
 }
 
 fields!(VirtualService, "The spec of a VirtualService.", {
-    "hosts": Kind::TEXTS =>
+    "hosts": Kind::List(&Kind::REQUEST_HOST) =>
         "Hosts that the routes apply to: names, *.SUFFIX, or, with gateways, * for all hosts; none \
          in a delegate.";
-    "gateways": Kind::TEXTS =>
+    "gateways": Kind::GATEWAYS =>
         "Gateways that apply the routes; mesh, which means all sidecars, if absent.";
-    "http": Kind::List(&Kind::Object(HttpRoute::schema)) =>
+    "http": Kind::List(&Kind::AnyOf(&Kind::Object(HttpRoute::schema), &ACTIONS)) =>
         "Routes of HTTP requests; the first route that matches is used.";
     "tls": Kind::List(&Kind::Object(TlsRoute::schema)) =>
         "Routes of TLS connections by server name; the first route that matches is used.";
@@ -47,6 +47,10 @@ fields!(VirtualService, "The spec of a VirtualService.", {
     "exportTo": Kind::TEXTS =>
         "Has no effect: a filter applies only the documents that are attached to it.";
 });
+
+/// What a route does. Without a destination it is for the filters fault and mirror alone.
+const ACTIONS: [&str; 7] =
+    ["route", "redirect", "directResponse", "delegate", "fault", "mirror", "mirrors"];
 
 impl VirtualService {
     /// The filters that use the HTTP routes

@@ -64,7 +64,7 @@ struct FaultBudget;
 
 fields!(FaultBudget, "Limits the number of faults per time window.", {
     "faults" required: Kind::COUNT => "Maximum number of faults per window.";
-    "window" required: Kind::Text => "Length of the window, such as 1m.";
+    "window" required: Kind::Duration => "Length of the window, such as 1m.";
 });
 
 fields!(FaultSettings as "Faults", "Settings and limits of the fault filter.", {
@@ -72,7 +72,7 @@ fields!(FaultSettings as "Faults", "Settings and limits of the fault filter.", {
         "Maximum number of faults of a worker at the same time; no limit if absent.";
     "budget": Kind::Object(FaultBudget::schema) =>
         "Maximum number of faults of a worker per time window; no limit if absent.";
-    "notAfter": Kind::Text =>
+    "notAfter": Kind::Pattern(TIME) =>
         "Time at which faults end, such as 2026-12-31T23:59:59Z; never if absent.";
     "headers": Kind::Object(HeaderFaults::schema) =>
         "Faults that clients may request by headers; none if absent.";
@@ -111,6 +111,9 @@ impl FaultSettings {
         })
     }
 }
+
+/// Times in UTC, as the reader takes them.
+const TIME: &str = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z";
 
 fn read_time(node: &Node<'_>) -> Result<SystemTime, Reported> {
     humantime::parse_rfc3339(node.string()?)

@@ -102,13 +102,13 @@ const HOP_BY_HOP: [&str; 6] = [
 
 fields!(Compare, "Compares the responses to copies with the original responses.", {
     "statuses": Kind::Boolean => "Whether HTTP statuses are compared; false if absent.";
-    "headers": Kind::TEXTS => "Names of response headers that are compared; none if absent.";
+    "headers": Kind::TOKENS => "Names of response headers that are compared; none if absent.";
     "bodyHash": Kind::Boolean =>
         "Whether response bodies are compared, by their hash; false if absent.";
-    "methods": Kind::TEXTS => "Methods of the compared requests; GET, HEAD and OPTIONS if absent.";
-    "removeHeaders": Kind::TEXTS =>
+    "methods": Kind::METHODS => "Methods of the compared requests; GET, HEAD and OPTIONS if absent.";
+    "removeHeaders": Kind::TOKENS =>
         "Names of request headers that are removed from copies; none if absent.";
-    "timeout": Kind::Text =>
+    "timeout": Kind::Duration =>
         "Maximum time until the response to a copy is complete, such as 2s; 5s if absent.";
     "maxBodyBytes": Kind::Integer(0, MAX_BODY_BYTES as i64) =>
         "Maximum size of a request or response body for a comparison, in bytes; 65536 if absent.";

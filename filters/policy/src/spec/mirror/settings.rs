@@ -29,17 +29,17 @@ struct MirrorBudget;
 
 fields!(MirrorBudget, "Limits the number of copied requests per time window.", {
     "requests" required: Kind::COUNT => "Maximum number of copied requests per window.";
-    "window" required: Kind::Text => "Length of the window, such as 1s.";
+    "window" required: Kind::Duration => "Length of the window, such as 1s.";
 });
 
 fields!(MirrorSettings as "Mirroring",
     "Which requests may be copied, and how responses to copies are compared.", {
-    "methods": Kind::TEXTS => "Methods of the requests that are copied; all if absent.";
+    "methods": Kind::METHODS => "Methods of the requests that are copied; all if absent.";
     "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
         "Conditions on headers that a request must satisfy to be copied; none if absent.";
     "budget": Kind::Object(MirrorBudget::schema) =>
         "Maximum number of requests that a worker copies per time window; no limit if absent.";
-    "compare": Kind::Object(Compare::schema) =>
+    "compare": Kind::AnyOf(&Kind::Object(Compare::schema), &["statuses", "headers", "bodyHash"]) =>
         "Compares responses to copies with the original responses; not compared if absent.";
 });
 

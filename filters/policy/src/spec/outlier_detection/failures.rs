@@ -43,7 +43,7 @@ fields!(Failures as "Failure", "Failures other than those by HTTP status; not in
     "grpcStatus": GRPC_STATUSES => "gRPC statuses that are failures, by name or number.";
     "headers": HEADERS =>
         "Conditions on response headers; a response that satisfies one of them is a failure.";
-    "slowerThan": Kind::Text =>
+    "slowerThan": Kind::Duration =>
         "Maximum time until the response headers arrive, such as 2s; later ones are failures.";
     "rules": Kind::List(&Kind::Object(FailureRule::schema)) =>
         "Failures of some requests. The first rule that a request satisfies replaces the fields \
@@ -56,7 +56,7 @@ fields!(FailureRule, "Failures of the requests that satisfy match.", {
     "grpcStatus": GRPC_STATUSES => "gRPC statuses that are failures, by name or number.";
     "headers": HEADERS =>
         "Conditions on response headers; a response that satisfies one of them is a failure.";
-    "slowerThan": Kind::Text =>
+    "slowerThan": Kind::Duration =>
         "Maximum time until the response headers arrive, such as 2s; later ones are failures.";
 });
 

@@ -16,7 +16,7 @@ fields!(Endpoint, "An endpoint of a service; the filters only check it.", {
     "address": Kind::Text => "IP address, host name or, with STATIC, unix:///PATH.";
     "ports": Kind::Map(&Kind::PORT) =>
         "Ports of the endpoint, by the names of the service's ports.";
-    "labels": Kind::TEXT_MAP => "Labels of the endpoint.";
+    "labels": Kind::LABELS => "Labels of the endpoint.";
     "network": Kind::Text => "Istio network of the endpoint.";
     "locality": Kind::Text => "Locality of the endpoint.";
     "weight": Kind::COUNT => "Load balancing weight of the endpoint.";

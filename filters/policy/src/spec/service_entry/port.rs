@@ -41,13 +41,28 @@ const PROTOCOLS: [(&str, &[Protocol]); 11] = [
     ("Redis", &[Protocol::Tcp]),
 ];
 
+/// The names alone.
+const PROTOCOL_NAMES: [&str; PROTOCOLS.len()] = [
+    "HTTP",
+    "HTTPS",
+    "TLS",
+    "TCP",
+    "GRPC",
+    "GRPC-Web",
+    "HTTP2",
+    "HTTP_PROXY",
+    "Mongo",
+    "MySQL",
+    "Redis",
+];
+
 /// Protocols of a port without `protocol`: Istio detects the protocol of each connection.
 const ALL_PROTOCOLS: [Protocol; 3] = [Protocol::Http, Protocol::Tcp, Protocol::Tls];
 
 fields!(ServicePort as "ServiceEntryPort", "A port of a service.", {
     "number" required: Kind::PORT => "Port number that clients connect to; unique in the service.";
-    "name" required: Kind::Text => "Name of the port; unique in the service.";
-    "protocol": Kind::Text =>
+    "name" required: Kind::LABEL => "Name of the port; unique in the service.";
+    "protocol": Kind::OneOfInAnyCase(&PROTOCOL_NAMES) =>
         "HTTP, HTTPS, HTTP2, GRPC, TCP, TLS or another protocol of Istio; any of HTTP, TCP and \
          TLS if absent.";
     "targetPort": Kind::Integer(0, 65535) =>
