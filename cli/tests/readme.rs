@@ -1,0 +1,54 @@
+//! Every command in the README of the command is run as it is written.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const RULES: &str = "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: api, namespace: shop}
+spec:
+  hosts: [api.example.com]
+  http:
+  - match: [{method: {exact: PUT}, uri: {prefix: /v1/}}]
+    route: [{destination: {host: api.example.com, port: {number: 80}}}]
+  - directResponse: {status: 200}
+";
+
+/// The lines of a README that are commands, with their names of files replaced.
+fn commands(readme: &str) -> Vec<String> {
+    let blocks = readme.lines().filter_map(|line| line.strip_prefix("    "));
+    let is_command = |line: &&str| {
+        let program = line.split([' ', ':']).next();
+        matches!(program, Some("sluice" | "kubectl")) && !line.contains(": error: ")
+    };
+    let commands = blocks.filter(is_command);
+    commands.map(|own| own.replace("FILE...", "rules.yaml").replace("FOLDER", "k8s")).collect()
+}
+
+#[test]
+fn every_command_of_the_readme_succeeds() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
+    fs::create_dir_all(folder.join("k8s/more")).unwrap();
+    fs::create_dir_all(folder.join(".zfunc")).unwrap();
+    for file in ["rules.yaml", "k8s/more/rules.yaml"] {
+        fs::write(folder.join(file), RULES).unwrap();
+    }
+    let programs = Path::new(env!("CARGO_BIN_EXE_sluice")).parent().unwrap();
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let commands = commands(&fs::read_to_string(readme).unwrap());
+    assert!(commands.len() > 8, "{commands:?}");
+    for command in commands {
+        let output = Command::new("sh")
+            .args(["-euc", &format!("kubectl() {{ cat rules.yaml; }}\n{command}")])
+            .current_dir(&folder)
+            .env("HOME", &folder)
+            .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
+}
