@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Files and folders without configuration of Envoy or Istio.
-const OTHERS: [&str; 3] = ["grafana", "mount.yaml", "scenario.yaml"];
+const OTHERS: [&str; 4] = ["grafana", "kustomization.yaml", "mount.yaml", "scenario.yaml"];
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

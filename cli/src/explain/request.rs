@@ -18,8 +18,8 @@ use crate::tree::Tree;
 pub struct ExplainArgs {
     #[command(flatten)]
     pub input: InputArgs,
-    /// The request: a URL or path, as curl takes it, or 'METHOD URL'
-    #[arg(short, long, visible_alias = "url", value_name = "REQUEST")]
+    /// The request: a URL or path, as curl takes it, or 'METHOD URL'; --url is the same
+    #[arg(short, long, alias = "url", value_name = "REQUEST")]
     request: String,
     /// The method [default: GET, with --data POST]
     #[arg(short = 'X', long, value_name = "METHOD")]
@@ -35,7 +35,7 @@ pub struct ExplainArgs {
     #[arg(long)]
     path_as_is: bool,
     /// The port that the client connected to [default: that of the URL]
-    #[arg(long, visible_alias = "destination-port", value_name = "PORT")]
+    #[arg(long, value_name = "PORT")]
     port: Option<u16>,
     /// The IP address that the client connected to, for addresses of ServiceEntries and
     /// destinationSubnets [default: the host of the URL, if it is one]
