@@ -132,3 +132,53 @@ fn is_expression(text: &str) -> bool {
     let start = rest.trim_start_matches('-').trim_start();
     rest.contains("}}") && EXPRESSIONS.iter().any(|own| start.starts_with(own))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::parse;
+
+    fn of(text: &str) -> [Option<Foreign>; 2] {
+        let document = parse(text).unwrap().remove(0);
+        [true, false].map(|is_named| Foreign::of(&document, is_named))
+    }
+
+    #[test]
+    fn configuration_is_read() {
+        for text in [
+            "virtualServices: []\nunknown: 1\nmore: 2\nothers: 3",
+            "virtual_services: []",
+            "sampling: {key: []}\nclusterName: x",
+            "samplng: {key: []}",
+            "hosts: [a]\nhttp: []",
+            "host: a\nsubsets: []",
+            "hosts: [a]\nresolution: DNS",
+            "kind: Deployment\nspec: '{{ .Values.x }}'",
+            "static_resources: {}",
+            "{apiVersion: v1}",
+        ] {
+            assert_eq!(of(text), [None, None], "{text}");
+        }
+    }
+
+    #[test]
+    fn other_files_are_recognized() {
+        let [kustomization, template, other] =
+            [Foreign::Kustomization, Foreign::Template, Foreign::Other].map(Some);
+        for (text, expected) in [
+            ("services: {web: {image: nginx}}", other),
+            ("version: '3'\nservices: {web: {image: nginx}}", other),
+            ("namespace: a\nclusterName: b\nimage: c\nreplicas: 1", other),
+            ("hosts: [a]", other),
+            ("resources: [a.yaml, b.yaml]", kustomization),
+            ("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization", kustomization),
+            ("kind: VirtualService\nspec: {hosts: ['{{ .Values.host }}']}", template),
+            ("virtualServices: ['{{- include \"x\" . }}']", template),
+        ] {
+            assert_eq!(of(text), [expected; 2], "{text}");
+        }
+        // Of a named file, a field that only a plugin document has is enough.
+        assert_eq!(of("faults: {}\nimage: a\nreplicas: 1"), [None, other]);
+        assert_eq!(of("7"), [None, other]);
+    }
+}
