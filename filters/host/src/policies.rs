@@ -11,8 +11,10 @@ use std::rc::{Rc, Weak};
 
 use sluice_policy::hash::Hash;
 
+type Entry = (Fingerprint, Weak<dyn Any>);
+
 thread_local! {
-    static POLICIES: RefCell<Vec<(Fingerprint, Weak<dyn Any>)>> = const { RefCell::new(Vec::new()) };
+    static POLICIES: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Identifies a document. Two documents that differ in one place, of up to eight bytes, never have
