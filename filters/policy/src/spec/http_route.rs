@@ -46,7 +46,7 @@ pub struct HttpRoute {
     pub action: Action,
     /// Rewrite of forwarded requests
     pub rewrite: Rewrite,
-    /// CORS policy
+    /// CORS policy of forwarded requests
     pub cors: Option<Cors>,
     /// Faults to inject
     pub fault: Option<Fault>,
@@ -205,6 +205,12 @@ impl HttpRoute {
         };
         let is_forwarded = matches!(action, Action::Forward(_));
         let mirrors = if is_forwarded { mirrors.into() } else { Box::default() };
+        // Envoy's CORS filter ignores routes that do not forward (`CorsFilter::decodeHeaders`).
+        let cors = cors.filter(|_| is_forwarded);
+        if let Some(node) = object.field("corsPolicy").filter(|_| !is_forwarded) {
+            let reason = "has no effect, because the route forwards nothing";
+            node.notice_to(Filter::Router, report::Kind::NoEffect, reason);
+        }
         let route = Rc::new(Self { action, rewrite, cors, fault, mirrors });
         found.add(place, name, matches, &route);
         Ok(())
