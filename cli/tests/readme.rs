@@ -22,8 +22,8 @@ spec:
 fn commands(readme: &str) -> Vec<String> {
     let blocks = readme.lines().filter_map(|line| line.strip_prefix("    "));
     let is_command = |line: &&str| {
-        let program = line.split([' ', ':']).next();
-        matches!(program, Some("sluice" | "kubectl")) && !line.contains(": error: ")
+        let program = line.split(' ').next();
+        matches!(program, Some("sluice" | "kubectl"))
     };
     let commands = blocks.filter(is_command);
     commands.map(|own| own.replace("FILE...", "rules.yaml").replace("FOLDER", "k8s")).collect()
