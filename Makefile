@@ -12,8 +12,9 @@ MAKEFLAGS += --no-print-directory
 envoy := $(abspath $(or $(ENVOY),.tools/envoy))
 wasm_test_runner := $(abspath .tools/bin/wasm-bindgen-test-runner)
 
-# Each folder in filters/ is a package sluice-FOLDER.
-filters := $(patsubst filters/%/Cargo.toml,--package sluice-%,$(wildcard filters/*/Cargo.toml))
+# Packages of the wasm modules.
+filters := $(shell sed -n 's/^name = /--package /p' $(filter-out filters/native/Cargo.toml, \
+  $(wildcard filters/*/Cargo.toml filters/*/module/Cargo.toml)))
 
 .PHONY: help
 help: ## list the targets
@@ -43,6 +44,10 @@ setup-scenarios:
 build: setup-rust ## build the wasm modules into dist/
 	cargo xtask build
 
+.PHONY: module
+module: setup-rust ## build libsluice.so, the filters as a dynamic module of Envoy, into dist/
+	cargo xtask module
+
 .PHONY: install
 install: setup-rust ## install the command sluice into ~/.cargo/bin, with manual and completions
 	cargo install --path cli --locked
@@ -54,10 +59,22 @@ certificates: ## create the certificates for scenarios and tests in dist/certifi
 	@tools/certificates.sh
 
 .PHONY: test
-test: setup-tests build certificates ## run all tests: native, real Envoy, wasm in Node.js
+test: setup-tests build module certificates ## run all tests: native, real Envoy, wasm in Node.js
+	cargo xtask test-module
 	ENVOY='$(envoy)' cargo test --workspace --locked
+	ENVOY='$(envoy)' SLUICE_E2E_BUNDLE=1 cargo test --package sluice-e2e --locked \
+	  --test conformance --test fault --test fault_response --test mirror --test splits
+	ENVOY='$(envoy)' ATTACH=native cargo test --package sluice-e2e --locked \
+	  --test bundle --test configuration --test conformance --test effects --test fault \
+	  --test fault_response --test grpc --test hostile_input --test mirror \
+	  --test observability --test outlier_marks --test splits
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER='$(wasm_test_runner)' \
 	  cargo test --package sluice-conformance --target wasm32-unknown-unknown --locked
+
+.PHONY: matrix
+versions ?= 1.36.4 1.37.0 1.38.2 1.39.3 1.40.0
+matrix: setup-rust build module ## test with older Envoys too: make matrix versions="1.38.2 1.40.0"
+	@tools/matrix.sh $(versions)
 
 .PHONY: costs
 costs: build ## rewrite the tables of module costs and interfaces: tests/wasm/*.json
@@ -75,18 +92,19 @@ churn: setup-envoy build ## test outlier detection while hosts come and go for t
 .PHONY: test-istio
 test-istio: setup-envoy ## test the manifests with a real istiod and compare with Istio; requires Go
 	@tools/setup.sh istio
-	@$(MAKE) build certificates
+	@$(MAKE) build module certificates
 	cargo build --package sluice-cli --package sluice-istio --locked
 	ENVOY='$(envoy)' cargo run --package sluice-istio --locked
 
 .PHONY: corpus
-corpus: setup-rust ## compare sluice check with Istio's validation; SLUICE_CORPUS=DIR adds a folder
-	@tools/setup.sh verdict || [ $$? = 77 ]
+corpus: setup-envoy ## compare checks and behaviour with Istio; SLUICE_CORPUS=DIR adds a folder
+	@tools/setup.sh istio verdict || [ $$? = 77 ]
+	@$(MAKE) build
 	cargo build --package sluice-cli --package sluice-istio --locked
-	cargo run --package sluice-istio --locked -- verdicts
+	ENVOY='$(envoy)' cargo run --package sluice-istio --locked -- references verdicts behaviour
 
 .PHONY: bench
-bench: setup-envoy build ## measure the filters, compared with Envoy's own features
+bench: setup-envoy build module ## measure the filters, compared with Envoy's own features
 	cargo build --release --package sluice-bench --locked
 	@for benchmark in requests rules patterns start lists updates delays waiting mirrors sni egress \
 	    outliers; do \
@@ -106,6 +124,7 @@ fuzz: setup-rust ## fuzz each target for fuzz_seconds=60; requires a nightly com
 
 .PHONY: sandbox
 sandbox: setup-envoy build certificates ## run Envoy with the modules until Ctrl-C
+	@[ '$(SANDBOX_ATTACH)' != native ] || $(MAKE) module
 	@ENVOY='$(envoy)' tools/sandbox.sh
 
 .PHONY: compose-test
@@ -155,6 +174,17 @@ image: build ## build an image of each module; registry=localhost/sluice, docker
 	    --build-arg MODULE="$$name" --build-arg VERSION='$(version)' \
 	    --tag "$(registry)/$$name:$(version)" . || exit 1; \
 	done
+
+# target=aarch64-unknown-linux-gnu builds for another processor, which requires BuildKit or podman.
+.PHONY: image-native
+processor = $(or $(firstword $(subst -, ,$(target))),$(shell uname -m))
+platform = $(patsubst x86_64,amd64,$(patsubst aarch64,arm64,$(processor)))
+image-native: setup-rust ## build an image of libsluice.so; registry=localhost/sluice, docker=podman
+	cargo xtask module $(target)
+	$(or $(docker),docker) build --quiet --file Containerfile.native \
+	  --platform 'linux/$(platform)' \
+	  --build-arg FOLDER='$(patsubst %/,%,dist/$(target))' --build-arg VERSION='$(version)' \
+	  --tag '$(registry)/libsluice:$(version)-$(platform)' .
 
 .PHONY: clean
 clean: ## remove build output, but keep the tools in .tools

@@ -3,6 +3,7 @@
 #
 #   ENVOY                 the Envoy to run, .tools/envoy by default
 #   SANDBOX_CONFIG        its configuration, envoy/sandbox.yaml by default
+#   SANDBOX_ATTACH        native: dist/libsluice.so instead of the wasm modules that it replaces
 #   SANDBOX_PORT          the port that the configuration listens on, 10000 by default
 #   SANDBOX_ADMIN_PORT    the port of the admin interface, 9901 by default
 set -euo pipefail
@@ -104,8 +105,8 @@ reason() {
   line=$(sed -n 's/.*\(cannot bind .*: Address already in use\).*/\1/p' "$log" | head -n 1)
   # The error of a filter in its configuration.
   [ -n "$line" ] ||
-    line=$(sed -n 's/^\[.*\]\[\(error\|critical\)\]\[wasm\].* wasm log[^:]*: \(..*\)/\2/p' "$log" |
-      head -n 1)
+    line=$(sed -n -e 's/^\[.*\]\[\(error\|critical\)\]\[wasm\].* wasm log[^:]*: \(..*\)/\2/p' \
+      -e 's/^\[.*\]\[error\]\[dynamic_modules\].* sluice: \(..*\)/\1/p' "$log" | head -n 1)
   # The last line of the log repeats the error without time and source.
   [ -n "$line" ] || line=$(tail -n 1 "$log")
   echo "${line:-it wrote no log}"
@@ -128,6 +129,17 @@ trap 'exit 0' INT TERM HUP
 
 [ -x "$envoy" ] || fail "no Envoy at $envoy; make setup installs it"
 [ -f "$config" ] || fail "no configuration at $config"
+case ${SANDBOX_ATTACH:-wasm} in
+wasm) ;;
+native)
+  export ENVOY_DYNAMIC_MODULES_SEARCH_PATH=$PWD/dist
+  mkdir -p .tools
+  cargo run --quiet --package sluice-scenarios --locked -- native "$config" >.tools/sandbox.yaml ||
+    fail "$config cannot have the dynamic module"
+  config=.tools/sandbox.yaml
+  ;;
+*) fail "SANDBOX_ATTACH is $SANDBOX_ATTACH, but has to be native or wasm" ;;
+esac
 for number in $(sed -n 's/.*port_value: \([1-9][0-9]*\).*/\1/p' "$config" | sort -u); do
   # Two Envoys can silently share the port of a listener.
   if in_use "$number"; then

@@ -171,6 +171,7 @@ check_verdict() {
 
 install_verdict() {
   install_go_program verdict ./verdict
+  install_go_program analyze ./analyze
 }
 
 # install_go_program NAME PACKAGE: builds a package of tests/istio/istiod.

@@ -146,6 +146,12 @@ impl Bundle {
         key.map_or(found.position(), Key::position)
     }
 
+    /// Kind, namespace and name of the object that the value at `path` comes from; empty for plugin
+    /// configuration.
+    pub fn object(&self, path: &str) -> &str {
+        self.origin(path).0.map_or("", |origin| &origin.object)
+    }
+
     /// The origin of the value at `path`: that of the list element if it has one, else that of the
     /// field, else that of the document. With the rest of the path.
     fn origin<'p>(&self, path: &'p str) -> (Option<&Origin>, &'p str) {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sluice_policy::desk::lint;
+use sluice_policy::desk;
 use sluice_policy::document::filter::{Filter, Filters};
 use sluice_policy::document::json::Json;
 use sluice_policy::document::parse::check_length;
@@ -13,25 +13,32 @@ use sluice_policy::spec::proxy::{NoMetadata, NodeMetadata};
 use crate::bundle::Bundle;
 use crate::collect::{self, Collected, Defaults};
 use crate::filters;
-use crate::finding::{Finding, Place, Skipped};
+use crate::finding::{Finding, Place, Severity, Skipped};
 use crate::inputs::Input;
 use crate::istio;
+use crate::lint;
 use crate::source::{self, Texts};
 use crate::tree::{Key, Tree, Value};
 use crate::yaml::MAX_DEPTH;
 
 /// A document without errors.
 #[derive(Debug)]
-pub struct Compiled {
+pub struct Compiled<'t> {
     /// The document as the filters read it
-    pub json: Json,
+    pub json: Json<'t>,
     /// The same, compiled
     pub document: Document,
     /// What the policy says about parts that have no effect
     notices: Vec<PolicyFinding>,
 }
 
-impl Compiled {
+impl Compiled<'_> {
+    /// The same, with copies of the texts that it borrows.
+    pub fn into_owned(self) -> Compiled<'static> {
+        let Self { json, document, notices } = self;
+        Compiled { json: json.into_owned(), document, notices }
+    }
+
     /// What the filters leave to Envoy.
     pub fn left_to_envoy(&self) -> impl Iterator<Item = &PolicyFinding> {
         self.notices.iter().filter(|notice| notice.kind == Kind::LeftToEnvoy)
@@ -51,8 +58,9 @@ pub struct Checked {
 /// Checks files.
 pub fn check(inputs: &[Input], defaults: &Defaults) -> Checked {
     let mut texts = Texts::default();
-    let Collected { mut bundles, mut findings, skipped } = read(inputs, defaults, &mut texts);
-    let mut compiled = Vec::new();
+    let collected = read(inputs, defaults, &mut texts);
+    let Collected { mut bundles, inventory, mut findings, skipped } = collected;
+    let mut rejected = Vec::new();
     let mut reported = HashSet::new();
     for bundle in &mut bundles {
         // ServiceEntries alone are correct. Only the egress filter requires a policy beside them.
@@ -64,20 +72,25 @@ pub fn check(inputs: &[Input], defaults: &Defaults) -> Checked {
         let mut found: Vec<_> = match compile(bundle, None) {
             Ok(document) => {
                 let warnings = warnings(&document);
-                compiled.push(document);
+                // The process ends soon and frees all objects at once, faster than one by one.
+                std::mem::forget(document);
                 warnings.iter().map(|finding| bundle.locate(finding)).collect()
             }
             Err(errors) => errors,
         };
+        let errors = found.iter().filter(|finding| finding.severity() == Severity::Error);
+        rejected.push(errors.map(|finding| finding.place.object.clone()).collect());
         // Settings are part of the document of each namespace, but reported once.
         let places: Vec<_> = found.iter().map(Identity::of).collect();
         found.retain(|finding| !reported.contains(&Identity::of(finding)));
         reported.extend(places);
         findings.extend(found);
     }
+    let mut found = lint::lint(&bundles, &inventory, &rejected, &findings);
+    found.retain(|finding| reported.insert(Identity::of(finding)));
+    findings.extend(found);
     sort(&mut findings, inputs);
-    // The process ends soon and frees all objects at once, faster than one after the other.
-    std::mem::forget((bundles, compiled));
+    std::mem::forget((bundles, inventory));
     Checked { findings, skipped, texts }
 }
 
@@ -90,12 +103,12 @@ pub fn read(inputs: &[Input], defaults: &Defaults, texts: &mut Texts) -> Collect
             Err(finding) => findings.push(*finding),
         }
     }
-    let Collected { bundles, findings: more, skipped } = collect::collect(sources, defaults);
-    findings.extend(more);
+    let mut collected = collect::collect(sources, defaults);
+    findings.append(&mut collected.findings);
     // A file can be given twice, and its settings are part of several documents.
     let mut reported = HashSet::new();
     findings.retain(|finding| reported.insert(Identity::of(finding)));
-    Collected { bundles, findings, skipped }
+    Collected { findings, ..collected }
 }
 
 /// Compiles a document for all filters that it needs, and for `other`.
@@ -103,7 +116,7 @@ pub fn read(inputs: &[Input], defaults: &Defaults, texts: &mut Texts) -> Collect
 /// # Errors
 /// Every error for which one of the filters rejects the document, and for which Istio rejects what
 /// the filters do not read.
-pub fn compile(bundle: &Bundle, other: Option<Filter>) -> Result<Compiled, Vec<Finding>> {
+pub fn compile(bundle: &Bundle, other: Option<Filter>) -> Result<Compiled<'_>, Vec<Finding>> {
     compile_for(bundle, other, &NoMetadata)
 }
 
@@ -111,11 +124,11 @@ pub fn compile(bundle: &Bundle, other: Option<Filter>) -> Result<Compiled, Vec<F
 ///
 /// # Errors
 /// As [`compile`].
-pub fn compile_for(
-    bundle: &Bundle,
+pub fn compile_for<'b>(
+    bundle: &'b Bundle,
     other: Option<Filter>,
     metadata: &dyn NodeMetadata,
-) -> Result<Compiled, Vec<Finding>> {
+) -> Result<Compiled<'b>, Vec<Finding>> {
     let refuse = |reason: String| {
         let error = PolicyFinding::new(String::new(), Kind::Error, reason);
         vec![bundle.locate(&error)]
@@ -128,7 +141,7 @@ pub fn compile_for(
     let of_istio = bundle.has_virtual_service_object().then_some(Filter::Router);
     let needed = filters::needed(&bundle.document).into_iter();
     let filters: Filters = needed.chain(other).chain(of_istio).collect();
-    let unread = istio::check(&bundle.document);
+    let unread = istio::check(&bundle.document, |path| !bundle.object(path).is_empty());
     match Document::compile(&json, filters, metadata) {
         Ok((document, notices)) if unread.is_empty() => Ok(Compiled { json, document, notices }),
         compiled => {
@@ -141,7 +154,7 @@ pub fn compile_for(
 }
 
 /// The notices and warnings about a document, those of the policy first.
-fn warnings(compiled: &Compiled) -> Vec<PolicyFinding> {
+fn warnings(compiled: &Compiled<'_>) -> Vec<PolicyFinding> {
     let Compiled { json, document, notices } = compiled;
     // A field that another filter of the bundle carries out is in use. Of what the filters infer,
     // the lint gives the places.
@@ -151,7 +164,7 @@ fn warnings(compiled: &Compiled) -> Vec<PolicyFinding> {
     // Of a value without effect, one reason is enough.
     let known: HashSet<_> =
         notices.clone().map(|notice| (notice.path.clone(), notice.kind)).collect();
-    let mut found = lint::lint(document, json);
+    let mut found = desk::lint::lint(document, json);
     found.retain(|finding| !known.contains(&(finding.path.clone(), finding.kind)));
     notices.cloned().chain(found).collect()
 }

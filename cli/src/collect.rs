@@ -11,40 +11,35 @@
 //! Objects of other kinds are counted and skipped.
 
 mod defaults;
+mod delegates;
 mod embedded;
 mod envelope;
+mod object;
+mod order;
 mod services;
+mod subject;
 
 pub use defaults::Defaults;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use crate::bundle::{Bundle, Origin, OtherObject};
 use crate::columns::Position;
 use crate::finding::{Finding, Place, Skipped};
 use crate::foreign::Foreign;
 use crate::kinds::{LISTS, is_envoy, kind_of_spec};
+use crate::lint::inventory::Inventory;
 use crate::source::Source;
 use crate::tree::{self, Tree, Value};
+use object::Object;
 use services::Service;
 use sluice_policy::document::field_name::is_field;
 use sluice_policy::document::report::Kind;
+use subject::Subject;
 
 /// The versions of Istio's API that the filters know. The objects are the same in all of them.
 const VERSIONS: [&str; 3] =
     ["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"];
-
-/// A Kubernetes object whose spec is for the filters.
-struct Object {
-    file: String,
-    /// Its kind, namespace and name
-    title: String,
-    namespace: Option<String>,
-    list: &'static str,
-    /// Path of the spec in the file's document; empty for all of it
-    place: &'static str,
-    spec: Tree,
-}
 
 /// A plugin document.
 struct Plugin {
@@ -52,13 +47,6 @@ struct Plugin {
     /// Its path in the file's document; empty for all of it
     path: String,
     document: Tree,
-}
-
-/// What a finding is about: a file, and an object in it unless the title is empty.
-#[derive(Clone, Copy)]
-struct Subject<'a> {
-    file: &'a str,
-    title: &'a str,
 }
 
 #[derive(Default)]
@@ -70,8 +58,11 @@ struct Collector {
     services: Vec<Service>,
     /// Objects that the filters do not use
     others: Vec<OtherObject>,
-    /// Kinds, namespaces and names of the objects
-    names: HashSet<(String, String, String)>,
+    /// What other objects refer to
+    inventory: Inventory,
+    /// Kinds, namespaces and names of the objects, with the number of objects that have them, and
+    /// the place of the first
+    names: HashMap<(String, String, String), (usize, Place)>,
     skipped: Skipped,
 }
 
@@ -80,6 +71,8 @@ struct Collector {
 pub struct Collected {
     /// The plugin documents, one for each namespace of the objects
     pub bundles: Vec<Bundle>,
+    /// What objects refer to
+    pub inventory: Inventory,
     /// Findings about objects that are wrong outside of their `spec`, and about files
     pub findings: Vec<Finding>,
     /// The objects that the filters do not use
@@ -89,10 +82,10 @@ pub struct Collected {
 /// Collects what the filters use.
 pub fn collect(sources: Vec<Source>, defaults: &Defaults) -> Collected {
     let mut collector = Collector::default();
-    for Source { input, documents } in sources {
+    for Source { input, documents, may_be_template } in sources {
         for document in documents {
             let file = &*input.file;
-            match Foreign::of(&document, input.is_named) {
+            match Foreign::of(&document, input.is_named, may_be_template) {
                 Some(foreign) => {
                     let (kind, reason) = foreign.report(input.is_named);
                     collector.report(kind, Subject { file, title: "" }, document.line, "", reason);
@@ -113,9 +106,7 @@ impl Collector {
         path: &str,
         reason: &str,
     ) {
-        let (file, object) = (subject.file.to_owned(), subject.title.to_owned());
-        let Position { line, columns } = at.into();
-        let place = Place { file, line, columns, object, path: path.to_owned() };
+        let place = subject.place(at.into(), path);
         let reason = reason.to_owned();
         self.findings.push(Finding { kind, place, value: None, reason, other: None });
     }
@@ -139,12 +130,16 @@ impl Collector {
     /// Adds a document of a file, or an item of a list.
     fn add(&mut self, file: &str, document: Tree, defaults: &Defaults) {
         let subject = Subject { file, title: "" };
-        let embedded = embedded::find(&document);
-        if !embedded.is_empty() {
-            for (path, plugin) in embedded {
-                self.add_embedded(file, path, plugin);
+        let known_kind = document.field("kind").and_then(Tree::as_str);
+        // The search takes time, and most objects are of these kinds.
+        if !LISTS.iter().any(|(kind, _)| Some(*kind) == known_kind) {
+            let embedded = embedded::find(&document);
+            if !embedded.is_empty() {
+                for (path, plugin) in embedded {
+                    self.add_embedded(file, path, plugin);
+                }
+                return;
             }
-            return;
         }
         let Some(kind) = document.field("kind") else {
             self.add_without_kind(file, document, defaults);
@@ -189,8 +184,11 @@ impl Collector {
             && let Some((_, list)) = LISTS.iter().find(|(known, _)| *known == kind)
         {
             let (file, title) = (file.to_owned(), kind.to_owned());
+            let (name, place) = (String::new(), "");
             let namespace = defaults.namespace.clone();
-            self.objects.push(Object { file, title, namespace, list, place: "", spec: document });
+            let spec = document;
+            let copy = 0;
+            self.objects.push(Object { file, title, name, namespace, copy, list, place, spec });
         } else {
             self.plugins.push(Plugin { file: file.to_owned(), path: String::new(), document });
         }
@@ -221,6 +219,7 @@ impl Collector {
             None => format!("{kind} {name}").trim_end().to_owned(),
         };
         let subject = Subject { file, title: &title };
+        self.inventory.add(file, &title, namespace.as_deref(), &document);
         if let Some(service) = Service::new(file, &title, &document, namespace.as_deref()) {
             self.services.push(service);
             return;
@@ -236,20 +235,33 @@ impl Collector {
             self.value_error(subject, "apiVersion", own, &reason);
         }
         self.check_envelope(subject, &document, &name);
-        let key = (kind, namespace.clone().unwrap_or_default(), name);
-        if !key.2.is_empty() && !self.names.insert(key) {
-            let at = tree::find(&document, "metadata.name").position();
-            let reason = "is the name of an earlier object too; rename or remove one of them";
-            self.error(subject, at, "metadata.name", reason);
-            return;
+        let key = (kind, namespace.clone().unwrap_or_default(), name.clone());
+        let place =
+            subject.place(tree::find(&document, "metadata.name").position(), "metadata.name");
+        let (count, first) = self.names.entry(key).or_insert_with(|| (0, place.clone()));
+        let copy = if name.is_empty() { 0 } else { *count };
+        *count += 1;
+        if copy > 0 {
+            let other = Some(first.clone());
+            let reason = "is the name of an earlier object too, which is replaced if both are \
+                          applied; rename or remove one of them"
+                .to_owned();
+            self.findings.push(Finding { kind: Kind::Repeated, place, value: None, reason, other });
         }
         let line = document.line;
         let Some(spec) = document.into_field("spec") else {
             self.error(subject, line, "spec", "is required");
             return;
         };
+        // Plugin documents have these fields of the metadata in the spec.
+        for field in ["name", "namespace"].into_iter().filter(|_| *list == "virtualServices") {
+            if let Some((key, _)) = spec.entry(field) {
+                let path = format!("spec.{}", key.text);
+                self.error(subject, key.position(), &path, "unknown field, write it in metadata");
+            }
+        }
         let (file, place) = (file.to_owned(), "spec");
-        self.objects.push(Object { file, title, namespace, list, place, spec });
+        self.objects.push(Object { file, title, name, namespace, copy, list, place, spec });
     }
 
     /// Reports an object of a kind that the filters do not use. In Istio's networking API, a kind
@@ -292,6 +304,11 @@ impl Collector {
             self.objects.iter_mut().for_each(|object| object.namespace.clone_from(&own));
             namespaces = vec![own];
         }
+        let first = namespaces.first().cloned().flatten();
+        let objects = std::mem::take(&mut self.objects);
+        let documents = self.plugins.iter().map(|plugin| &plugin.document);
+        self.objects = delegates::place(objects, documents, first.as_deref());
+        namespaces.retain(|own| self.objects.iter().any(|object| object.namespace == *own));
         // Plugin documents beside Istio's objects are the settings of each namespace.
         let mut bundles = Vec::new();
         if namespaces.is_empty() {
@@ -301,8 +318,12 @@ impl Collector {
             }
         }
         let plugins = std::mem::take(&mut self.plugins);
-        for (index, namespace) in namespaces.into_iter().enumerate() {
-            bundles.push(self.assemble(namespace.as_deref(), &plugins, index == 0));
+        let copies = self.objects.iter().map(|object| object.copy).max().map_or(0, |most| most + 1);
+        for copy in 0..copies {
+            for (index, namespace) in namespaces.iter().enumerate() {
+                let is_first = copy == 0 && index == 0;
+                bundles.extend(self.assemble(namespace.as_deref(), copy, &plugins, is_first));
+            }
         }
         for bundle in &mut bundles {
             if defaults.routes_services {
@@ -319,15 +340,27 @@ impl Collector {
         for bundle in &mut bundles {
             bundle.others.clone_from(&self.others);
         }
-        Collected { bundles, findings: self.findings, skipped: self.skipped }
+        let Self { inventory, findings, skipped, .. } = self;
+        Collected { bundles, inventory, findings, skipped }
     }
 
     /// Combines the objects of a namespace and the plugin documents into one document. The rules
-    /// of the plugin documents belong to the first namespace only.
-    fn assemble(&mut self, namespace: Option<&str>, plugins: &[Plugin], is_first: bool) -> Bundle {
-        let line = self.objects.first().map_or(0, |object| object.spec.line);
+    /// of the plugin documents belong to the first one only. Objects whose name an earlier object
+    /// has are in documents of their own.
+    fn assemble(
+        &mut self,
+        namespace: Option<&str>,
+        copy: usize,
+        plugins: &[Plugin],
+        is_first: bool,
+    ) -> Option<Bundle> {
+        let is_own = |own: &Object| own.namespace.as_deref() == namespace && own.copy == copy;
+        let objects = std::mem::take(&mut self.objects).into_iter();
+        let (mut own, others) = objects.partition::<Vec<_>, _>(is_own);
+        self.objects = others;
+        let line = own.first()?.spec.line;
         let root = Tree::at(Value::Object(Vec::new()), line);
-        let origin = self.objects.first().map(|first| Origin {
+        let origin = own.first().map(|first| Origin {
             file: first.file.clone(),
             object: String::new(),
             place: String::new(),
@@ -356,16 +389,12 @@ impl Collector {
             }
         }
         bundle.complete("namespace", namespace.map(Tree::text));
-        let (mut own, others) = std::mem::take(&mut self.objects)
-            .into_iter()
-            .partition::<Vec<_>, _>(|object| object.namespace.as_deref() == namespace);
-        self.objects = others;
-        own.sort_by_key(|object| LISTS.iter().position(|(_, list)| *list == object.list));
+        order::sort(&mut own, namespace, &self.inventory);
         for object in own {
             let (file, place) = (object.file, object.place.to_owned());
             let origin = Origin { file, object: object.title, place };
             bundle.append(object.list, object.spec, origin);
         }
-        bundle
+        Some(bundle)
     }
 }

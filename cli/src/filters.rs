@@ -1,38 +1,66 @@
-//! The filters of the bundle on the command line, and which of them a document needs.
+//! The modules of the bundle on the command line, and the filters that a document needs.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use sluice_policy::document::filter::Filter;
 
 use crate::tree::Tree;
 
-/// The filters with their descriptions, in the order of the help.
-const FILTERS: [(Filter, &str); 6] = [
-    (Filter::Fault, "Injects delays and aborts"),
-    (Filter::Egress, "Rejects calls of unknown services"),
-    (Filter::Mirror, "Copies requests"),
-    (Filter::Router, "Routes HTTP requests"),
-    (Filter::Outlier, "Ejects failing hosts"),
-    (Filter::Sni, "Routes TLS connections"),
+/// The modules with their descriptions, in the order of the help.
+const MODULES: [(Module, &str); 7] = [
+    (Module::Sluice, "Does for HTTP requests what egress, fault, mirror and router do"),
+    (Module::Single(Filter::Fault), "Injects delays and aborts"),
+    (Module::Single(Filter::Egress), "Rejects calls of unknown services"),
+    (Module::Single(Filter::Mirror), "Copies requests"),
+    (Module::Single(Filter::Router), "Routes HTTP requests"),
+    (Module::Single(Filter::Outlier), "Ejects failing hosts"),
+    (Module::Single(Filter::Sni), "Routes TLS connections"),
 ];
 
-/// The name of a filter and of its module.
-pub fn name(filter: Filter) -> &'static str {
-    match filter {
-        Filter::Egress => "egress",
-        Filter::Fault => "fault",
-        Filter::Mirror => "mirror",
-        Filter::Outlier => "outlier",
-        Filter::Router => "router",
-        Filter::Sni => "sni",
+/// A module of the bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Module {
+    /// `sluice.wasm`, which does for HTTP requests what egress, fault, mirror and router do
+    Sluice,
+    /// The module of one filter
+    Single(Filter),
+}
+
+impl From<Filter> for Module {
+    fn from(filter: Filter) -> Self {
+        Self::Single(filter)
     }
 }
 
-/// Parses the name of a filter in an argument.
-pub fn parser() -> impl TypedValueParser<Value = Filter> {
-    let values = FILTERS.map(|(filter, help)| PossibleValue::new(name(filter)).help(help));
+impl Module {
+    /// The name of the module and of its filter.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sluice => "sluice",
+            Self::Single(Filter::Egress) => "egress",
+            Self::Single(Filter::Fault) => "fault",
+            Self::Single(Filter::Mirror) => "mirror",
+            Self::Single(Filter::Outlier) => "outlier",
+            Self::Single(Filter::Router) => "router",
+            Self::Single(Filter::Sni) => "sni",
+        }
+    }
+
+    /// A name among those of other programs: `sluice`, or `sluice` and the name of the filter with
+    /// `separator` between them.
+    pub fn full_name(self, separator: char) -> String {
+        match self {
+            Self::Sluice => self.name().to_owned(),
+            Self::Single(_) => format!("sluice{separator}{}", self.name()),
+        }
+    }
+}
+
+/// Parses the name of a module in an argument.
+pub fn parser() -> impl TypedValueParser<Value = Module> {
+    let values = MODULES.map(|(module, help)| PossibleValue::new(module.name()).help(help));
     PossibleValuesParser::new(values).try_map(|text| {
-        let named = FILTERS.into_iter().find(|(filter, _)| name(*filter) == text);
-        named.map(|(filter, _)| filter).ok_or("is not a filter")
+        let named = MODULES.into_iter().find(|(module, _)| module.name() == text);
+        named.map(|(module, _)| module).ok_or("is not a filter")
     })
 }
 
@@ -68,18 +96,4 @@ pub fn needed(document: &Tree) -> Vec<Filter> {
         });
     }
     filters
-}
-
-/// Sorts filters in the order in which requests pass them, without repetitions.
-pub fn sort(filters: &mut Vec<Filter>) {
-    let place = |filter: &Filter| match filter {
-        Filter::Egress => 0,
-        Filter::Fault => 1,
-        Filter::Mirror => 2,
-        Filter::Router => 3,
-        Filter::Outlier => 4,
-        Filter::Sni => 5,
-    };
-    filters.sort_by_key(place);
-    filters.dedup();
 }

@@ -76,7 +76,10 @@ impl Place {
     /// The place as text, for a finding at `from`: without an object or a file that is the same.
     fn shown_from(&self, from: &Self) -> String {
         let path = shorten_keys(&self.path);
-        if self.object != from.object && !self.object.is_empty() {
+        let is_same = self.object == from.object;
+        if is_same && self.path == from.path {
+            format!("{}:{}", self.file, self.line)
+        } else if !is_same && !self.object.is_empty() {
             format!("{}: {path}", self.object)
         } else if self.object.is_empty() && self.file != from.file {
             format!("{}: {path}", self.file)
@@ -95,12 +98,17 @@ impl Severity {
             | Kind::Inferred
             | Kind::LeftToEnvoy
             | Kind::LeftToFilter(_)
-            | Kind::NotApplicable => Self::Note,
+            | Kind::Merged
+            | Kind::NotApplicable
+            | Kind::Proportional
+            | Kind::Unchecked => Self::Note,
             Kind::Costly
             | Kind::NeverMatches
             | Kind::NeverReached
             | Kind::NoEffect
-            | Kind::Overridden => Self::Warning,
+            | Kind::Overridden
+            | Kind::Repeated
+            | Kind::Unresolved => Self::Warning,
         }
     }
 
@@ -162,18 +170,23 @@ impl Finding {
 }
 
 /// The kinds with their descriptions, as rules of an analysis.
-const KINDS: [(Kind, &str); 11] = [
+const KINDS: [(Kind, &str); 16] = [
     (Kind::Error, "The filters reject the document because of the value"),
     (Kind::Costly, "The value takes memory in every worker"),
     (Kind::NeverMatches, "No request satisfies the match"),
     (Kind::NeverReached, "An earlier rule takes the requests of the rule"),
     (Kind::NoEffect, "The value has no effect, or another one than it seems to have"),
     (Kind::Overridden, "Another value replaces the value"),
+    (Kind::Repeated, "An earlier object has the same kind, namespace and name"),
+    (Kind::Unresolved, "The files do not have what the value refers to"),
     (Kind::Deprecated, "The field has a newer name"),
     (Kind::Inferred, "The port of the destination comes from another place"),
     (Kind::LeftToEnvoy, "The field must be set in Envoy, which carries it out"),
     (Kind::LeftToFilter(Filter::Router), "Another filter carries out the field"),
+    (Kind::Merged, "The rules of the host come from several VirtualServices"),
     (Kind::NotApplicable, "The value has no meaning for the filters"),
+    (Kind::Proportional, "The weights of the destinations are not percentages"),
+    (Kind::Unchecked, "The files do not have the kind of object that the value refers to"),
 ];
 
 /// A path relative to the current folder, if it is below it, as programs on the files of a
@@ -195,11 +208,16 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Inferred => "inferred",
         Kind::LeftToEnvoy => "leftToEnvoy",
         Kind::LeftToFilter(_) => "leftToFilter",
+        Kind::Merged => "merged",
         Kind::NeverMatches => "neverMatches",
         Kind::NeverReached => "neverReached",
         Kind::NoEffect => "noEffect",
         Kind::NotApplicable => "notApplicable",
         Kind::Overridden => "overridden",
+        Kind::Proportional => "proportional",
+        Kind::Unchecked => "unchecked",
+        Kind::Repeated => "repeated",
+        Kind::Unresolved => "unresolved",
     }
 }
 

@@ -26,6 +26,9 @@ const LEADING: [&str; 4] =
 /// Fields of a plugin document that other files often have too.
 const COMMON: [&str; 5] = ["clusterName", "egress", "namespace", "proxy", "services"];
 
+/// The start of an expression in a template.
+pub const BRACES: &str = "{{";
+
 /// The starts of expressions in the templates of Helm.
 const EXPRESSIONS: [&str; 10] =
     [".", "$", "/*", "define ", "end", "if ", "include ", "range ", "template ", "with "];
@@ -33,8 +36,9 @@ const EXPRESSIONS: [&str; 10] =
 impl Foreign {
     /// What a document is instead of configuration; `None` if it is to be read. In a file that is
     /// named, a field of a plugin document is enough, so that the unknown ones are reported. In a
-    /// file that was found in a folder, most fields must be those of a plugin document.
-    pub fn of(document: &Tree, is_named: bool) -> Option<Self> {
+    /// file that was found in a folder, most fields must be those of a plugin document. Only a file
+    /// with `{{` in its text `may_be_template`.
+    pub fn of(document: &Tree, is_named: bool, may_be_template: bool) -> Option<Self> {
         let text = |name| document.field(name).and_then(Tree::as_str).unwrap_or_default();
         let resources = document.list("resources");
         if text("apiVersion").starts_with("kustomize.config.k8s.io/")
@@ -44,7 +48,7 @@ impl Foreign {
         }
         let is_object = ["kind", "apiVersion"].iter().any(|name| document.field(name).is_some());
         let is_read = !is_object || LISTS.iter().any(|(kind, _)| text("kind") == *kind);
-        if is_read && has_expression(document) {
+        if may_be_template && is_read && has_expression(document) {
             return Some(Self::Template);
         }
         let is_read = is_object
@@ -128,7 +132,7 @@ fn has_expression(tree: &Tree) -> bool {
 }
 
 fn is_expression(text: &str) -> bool {
-    let Some((_, rest)) = text.split_once("{{") else { return false };
+    let Some((_, rest)) = text.split_once(BRACES) else { return false };
     let start = rest.trim_start_matches('-').trim_start();
     rest.contains("}}") && EXPRESSIONS.iter().any(|own| start.starts_with(own))
 }
@@ -140,7 +144,7 @@ mod tests {
 
     fn of(text: &str) -> [Option<Foreign>; 2] {
         let document = parse(text).unwrap().remove(0);
-        [true, false].map(|is_named| Foreign::of(&document, is_named))
+        [true, false].map(|is_named| Foreign::of(&document, is_named, true))
     }
 
     #[test]

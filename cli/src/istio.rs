@@ -6,6 +6,7 @@
 
 mod errors;
 mod export_to;
+mod path;
 mod table;
 mod traffic_policy;
 mod virtual_service;
@@ -16,7 +17,8 @@ use sluice_policy::document::report::Finding;
 use sluice_policy::spec::document::Document;
 
 use crate::tree::Tree;
-use errors::{Errors, member};
+use errors::Errors;
+use path::Path;
 use table::Schema;
 
 /// The lists of a plugin document with the kinds of their elements.
@@ -26,8 +28,9 @@ const LISTS: [(&str, &str); 3] = [
     ("serviceEntries", "ServiceEntry"),
 ];
 
-/// The errors in fields of a plugin document that no filter reads.
-pub fn check(document: &Tree) -> Vec<Finding> {
+/// The errors in fields of a plugin document that no filter reads. `is_object` tells by the path
+/// whether an element of a list is a Kubernetes object: the API server accepts less of those.
+pub fn check(document: &Tree, is_object: impl Fn(&str) -> bool) -> Vec<Finding> {
     let mut errors = Errors::default();
     let namespace = document.field("namespace").and_then(Tree::as_str);
     for field in Document::schema().fields {
@@ -37,7 +40,8 @@ pub fn check(document: &Tree) -> Vec<Finding> {
         let Some((key, list)) = document.entry(field.name) else { continue };
         let Kind::List(own) = field.kind else { continue };
         for (index, element) in list.elements().iter().enumerate() {
-            let path = &format!("{}[{index}]", key.text);
+            let path = &Path::Root(&key.text, index);
+            errors.is_object = is_object(&path.to_string());
             walk(schema, own, element, path, &mut errors);
             export_to::check(element, kind, namespace, path, &mut errors);
         }
@@ -46,7 +50,7 @@ pub fn check(document: &Tree) -> Vec<Finding> {
 }
 
 /// Follows the declarations of the readers to the fields that they do not read.
-fn walk(schema: &'static Schema, own: &Kind, value: &Tree, path: &str, errors: &mut Errors) {
+fn walk(schema: &'static Schema, own: &Kind, value: &Tree, path: &Path<'_>, errors: &mut Errors) {
     match own {
         Kind::Any => schema.check(value, path, errors),
         Kind::Object(object) => walk_object(schema, object(), value, path, errors),
@@ -54,7 +58,7 @@ fn walk(schema: &'static Schema, own: &Kind, value: &Tree, path: &str, errors: &
         Kind::List(own) | Kind::RequiredList(own) => {
             let Some(schema) = schema.element() else { return };
             for (index, element) in value.elements().iter().enumerate() {
-                walk(schema, own, element, &format!("{path}[{index}]"), errors);
+                walk(schema, own, element, &path.index(index), errors);
             }
         }
         _ => {}
@@ -65,24 +69,29 @@ fn walk_object(
     schema: &'static Schema,
     object: &ObjectSchema,
     value: &Tree,
-    path: &str,
+    path: &Path<'_>,
     errors: &mut Errors,
 ) {
     let before = errors.count();
     for (key, field) in value.fields() {
         let own = object.fields.iter().find(|own| is_field(&key.text, own.name));
         // What Istio does not have is an addition of the filters.
-        let Some((own, schema)) = own.and_then(|own| Some((own, schema.field(own.name)?))) else {
+        let Some((own, of_field)) = own.and_then(|own| Some((own, schema.field(own.name)?))) else {
             continue;
         };
-        walk(schema, &own.kind, field, &member(path, &key.text), errors);
+        let path = path.member(&key.text);
+        // Few fields are in Istio's schemas in both spellings, such as mirror_percent.
+        if key.text != own.name && schema.field(&key.text).is_none() {
+            errors.check_spelling(&path, own.name);
+        }
+        walk(of_field, &own.kind, field, &path, errors);
     }
     // The rules of the webhook are for values that fit the schema.
     if errors.count() == before {
         match object.name {
-            "TrafficPolicy" => traffic_policy::check(value, path, errors),
-            "PortPolicy" => traffic_policy::check_port(value, path, errors),
-            "VirtualService" => virtual_service::check(value, path, errors),
+            "TrafficPolicy" => traffic_policy::check(value, &path.to_string(), errors),
+            "PortPolicy" => traffic_policy::check_port(value, &path.to_string(), errors),
+            "VirtualService" => virtual_service::check(value, &path.to_string(), errors),
             _ => {}
         }
     }

@@ -13,6 +13,7 @@ mod foreign;
 mod inputs;
 mod istio;
 mod kinds;
+mod lint;
 mod output;
 mod render;
 mod schema;
@@ -34,11 +35,12 @@ use bundle::Bundle;
 use check::Compiled;
 use collect::{Collected, Defaults};
 use explain::{ExplainArgs, Explanation};
-use finding::Severity;
+use finding::{Finding, Severity};
 use output::{OutputArgs, write_full};
 use render::{RenderArgs, RenderError, Rendered, To};
 use sluice_policy::desk::explain::Explainer;
 use sluice_policy::document::filter::Filter;
+use sluice_policy::document::report::Kind;
 use sluice_policy::spec::proxy::{NoMetadata, NodeMetadata};
 use source::Texts;
 
@@ -120,7 +122,7 @@ fn read_one(
     defaults: &Defaults,
     other: Option<Filter>,
     metadata: &dyn NodeMetadata,
-) -> std::io::Result<Option<(Bundle, Compiled)>> {
+) -> std::io::Result<Option<(Bundle, Compiled<'static>)>> {
     let mut texts = Texts::default();
     let collected = check::read(&input.files.expand(), defaults, &mut texts);
     let Collected { mut bundles, mut findings, .. } = collected;
@@ -139,7 +141,8 @@ fn read_one(
     let namespaces = names(&bundles);
     let distinct: HashSet<_> = bundles.iter().filter_map(Bundle::namespace).collect();
     let have_namespaces = distinct.len() == bundles.len();
-    findings.retain(|finding| finding.severity() == Severity::Error);
+    let is_repeated = |finding: &Finding| finding.kind == Kind::Repeated;
+    findings.retain(|finding| finding.severity() == Severity::Error || is_repeated(finding));
     if other == Some(Filter::Router) && bundles.iter().any(Bundle::has_http_routes) {
         // A file may also have documents without HTTP routes, for other filters.
         bundles.retain(Bundle::has_http_routes);
@@ -149,7 +152,10 @@ fn read_one(
     for bundle in bundles {
         let other = other.filter(|_| bundle.has_http_routes() || !has_own_filters(&bundle));
         match check::compile_for(&bundle, other, metadata) {
-            Ok(compiled) => documents.push((bundle, compiled)),
+            Ok(compiled) => {
+                let compiled = compiled.into_owned();
+                documents.push((bundle, compiled));
+            }
             Err(errors) => findings.extend(errors),
         }
     }
@@ -157,6 +163,9 @@ fn read_one(
         write_full(&mut err, &findings, &texts)?;
     } else {
         findings.iter().try_for_each(|finding| writeln!(err, "{finding}"))?;
+    }
+    if findings.iter().any(is_repeated) {
+        writeln!(err, "sluice: several objects have the same name; give only one of them")?;
     }
     if !findings.is_empty() {
         return Ok(None);
@@ -253,6 +262,10 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(error @ RenderError::Usage(_)) => refuse_usage(&error.to_string()),
+        Err(error @ RenderError::Document(_)) => {
+            writeln!(anstream::stderr().lock(), "{error}")?;
+            Ok(ExitCode::FAILURE)
+        }
         Err(error @ RenderError::Template(_)) => {
             writeln!(anstream::stderr().lock(), "sluice: {error}")?;
             Ok(ExitCode::FAILURE)

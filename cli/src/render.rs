@@ -1,13 +1,17 @@
 //! `sluice render`: combines files into one document, in a format for Envoy or Istio.
 
+mod attach;
 mod block;
 mod cluster;
 mod conditions;
+mod delegates;
 mod destinations;
 mod endpoints;
 mod envoy;
+mod envoy_extension_policy;
 mod envoy_filter;
 mod error;
+mod filter_entry;
 mod gateways;
 mod istio;
 mod left_out;
@@ -17,11 +21,12 @@ mod notices;
 mod object;
 mod outlier;
 mod part;
+mod place;
 mod registry;
+mod selection;
 mod tcp;
 mod templates;
 mod to;
-mod wasm;
 mod wasm_plugin;
 mod workloads;
 
@@ -34,13 +39,16 @@ use sluice_policy::document::filter::Filter;
 use crate::arguments::InputArgs;
 use crate::bundle::Bundle;
 use crate::check::Compiled;
-use crate::filters;
+use crate::filters::{self, Module};
 use crate::finding::Finding;
 use crate::tree::{Key, Tree};
+use attach::{Attach, Files};
 use endpoints::GivenEndpoint;
+use envoy_extension_policy::Attached;
 use istio::Context;
 use left_out::LeftOut;
 use listeners::{Addresses, PortMapping};
+use selection::Selection;
 
 pub use error::RenderError;
 pub use to::To;
@@ -53,9 +61,11 @@ pub struct RenderArgs {
     /// The format to write
     #[arg(long, value_enum, default_value_t = To::PluginJson)]
     pub to: To,
-    /// A filter; may be repeated [default: the filters that the rules need]
-    #[arg(long = "filter", value_name = "FILTER", value_parser = filters::parser())]
-    filters: Vec<Filter>,
+    /// A filter, or several with commas; may be repeated [default: the filters that the rules need,
+    /// with sluice for HTTP routes]
+    #[arg(long = "filter", value_name = "FILTER", value_delimiter = ',',
+          value_parser = filters::parser())]
+    filters: Vec<Module>,
     /// The namespace of the workloads, such as that of a gateway [default: that of the objects]
     #[arg(long, value_name = "NAME")]
     workload_namespace: Option<String>,
@@ -65,17 +75,27 @@ pub struct RenderArgs {
     /// The listeners of the mesh to add the filters to
     #[arg(long, value_enum, default_value = "SIDECAR_OUTBOUND")]
     context: Context,
-    /// The path of the modules, with {filter} for the name of the filter [default:
+    /// How Envoy loads the filters
+    #[arg(long, value_enum, default_value_t = Attach::Wasm)]
+    pub attach: Attach,
+    /// The path of the wasm modules, with {filter} for the name of the filter [default:
     /// dist/{filter}.wasm for envoy, /var/lib/sluice/{filter}.wasm for envoyfilter]
     #[arg(long, value_name = "PATH", conflicts_with = "module_url")]
     module_file: Option<String>,
-    /// The URL of the modules for wasmplugin, such as
+    /// The path of the dynamic module for --attach native [default: dist/libsluice.so for envoy,
+    /// /var/lib/sluice/libsluice.so for envoyfilter]
+    #[arg(long, value_name = "PATH")]
+    native_file: Option<String>,
+    /// The URL of the modules for wasmplugin and envoyextensionpolicy, such as
     /// oci://registry.example.com/sluice/{filter}:0.1.0
     #[arg(long, value_name = "URL")]
     module_url: Option<String>,
     /// The SHA-256 of the module at --module-url
     #[arg(long, value_name = "HEX", value_parser = read_sha256)]
     module_sha256: Option<String>,
+    /// What an envoyextensionpolicy is attached to: Gateway/NAME or HTTPRoute/NAME
+    #[arg(long, value_name = "KIND/NAME")]
+    target: Option<Attached>,
     /// An endpoint of a host or subset for envoy: HOST[/SUBSET]=ADDRESS:PORT; may be repeated
     #[arg(long = "endpoint", value_name = "ENDPOINT")]
     endpoints: Vec<GivenEndpoint>,
@@ -134,15 +154,20 @@ pub struct Rendered {
 /// The arguments contradict each other or the document.
 pub fn render(
     bundle: &Bundle,
-    compiled: &Compiled,
+    compiled: &Compiled<'_>,
     args: &RenderArgs,
 ) -> Result<Rendered, RenderError> {
-    let filters = filters_of(&bundle.document, compiled, args);
+    let selection = select(&bundle.document, compiled, args)?;
     check_module(args)?;
     check_selector(&args.selector)?;
+    let refused = args.attach.refused(compiled, &selection);
+    if !refused.is_empty() {
+        let findings = refused.iter().map(|finding| bundle.locate(finding));
+        return Err(RenderError::Document(findings.collect()));
+    }
     let mut left_out = LeftOut::default();
-    notices::add(compiled, args.to, &filters, &mut left_out);
-    let text = render_as(args, bundle, compiled, &filters, &mut left_out)?;
+    notices::add(compiled, args.to, &selection, &mut left_out);
+    let text = render_as(args, bundle, compiled, &selection, &mut left_out)?;
     let mut findings: Vec<_> =
         left_out.into_values().iter().map(|value| bundle.locate(value)).collect();
     if args.to == To::Envoy {
@@ -151,47 +176,65 @@ pub fn render(
     Ok(Rendered { text, left_out: findings })
 }
 
-/// The filters to render, in the order in which requests pass them.
-fn filters_of(document: &Tree, compiled: &Compiled, args: &RenderArgs) -> Vec<Filter> {
-    let mut filters = args.filters.clone();
-    if filters.is_empty() {
-        filters = filters::needed(document);
+/// The modules to render.
+fn select(
+    document: &Tree,
+    compiled: &Compiled<'_>,
+    args: &RenderArgs,
+) -> Result<Selection, String> {
+    if args.filters.is_empty() {
+        let selection = Selection::needed(document);
         // Subsets alone need no filter.
         let mut rules = compiled.json.elements("destinationRules").iter();
-        if filters.len() > 1 && !rules.any(destinations::has_detection) {
-            filters.retain(|filter| *filter != Filter::Outlier);
+        let has_others = selection.modules().len() > 1;
+        if has_others && !rules.any(destinations::has_detection) {
+            return Ok(selection.without(Filter::Outlier));
         }
-    } else if args.to == To::Envoy
-        && !filters.iter().any(|filter| matches!(filter, Filter::Router | Filter::Sni))
-    {
-        // The other filters need one that names the upstreams.
-        let needed = filters::needed(document).into_iter();
-        let mut routing = needed.filter(|own| matches!(own, Filter::Router | Filter::Sni));
-        filters.extend(routing.next());
+        return Ok(selection);
     }
-    filters::sort(&mut filters);
-    filters
+    let selection = Selection::chosen(&args.filters, document)?;
+    let routing = [Filter::Router, Filter::Sni];
+    if args.to == To::Envoy && !selection.has_any(&routing) {
+        // The other filters need one that names the upstreams.
+        let mut needed = filters::needed(document).into_iter();
+        return Ok(match needed.find(|own| routing.contains(own)) {
+            Some(filter) => selection.and(filter),
+            None => selection,
+        });
+    }
+    Ok(selection)
 }
 
 fn render_as(
     args: &RenderArgs,
     bundle: &Bundle,
-    compiled: &Compiled,
-    filters: &[Filter],
+    compiled: &Compiled<'_>,
+    selection: &Selection,
     left_out: &mut LeftOut,
 ) -> Result<String, RenderError> {
-    let document = &complete(&bundle.document, args.to, filters);
-    let module = |default: &str| args.module_file.clone().unwrap_or_else(|| default.to_owned());
+    let document = &complete(&bundle.document, args.to, selection);
+    let files = |folder: &str| {
+        let file = |given: &Option<String>, name: &str| {
+            given.clone().unwrap_or_else(|| format!("{folder}/{name}"))
+        };
+        let wasm = file(&args.module_file, "{filter}.wasm");
+        match args.attach {
+            Attach::Wasm => Files::of_wasm(wasm),
+            Attach::Native => {
+                Files::of_native(wasm, file(&args.native_file, "libsluice.so"), compiled)
+            }
+        }
+    };
     match args.to {
         To::PluginJson => Ok(document.to_pretty_json() + "\n"),
         To::EnvoyFilter => {
-            check_envoy_filter(filters, args.context)?;
-            let module = module("/var/lib/sluice/{filter}.wasm");
-            envoy_filter::render(&target(document, compiled, filters, args, &module))
+            check_envoy_filter(selection, args.context)?;
+            let files = files("/var/lib/sluice");
+            envoy_filter::render(&target(document, compiled, selection, args, &files))
         }
         To::WasmPlugin => {
-            check_wasm_plugin(filters)?;
-            let module = match (&args.module_url, &args.module_file) {
+            check_needs_no_routes(selection, args.to)?;
+            let wasm = match (&args.module_url, &args.module_file) {
                 (Some(url), _) => url.clone(),
                 (None, Some(file)) => format!("file://{file}"),
                 (None, None) => {
@@ -199,7 +242,26 @@ fn render_as(
                     return Err(reason.to_owned().into());
                 }
             };
-            Ok(wasm_plugin::render(&target(document, compiled, filters, args, &module))?)
+            let files = Files::of_wasm(wasm);
+            Ok(wasm_plugin::render(&target(document, compiled, selection, args, &files))?)
+        }
+        To::EnvoyExtensionPolicy => {
+            check_needs_no_routes(selection, args.to)?;
+            let Some(attached) = &args.target else {
+                let reason = "--to envoyextensionpolicy needs --target, such as Gateway/NAME";
+                return Err(reason.to_owned().into());
+            };
+            let files = match (args.attach, &args.module_url) {
+                (Attach::Native, _) => files("/var/lib/sluice"),
+                (Attach::Wasm, Some(url)) => Files::of_wasm(url.clone()),
+                (Attach::Wasm, None) => {
+                    let reason = "--to envoyextensionpolicy needs --module-url, because Envoy \
+                                  Gateway loads the modules, or --attach native";
+                    return Err(reason.to_owned().into());
+                }
+            };
+            let target = target(document, compiled, selection, args, &files);
+            Ok(envoy_extension_policy::render(&target, attached)?)
         }
         To::Envoy => {
             let addresses = &Addresses {
@@ -209,22 +271,22 @@ fn render_as(
                 mapped: args.port_maps.clone(),
             };
             let choices = envoy::Choices {
-                module: &module("dist/{filter}.wasm"),
+                files: &files("dist"),
                 addresses,
                 endpoints: &args.endpoints,
                 system_authorities: &args.ca_certificates,
                 http2_ports: &bundle.http2_ports,
             };
-            envoy::bootstrap(document, compiled, filters, &choices, left_out)
+            envoy::bootstrap(document, compiled, selection, &choices, left_out)
         }
     }
 }
 
 /// The document with the settings that it needs in a mesh.
-fn complete(document: &Tree, to: To, filters: &[Filter]) -> Tree {
+fn complete(document: &Tree, to: To, selection: &Selection) -> Tree {
     let mut document = document.clone();
-    let is_beside_istio = to == To::EnvoyFilter
-        && filters.iter().any(|filter| matches!(filter, Filter::Router | Filter::Mirror));
+    let is_beside_istio =
+        to == To::EnvoyFilter && selection.has_any(&[Filter::Router, Filter::Mirror]);
     if is_beside_istio && document.field("unmatchedHosts").is_none() {
         // Hosts without rules keep Istio's routes.
         document.push_field(Key::new("unmatchedHosts"), Tree::text("pass"));
@@ -234,26 +296,38 @@ fn complete(document: &Tree, to: To, filters: &[Filter]) -> Tree {
 
 fn target<'a>(
     document: &'a Tree,
-    compiled: &'a Compiled,
-    filters: &'a [Filter],
+    compiled: &'a Compiled<'a>,
+    selection: &'a Selection,
     args: &'a RenderArgs,
-    module: &'a str,
+    files: &'a Files,
 ) -> istio::Target<'a> {
     istio::Target {
         document,
         compiled,
-        filters,
+        selection,
         namespace: args.workload_namespace.as_deref(),
         selector: &args.selector,
         context: args.context,
-        module,
+        files,
         sha256: args.module_sha256.as_deref(),
     }
 }
 
 fn check_module(args: &RenderArgs) -> Result<(), String> {
-    if args.module_url.is_some() && args.to != To::WasmPlugin {
-        return Err("--module-url is for --to wasmplugin only; use --module-file".to_owned());
+    let has_url = [To::WasmPlugin, To::EnvoyExtensionPolicy].contains(&args.to);
+    if args.module_url.is_some() && !has_url {
+        let reason = "--module-url is for --to wasmplugin and envoyextensionpolicy only; use \
+                      --module-file";
+        return Err(reason.to_owned());
+    }
+    if args.target.is_some() && args.to != To::EnvoyExtensionPolicy {
+        return Err("--target is for --to envoyextensionpolicy only".to_owned());
+    }
+    if args.attach == Attach::Native && args.to == To::WasmPlugin {
+        return Err("a WasmPlugin cannot load the dynamic module; use --to envoyfilter".to_owned());
+    }
+    if args.native_file.is_some() && args.attach != Attach::Native {
+        return Err("--native-file needs --attach native".to_owned());
     }
     if args.module_sha256.is_some() && args.module_url.is_none() {
         return Err("--module-sha256 needs --module-url".to_owned());
@@ -269,29 +343,39 @@ fn check_selector(selector: &[(String, String)]) -> Result<(), String> {
     }
 }
 
-fn check_envoy_filter(filters: &[Filter], context: Context) -> Result<(), String> {
-    let has_upstreams =
-        |filter: &&Filter| matches!(filter, Filter::Router | Filter::Mirror | Filter::Outlier);
-    match filters.iter().find(has_upstreams) {
-        Some(filter) if context == Context::SidecarInbound => Err(format!(
+fn check_envoy_filter(selection: &Selection, context: Context) -> Result<(), String> {
+    let has_upstreams = |module: &&Module| match module {
+        Module::Sluice => true,
+        Module::Single(own) => matches!(own, Filter::Router | Filter::Mirror | Filter::Outlier),
+    };
+    match selection.modules().iter().find(has_upstreams) {
+        Some(module) if context == Context::SidecarInbound => Err(format!(
             "the {} filter selects upstreams, so it needs --context SIDECAR_OUTBOUND or GATEWAY; \
              or choose other filters with --filter",
-            filters::name(*filter)
+            module.name()
         )),
         _ => Ok(()),
     }
 }
 
-fn check_wasm_plugin(filters: &[Filter]) -> Result<(), String> {
-    let is_enough = |filter: &Filter| matches!(filter, Filter::Fault | Filter::Egress);
-    match filters.iter().find(|filter| !is_enough(filter)) {
-        Some(filter) => Err(format!(
-            "the {} filter needs --to envoyfilter, because a WasmPlugin cannot give it the routes, \
-             clusters or place in the chain that it needs; or choose other filters with --filter",
-            filters::name(*filter)
-        )),
-        None => Ok(()),
-    }
+fn check_needs_no_routes(selection: &Selection, to: To) -> Result<(), String> {
+    let is_enough =
+        |module: &&Module| matches!(module, Module::Single(Filter::Fault | Filter::Egress));
+    let Some(module) = selection.modules().iter().find(|module| !is_enough(module)) else {
+        return Ok(());
+    };
+    let name = module.name();
+    Err(match to {
+        To::EnvoyExtensionPolicy => format!(
+            "the {name} filter cannot be in an EnvoyExtensionPolicy, because Envoy Gateway writes \
+             the routes and clusters itself; choose other filters with --filter, such as fault"
+        ),
+        _ => format!(
+            "the {name} filter needs --to envoyfilter, because a WasmPlugin cannot give it the \
+             routes, clusters or place in the chain that it needs; or choose other filters with \
+             --filter"
+        ),
+    })
 }
 
 #[cfg(test)]

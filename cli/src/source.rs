@@ -10,7 +10,7 @@ use sluice_policy::document::report::Kind;
 
 use crate::columns::Position;
 use crate::finding::{Finding, Place};
-use crate::foreign::Foreign;
+use crate::foreign::{BRACES, Foreign};
 use crate::inputs::Input;
 use crate::tree::Tree;
 use crate::yaml;
@@ -25,6 +25,8 @@ pub struct Source {
     pub input: Input,
     /// Its documents, not empty
     pub documents: Vec<Tree>,
+    /// Whether its text has what expressions of templates start with
+    pub may_be_template: bool,
 }
 
 /// The error of a folder with nothing to read.
@@ -107,10 +109,10 @@ pub fn read(input: &Input, texts: &mut Texts) -> Result<Source, Unusable> {
         ));
     }
     let parsed = yaml::parse(&text);
-    let is_template = parsed.is_err() && text.contains("{{");
+    let may_be_template = text.contains(BRACES);
     texts.add(file, text);
     let documents = parsed.map_err(|error| {
-        if is_template {
+        if may_be_template {
             let (kind, reason) = Foreign::Template.report(input.is_named);
             return report(kind, error.at, reason.to_owned());
         }
@@ -123,7 +125,7 @@ pub fn read(input: &Input, texts: &mut Texts) -> Result<Source, Unusable> {
         };
         return Err(report(kind, Position::default(), reason.to_owned()));
     }
-    Ok(Source { input: input.clone(), documents })
+    Ok(Source { input: input.clone(), documents, may_be_template })
 }
 
 fn read_bytes(file: &str) -> std::io::Result<Vec<u8>> {

@@ -165,13 +165,13 @@ impl Tree {
 
     /// The value as the filters read it. `None` if more than `depth` values are inside each other,
     /// which the filters refuse.
-    pub fn to_policy(&self, depth: usize) -> Option<Json> {
+    pub fn to_policy(&self, depth: usize) -> Option<Json<'_>> {
         Some(match &self.value {
             Value::Null => Json::Null,
             Value::Bool(value) => Json::Bool(*value),
             Value::Integer(value) => Json::Integer(*value),
             Value::Float(value) => Json::Float(*value),
-            Value::String(value) => Json::String(value.clone()),
+            Value::String(value) => Json::String(value.as_str().into()),
             Value::Array(elements) => {
                 let depth = depth.checked_sub(1)?;
                 let elements = elements.iter().map(|element| element.to_policy(depth));
@@ -180,8 +180,8 @@ impl Tree {
             Value::Object(fields) => {
                 let depth = depth.checked_sub(1)?;
                 let fields = fields.iter();
-                let fields =
-                    fields.map(|(key, value)| Some((key.text.clone(), value.to_policy(depth)?)));
+                let fields = fields
+                    .map(|(key, value)| Some((key.text.as_str().into(), value.to_policy(depth)?)));
                 Json::Object(fields.collect::<Option<_>>()?)
             }
         })
@@ -340,8 +340,8 @@ fn step<'a, 'p>(tree: &'a Tree, path: &'p str) -> Option<(Option<&'a Key>, &'a T
 
 /// The rest of `path` if it starts with the key `key`.
 fn strip_key<'p>(path: &'p str, key: &str) -> Option<&'p str> {
-    if let Some(tail) = path.strip_prefix(&format!("[{key:?}]")) {
-        return Some(tail);
+    if path.starts_with('[') {
+        return path.strip_prefix(&format!("[{key:?}]"));
     }
     let tail = path.strip_prefix('.').unwrap_or(path).strip_prefix(key)?;
     (!key.is_empty() && (tail.is_empty() || tail.starts_with(['.', '[']))).then_some(tail)

@@ -92,6 +92,9 @@ fn to_yaml(json: &str) -> String {
     yaml
 }
 
+/// The text of the key `<<`. No other key has a NUL byte.
+const MERGE: &str = "\0<<";
+
 /// A list or object whose end has not been read.
 struct Open {
     start: Marker,
@@ -194,15 +197,22 @@ impl<'t> Loader<'t> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let columns = self.columns_of(style, span);
+                // A key is its text, even if it looks like a number.
+                if anchor == 0 && self.is_at_key() {
+                    let is_merge = style == ScalarStyle::Plain && text == "<<";
+                    self.set_key(text.as_ref().to_owned(), is_merge, line, columns);
+                    return Ok(());
+                }
                 let is_text =
                     tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
+                let key = self.is_at_key().then(|| text.clone());
+                let is_plain_merge = style == ScalarStyle::Plain && text == "<<";
                 let value = match style {
                     ScalarStyle::Plain if !is_text => read_plain(&text),
-                    _ => Value::String(text.clone().into_owned()),
+                    _ => Value::String(text.as_ref().to_owned()),
                 };
-                // A key is its text, even if it looks like a number.
-                let is_plain_merge = style == ScalarStyle::Plain && text == "<<";
-                self.push(Tree { value, line, columns }, anchor, Some((&text, is_plain_merge)))
+                let key = key.as_deref().map(|text| (text, is_plain_merge));
+                self.push(Tree { value, line, columns }, anchor, key)
             }
             Event::SequenceStart(anchor, _) => {
                 self.start(span.start, anchor, Content::Array(Vec::new()))
@@ -245,8 +255,7 @@ impl<'t> Loader<'t> {
     }
 
     fn start(&mut self, start: Marker, anchor: usize, content: Content) -> Result<(), String> {
-        if matches!(self.open.last(), Some(Open { content: Content::Object { key: None, .. }, .. }))
-        {
+        if self.is_at_key() {
             return Err("a key must be a string, not a list or an object".to_owned());
         }
         if self.open.len() >= MAX_DEPTH {
@@ -273,6 +282,19 @@ impl<'t> Loader<'t> {
         self.push(Tree { value, line: start.line(), columns }, anchor, None)
     }
 
+    /// Returns whether the next value is the key of a field.
+    fn is_at_key(&self) -> bool {
+        matches!(self.open.last(), Some(Open { content: Content::Object { key: None, .. }, .. }))
+    }
+
+    /// Sets the key of the next field.
+    fn set_key(&mut self, text: String, is_merge: bool, line: usize, columns: Columns) {
+        if let Some(Open { content: Content::Object { key, .. }, .. }) = self.open.last_mut() {
+            let text = if is_merge { MERGE.to_owned() } else { text };
+            *key = Some(Key { text, line, columns });
+        }
+    }
+
     /// Adds a complete value. `text` is its text as a key, and whether this is the merge key `<<`.
     fn push(
         &mut self,
@@ -288,7 +310,7 @@ impl<'t> Loader<'t> {
             None => self.documents.push(tree),
             Some(Content::Array(values)) => values.push(tree),
             Some(Content::Object { fields, key, merged }) => match (key.take(), text) {
-                (Some(Key { text, .. }), _) if text == "\0<<" => {
+                (Some(Key { text, .. }), _) if text == MERGE => {
                     let more = match tree.value {
                         Value::Array(values) => values,
                         _ => vec![tree],
@@ -302,9 +324,8 @@ impl<'t> Loader<'t> {
                 }
                 (Some(known), _) => fields.push((known, tree)),
                 (None, Some((text, is_merge))) => {
-                    let text = if is_merge { "\0<<" } else { text };
                     let Tree { line, columns, .. } = tree;
-                    *key = Some(Key { text: text.to_owned(), line, columns });
+                    self.set_key(text.to_owned(), is_merge, line, columns);
                 }
                 (None, None) => {
                     return Err("a key must be a string, not a list or an object".to_owned());
@@ -334,22 +355,32 @@ fn measure(tree: &Tree) -> (usize, usize) {
 /// Reads a plain scalar by YAML's core schema (YAML 1.2.2, section 10.3.2). Numbers that JSON
 /// does not have are strings.
 pub fn read_plain(text: &str) -> Value {
+    // A copy takes less memory than the text of the parser, which has room for more.
+    read_scalar(text).unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+/// Reads a plain scalar that is no string.
+fn read_scalar(text: &str) -> Option<Value> {
     match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "true" | "True" | "TRUE" => return Value::Bool(true),
-        "false" | "False" | "FALSE" => return Value::Bool(false),
+        "" | "~" | "null" | "Null" | "NULL" => return Some(Value::Null),
+        "true" | "True" | "TRUE" => return Some(Value::Bool(true)),
+        "false" | "False" | "FALSE" => return Some(Value::Bool(false)),
         _ => {}
+    }
+    // Most scalars are no numbers, which the first character shows.
+    if !text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) {
+        return None;
     }
     let radix = |prefix, radix| i64::from_str_radix(text.strip_prefix(prefix)?, radix).ok();
     let integer = text.parse::<i64>().ok().or_else(|| radix("0x", 16)).or_else(|| radix("0o", 8));
     if let Some(integer) = integer {
-        return Value::Integer(integer);
+        return Some(Value::Integer(integer));
     }
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte))
         && text.bytes().any(|byte| byte.is_ascii_digit());
     match text.parse::<f64>() {
-        Ok(number) if is_number && number.is_finite() => Value::Float(number),
-        _ => Value::String(text.to_owned()),
+        Ok(number) if is_number && number.is_finite() => Some(Value::Float(number)),
+        _ => None,
     }
 }
 

@@ -27,9 +27,14 @@ fn pattern(pattern: &str) -> Value {
 fn documents() -> Vec<(Value, &'static str)> {
     let body = json!({ "string": "x".repeat((1 << 20) + 1) });
     let hosts: Vec<_> = (0..257).map(|number| format!("host{number}.example.com")).collect();
-    let large = |number| json!({ "uri": { "regex": format!("{number}.{{450}}abcdefgh") } });
+    let large = |number| json!({ "uri": { "regex": format!(".{{450}}abcdefgh{number}") } });
     let patterns: Vec<_> = (0..320).map(large).collect();
     let response = json!({ "status": 200 });
+    let path = json!({ "uri": { "exact": "/".repeat(1 << 20) } });
+    let delegates = json!({ "virtualServices": [
+        { "hosts": ["a"], "http": vec![json!({ "delegate": { "name": "d" } }); 16] },
+        { "name": "d", "http": [{ "match": [path], "directResponse": response.clone() }] },
+    ] });
     let long = json!({ "virtualServices": [], "namespace": "x".repeat(16 << 20) });
     vec![
         (long, "; a document has at most 16777216 bytes (16 MiB)"),
@@ -44,6 +49,11 @@ fn documents() -> Vec<(Value, &'static str)> {
             rules(json!([{ "match": patterns, "directResponse": response }])),
             " bytes of memory; at most 16777216 are allowed in a document; use fewer or smaller \
              patterns",
+        ),
+        (
+            delegates,
+            "makes the merged routes longer than 16777216 bytes (16 MiB); use fewer routes or \
+             matches",
         ),
         (
             rules(json!([{ "directResponse": { "status": 200, "body": body } }])),

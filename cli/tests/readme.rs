@@ -13,6 +13,9 @@ metadata: {name: api, namespace: shop}
 spec:
   hosts: [api.example.com]
   http:
+  - match: [{headers: {x-test: {exact: fault}}}]
+    fault: {abort: {httpStatus: 503, percentage: {value: 100}}}
+    route: [{destination: {host: api.example.com, port: {number: 80}}}]
   - match: [{method: {exact: PUT}, uri: {prefix: /v1/}}]
     route: [{destination: {host: api.example.com, port: {number: 80}}}]
   - directResponse: {status: 200}

@@ -194,10 +194,10 @@ test_health_check() {
 test_update() {
   local files=$work/project
   # An empty custom section with the name `new` gives a different module with the same behaviour.
-  { cat "$files/dist/router.wasm"; printf '\0\4\3new'; } >"$work/new.wasm"
+  { cat "$files/dist/sluice.wasm"; printf '\0\4\3new'; } >"$work/new.wasm"
   chmod 644 "$work/new.wasm"
   cp "$work/new.wasm" "$files/dist/next.wasm"
-  mv "$files/dist/next.wasm" "$files/dist/router.wasm"
+  mv "$files/dist/next.wasm" "$files/dist/sluice.wasm"
   sed -i 's/exact: cheng/exact: jim/' "$files/envoy/sandbox.yaml"
   expect "before a restart, the old rules apply" 'Hello v1, jim!, id: 1' \
     "$(ask /payment/balance/query -H 'end-user: jim' | jq -rn 'input.data')"
@@ -205,7 +205,7 @@ test_update() {
   until_true 60 "the sandbox becomes healthy after a restart" is_healthy sandbox
   expect "after a restart, the new rules apply" 'Hello v2, jim!, id: 1 email: jim@163.com' \
     "$(ask /payment/balance/query -H 'end-user: jim' | jq -rn 'input.data')"
-  quietly docker cp "$(container sandbox):/sluice/dist/router.wasm" "$work/seen.wasm"
+  quietly docker cp "$(container sandbox):/sluice/dist/sluice.wasm" "$work/seen.wasm"
   cmp "$work/seen.wasm" "$work/new.wasm" || fail "after a restart, the container has the old module"
   pass "after a restart, the container has the new module"
 }
@@ -233,22 +233,38 @@ test_dashboard() {
     "$(grep ^sluice_ "$work/has" | comm -23 - "$work/asked" | xargs)"
 }
 
+# layer_of IMAGE: writes the last layer of an image into a file.
+layer_of() {
+  local layer
+  docker save --output "$work/image.tar" "$1"
+  layer=$(tar -xOf "$work/image.tar" manifest.json | jq -r '.[0].Layers[-1]')
+  tar -xOf "$work/image.tar" "$layer" >"$work/layer.tar"
+}
+
 # Istio reads /plugin.wasm from the last layer.
 test_images() {
-  local registry=localhost/$project module name image layer
+  local registry=localhost/$project module name image
   quietly make image registry="$registry"
   for module in dist/*.wasm; do
     name=$(basename "$module" .wasm)
     image=$(docker image ls --format '{{.Repository}}:{{.Tag}}' "$registry/$name")
     [ -n "$image" ] || fail "make image did not build $registry/$name"
     stand_ins+=("$image")
-    docker save --output "$work/image.tar" "$image"
-    layer=$(tar -xOf "$work/image.tar" manifest.json | jq -r '.[0].Layers[-1]')
-    tar -xOf "$work/image.tar" "$layer" >"$work/layer.tar"
+    layer_of "$image"
     [ "$(tar -tf "$work/layer.tar")" = plugin.wasm ] || fail "$image contains other files: $(tar -tf "$work/layer.tar" | xargs)"
     tar -xOf "$work/layer.tar" plugin.wasm | cmp - "$module" || fail "$image contains a different module"
   done
   pass "make image builds an image of each module"
+
+  quietly make image-native registry="$registry"
+  image=$(docker image ls --format '{{.Repository}}:{{.Tag}}' "$registry/libsluice")
+  [ -n "$image" ] || fail "make image-native did not build $registry/libsluice"
+  stand_ins+=("$image")
+  expect "the tag of the image of libsluice.so has its processor" "${image##*-}" \
+    "$(docker image inspect --format '{{.Architecture}}' "$image")"
+  layer_of "$image"
+  [ "$(tar -tf "$work/layer.tar")" = libsluice.so ] || fail "$image contains other files: $(tar -tf "$work/layer.tar" | xargs)"
+  pass "make image-native builds an image of libsluice.so"
 }
 
 # ask_prometheus QUERY: prints the number of series in the result.

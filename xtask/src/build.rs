@@ -34,11 +34,21 @@ pub fn run() -> Result<()> {
 /// Builds all modules with one cargo call, so that each dependency is compiled once and with the
 /// same features.
 fn compile(workspace: &Workspace, source_paths: &SourcePaths) -> Result<()> {
-    let mut command = Command::new(cargo());
-    command.args(["build", "--release", "--locked", "--target", TARGET]);
+    let mut arguments = vec!["--release", "--target", TARGET];
     for module in &workspace.modules {
-        command.args(["--package", &module.package]);
+        arguments.extend(["--package", &module.package]);
     }
+    run_cargo(&arguments, workspace, source_paths)
+}
+
+/// Runs `cargo build` with arguments and with what all modules need.
+pub fn run_cargo(
+    arguments: &[&str],
+    workspace: &Workspace,
+    source_paths: &SourcePaths,
+) -> Result<()> {
+    let mut command = Command::new(cargo());
+    command.args(["build", "--locked"]).args(arguments);
     // Overrides RUSTFLAGS and flags in cargo's configuration, so that builds are reproducible.
     command.env("CARGO_ENCODED_RUSTFLAGS", source_paths.encoded_rustflags());
     // The modules log it when they start. They have "unknown" in its place without git.
@@ -65,11 +75,15 @@ fn finish(module: &WasmModule, compiled: &Path, dist: &Path, paths: &SourcePaths
     let after = strip(&before, &module.exports)?;
     paths.check(&after)?;
 
-    // Writes to a temporary name first, so that Envoy never loads a partial module.
     let file = dist.join(&module.module).with_extension("wasm");
-    let unfinished = file.with_extension(format!("{}.tmp", std::process::id()));
-    fs::write(&unfinished, &after).with_context(|| unfinished.display().to_string())?;
-    fs::rename(&unfinished, &file).with_context(|| file.display().to_string())?;
+    replace(&file, &after)?;
     println!("dist/{}.wasm  {} bytes (was {})", module.module, after.len(), before.len());
     Ok(())
+}
+
+/// Writes a file under a temporary name first, so that Envoy never loads a part of it.
+pub fn replace(file: &Path, bytes: &[u8]) -> Result<()> {
+    let unfinished = file.with_extension(format!("{}.tmp", std::process::id()));
+    fs::write(&unfinished, bytes).with_context(|| unfinished.display().to_string())?;
+    fs::rename(&unfinished, file).with_context(|| file.display().to_string())
 }

@@ -1,7 +1,10 @@
-//! Build tool of this workspace: `cargo xtask build` creates the modules in `dist/`.
+//! Build tool of this workspace: `cargo xtask build` and `cargo xtask module` create the modules in
+//! `dist/`.
 
 mod build;
 mod callbacks;
+mod native;
+mod shared_object;
 mod source_paths;
 mod strip;
 mod workspace;
@@ -12,13 +15,20 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
 commands:
-  build    build every wasm module of the workspace into dist/";
+  build              build every wasm module of the workspace into dist/
+  module [TARGET]    build the dynamic module libsluice.so into dist/, or for
+                     another target into dist/TARGET/
+  test-module        build the dynamic module of the end-to-end tests, which
+                     panics, into the target folder";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
         ["build"] => build::run(),
+        ["module"] => native::run(None),
+        ["test-module"] => native::run_test(),
+        ["module", target] => native::run(Some(target)),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

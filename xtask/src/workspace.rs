@@ -32,7 +32,7 @@ pub struct WasmModule {
     pub library: String,
     /// File name in `dist/`, without its extension.
     pub module: String,
-    /// Directory of its sources.
+    /// Directory of the sources that implement its callbacks.
     pub sources: PathBuf,
     /// The callbacks that stay exported.
     pub exports: Vec<String>,
@@ -97,11 +97,14 @@ impl WasmModule {
             })
             .find_map(|target| target["name"].as_str())
             .context("the package has no library of crate-type cdylib")?;
+        let manifest = Path::new(text(&package["manifest_path"])?);
+        // The directory of a crate that contains the filter without the module.
+        let sources = sluice["sources"].as_str().unwrap_or("src");
         Ok(Self {
             package: text(&package["name"])?.to_owned(),
             library: library.to_owned(),
             module: text(&sluice["module"]).context("module")?.to_owned(),
-            sources: Path::new(text(&package["manifest_path"])?).with_file_name("src"),
+            sources: manifest.with_file_name(sources),
             exports: exports.context("exports")?.into_iter().map(str::to_owned).collect(),
         })
     }
@@ -155,6 +158,13 @@ mod tests {
             exports: vec!["proxy_on_configure".to_owned()],
         };
         assert_eq!(modules, [router]);
+    }
+
+    #[test]
+    fn a_filter_can_be_in_another_crate() {
+        let sluice = json!({ "module": "router", "exports": [], "sources": "../src" });
+        let modules = workspace(vec![package("module", sluice)]).unwrap().modules;
+        assert_eq!(modules[0].sources, Path::new("/repo/module/../src"));
     }
 
     #[test]

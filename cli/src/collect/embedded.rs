@@ -1,4 +1,5 @@
-//! Plugin documents inside of other configuration: EnvoyFilters, WasmPlugins and Envoy's own.
+//! Plugin documents inside of other configuration: EnvoyFilters, WasmPlugins,
+//! EnvoyExtensionPolicies and Envoy's own.
 
 use crate::columns::Columns;
 use crate::tree::{Tree, Value};
@@ -6,16 +7,29 @@ use crate::yaml;
 
 /// The plugin documents in `document`, each with its path.
 ///
-/// A wasm filter is recognized by `vm_config`. Its document is a `Struct`, or JSON in a
-/// `StringValue`. A WasmPlugin is recognized by its kind, and its document is `spec.pluginConfig`.
-/// Documents without any field of Sluice belong to other wasm filters and are ignored.
+/// A wasm filter is recognized by `vm_config`, and one of a dynamic module by
+/// `dynamic_module_config`. Its document is a `Struct`, or JSON in a `StringValue`. A WasmPlugin is
+/// recognized by its kind, and its document is `spec.pluginConfig`. An EnvoyExtensionPolicy has one
+/// in each `config` of `spec.wasm` and `spec.dynamicModule`. Documents without any field of Sluice
+/// belong to other filters and are ignored.
 pub fn find(document: &Tree) -> Vec<(String, Tree)> {
     let mut found = Vec::new();
-    if document.field("kind").and_then(Tree::as_str) == Some("WasmPlugin") {
-        let config = document.field("spec").and_then(|spec| spec.field("pluginConfig"));
-        found.extend(config.map(|config| ("spec.pluginConfig".to_owned(), config.clone())));
-    } else {
-        walk(document, &mut String::new(), &mut found);
+    let spec = || document.field("spec");
+    match document.field("kind").and_then(Tree::as_str) {
+        Some("WasmPlugin") => {
+            let config = spec().and_then(|spec| spec.field("pluginConfig"));
+            found.extend(config.map(|config| ("spec.pluginConfig".to_owned(), config.clone())));
+        }
+        Some("EnvoyExtensionPolicy") => {
+            for name in ["wasm", "dynamicModule"] {
+                let filters = spec().map_or(&[][..], |spec| spec.list(name));
+                for (index, filter) in filters.iter().enumerate() {
+                    let path = format!("spec.{name}[{index}].config");
+                    found.extend(filter.field("config").map(|config| (path, config.clone())));
+                }
+            }
+        }
+        _ => walk(document, &mut String::new(), &mut found),
     }
     found.retain(|(_, plugin)| is_own(plugin));
     found
@@ -43,12 +57,14 @@ fn relocate(tree: &mut Tree, line: &dyn Fn(usize) -> usize) {
 
 fn walk(tree: &Tree, path: &mut String, found: &mut Vec<(String, Tree)>) {
     let length = path.len();
-    if tree.field("vmConfig").is_some()
-        && let Some(configuration) = tree.field("configuration")
+    let name = if tree.field("vmConfig").is_some() { "configuration" } else { "filterConfig" };
+    let is_filter = tree.field("vmConfig").is_some() || tree.field("dynamicModuleConfig").is_some();
+    if is_filter
+        && let Some((key, configuration)) = tree.entry(name)
         && let Some(value) = configuration.field("value")
     {
-        let place = if path.is_empty() { "configuration.value" } else { ".configuration.value" };
-        let place = format!("{path}{place}");
+        let dot = if path.is_empty() { "" } else { "." };
+        let place = format!("{path}{dot}{}.value", key.text);
         match &value.value {
             Value::String(text) => {
                 let is_block = text.contains('\n');

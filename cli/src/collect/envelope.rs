@@ -1,6 +1,7 @@
 //! Checks of what is around the `spec` of an object.
 
-use super::{Collector, Subject};
+use super::Collector;
+use super::subject::Subject;
 use crate::tree::{self, Tree, Value};
 
 impl Collector {

@@ -1,7 +1,7 @@
 //! Kubernetes Services. Their ports become the field `services` of a plugin document, for
 //! destinations without a port.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::defaults::Defaults;
 use crate::bundle::{Bundle, Origin};
@@ -116,13 +116,40 @@ fn hosts_of_service(spec: &Tree) -> Vec<&str> {
     destinations.filter_map(|own| own.field("host")?.as_str()).collect()
 }
 
-/// Adds rules for the Services that have none, as each Service has a route in Istio's sidecars.
-/// `defaults` has the gateways that the proxy serves, and the port that its clients call.
-pub fn route(services: &[Service], bundle: &mut Bundle, defaults: &Defaults) {
-    let number = |own: &Tree| match own.value {
+/// Returns the ports of the requests that the HTTP rules of a VirtualService are for in a sidecar;
+/// `None` if one is for all ports.
+fn ports_of_rules(rule: &Tree) -> Option<HashSet<u16>> {
+    let mut ports = HashSet::new();
+    for route in rule.list("http") {
+        let conditions = route.list("match");
+        if conditions.is_empty() {
+            return None;
+        }
+        for own in conditions.iter().filter(|own| is_for_mesh(own)) {
+            ports.insert(own.field("port").and_then(number)?);
+        }
+    }
+    Some(ports)
+}
+
+/// Returns whether sidecars apply a VirtualService or a condition.
+fn is_for_mesh(rule: &Tree) -> bool {
+    let names = rule.list("gateways");
+    names.is_empty() || names.iter().any(|name| name.as_str() == Some(MESH))
+}
+
+/// The number of a port.
+fn number(own: &Tree) -> Option<u16> {
+    match own.value {
         Value::Integer(port) => u16::try_from(port).ok(),
         _ => None,
-    };
+    }
+}
+
+/// Adds rules for the ports of Services that have none, as each port of a Service has a route in
+/// Istio's sidecars.
+/// `defaults` has the gateways that the proxy serves, and the port that its clients call.
+pub fn route(services: &[Service], bundle: &mut Bundle, defaults: &Defaults) {
     let proxy = bundle.document.field("proxy");
     let called = match proxy {
         Some(proxy) => proxy.field("port").and_then(number),
@@ -130,10 +157,6 @@ pub fn route(services: &[Service], bundle: &mut Bundle, defaults: &Defaults) {
     };
     let gateways = &defaults.gateways[..];
     let rules = bundle.document.list("virtualServices");
-    let is_for_mesh = |rule: &Tree| {
-        let names = rule.list("gateways");
-        names.is_empty() || names.iter().any(|name| name.as_str() == Some(MESH))
-    };
     let is_sidecar = match gateways {
         [] => rules.is_empty() || rules.iter().any(is_for_mesh),
         _ => gateways.iter().any(|name| name == MESH),
@@ -143,16 +166,32 @@ pub fn route(services: &[Service], bundle: &mut Bundle, defaults: &Defaults) {
         return;
     }
     let namespace = bundle.namespace().map(str::to_owned);
-    let hosts = rules.iter().flat_map(|rule| rule.list("hosts")).filter_map(Tree::as_str);
-    let hosts: HashSet<String> = hosts.map(|host| qualify(host, namespace.as_deref())).collect();
+    // The ports for which a host has rules; `None` for all.
+    let mut hosts: HashMap<String, Option<HashSet<u16>>> = HashMap::new();
+    for rule in rules {
+        let ports = ports_of_rules(rule);
+        for host in rule.list("hosts").iter().filter_map(Tree::as_str) {
+            let host = qualify(host, namespace.as_deref());
+            let known = hosts.entry(host).or_insert_with(|| Some(HashSet::new()));
+            match (known.as_mut(), &ports) {
+                (Some(known), Some(ports)) => known.extend(ports),
+                _ => *known = None,
+            }
+        }
+    }
     for service in services {
         let full = service.host(namespace.as_deref());
         let names = aliases(&full, namespace.as_deref());
-        let is_named = hosts.contains(&full) || names.iter().any(|name| hosts.contains(name));
-        let mut wildcards = hosts.iter().filter_map(|host| host.strip_prefix('*'));
-        if is_named || wildcards.any(|suffix| !suffix.is_empty() && full.ends_with(suffix)) {
+        let own = [&full].into_iter().chain(&names).find_map(|name| hosts.get(name));
+        let mut wildcards = hosts.keys().filter_map(|host| host.strip_prefix('*'));
+        if wildcards.any(|suffix| !suffix.is_empty() && full.ends_with(suffix)) {
             continue;
         }
+        let has_rules = |port: Option<u16>| match own {
+            None => false,
+            Some(None) => true,
+            Some(Some(ports)) => port.is_some_and(|port| ports.contains(&port)),
+        };
         let with = |name: &str, value: Tree| {
             let line = service.line;
             Tree::at(Value::Object(vec![(Key::at(name, line), value)]), line)
@@ -162,12 +201,13 @@ pub fn route(services: &[Service], bundle: &mut Bundle, defaults: &Defaults) {
         let host = Tree::text(if is_own { &service.name } else { &full });
         let has_one_port = service.ports.len() == 1;
         let is_called = |port: &&Tree| has_one_port || called.is_none() || number(port) == called;
-        let routes = service.http_ports.iter().filter(is_called).map(|port| {
+        let open = service.http_ports.iter().filter(|port| !has_rules(number(port)));
+        let routes = open.filter(is_called).map(|port| {
             let mut destination = with("host", host.clone());
             destination.push_field(Key::new("port"), with("number", port.clone()));
             let mut route = with("route", list(with("destination", destination)));
-            // Clients call one of several ports.
-            if !has_one_port {
+            // Clients call one of several ports, or the host has rules for others.
+            if !has_one_port || own.is_some() {
                 route.push_field(Key::new("match"), list(with("port", port.clone())));
             }
             route
@@ -191,8 +231,12 @@ pub fn add(services: &mut [Service], bundle: &mut Bundle) {
     let namespace = bundle.document.field("namespace").and_then(Tree::as_str);
     let namespace = namespace.map(str::to_owned);
     let complete = |host: &str| qualify(host, namespace.as_deref());
-    let rules = bundle.document.list("virtualServices").iter();
-    let hosts: HashSet<_> = rules.flat_map(hosts_of_service).map(complete).collect();
+    let mut hosts = HashSet::new();
+    for spec in bundle.document.list("virtualServices") {
+        // A delegate can be in another namespace.
+        let own = spec.field("namespace").and_then(Tree::as_str).or(namespace.as_deref());
+        hosts.extend(hosts_of_service(spec).into_iter().map(|host| qualify(host, own)));
+    }
     let given = bundle.document.list("services").iter();
     let given = given.filter_map(|service| service.field("host")?.as_str());
     let mut known: HashSet<_> = given.map(complete).collect();

@@ -34,7 +34,8 @@ struct Arguments {
 fn choices(seeds: u64) -> Vec<[bool; 3]> {
     let documents = yaml::parse(RULES).unwrap();
     let input = Input { file: "rules.yaml".to_owned(), is_named: true };
-    let collected = collect(vec![Source { input, documents }], &Defaults::default());
+    let collected =
+        collect(vec![Source { input, documents, may_be_template: false }], &Defaults::default());
     assert_eq!(collected.findings, []);
     let bundle = &collected.bundles[0];
     let compiled = compile(bundle, None).unwrap();

@@ -114,9 +114,12 @@ impl Explanation<'_> {
             line(text, format_args!("{BOLD}rules{BOLD:#}"));
         } else {
             let host = &self.host;
+            let port = if self.trace.tried.is_empty() { "" } else { " and a rule for its port" };
             line(
                 text,
-                format_args!("{BOLD}rules{BOLD:#}    no virtual service has the host {host:?}"),
+                format_args!(
+                    "{BOLD}rules{BOLD:#}    no virtual service has the host {host:?}{port}"
+                ),
             );
         }
         for Tried { place, conditions, fits } in &self.trace.tried {

@@ -3,10 +3,17 @@
 use sluice_policy::value::host_name;
 
 use crate::istio::errors::Errors;
+use crate::istio::path::Path;
 use crate::tree::Tree;
 
 /// Checks `exportTo` of an object of the kind `kind` in `namespace`.
-pub fn check(spec: &Tree, kind: &str, namespace: Option<&str>, path: &str, errors: &mut Errors) {
+pub fn check(
+    spec: &Tree,
+    kind: &str,
+    namespace: Option<&str>,
+    path: &Path<'_>,
+    errors: &mut Errors,
+) {
     let Some((key, list)) = spec.entry("exportTo") else { return };
     let path = format!("{path}.{}", key.text);
     let names: Vec<_> = list.elements().iter().filter_map(Tree::as_str).collect();

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use sluice_policy::document::field_name::{self, is_field};
 use sluice_policy::value::duration::GoDuration;
 
-use crate::istio::errors::{Errors, member};
+use crate::istio::errors::Errors;
+use crate::istio::path::Path;
 use crate::tree::{Key, Tree, Value};
 
 /// The table, made from Istio's schemas by tests/istio.
@@ -111,7 +112,7 @@ impl Schema {
     }
 
     /// Checks a value. Fields may be in `snake_case` too, as the filters accept it.
-    pub fn check(&'static self, value: &Tree, path: &str, errors: &mut Errors) {
+    pub fn check(&'static self, value: &Tree, path: &Path<'_>, errors: &mut Errors) {
         let is_null = value.value == Value::Null;
         match self {
             Self::Nullable(_) if is_null => return,
@@ -125,18 +126,18 @@ impl Schema {
         match self {
             Self::List { items, .. } => {
                 for (index, element) in value.elements().iter().enumerate() {
-                    items.check(element, &format!("{path}[{index}]"), errors);
+                    items.check(element, &path.index(index), errors);
                 }
             }
             Self::Map(values) => {
                 for (key, field) in given_fields(value) {
-                    values.check(field, &member(path, &key.text), errors);
+                    values.check(field, &path.member(&key.text), errors);
                 }
             }
             Self::Object { fields, required, choices } => {
                 check_fields(fields, value, path, errors);
                 for name in required.iter().filter(|name| !is_given(value, name)) {
-                    errors.add(&member(path, name), "is required");
+                    errors.add(path.member(name), "is required");
                 }
                 for names in choices {
                     let given = names.iter().filter(|name| is_given(value, name));
@@ -211,21 +212,24 @@ fn is_given(value: &Tree, name: &str) -> bool {
 fn check_fields(
     fields: &'static BTreeMap<String, Schema>,
     value: &Tree,
-    path: &str,
+    path: &Path<'_>,
     errors: &mut Errors,
 ) {
     let mut seen: Vec<&str> = Vec::new();
     for (key, field) in value.fields() {
-        let place = member(path, &key.text);
+        let place = path.member(&key.text);
         let known = fields.iter().find(|(name, _)| is_field(&key.text, name));
         match known {
             None => {
                 let names: Vec<&'static str> = fields.keys().map(String::as_str).collect();
-                errors.add(&place, field_name::unknown(&key.text, &names));
+                errors.add(place, field_name::unknown(&key.text, &names));
             }
-            Some((name, _)) if seen.contains(&&**name) => errors.add(&place, "occurs twice"),
+            Some((name, _)) if seen.contains(&&**name) => errors.add(place, "occurs twice"),
             Some((name, schema)) => {
                 seen.push(name);
+                if key.text != *name {
+                    errors.check_spelling(&place, name);
+                }
                 if field.value != Value::Null {
                     schema.check(field, &place, errors);
                 }

@@ -3,8 +3,13 @@ use crate::yaml;
 
 /// The errors of a plugin document in YAML, one per line.
 fn errors(text: &str) -> String {
+    errors_of(text, false)
+}
+
+/// The same, with elements that are Kubernetes objects or not.
+fn errors_of(text: &str, are_objects: bool) -> String {
     let documents = yaml::parse(text).unwrap();
-    let errors = check(&documents[0]);
+    let errors = check(&documents[0], |_| are_objects);
     errors.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n")
 }
 
@@ -41,9 +46,52 @@ fn fields_are_as_in_the_schemas() {
          .connection_pool.tcp.maxConnections: 1.5 is not a whole number"
     );
     assert_eq!(
+        policy_errors("{connectionPool: {tcp: {maxConnections: -1}}}"),
+        ".connectionPool.tcp.maxConnections: is negative"
+    );
+    assert_eq!(
         policy_errors("{tls: {mode: SIMPLE, mode: DISABLE, subjectAltNames: x}}"),
         ".tls.mode: occurs twice\n.tls.subjectAltNames: \"x\" is not a list"
     );
+}
+
+#[test]
+fn objects_have_only_camel_case() {
+    let text = "virtualServices: [{hosts: [a], http: [{match: [{without_headers: {}}],
+                                                        mirror_percent: 5}],
+                                   tls: [{match: [{sni_hosts: [a]}]}], export_to: [\"*\"]}]
+destinationRules: [{host: a, traffic_policy: {load_balancer: {warmup: {duration: 1s, minimum_percent: 5}}}}]";
+    assert_eq!(errors(text), "");
+    let expected = [
+        ("virtualServices[0].http[0].match[0].without_headers", "withoutHeaders"),
+        ("virtualServices[0].tls[0].match[0].sni_hosts", "sniHosts"),
+        ("virtualServices[0].export_to", "exportTo"),
+        ("destinationRules[0].traffic_policy", "trafficPolicy"),
+        ("destinationRules[0].traffic_policy.load_balancer", "loadBalancer"),
+        (
+            "destinationRules[0].traffic_policy.load_balancer.warmup.minimum_percent",
+            "minimumPercent",
+        ),
+    ];
+    let line = |(path, name)| {
+        format!("{path}: is not in camelCase, which Kubernetes requires; write {name}")
+    };
+    assert_eq!(errors_of(text, true), expected.map(line).join("\n"));
+}
+
+#[test]
+fn claims_of_objects_are_for_gateways() {
+    let matched = "[{match: [{headers: {\"@request.auth.claims.a\": {exact: b}, x: {}}}]}]";
+    let with = |gateways: &str, are_objects| {
+        let text = format!("virtualServices: [{{hosts: [a], {gateways} http: {matched}}}]");
+        errors_of(&text, are_objects)
+    };
+    let expected = "virtualServices[0].http[0].match[0].headers[\"@request.auth.claims.a\"]: is \
+                    for gateways only; write gateways, without mesh";
+    assert_eq!(with("", true), expected);
+    assert_eq!(with("gateways: [g, mesh],", true), expected);
+    assert_eq!(with("gateways: [g],", true), "");
+    assert_eq!(with("", false), "");
 }
 
 #[test]
@@ -73,6 +121,14 @@ fn tcp_routes_are_checked() {
     assert_eq!(
         errors(&format!("[{{route: [{two}]}}]")),
         "virtualServices[0].tcp[0].route: has weights with the sum 0"
+    );
+    let subset = |subset: &str| {
+        errors(&format!("[{{route: [{{destination: {{host: a, subset: {subset}}}}}]}}]"))
+    };
+    assert_eq!(subset("v1") + &subset("''"), "");
+    assert_eq!(
+        subset("-v1"),
+        "virtualServices[0].tcp[0].route[0].destination.subset: \"-v1\" is not a DNS label"
     );
 }
 

@@ -3,7 +3,8 @@
 
 use sluice_policy::value::duration::{GoDuration, InvalidDuration};
 
-use crate::istio::errors::{Errors, member};
+use crate::istio::errors::Errors;
+use crate::istio::path::member;
 use crate::tree::{Tree, Value};
 
 /// Topology labels, which locality settings have fields for.
@@ -94,7 +95,7 @@ fn check_tls(tls: &Tree, path: &str, errors: &mut Errors) {
     };
     let mut refuse = |names: &[&str], with: &str| {
         for name in names.iter().filter(|name| has(name)) {
-            errors.add(&member(path, name), format!("cannot be combined with {with}"));
+            errors.add(member(path, name), format!("cannot be combined with {with}"));
         }
     };
     if is_set(tls, "insecureSkipVerify") {
@@ -115,7 +116,7 @@ fn check_tls(tls: &Tree, path: &str, errors: &mut Errors) {
     }
     if mode == "MUTUAL" {
         for name in certificates.iter().filter(|name| !has(name)) {
-            errors.add(&member(path, name), "is required: mode is MUTUAL without credentialName");
+            errors.add(member(path, name), "is required: mode is MUTUAL without credentialName");
         }
     }
 }
@@ -127,7 +128,11 @@ fn check_connection_pool(pool: &Tree, path: &str, errors: &mut Errors) {
     if let Some(timeout) = timeout
         && let Err(reason) = check_timeout(timeout)
     {
-        errors.add_value(&format!("{path}.tcp.idleTimeout"), timeout, reason);
+        errors.add_value(format!("{path}.tcp.idleTimeout"), timeout, reason);
+    }
+    let tcp = given(pool, "tcp");
+    if tcp.and_then(|tcp| number(tcp, "maxConnections")).is_some_and(|number| number < 0.0) {
+        errors.add(format!("{path}.tcp.maxConnections"), "is negative");
     }
     let Some(http) = given(pool, "http") else { return };
     let path = &member(path, "http");
@@ -139,12 +144,12 @@ fn check_connection_pool(pool: &Tree, path: &str, errors: &mut Errors) {
         "maxConcurrentStreams",
     ] {
         if number(http, name).is_some_and(|number| number < 0.0) {
-            errors.add(&member(path, name), "is negative");
+            errors.add(member(path, name), "is negative");
         }
     }
     if text(http, "h2UpgradePolicy") == "UPGRADE" && is_set(http, "useClientProtocol") {
         let reason = "cannot be combined with h2UpgradePolicy UPGRADE";
-        errors.add(&member(path, "useClientProtocol"), reason);
+        errors.add(member(path, "useClientProtocol"), reason);
     }
     if let Some(keepalive) = given(http, "http2KeepAlive") {
         let path = &member(path, "http2KeepAlive");
@@ -161,7 +166,7 @@ fn check_timeout(timeout: &Tree) -> Result<(), InvalidDuration> {
 
 fn require(tree: &Tree, name: &str, path: &str, errors: &mut Errors) {
     if given(tree, name).is_none() {
-        errors.add(&member(path, name), "is required");
+        errors.add(member(path, name), "is required");
     }
 }
 
@@ -183,10 +188,10 @@ fn check_load_balancer(balancer: &Tree, path: &str, errors: &mut Errors) {
         let path = &member(path, "warmup");
         require(warmup, "duration", path, errors);
         if number(warmup, "minimumPercent").is_some_and(|percent| percent > 100.0) {
-            errors.add(&member(path, "minimumPercent"), "is more than 100");
+            errors.add(member(path, "minimumPercent"), "is more than 100");
         }
         if number(warmup, "aggression").is_some_and(|aggression| aggression <= 0.0) {
-            errors.add(&member(path, "aggression"), "is not more than 0");
+            errors.add(member(path, "aggression"), "is not more than 0");
         }
     }
 }
@@ -195,7 +200,7 @@ fn check_hash(hash: &Tree, path: &str, errors: &mut Errors) {
     if let Some(cookie) = given(hash, "httpCookie") {
         let path = &member(path, "httpCookie");
         if text(cookie, "name").is_empty() {
-            errors.add(&member(path, "name"), "is required");
+            errors.add(member(path, "name"), "is required");
         }
         let mut seen = Vec::new();
         for (index, attribute) in cookie.list("attributes").iter().enumerate() {
@@ -212,10 +217,10 @@ fn check_hash(hash: &Tree, path: &str, errors: &mut Errors) {
     let has_ring_size = number(hash, "minimumRingSize").is_some_and(|size| size != 0.0);
     if has_ring_size && ["ringHash", "maglev"].iter().any(|name| given(hash, name).is_some()) {
         let reason = "cannot be combined with ringHash or maglev";
-        errors.add(&member(path, "minimumRingSize"), reason);
+        errors.add(member(path, "minimumRingSize"), reason);
     }
     if let Some(maglev) = given(hash, "maglev") {
-        let path = &member(&member(path, "maglev"), "tableSize");
+        let path = &member(member(path, "maglev"), "tableSize");
         match maglev.field("tableSize").map(|size| &size.value) {
             Some(Value::Integer(size)) if !(1..MAX_MAGLEV).contains(size) || !is_prime(*size) => {
                 errors.add(path, format!("{size} is not a prime less than {MAX_MAGLEV}"));

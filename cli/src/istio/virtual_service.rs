@@ -1,16 +1,42 @@
 //! The rules of istiod for the parts of a VirtualService that no filter reads
 //! (`ValidateVirtualService` in `pkg/config/validation`).
 
+use sluice_policy::spec::claim::is_claim;
+use sluice_policy::spec::proxy::MESH;
 use sluice_policy::value::address::AddressRange;
 use sluice_policy::value::host_name;
 
-use crate::istio::errors::{Errors, member};
+use crate::istio::errors::Errors;
+use crate::istio::path::member;
 use crate::tree::{Tree, Value};
 
 /// Checks a VirtualService.
 pub fn check(service: &Tree, path: &str, errors: &mut Errors) {
     check_hosts(service, path, errors);
+    check_claims(service, path, errors);
     check_tcp(service, path, errors);
+}
+
+/// Reports conditions on claims of tokens that are not for gateways. The filters have them in
+/// sidecars too, but istiod refuses the object.
+fn check_claims(service: &Tree, path: &str, errors: &mut Errors) {
+    let gateways = service.list("gateways");
+    let has_mesh = gateways.iter().any(|gateway| gateway.as_str() == Some(MESH));
+    if !errors.is_object || (!has_mesh && !gateways.is_empty()) {
+        return;
+    }
+    for (route_index, route) in service.list("http").iter().enumerate() {
+        for (index, own) in route.list("match").iter().enumerate() {
+            for name in ["headers", "withoutHeaders"] {
+                let headers = own.field(name).map_or(&[][..], Tree::fields);
+                for (key, _) in headers.iter().filter(|(key, _)| is_claim(&key.text)) {
+                    let place = format!("{path}.http[{route_index}].match[{index}].{name}");
+                    let reason = "is for gateways only; write gateways, without mesh";
+                    errors.add(member(&place, &key.text), reason);
+                }
+            }
+        }
+    }
 }
 
 /// Reports hosts that another host includes.
@@ -48,7 +74,7 @@ fn check_tcp(service: &Tree, path: &str, errors: &mut Errors) {
         };
         for (index, destination) in destinations.iter().enumerate() {
             if weight(destination) < 0 {
-                errors.add(&format!("{path}.route[{index}].weight"), "is negative");
+                errors.add(format!("{path}.route[{index}].weight"), "is negative");
             }
             if let Some(destination) = destination.field("destination") {
                 check_destination(
@@ -59,7 +85,7 @@ fn check_tcp(service: &Tree, path: &str, errors: &mut Errors) {
             }
         }
         if destinations.len() > 1 && destinations.iter().map(weight).sum::<i64>() == 0 {
-            errors.add(&format!("{path}.route"), "has weights with the sum 0");
+            errors.add(format!("{path}.route"), "has weights with the sum 0");
         }
     }
 }
@@ -86,7 +112,12 @@ fn check_destination(destination: &Tree, path: &str, errors: &mut Errors) {
     if let Some(host) = host
         && let Err(reason) = host_name::check(host.as_str().unwrap_or_default())
     {
-        errors.add_value(&format!("{path}.host"), host, reason);
+        errors.add_value(format!("{path}.host"), host, reason);
+    }
+    let subset = destination.field("subset");
+    let is_name = |text: &str| text.is_empty() || host_name::is_label(text);
+    if let Some(subset) = subset.filter(|own| own.as_str().is_some_and(|text| !is_name(text))) {
+        errors.add_value(format!("{path}.subset"), subset, "is not a DNS label");
     }
     let Some(port) = destination.field("port") else { return };
     let path = format!("{path}.port.number");

@@ -16,9 +16,11 @@ pub const KINDS: [&str; 3] = ["http", "tls", "tcp"];
 
 /// The proxy that a document describes.
 pub struct Conditions<'a> {
-    document: Part<'a>,
+    document: &'a Json<'a>,
     namespace: Option<&'a str>,
     proxy: Option<Part<'a>>,
+    /// The gateways of the virtual services that name a delegate, by its namespace and name
+    gateways_of_delegates: HashMap<(Option<&'a str>, &'a str), Vec<String>>,
     report: Report,
 }
 
@@ -38,12 +40,23 @@ impl<'a> Conditions<'a> {
         let document = Part::root(json);
         let namespace = document.text("namespace");
         let (proxy, report) = (document.field("proxy"), Report::new(Filters::NONE));
-        Self { document, namespace, proxy, report }
+        let gateways_of_delegates = HashMap::new();
+        let mut own = Self { document: json, namespace, proxy, gateways_of_delegates, report };
+        for service in Part::virtual_services(json) {
+            for route in service.elements("http") {
+                let Some(delegate) = route.field("delegate") else { continue };
+                let Some(name) = delegate.text("name") else { continue };
+                let key = (delegate.text("namespace").or(namespace), name);
+                let gateways = own.bound_to(&service);
+                own.gateways_of_delegates.entry(key).or_default().extend(gateways);
+            }
+        }
+        own
     }
 
     /// The routes of a kind that apply to the proxy.
     pub fn routes(&self, kind: &str) -> Vec<Part<'a>> {
-        let services = self.document.elements("virtualServices");
+        let services = Part::virtual_services(self.document);
         let services = services.into_iter().filter(|service| self.is_served(service));
         let routes = services.flat_map(|service| {
             let routes = service.elements(kind).into_iter();
@@ -60,7 +73,7 @@ impl<'a> Conditions<'a> {
             return;
         }
         let mut known: HashMap<&str, Vec<String>> = HashMap::new();
-        for service in self.document.elements("virtualServices") {
+        for service in Part::virtual_services(self.document) {
             let own = self.bound_to(&service);
             for (index, host) in service.texts("hosts").into_iter().enumerate() {
                 let others = known.entry(host).or_insert_with(|| own.clone());
@@ -86,7 +99,7 @@ impl<'a> Conditions<'a> {
     /// Leaves out the matches for which it is not known whether they apply, and those with
     /// conditions on what the rendered Envoy does not know.
     pub fn leave_out_unknown(&self, left_out: &mut LeftOut) {
-        for service in self.document.elements("virtualServices") {
+        for service in Part::virtual_services(self.document) {
             if !self.is_served(&service) {
                 continue;
             }
@@ -102,21 +115,29 @@ impl<'a> Conditions<'a> {
         }
     }
 
-    /// Returns whether the proxy serves one of the gateways of a VirtualService.
+    /// Returns whether the proxy serves one of the gateways of a VirtualService. A delegate that no
+    /// other names has none.
     fn is_served(&self, service: &Part<'a>) -> bool {
-        let proxy = self.proxy();
-        proxy.serves(&self.bound_to(service)).unwrap_or(true)
+        let bound_to = self.bound_to(service);
+        !bound_to.is_empty() && self.proxy().serves(&bound_to).unwrap_or(true)
     }
 
-    /// The gateways of a VirtualService, complete.
+    /// The gateways of a VirtualService, complete. A delegate has those of the VirtualServices that
+    /// name it.
     fn bound_to(&self, service: &Part<'a>) -> Vec<String> {
+        if service.is_of_delegate() {
+            let name = service.text("name").unwrap_or_default();
+            let key = (service.namespace_of_delegate().or(self.namespace), name);
+            return self.gateways_of_delegates.get(&key).cloned().unwrap_or_default();
+        }
         let own = service.field("gateways");
         let own = own.map(|own| self.gateways(&own)).unwrap_or_default();
         if own.is_empty() { vec![MESH.to_owned()] } else { own }
     }
 
     fn gateways(&self, part: &Part<'a>) -> Vec<String> {
-        read_gateways(&Node::root(part.json, &self.report), self.namespace).unwrap_or_default()
+        let namespace = part.namespace_of_delegate().or(self.namespace);
+        read_gateways(&Node::root(part.json, &self.report), namespace).unwrap_or_default()
     }
 
     fn proxy(&self) -> Proxy<'static> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 use sluice_policy::document::filter::Filters;
-use sluice_policy::document::json::Json;
+use sluice_policy::document::json::{Field, Json};
 use sluice_policy::document::node::Node;
 use sluice_policy::document::report::Report;
 use sluice_policy::spec::destination::{self, Destination, Naming};
@@ -15,6 +15,7 @@ use sluice_policy::value::host_name::{aliases, qualify};
 use sluice_policy::value::percent::Percent;
 
 use super::conditions::{Conditions, KINDS};
+use super::delegates;
 use super::listeners::Listener;
 use super::part::Part;
 
@@ -40,14 +41,14 @@ pub struct Found<'a> {
 /// The destinations in a document, of all of its rules. The compiled document has only the rules
 /// for a proxy without labels and gateways, but what is rendered is for proxies that may have them.
 pub struct Destinations<'a> {
-    document: &'a Json,
+    document: &'a Json<'a>,
     naming: Naming,
     /// The ports of hosts, by Services and ServiceEntries
     ports: HashMap<String, Vec<u16>>,
     /// The first ServiceEntry of each host
     entries: HashMap<String, Part<'a>>,
     /// The first subset of each host and name
-    subsets: HashMap<(String, &'a str), &'a Json>,
+    subsets: HashMap<(String, &'a str), &'a Json<'a>>,
     /// What the policy reports while parts of the document are read. There are no errors
     report: Report,
 }
@@ -97,13 +98,14 @@ impl<'a> Destinations<'a> {
     }
 
     /// The document.
-    pub fn document(&self) -> &'a Json {
+    pub fn document(&self) -> &'a Json<'a> {
         self.document
     }
 
     /// The destination in a value; `None` if it has none.
-    pub fn read(&self, json: &Json) -> Option<Destination> {
-        destination::read(&Node::root(json, &self.report), &self.naming).ok()
+    pub fn read(&self, part: &Part<'_>) -> Option<Destination> {
+        let naming = part.naming(&self.naming);
+        destination::read(&Node::root(part.json, &self.report), &naming).ok()
     }
 
     /// The complete name of a host.
@@ -118,7 +120,7 @@ impl<'a> Destinations<'a> {
     }
 
     fn routes(&self, kind: &str) -> Vec<Part<'a>> {
-        let services = Part::root(self.document).elements("virtualServices").into_iter();
+        let services = Part::virtual_services(self.document).into_iter();
         services.flat_map(|service| service.elements(kind)).collect()
     }
 
@@ -128,7 +130,7 @@ impl<'a> Destinations<'a> {
             let entries = route.elements("route").into_iter().chain(route.elements("mirrors"));
             let destinations = entries.filter_map(|entry| entry.field("destination"));
             let destinations = destinations.chain(route.field("mirror"));
-            let read = |part: Part<'a>| Some(Found { destination: self.read(part.json)?, part });
+            let read = |part: Part<'a>| Some(Found { destination: self.read(&part)?, part });
             destinations.filter_map(read).collect::<Vec<_>>()
         };
         routes.into_iter().flat_map(read)
@@ -164,13 +166,24 @@ impl<'a> Destinations<'a> {
         to.port.of_service().or_else(called)
     }
 
+    /// Returns whether the Services and ServiceEntries of a host have ports, but not this one.
+    pub fn lacks_port(&self, host: &str, port: u16) -> bool {
+        self.ports.get(host).is_some_and(|own| !own.is_empty() && !own.contains(&port))
+    }
+
+    /// Returns whether a host has a DestinationRule of its own.
+    pub fn has_rule(&self, host: &str) -> bool {
+        let rules = self.document.elements("destinationRules").iter();
+        rules.filter_map(|rule| text(rule, "host")).any(|own| self.host(own) == host)
+    }
+
     /// The ServiceEntry of a host.
     pub fn entry(&self, host: &str) -> Option<Part<'a>> {
         self.entries.get(host).cloned()
     }
 
     /// A subset of a host by the DestinationRules.
-    pub fn subset<'n>(&'n self, host: &str, name: &'n str) -> Option<&'n Json> {
+    pub fn subset<'n>(&'n self, host: &str, name: &'n str) -> Option<&'n Json<'n>> {
         self.subsets.get(&(host.to_owned(), name)).copied()
     }
 
@@ -219,9 +232,11 @@ impl<'a> Destinations<'a> {
     /// same.
     fn copies_of(&self, routes: Vec<Part<'a>>, called: Option<u16>) -> Vec<Vec<Copy>> {
         let mut sets: Vec<Vec<Copy>> = Vec::new();
-        for route in routes {
-            let route = Node::root(route.json, &self.report).object::<HttpRoute>();
-            let mirrors = route.and_then(|route| mirror::read(&route, &self.naming));
+        // The hosts of merged routes are complete.
+        let naming = self.naming.with_namespace(None);
+        for route in delegates::merged(&routes, &self.naming) {
+            let route = Node::root(&route, &self.report).object::<HttpRoute>();
+            let mirrors = route.and_then(|route| mirror::read(&route, &naming, true));
             let mirrors = mirrors.unwrap_or_default();
             let shares = mirrors.iter().map(|mirror| mirror.percentage);
             for least in shares.filter(|share| *share > Percent::NONE) {
@@ -259,7 +274,7 @@ pub fn text<'a>(json: &'a Json, name: &str) -> Option<&'a str> {
 }
 
 /// The fields of the object field `name`.
-pub fn fields<'a>(json: &'a Json, name: &str) -> &'a [(String, Json)] {
+pub fn fields<'a>(json: &'a Json, name: &str) -> &'a [Field<'a>] {
     json.field(name).map_or(&[], Json::fields)
 }
 

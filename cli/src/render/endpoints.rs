@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 use sluice_policy::document::json::Json;
-use sluice_policy::spec::destination::Destination;
+use sluice_policy::spec::destination::{Destination, Port};
 
 use super::destinations::{Destinations, Found, fields, number, text};
 use super::left_out::LeftOut;
@@ -123,6 +123,7 @@ impl<'d, 'a> Endpoints<'d, 'a> {
         left_out: &mut LeftOut,
     ) -> Option<(EndpointSource, Vec<Endpoint>)> {
         let to = &found.destination;
+        self.leave_out_missing(found, left_out);
         let of_host =
             || self.given.iter().filter(|own| self.destinations.host(&own.host) == to.host);
         let copy = |own: Vec<&GivenEndpoint>| own.iter().map(|own| own.endpoint.clone()).collect();
@@ -173,6 +174,25 @@ impl<'d, 'a> Endpoints<'d, 'a> {
                 );
                 left_out.add(&format!("{path}.subset"), reason);
             }
+        }
+    }
+
+    /// Leaves out a subset or a port that the objects beside the rule lack. Istio answers 503.
+    fn leave_out_missing(&mut self, found: &Found<'_>, left_out: &mut LeftOut) {
+        let Found { destination: to, part } = found;
+        if let Some(name) = &to.subset
+            && self.destinations.has_rule(&to.host)
+            && self.destinations.subset(&to.host, name).is_none()
+            && self.unknown.insert(self.short_name(to))
+        {
+            let reason = "no DestinationRule of the host has the subset, so Istio answers 503";
+            left_out.add(&format!("{}.subset", part.path), reason);
+        }
+        if let Port::Written(port) = to.port
+            && self.destinations.lacks_port(&to.host, port)
+        {
+            let reason = "the host does not have the port, so Istio answers 503";
+            left_out.add(&format!("{}.port", part.path), reason);
         }
     }
 

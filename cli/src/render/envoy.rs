@@ -4,27 +4,31 @@ use serde::Serialize;
 use sluice_policy::document::filter::Filter;
 use sluice_policy::spec::egress::{EgressFields, Port};
 
+use super::attach::Files;
 use super::cluster::{Cluster, Sources};
 use super::conditions::Conditions;
 use super::destinations::{Copy, Destinations};
 use super::endpoints::{Endpoint, GivenEndpoint};
 use super::error::RenderError;
+use super::filter_entry::FilterEntry;
 use super::left_out::LeftOut;
 use super::listeners::{self, Addresses, Kind, Listener};
 use super::mirrored::{self, MirroredRoute};
 use super::outlier::Detection;
+use super::place::Place;
 use super::registry;
+use super::selection::Selection;
 use super::tcp::{self, TcpListener};
 use super::templates;
-use super::wasm::{Place, WasmFilter};
 use crate::check::Compiled;
+use crate::filters::Module;
 use crate::tree::{Key, Tree, Value};
 
 /// What the user chooses about an Envoy.
 #[derive(Debug)]
 pub struct Choices<'c> {
-    /// The path of the modules, with `{filter}` for the name of the filter
-    pub module: &'c str,
+    /// The files of the modules
+    pub files: &'c Files,
     /// The addresses on which the proxy listens
     pub addresses: &'c Addresses,
     /// Endpoints of destinations
@@ -42,12 +46,12 @@ pub struct Choices<'c> {
 /// The listener with a port that no ServiceEntry has, and how to correct that.
 fn check_egress(
     egress: &EgressFields,
-    filters: &[Filter],
+    selection: &Selection,
     listeners: &[Listener],
 ) -> Result<(), String> {
-    let EgressFields { entries, allows_any, settings } = egress;
+    let EgressFields { entries, allows_any, settings, .. } = egress;
     let has_number = matches!(settings.port, Port::Fixed(_));
-    if !filters.contains(&Filter::Egress) || *allows_any || settings.only_reports || has_number {
+    if !selection.has(Filter::Egress) || *allows_any || settings.only_reports || has_number {
         return Ok(());
     }
     let ports = entries.iter().flat_map(|entry| &entry.ports);
@@ -94,7 +98,7 @@ struct HttpListener {
     #[serde(flatten)]
     listen: Endpoint,
     document: minijinja::Value,
-    filters: Vec<WasmFilter>,
+    filters: Vec<FilterEntry>,
     /// The headers by which filters name clusters to Envoy
     internal_headers: Vec<String>,
     mirrored_routes: Vec<MirroredRoute>,
@@ -118,24 +122,24 @@ struct TlsListener {
     #[serde(flatten)]
     listen: Endpoint,
     document: minijinja::Value,
-    filters: Vec<WasmFilter>,
+    filters: Vec<FilterEntry>,
 }
 
-/// The configuration of an Envoy with `filters`.
+/// The configuration of an Envoy with the selected modules.
 ///
 /// # Errors
 /// Hosts with an unknown port, arguments that do not fit the rules, or a template that does not fit
 /// its context.
 pub fn bootstrap(
     document: &Tree,
-    compiled: &Compiled,
-    filters: &[Filter],
+    compiled: &Compiled<'_>,
+    selection: &Selection,
     choices: &Choices<'_>,
     left_out: &mut LeftOut,
 ) -> Result<String, RenderError> {
     let conditions = Conditions::new(&compiled.json);
     let destinations = Destinations::new(&compiled.json);
-    let kinds = kinds(&conditions, filters);
+    let kinds = kinds(&conditions, selection);
     if kinds.is_empty() {
         let reason = "--to envoy needs http, tls or tcp routes, because only these name upstreams";
         return Err(reason.to_owned().into());
@@ -145,11 +149,11 @@ pub fn bootstrap(
     registry::leave_out_unused(&compiled.json, &destinations, left_out);
     let fixed = destinations.naming().called;
     let listeners = listeners::plan(&conditions, &kinds, fixed, choices.addresses, left_out)?;
-    check_egress(&compiled.document.egress, filters, &listeners)?;
+    check_egress(&compiled.document.egress, selection, &listeners)?;
     let detection = |cluster: &str| {
         let rules = &compiled.document.destination_rules;
-        let target = rules.target(cluster).filter(|_| filters.contains(&Filter::Outlier));
-        target.map(|target| Detection::new(&target.settings, choices.module))
+        let target = rules.target(cluster).filter(|_| selection.has(Filter::Outlier));
+        target.map(|target| Detection::new(&target.settings, choices.files))
     };
     let sources = Sources {
         destinations: &destinations,
@@ -158,14 +162,14 @@ pub fn bootstrap(
         given: choices.endpoints,
         system_authorities: choices.system_authorities,
         http2_ports: choices.http2_ports,
-        has_mirrors: filters.contains(&Filter::Mirror),
+        has_mirrors: selection.has(Filter::Mirror),
     };
     let clusters = sources.clusters(detection, left_out)?;
     if kinds.contains(&Kind::Tcp) {
         tcp::leave_out(&conditions, left_out);
     }
     let tcp = tcp::listeners(&listeners, &destinations, &conditions, &clusters, left_out);
-    let builder = Builder { document, filters, module: choices.module, clusters: &clusters };
+    let builder = Builder { document, selection, files: choices.files, clusters: &clusters };
     let of = |kind| listeners.iter().filter(move |listener| listener.kind == kind);
     let http = of(Kind::Http).map(|listener| {
         let copies = destinations.copies_on(listener, &conditions);
@@ -183,12 +187,12 @@ pub fn bootstrap(
 }
 
 /// The kinds of listeners that the filters and rules need.
-fn kinds(conditions: &Conditions<'_>, filters: &[Filter]) -> Vec<Kind> {
+fn kinds(conditions: &Conditions<'_>, selection: &Selection) -> Vec<Kind> {
     let mut kinds = Vec::new();
-    if filters.contains(&Filter::Router) {
+    if selection.has(Filter::Router) {
         kinds.push(Kind::Http);
     }
-    if filters.contains(&Filter::Sni) {
+    if selection.has(Filter::Sni) {
         kinds.push(Kind::Tls);
     }
     if !conditions.routes("tcp").is_empty() {
@@ -199,20 +203,23 @@ fn kinds(conditions: &Conditions<'_>, filters: &[Filter]) -> Vec<Kind> {
 
 struct Builder<'b> {
     document: &'b Tree,
-    filters: &'b [Filter],
-    module: &'b str,
+    selection: &'b Selection,
+    files: &'b Files,
     clusters: &'b [Cluster],
 }
 
 impl Builder<'_> {
     fn http_listener(&self, listener: &Listener, copies: &[Vec<Copy>]) -> HttpListener {
         let detections = || self.clusters.iter().filter_map(|own| own.detection.as_ref());
-        let of_http = self.filters.iter().filter(|filter| match filter {
-            Filter::Sni => false,
-            Filter::Outlier => detections().any(Detection::is_by_filter),
-            Filter::Egress | Filter::Fault | Filter::Mirror | Filter::Router => true,
-        });
-        let is_mirrored = self.filters.contains(&Filter::Mirror);
+        let is_in_listener = |module: Module| {
+            let is_idle = module == Module::Single(Filter::Outlier)
+                && !detections().any(Detection::is_by_filter);
+            self.selection.is_for_http(module) && !is_idle
+        };
+        let modules = self.selection.modules().iter().copied();
+        let entry = |own| FilterEntry::new(own, Place::Http, self.files);
+        let filters = modules.filter(|own| is_in_listener(*own)).map(entry).collect();
+        let is_mirrored = self.selection.has(Filter::Mirror);
         let sets = if is_mirrored { copies } else { &[] };
         let mut internal_headers = vec!["x-sluice-cluster".to_owned()];
         internal_headers.extend(mirrored::removed_headers(sets));
@@ -225,8 +232,8 @@ impl Builder<'_> {
             name: listener.name(),
             mapped_port: listener.mapped_port(),
             listen: listener.address.into(),
-            document: own_document(self.document, listener.mapped_port(), self.filters),
-            filters: of_http.map(|own| WasmFilter::new(*own, Place::Http, self.module)).collect(),
+            document: own_document(self.document, listener.mapped_port(), self.selection),
+            filters,
             internal_headers,
             mirrored_routes: sets.iter().map(|set| MirroredRoute::new(set)).collect(),
             hashed_routes: hashed.collect(),
@@ -235,20 +242,25 @@ impl Builder<'_> {
     }
 
     fn tls_listener(&self, listener: &Listener) -> TlsListener {
-        let of_tls = self.filters.iter().filter(|own| matches!(own, Filter::Egress | Filter::Sni));
+        let is_of_tls = |own: &&Module| matches!(own, Module::Single(Filter::Egress | Filter::Sni));
+        let of_tls = self.selection.modules().iter().filter(is_of_tls);
         TlsListener {
             name: listener.name(),
             mapped_port: listener.mapped_port(),
             listen: listener.address.into(),
-            document: own_document(self.document, listener.mapped_port(), self.filters),
-            filters: of_tls.map(|own| WasmFilter::new(*own, Place::Network, self.module)).collect(),
+            document: own_document(self.document, listener.mapped_port(), self.selection),
+            filters: of_tls.map(|own| FilterEntry::new(*own, Place::Network, self.files)).collect(),
         }
     }
 }
 
 /// The document for the filters of a listener. `mapped_port` is the port that clients call, if it
 /// is not that of the listener.
-fn own_document(document: &Tree, mapped_port: Option<u16>, filters: &[Filter]) -> minijinja::Value {
+fn own_document(
+    document: &Tree,
+    mapped_port: Option<u16>,
+    selection: &Selection,
+) -> minijinja::Value {
     let Some(port) = mapped_port else { return templates::document(document) };
     let mut document = document.clone();
     let mut set_port = |object: &str| {
@@ -262,7 +274,7 @@ fn own_document(document: &Tree, mapped_port: Option<u16>, filters: &[Filter]) -
         }
     };
     set_port("proxy");
-    if filters.contains(&Filter::Egress) {
+    if selection.has(Filter::Egress) {
         set_port("egress");
     }
     templates::document(&document)

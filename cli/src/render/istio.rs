@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use clap::ValueEnum;
 use serde::Serialize;
-use sluice_policy::document::filter::Filter;
 use sluice_policy::spec::service_entry::{Protocol, ServicePort};
 
+use super::attach::Files;
+use super::selection::Selection;
 use crate::check::Compiled;
 use crate::tree::Tree;
 
@@ -29,17 +30,17 @@ pub struct Target<'a> {
     /// The plugin document
     pub document: &'a Tree,
     /// The same document as it was read, compiled
-    pub compiled: &'a Compiled,
-    /// The filters
-    pub filters: &'a [Filter],
+    pub compiled: &'a Compiled<'a>,
+    /// The modules
+    pub selection: &'a Selection,
     /// The namespace of the workloads; by default that of the document
     pub namespace: Option<&'a str>,
     /// The labels of the workloads; without one all workloads of the namespace
     pub selector: &'a [(String, String)],
     /// The listeners
     pub context: Context,
-    /// The path or URL of the modules, with `{filter}` for the name of the filter
-    pub module: &'a str,
+    /// The files of the modules, or their URLs
+    pub files: &'a Files,
     /// The SHA-256 of the module, in hexadecimal
     pub sha256: Option<&'a str>,
 }

@@ -4,12 +4,12 @@ use sluice_policy::document::field_name::is_field;
 use sluice_policy::document::filter::Filter;
 
 use super::left_out::LeftOut;
+use super::selection::Selection;
 use super::to::To;
 use crate::check::Compiled;
 
 /// Adds what the filters leave to Envoy, unless the format has it or the filters do not concern it.
-pub fn add(compiled: &Compiled, to: To, filters: &[Filter], left_out: &mut LeftOut) {
-    let has = |names: &[Filter]| filters.iter().any(|filter| names.contains(filter));
+pub fn add(compiled: &Compiled<'_>, to: To, selection: &Selection, left_out: &mut LeftOut) {
     for notice in compiled.left_to_envoy() {
         let list = notice.path.split('[').next().unwrap_or_default();
         let field = notice.path.split_once("].").map_or("", |(_, field)| field);
@@ -24,7 +24,7 @@ pub fn add(compiled: &Compiled, to: To, filters: &[Filter], left_out: &mut LeftO
             () if is_of_listener => &[Filter::Router, Filter::Sni],
             () => &[Filter::Router],
         };
-        if !has(concerned) {
+        if !selection.has_any(concerned) {
             continue;
         }
         if to == To::EnvoyFilter && (is_of_cluster || is_of_listener) {

@@ -9,10 +9,12 @@ use sluice_policy::spec::destination_rule::clusters::Clusters;
 use sluice_policy::spec::outlier::Enforcement;
 use sluice_policy::spec::outlier_detection::{Failures, Settings};
 
+use super::attach::Files;
+use super::filter_entry::FilterEntry;
 use super::object::Object;
 use super::part::duration_text;
+use super::place::Place;
 use super::templates;
-use super::wasm::{Place, WasmFilter};
 
 /// The outlier detection of a cluster. Each variant is named after its template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,7 +25,7 @@ pub enum Detection {
     Native(Native),
     /// The outlier filter ejects hosts.
     #[serde(rename = "watched-cluster.yaml")]
-    Filter { filter: WasmFilter },
+    Filter { filter: FilterEntry },
 }
 
 /// The fields of a cluster in which Envoy ejects hosts.
@@ -36,7 +38,7 @@ pub struct Native {
     /// A regular expression of the statuses that are failures, if Envoy needs a matcher
     statuses: Option<String>,
     /// The filter that marks the failures that Envoy does not recognize
-    filter: Option<WasmFilter>,
+    filter: Option<FilterEntry>,
 }
 
 /// A field with a number, a duration or a Boolean.
@@ -75,8 +77,8 @@ impl From<Duration> for FieldValue {
 
 impl Detection {
     /// The outlier detection with these settings. `module` is the path of the modules.
-    pub fn new(settings: &Settings, module: &str) -> Self {
-        let filter = WasmFilter::new(Filter::Outlier, Place::Upstream, module);
+    pub fn new(settings: &Settings, files: &Files) -> Self {
+        let filter = FilterEntry::new(Filter::Outlier, Place::Upstream, files);
         match settings.enforcement {
             Enforcement::Envoy => Self::Native(Native::new(settings, filter)),
             Enforcement::Filter => Self::Filter { filter },
@@ -95,7 +97,7 @@ impl Detection {
 }
 
 impl Native {
-    fn new(settings: &Settings, filter: WasmFilter) -> Self {
+    fn new(settings: &Settings, filter: FilterEntry) -> Self {
         let failures = &settings.failures;
         let filter = failures.need_filter().then_some(filter);
         let needs_matcher = filter.is_some() || !failures.statuses().is_empty();
@@ -116,7 +118,7 @@ pub struct HttpOptions {
     /// A regular expression of the statuses that are failures, if Envoy needs a matcher
     statuses: Option<String>,
     /// The outlier filter
-    filter: Option<WasmFilter>,
+    filter: Option<FilterEntry>,
 }
 
 impl HttpOptions {
@@ -239,8 +241,8 @@ impl Watched {
     }
 
     /// The clusters of all subsets of a host whose outlier detection is the filter's.
-    pub fn by_filter(host: String, module: &str) -> Self {
-        let filter = WasmFilter::new(Filter::Outlier, Place::Upstream, module);
+    pub fn by_filter(host: String, files: &Files) -> Self {
+        let filter = FilterEntry::new(Filter::Outlier, Place::Upstream, files);
         Self::new(host, None, None, Detection::Filter { filter })
     }
 
@@ -254,9 +256,9 @@ impl Watched {
     /// # Errors
     /// Clusters that patches cannot express: the patch of a host also applies to its subsets and
     /// ports, and a second patch cannot set a number to 0 or remove a field.
-    pub fn of_rules(groups: &[Clusters<'_>], module: &str) -> Result<Vec<Self>, String> {
+    pub fn of_rules(groups: &[Clusters<'_>], files: &Files) -> Result<Vec<Self>, String> {
         let detection =
-            |clusters: &Clusters<'_>| clusters.settings.map(|own| Detection::new(own, module));
+            |clusters: &Clusters<'_>| clusters.settings.map(|own| Detection::new(own, files));
         let mut watched: Vec<Self> = Vec::new();
         // Wider groups come first.
         let mut groups = groups.to_vec();

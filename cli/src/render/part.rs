@@ -1,9 +1,11 @@
 //! Values of a document with their paths, for what is left out of the output.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sluice_policy::document::field_name::is_field;
 use sluice_policy::document::json::Json;
+use sluice_policy::spec::destination::Naming;
 use sluice_policy::value::duration::GoDuration;
 
 /// A value of a document without errors, with its path.
@@ -12,20 +14,48 @@ pub struct Part<'a> {
     /// The path from the root of the document
     pub path: String,
     /// The value
-    pub json: &'a Json,
+    pub json: &'a Json<'a>,
+    /// The virtual service that it is in, if any
+    service: Option<&'a Json<'a>>,
 }
 
 impl<'a> Part<'a> {
     /// The whole document.
     pub fn root(json: &'a Json) -> Self {
-        Self { path: String::new(), json }
+        Self { path: String::new(), json, service: None }
+    }
+
+    /// The virtual services of a document.
+    pub fn virtual_services(document: &'a Json) -> Vec<Self> {
+        let mut services = Self::root(document).elements("virtualServices");
+        for own in &mut services {
+            own.service = Some(own.json);
+        }
+        services
+    }
+
+    /// Returns whether it is in a virtual service without hosts.
+    pub fn is_of_delegate(&self) -> bool {
+        self.service.is_some_and(|service| service.elements("hosts").is_empty())
+    }
+
+    /// The namespace of a delegate, if it says one.
+    pub fn namespace_of_delegate(&self) -> Option<&'a str> {
+        let service = self.service.filter(|_| self.is_of_delegate())?;
+        service.field("namespace")?.as_str().filter(|own| !own.is_empty())
+    }
+
+    /// How destinations in it are named.
+    pub fn naming<'n>(&self, document: &'n Naming) -> Cow<'n, Naming> {
+        self.service.map_or(Cow::Borrowed(document), |service| document.within(service))
     }
 
     /// The field `name`, unless it is absent or null.
     pub fn field(&self, name: &str) -> Option<Self> {
         let (key, json) = self.json.fields().iter().find(|(key, _)| is_field(key, name))?;
-        let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
-        (*json != Json::Null).then_some(Self { path, json })
+        let path =
+            if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) };
+        (*json != Json::Null).then_some(Self { path, json, ..*self })
     }
 
     /// The elements of the list field `name`.
@@ -33,7 +63,8 @@ impl<'a> Part<'a> {
         let Some(list) = self.field(name) else { return Vec::new() };
         let Json::Array(elements) = list.json else { return Vec::new() };
         let indexed = elements.iter().enumerate();
-        indexed.map(|(i, json)| Self { path: format!("{}[{i}]", list.path), json }).collect()
+        let element = |(i, json)| Self { path: format!("{}[{i}]", list.path), json, ..*self };
+        indexed.map(element).collect()
     }
 
     /// The field `name` if it is a string and not empty.

@@ -11,7 +11,7 @@ use super::part::Part;
 
 /// Leaves out the hosts of ServiceEntries that are neither a host of a rule nor a destination.
 pub fn leave_out_unused(document: &Json, destinations: &Destinations<'_>, left_out: &mut LeftOut) {
-    let services = Part::root(document).elements("virtualServices");
+    let services = Part::virtual_services(document);
     let is_for_mesh = |service: &Part<'_>| {
         let gateways = service.texts("gateways");
         gateways.is_empty() || gateways.contains(&MESH)

@@ -89,8 +89,7 @@ fn proxy(
 ) -> Object {
     let mut weighted = Vec::new();
     for entry in route.elements("route") {
-        let Some(to) = entry.field("destination").and_then(|own| destinations.read(own.json))
-        else {
+        let Some(to) = entry.field("destination").and_then(|own| destinations.read(&own)) else {
             continue;
         };
         let name = to.cluster.at(|| Some(listener.called)).into_owned();

@@ -20,13 +20,16 @@ macro_rules! embed {
     };
 }
 
-const TEMPLATES: [(&str, &str); 22] = embed![
+const TEMPLATES: [(&str, &str); 25] = embed![
     "cluster.yaml",
     "envoy.yaml",
+    "envoyextensionpolicy.yaml",
     "envoyfilter.yaml",
+    "filter.yaml",
     "http-options.yaml",
     "labels.yaml",
     "mirrored-route.yaml",
+    "native-filter.yaml",
     "outlier-detection.yaml",
     "patches/early-removal.yaml",
     "patches/http-filter.yaml",

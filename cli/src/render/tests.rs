@@ -24,13 +24,25 @@ fn specs(text: &str) -> Vec<(String, Value)> {
         // The default priority is 0. The names of routes for copies do not matter.
         spec.as_object_mut().unwrap().entry("priority").or_insert(json!(0));
         for patch in spec["configPatches"].as_array_mut().into_iter().flatten() {
-            let name = &mut patch["patch"]["value"]["name"];
-            if name.as_str().is_some_and(|name| name.starts_with("mirrored to ")) {
-                *name = json!("mirrored");
-            }
+            let value = &mut patch["patch"]["value"];
+            unname(value);
+            value
+                .get_mut("routes")
+                .and_then(Value::as_array_mut)
+                .into_iter()
+                .flatten()
+                .for_each(unname);
         }
     }
     specs
+}
+
+/// Replaces the name of a route for copies.
+fn unname(route: &mut Value) {
+    let name = route.get_mut("name");
+    if let Some(name) = name.filter(|name| name.to_string().starts_with("\"mirrored to ")) {
+        *name = json!("mirrored");
+    }
 }
 
 #[derive(Parser)]
@@ -89,10 +101,9 @@ fn manifests_are_equal_to_rendered_documents() {
     let image = "--module-url oci://registry.example.com/sluice/{filter}:0.1.0";
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy/istio");
     for (files, arguments) in [
-        (
-            &["router/sidecar-outbound.yaml"][..],
-            format!("--to envoyfilter --filter router {caller}"),
-        ),
+        (&["sluice/sidecar-outbound.yaml"][..], format!("--to envoyfilter {caller}")),
+        (&["sluice/gateway.yaml"], format!("--to envoyfilter {gateway}")),
+        (&["router/sidecar-outbound.yaml"], format!("--to envoyfilter --filter router {caller}")),
         (&["router/gateway.yaml"], format!("--to envoyfilter --filter router {gateway}")),
         (&["mirror/sidecar-outbound.yaml"], format!("--to envoyfilter --filter mirror {caller}")),
         (&["outlier/sidecar-outbound.yaml"], format!("--to envoyfilter --filter outlier {caller}")),

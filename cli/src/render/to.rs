@@ -13,6 +13,9 @@ pub enum To {
     /// Istio WasmPlugins
     #[value(name = "wasmplugin")]
     WasmPlugin,
+    /// An EnvoyExtensionPolicy of Envoy Gateway
+    #[value(name = "envoyextensionpolicy")]
+    EnvoyExtensionPolicy,
     /// A complete static configuration of Envoy
     Envoy,
 }

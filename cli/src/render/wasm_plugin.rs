@@ -3,10 +3,10 @@
 use serde::Serialize;
 use sluice_policy::document::filter::Filter;
 
+use super::filter_entry::FailurePolicy;
 use super::istio::{Context, Label, Target};
 use super::templates;
-use super::wasm::{FailurePolicy, module_of};
-use crate::filters;
+use crate::filters::Module;
 
 /// The context of the template `wasmplugin.yaml`.
 #[derive(Serialize)]
@@ -61,21 +61,21 @@ pub fn render(target: &Target<'_>) -> Result<String, minijinja::Error> {
             Context::SidecarOutbound | Context::Gateway => Mode::Client,
         },
         sha256: target.sha256,
-        objects: target.filters.iter().flat_map(|own| plugins(target, *own)).collect(),
+        objects: target.selection.modules().iter().flat_map(|own| plugins(target, *own)).collect(),
     };
     templates::render("wasmplugin.yaml", &context)
 }
 
-/// The WasmPlugins of one filter.
-fn plugins(target: &Target<'_>, own: Filter) -> Vec<WasmPlugin> {
+/// The WasmPlugins of one module.
+fn plugins(target: &Target<'_>, own: Module) -> Vec<WasmPlugin> {
     let plugin = |suffix: &str, r#type, ports| WasmPlugin {
-        name: format!("sluice-{}{suffix}", filters::name(own)),
+        name: own.full_name('-') + suffix,
         r#type,
         ports,
-        url: module_of(own, target.module),
+        url: target.files.wasm(own),
         failure_policy: FailurePolicy::of(own),
     };
-    if own != Filter::Egress {
+    if own != Module::Single(Filter::Egress) {
         return vec![plugin("", None, Vec::new())];
     }
     let mut plugins = vec![plugin("-http", Some(PluginType::Http), Vec::new())];

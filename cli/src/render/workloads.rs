@@ -2,7 +2,7 @@
 //! it is part of the clusters, so it must be known which DestinationRules apply.
 
 use sluice_policy::document::filter::Filter;
-use sluice_policy::document::json::Json;
+use sluice_policy::document::json::{Field, Json};
 use sluice_policy::spec::document::Document;
 use sluice_policy::spec::proxy::NodeMetadata;
 
@@ -38,14 +38,14 @@ pub fn watched(
     if enforcement == Some("filter") {
         // The filter itself reads which rules apply.
         let hosts = destinations.watched_hosts().into_iter();
-        return Ok(hosts.map(|host| Watched::by_filter(host, target.module)).collect());
+        return Ok(hosts.map(|host| Watched::by_filter(host, target.files)).collect());
     }
     check_selectors(target, json)?;
     let compiled = Document::compile(json, Filter::Outlier, &Workloads(target));
     let (document, _) = compiled
         .map_err(|rejection| format!("the rules for these workloads have errors: {rejection}"))?;
     let groups: Vec<_> = document.destination_rules.clusters().collect();
-    Watched::of_rules(&groups, target.module)
+    Watched::of_rules(&groups, target.files)
 }
 
 /// Checks that `--selector` decides which rules apply.
@@ -58,9 +58,8 @@ fn check_selectors(target: &Target<'_>, json: &Json) -> Result<(), String> {
         let Some(selector) = rule.field("workloadSelector") else { continue };
         let labels = fields(selector, "matchLabels");
         let own = |name: &str| workloads.label(name);
-        let differs = |(name, value): &(String, Json)| {
-            own(name).is_some_and(|own| value.as_str() != Some(&*own))
-        };
+        let differs =
+            |(name, value): &Field<'_>| own(name).is_some_and(|own| value.as_str() != Some(&*own));
         let missing = labels.iter().find(|(name, _)| own(name).is_none());
         if let Some((name, value)) = missing.filter(|_| !labels.iter().any(differs)) {
             return Err(format!(

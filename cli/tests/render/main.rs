@@ -24,7 +24,9 @@ fn every_form_holds_the_same_document() {
         for form in [
             &["--to", "plugin-json"][..],
             &["--to", "envoy", "--allow-partial"],
+            &["--to", "envoy", "--allow-partial", "--attach", "native"],
             &["--to", "envoyfilter", "--selector", "app=a"],
+            &["--to", "envoyfilter", "--attach", "native"],
             &["--to", "envoyfilter", "--context", "GATEWAY"],
             &[
                 "--to",
@@ -129,6 +131,16 @@ fn connect(tls: SocketAddr, name: &str) -> String {
 
 #[test]
 fn envoy_runs_all_filters() {
+    runs_all_filters("wasm");
+}
+
+#[test]
+fn envoy_runs_the_dynamic_module() {
+    runs_all_filters("native");
+}
+
+/// Runs the rules with the filters as `attach` says.
+fn runs_all_filters(attach: &str) {
     let (calls, received) = mpsc::channel();
     let endpoints = [
         ("shop.example.com/v1", upstream("good", 200, calls.clone())),
@@ -136,7 +148,8 @@ fn envoy_runs_all_filters() {
         ("copies.example.com", upstream("copy", 200, calls)),
         ("passthrough.example.com", raw_upstream("passed")),
     ];
-    let (_envoy, [http, tls]) = run("all", FOR_ALL_FILTERS, &endpoints);
+    let (_envoy, [http, tls]) =
+        run_with(attach, FOR_ALL_FILTERS, &endpoints, &["--attach", attach]);
     let host = "shop.example.com";
     let status = |target: &str, host: &str| {
         let response = get(http, target, &format!("host: {host}\r\n"));

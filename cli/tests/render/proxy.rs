@@ -128,7 +128,7 @@ pub fn run_with(
     let envoy = std::env::var("ENVOY")
         .unwrap_or_else(|_| root().join("../.tools/envoy").to_string_lossy().into_owned());
     let modules =
-        fs::canonicalize(root().join("../dist")).expect("modules, from cargo xtask build");
+        fs::canonicalize(root().join("../dist")).expect("modules, from make build module");
     let module = modules.join("{filter}.wasm");
     let listeners = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
     let [http, tls] = listeners.map(|address| address.to_string());
@@ -140,6 +140,10 @@ pub fn run_with(
     arguments.extend(["--listen", &http, "--listen-tls", &tls, "--admin", &admin]);
     endpoints.iter().for_each(|endpoint| arguments.extend(["--endpoint", endpoint.as_str()]));
     arguments.extend(more);
+    let library = modules.join("libsluice.so");
+    if more.contains(&"native") {
+        arguments.extend(["--native-file", library.to_str().unwrap()]);
+    }
     let configuration = sluice(&arguments, input);
     let file = format!("sluice-render-{name}-{}.yaml", std::process::id());
     let file = std::env::temp_dir().join(file);

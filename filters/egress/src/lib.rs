@@ -1,5 +1,4 @@
-//! `egress.wasm`: allows calls of registered services only, as a network filter and as an HTTP
-//! filter.
+//! The egress filter, for networks and for HTTP: allows calls of registered services only.
 
 pub mod worker;
 pub mod stream;

@@ -1,8 +1,8 @@
 //! The egress filter as a filter of the shell.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use sluice_host::counters::Counters;
 use sluice_host::filter::{Action, Filter};
 use sluice_host::host::PluginHost;
 use sluice_host::http::HttpHost;
@@ -14,15 +14,15 @@ use crate::worker::{NOTE, Worker};
 
 impl<H: HttpHost + NetworkHost + PluginHost> Filter<H> for Worker {
     const NAME: &'static str = "egress";
-    const NOTE: Option<&'static str> = Some(NOTE);
+    const NOTES: &'static [&'static str] = &[NOTE];
     const UNCONFIGURED: Action = Action::Pause;
 
     type Policy = Egress;
     type Request = Stream<H>;
     type Connection = Stream<H>;
 
-    fn new(egress: Rc<Egress>, _: u32, host: &H) -> Self {
-        Self { egress, counters: Counters::define(host) }
+    fn new(egress: Arc<Egress>, _: u32, host: &H) -> Self {
+        Self::with_policy(egress, host)
     }
 
     fn request(self: &Rc<Self>, _: u32, host: H) -> Stream<H> {
@@ -33,5 +33,3 @@ impl<H: HttpHost + NetworkHost + PluginHost> Filter<H> for Worker {
         Some(Stream::new(host, Rc::clone(self)))
     }
 }
-
-sluice_host::module!(Worker);

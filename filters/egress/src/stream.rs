@@ -6,9 +6,8 @@ use std::rc::Rc;
 
 use sluice_host::attributes::StreamAttributes;
 use sluice_host::filter::{Action, HttpStream, NetworkStream};
-use sluice_host::http::{HttpHost, LocalReply};
+use sluice_host::http::HttpHost;
 use sluice_host::network::NetworkHost;
-use sluice_policy::egress::Reason;
 use sluice_policy::request::header_map;
 
 use crate::worker::Worker;
@@ -42,22 +41,8 @@ impl<H: HttpHost> HttpStream for Stream<H> {
         let authority = authority.unwrap_or_default();
         let is_connect = method == Some(b"CONNECT");
         let destination = StreamAttributes(&self.host).destination();
-        let egress = &self.worker.egress;
-        let decision = egress.request(authority, is_connect, destination);
-        let Some(reason) = self.worker.settle(decision, &self.host) else {
-            return Action::Continue;
-        };
-        let status = egress.settings.block_status;
-        // Istio's 502 has no body.
-        let body = if status == 502 { "" } else { text(reason) };
-        self.host.reply(&LocalReply {
-            status,
-            grpc_status: None,
-            headers: Vec::new(),
-            body: body.as_bytes(),
-            details: details(reason),
-        });
-        Action::Pause
+        let decision = self.worker.egress.request(authority, is_connect, destination);
+        self.worker.apply(decision, &self.host)
     }
 }
 
@@ -72,28 +57,6 @@ impl<H: NetworkHost> NetworkStream for Stream<H> {
         }
         self.host.close_downstream();
         Action::Pause
-    }
-}
-
-/// The body of the reply to a refused request.
-fn text(reason: Reason) -> &'static str {
-    match reason {
-        Reason::AddressMismatch => "egress: the host is not registered for this address",
-        Reason::NoName => "egress: the request names no host",
-        Reason::UnknownAddress => "egress: the address is not registered",
-        Reason::UnknownName => "egress: the host is not registered",
-        Reason::UnknownPort => "egress: the host is not registered for this port",
-    }
-}
-
-/// `%RESPONSE_CODE_DETAILS%` of a refused request.
-fn details(reason: Reason) -> &'static str {
-    match reason {
-        Reason::AddressMismatch => "sluice_egress_address_mismatch",
-        Reason::NoName => "sluice_egress_no_name",
-        Reason::UnknownAddress => "sluice_egress_unknown_address",
-        Reason::UnknownName => "sluice_egress_unknown_name",
-        Reason::UnknownPort => "sluice_egress_unknown_port",
     }
 }
 

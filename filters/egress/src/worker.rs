@@ -1,11 +1,13 @@
 //! The egress filter on one worker: what its streams share.
 
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use sluice_host::counters;
 use sluice_host::counters::Counters;
-use sluice_host::host::Host;
+use sluice_host::filter::Action;
+use sluice_host::host::{Host, PluginHost};
+use sluice_host::http::{HttpHost, LocalReply};
 use sluice_policy::egress::{Decision, Egress, Reason};
 
 /// The note with the decision, `%FILTER_STATE(wasm.sluice.egress:PLAIN)%`.
@@ -49,12 +51,33 @@ impl From<Reason> for Event {
 #[derive(Debug)]
 pub struct Worker {
     /// The compiled policy
-    pub egress: Rc<Egress>,
+    pub egress: Arc<Egress>,
     /// The counters
     pub counters: Counters<Event>,
 }
 
 impl Worker {
+    /// The filter of a worker.
+    pub fn with_policy(egress: Arc<Egress>, host: &impl PluginHost) -> Self {
+        Self { egress, counters: Counters::define(host) }
+    }
+
+    /// Carries out a decision about a request: allows the request, or answers it.
+    pub fn apply(&self, decision: Decision, host: &impl HttpHost) -> Action {
+        let Some(reason) = self.settle(decision, host) else { return Action::Continue };
+        let status = self.egress.settings.block_status;
+        // Istio's 502 has no body.
+        let body = if status == 502 { "" } else { text(reason) };
+        host.reply(&LocalReply {
+            status,
+            grpc_status: None,
+            headers: Vec::new(),
+            body: body.as_bytes(),
+            details: details(reason),
+        });
+        Action::Pause
+    }
+
     /// Counts a decision and leaves a note about it. Returns the reason if the call is to be
     /// refused.
     pub fn settle(&self, decision: Decision, host: &impl Host) -> Option<Reason> {
@@ -78,5 +101,27 @@ impl Worker {
             return None;
         }
         Some(reason)
+    }
+}
+
+/// The body of the reply to a refused request.
+fn text(reason: Reason) -> &'static str {
+    match reason {
+        Reason::AddressMismatch => "egress: the host is not registered for this address",
+        Reason::NoName => "egress: the request names no host",
+        Reason::UnknownAddress => "egress: the address is not registered",
+        Reason::UnknownName => "egress: the host is not registered",
+        Reason::UnknownPort => "egress: the host is not registered for this port",
+    }
+}
+
+/// `%RESPONSE_CODE_DETAILS%` of a refused request.
+fn details(reason: Reason) -> &'static str {
+    match reason {
+        Reason::AddressMismatch => "sluice_egress_address_mismatch",
+        Reason::NoName => "sluice_egress_no_name",
+        Reason::UnknownAddress => "sluice_egress_unknown_address",
+        Reason::UnknownName => "sluice_egress_unknown_name",
+        Reason::UnknownPort => "sluice_egress_unknown_port",
     }
 }

@@ -1,4 +1,4 @@
-//! `fault.wasm`: delays and aborts requests as an Istio VirtualService says.
+//! The fault filter: delays and aborts requests as an Istio VirtualService says.
 
 pub mod worker;
 pub mod stream;

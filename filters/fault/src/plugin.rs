@@ -1,6 +1,7 @@
 //! The fault filter as a filter of the shell.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sluice_host::filter::{Filter, NoConnections};
 use sluice_host::host::PluginHost;
@@ -12,13 +13,13 @@ use crate::worker::{NOTE, Worker};
 
 impl<H: HttpHost + PluginHost> Filter<H> for Worker {
     const NAME: &'static str = "fault";
-    const NOTE: Option<&'static str> = Some(NOTE);
+    const NOTES: &'static [&'static str] = &[NOTE];
 
     type Policy = Faults;
     type Request = Stream<H>;
     type Connection = NoConnections;
 
-    fn new(faults: Rc<Faults>, _: u32, host: &H) -> Self {
+    fn new(faults: Arc<Faults>, _: u32, host: &H) -> Self {
         Self::with_policy(faults, host)
     }
 
@@ -27,8 +28,10 @@ impl<H: HttpHost + PluginHost> Filter<H> for Worker {
     }
 
     fn on_tick(&self, plugin: u32, host: &H) {
-        self.delays.on_tick(plugin, host, |waiting| self.on_delay_end(&waiting, host));
+        self.delays.on_tick(plugin, host, |waiting| {
+            if self.on_delay_end(&waiting, host) {
+                host.resume_request();
+            }
+        });
     }
 }
-
-sluice_host::module!(Worker);

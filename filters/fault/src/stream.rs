@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 use sluice_host::attributes::StreamAttributes;
 use sluice_host::filter::{Action, HttpStream};
+use sluice_host::followed::Followed;
 use sluice_host::http::HttpHost;
+use sluice_policy::fault::Plan;
 use sluice_policy::request::Request;
+use sluice_policy::spec::virtual_services::Match;
 use sluice_policy::value::header::HeaderEdit;
 
 use crate::worker::{Event, NOTE, State, Waiting, Worker};
@@ -16,16 +19,17 @@ use crate::worker::{Event, NOTE, State, Waiting, Worker};
 /// The response header that names the fault, as a module cannot set Envoy's response flags.
 pub const MARK: &str = "x-sluice-fault";
 
-/// One request.
-#[derive(Debug)]
-pub struct Stream<H> {
+/// One request. `K` is what other filters keep of it.
+pub struct Stream<H, K = ()> {
     id: u32,
     host: H,
-    worker: Rc<Worker>,
-    state: Rc<State>,
+    worker: Rc<Worker<K>>,
+    state: Rc<State<K>>,
     /// How many bytes of the response's body may pass before a reset, if there is to be one
     bytes_until_reset: Cell<Option<u64>>,
     rate_limit: Cell<Option<RateLimit>>,
+    /// For the body of the response
+    followed: Cell<Option<Followed>>,
 }
 
 /// The rate limit of a response's body.
@@ -36,9 +40,9 @@ struct RateLimit {
     passed_at: Option<Instant>,
 }
 
-impl<H: HttpHost> Stream<H> {
+impl<H: HttpHost, K: Default> Stream<H, K> {
     /// A stream that has just begun. `id` is its context.
-    pub fn new(id: u32, host: H, worker: Rc<Worker>) -> Self {
+    pub fn new(id: u32, host: H, worker: Rc<Worker<K>>) -> Self {
         Self {
             id,
             host,
@@ -46,7 +50,98 @@ impl<H: HttpHost> Stream<H> {
             state: Rc::default(),
             bytes_until_reset: Cell::default(),
             rate_limit: Cell::default(),
+            followed: Cell::default(),
         }
+    }
+
+    /// The faults of a request to which the rule `matched` applies.
+    pub fn plan_matched(&self, matched: Option<Match<'_>>, request: &Request<'_>) -> Plan {
+        let Worker { faults, random, .. } = &*self.worker;
+        if faults.is_over(|| self.host.time_of_day()) {
+            return Plan::default();
+        }
+        faults.plan_matched(matched, request, &mut &*random)
+    }
+
+    /// What other filters keep of the request.
+    pub fn kept(&self) -> &K {
+        &self.state.kept
+    }
+
+    /// Delays or aborts the request, as planned.
+    pub fn apply(&self, plan: Plan) -> Action {
+        let worker = &*self.worker;
+        for _ in 0..plan.malformed_headers {
+            self.count(Event::MalformedHeader);
+        }
+        self.bytes_until_reset.set(plan.reset_after);
+        let rate_limit = |bytes_per_second| RateLimit { bytes_per_second, passed_at: None };
+        self.rate_limit.set(plan.bytes_per_second.map(rate_limit));
+        if plan.reset_after.is_some() || plan.bytes_per_second.is_some() {
+            self.followed.set(Some(Followed::begin()));
+        }
+        if let Some(delay) = plan.delay
+            && worker.admit(&self.state, &self.host)
+        {
+            self.count(Event::Delayed);
+            self.host.note(NOTE, "delay");
+            self.state.fault.set(Some("delay"));
+            let now = self.host.now();
+            // A deadline that the clock cannot express is never reached.
+            if let Some(deadline) = now.checked_add(delay) {
+                self.state.deadline.set(Some(deadline));
+                let waiting = Waiting { plan: Some(plan), state: Rc::clone(&self.state) };
+                worker.delays.push(self.id, deadline, now, waiting, &self.host);
+            }
+            return Action::Pause;
+        }
+        match worker.abort(&plan, &self.state, &self.host) {
+            true => Action::Pause,
+            false => Action::Continue,
+        }
+    }
+
+    /// Marks the response of a request that had a fault.
+    pub fn mark_response(&self) {
+        if let Some(fault) = self.state.fault.get()
+            && self.worker.faults.settings.marks_responses
+        {
+            self.host.edit_response_header(&HeaderEdit::set(MARK, fault.as_bytes()));
+        }
+    }
+
+    /// Resets the response when too many bytes have arrived, or limits its rate. `size` is the
+    /// length of a piece of its body.
+    pub fn limit_body(&self, size: usize) -> Action {
+        // The body of an abort is not the upstream's.
+        if self.state.fault.get() == Some("abort") {
+            return Action::Continue;
+        }
+        let left = self.bytes_until_reset.get().map(|left| left.checked_sub(size as u64));
+        self.bytes_until_reset.set(left.flatten());
+        if left == Some(None) && self.worker.admit(&self.state, &self.host) {
+            self.count(Event::Reset);
+            self.host.note(NOTE, "reset");
+            self.host.reset_response();
+            return Action::Pause;
+        }
+        self.limit_rate(size)
+    }
+
+    /// Holds the trailers for as long as a piece of the body before them.
+    pub fn limit_trailers(&self) -> Action {
+        match self.state.deadline.get() {
+            Some(_) => Action::Pause,
+            None => Action::Continue,
+        }
+    }
+
+    /// Ends the faults of the stream. The client may have left while it waited.
+    pub fn end(&self) {
+        if let Some(deadline) = self.state.deadline.take() {
+            self.worker.delays.remove(self.id, deadline);
+        }
+        self.worker.release(&self.state, &self.host);
     }
 
     fn count(&self, event: Event) {
@@ -86,7 +181,6 @@ impl<H: HttpHost> Stream<H> {
 }
 
 impl<H: HttpHost> HttpStream for Stream<H> {
-    /// Delays or aborts the request.
     fn on_request_headers(&self) -> Action {
         let worker = &*self.worker;
         if !worker.faults.may_inject() {
@@ -96,74 +190,24 @@ impl<H: HttpHost> HttpStream for Stream<H> {
         let attributes = StreamAttributes(&self.host);
         let request = Request::of_encoded(&headers, &attributes);
         let plan = worker.faults.plan(&request, || self.host.time_of_day(), &mut &worker.random);
-        for _ in 0..plan.malformed_headers {
-            self.count(Event::MalformedHeader);
-        }
-        self.bytes_until_reset.set(plan.reset_after);
-        let rate_limit = |bytes_per_second| RateLimit { bytes_per_second, passed_at: None };
-        self.rate_limit.set(plan.bytes_per_second.map(rate_limit));
-        if let Some(delay) = plan.delay
-            && worker.admit(&self.state, &self.host)
-        {
-            self.count(Event::Delayed);
-            self.host.note(NOTE, "delay");
-            self.state.fault.set(Some("delay"));
-            let now = self.host.now();
-            // A deadline that the clock cannot express is never reached.
-            if let Some(deadline) = now.checked_add(delay) {
-                self.state.deadline.set(Some(deadline));
-                let waiting = Waiting { plan: Some(plan), state: Rc::clone(&self.state) };
-                worker.delays.push(self.id, deadline, now, waiting, &self.host);
-            }
-            return Action::Pause;
-        }
-        match worker.abort(&plan, &self.state, &self.host) {
-            true => Action::Pause,
-            false => Action::Continue,
-        }
+        self.apply(plan)
     }
 
-    /// Marks the response of a request that had a fault.
     fn on_response_headers(&self, _: bool) -> Action {
-        if let Some(fault) = self.state.fault.get()
-            && self.worker.faults.settings.marks_responses
-        {
-            self.host.edit_response_header(&HeaderEdit::set(MARK, fault.as_bytes()));
-        }
+        self.mark_response();
         Action::Continue
     }
 
-    /// Resets the response when too many bytes have arrived, or limits its rate.
     fn on_response_body(&self, size: usize) -> Action {
-        // The body of an abort is not the upstream's.
-        if self.state.fault.get() == Some("abort") {
-            return Action::Continue;
-        }
-        let left = self.bytes_until_reset.get().map(|left| left.checked_sub(size as u64));
-        self.bytes_until_reset.set(left.flatten());
-        if left == Some(None) && self.worker.admit(&self.state, &self.host) {
-            self.count(Event::Reset);
-            self.host.note(NOTE, "reset");
-            self.host.reset_response();
-            return Action::Pause;
-        }
-        self.limit_rate(size)
+        self.limit_body(size)
     }
 
-    /// Holds the trailers for as long as a piece of the body before them.
     fn on_response_trailers(&self) -> Action {
-        match self.state.deadline.get() {
-            Some(_) => Action::Pause,
-            None => Action::Continue,
-        }
+        self.limit_trailers()
     }
 
-    /// The client may have left while the stream waited.
     fn on_end(&self) {
-        if let Some(deadline) = self.state.deadline.take() {
-            self.worker.delays.remove(self.id, deadline);
-        }
-        self.worker.release(&self.state, &self.host);
+        self.end();
     }
 }
 

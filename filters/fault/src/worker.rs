@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use sluice_host::counters;
@@ -41,44 +42,46 @@ counters! {
     }
 }
 
-/// What all streams of a worker share.
+/// What all streams of a worker share. `K` is what other filters keep of a request that waits.
 #[derive(Debug)]
-pub struct Worker {
+pub struct Worker<K = ()> {
     /// The compiled policy
-    pub faults: Rc<Faults>,
+    pub faults: Arc<Faults>,
     /// The counters
     pub counters: Counters<Event>,
     /// Draws for shares and lengths
     pub random: Random,
     /// The streams that wait
-    pub delays: Delays<Waiting>,
+    pub delays: Delays<Waiting<K>>,
     active_faults: ActiveStreams,
     spending: Spending,
 }
 
 /// What the queue keeps of a stream that waits.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct Waiting<K> {
     /// The plan for the request; `None` if it is the response that waits
     pub plan: Option<Plan>,
     /// The state of the stream
-    pub state: Rc<State>,
+    pub state: Rc<State<K>>,
 }
 
 /// What a stream and the queue both change.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct State<K> {
     /// The end of the wait
     pub deadline: Cell<Option<Instant>>,
     /// Whether the stream has one of the active faults
     is_active: Cell<bool>,
     /// The fault, with which the response is marked
     pub fault: Cell<Option<&'static str>>,
+    /// What other filters keep of the request
+    pub kept: K,
 }
 
-impl Worker {
+impl<K> Worker<K> {
     /// The filter of a worker, without streams.
-    pub fn with_policy(faults: Rc<Faults>, host: &impl PluginHost) -> Self {
+    pub fn with_policy(faults: Arc<Faults>, host: &impl PluginHost) -> Self {
         Self {
             faults,
             counters: Counters::define(host),
@@ -90,7 +93,7 @@ impl Worker {
     }
 
     /// Admits a fault if the limits allow it. The fault of the stream is active then.
-    pub fn admit(&self, state: &State, host: &impl Host) -> bool {
+    pub fn admit(&self, state: &State<K>, host: &impl Host) -> bool {
         if state.is_active.get() {
             return true;
         }
@@ -109,14 +112,14 @@ impl Worker {
     }
 
     /// Ends the active fault of a stream, if it has one.
-    pub fn release(&self, state: &State, host: &impl Host) {
+    pub fn release(&self, state: &State<K>, host: &impl Host) {
         if state.is_active.take() {
             self.active_faults.end(host);
         }
     }
 
     /// Draws the abort of a request and replies with it. Returns whether it was aborted.
-    pub fn abort(&self, plan: &Plan, state: &State, host: &impl HttpHost) -> bool {
+    pub fn abort(&self, plan: &Plan, state: &State<K>, host: &impl HttpHost) -> bool {
         let Some(status) = plan.draw_abort(&mut &self.random) else { return false };
         if !self.admit(state, host) {
             return false;
@@ -138,19 +141,20 @@ impl Worker {
         true
     }
 
-    /// Aborts or resumes the request that has waited, or resumes the response. Calls of `host`
-    /// apply to this stream.
-    pub fn on_delay_end(&self, waiting: &Waiting, host: &impl HttpHost) {
+    /// Resumes the response that has waited, or aborts the request. Returns true for a request that
+    /// is not aborted and has to be resumed. Calls of `host` apply to this stream.
+    pub fn on_delay_end(&self, waiting: &Waiting<K>, host: &impl HttpHost) -> bool {
         let state = &*waiting.state;
         state.deadline.set(None);
         let Some(plan) = &waiting.plan else {
             host.resume_response();
-            return;
+            return false;
         };
-        if !self.abort(plan, state, host) {
+        let continues = !self.abort(plan, state, host);
+        if continues {
             // The delay is over, so it is not active any more, although the stream continues.
             self.release(state, host);
-            host.resume_request();
         }
+        continues
     }
 }

@@ -106,6 +106,10 @@ impl<H: Host> NodeMetadata for EnvoyNode<'_, H> {
     fn label(&self, name: &str) -> Option<String> {
         self.text(&["xds", "node", "metadata", "LABELS", name])
     }
+
+    fn is_native(&self) -> bool {
+        H::IS_NATIVE
+    }
 }
 
 impl<H: Host> EnvoyNode<'_, H> {

@@ -67,6 +67,11 @@ impl<E: CounterSet> Counters<E> {
         Self { counters: counters.collect(), set: PhantomData }
     }
 
+    /// Defines nothing in Envoy and counts nothing.
+    pub fn none() -> Self {
+        Self { counters: Box::default(), set: PhantomData }
+    }
+
     /// Adds one to the counter of a variant.
     pub fn increment(&self, event: E, host: &impl Host) {
         if let Some(counter) = self.counters.get(event.index()) {

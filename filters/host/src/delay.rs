@@ -6,11 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::host::{Host, PluginHost};
 
-/// How long before its deadline a stream may continue: half a step of the clock behind Envoy's
-/// timers, which advances every 4 ms on many kernels. To wait for the rest would usually take a
-/// whole step.
-const EARLY: Duration = Duration::from_millis(2);
-
 /// How many streams continue in one tick; the others continue in the next one.
 ///
 /// Envoy resumes or closes the streams after the tick has returned. If one of them calls the module
@@ -34,6 +29,7 @@ impl<T> Delays<T> {
     pub fn push(&self, id: u32, deadline: Instant, now: Instant, entry: T, host: &impl Host) {
         let timer = self.0.borrow_mut().push(id, deadline, now, entry);
         timer.set(host);
+        host.wake(deadline);
     }
 
     /// Takes out a stream before its deadline. The timer stays as it is: if its tick finds no
@@ -52,7 +48,7 @@ impl<T> Delays<T> {
     pub fn on_tick(&self, plugin: u32, host: &impl PluginHost, mut resume: impl FnMut(T)) {
         let now = host.now();
         for _ in 0..STREAMS_PER_TICK {
-            let due = self.0.borrow_mut().pop_due(now);
+            let due = self.0.borrow_mut().pop_due(now, host.tick_step());
             let Some((id, entry)) = due else { break };
             if host.enter(id) {
                 resume(entry);
@@ -107,11 +103,16 @@ impl<T> Queue<T> {
         self.arm(now)
     }
 
-    /// Takes out the next stream whose deadline has passed or will soon. The tick stands for the
-    /// deadline that it was armed for, even if Envoy's clock is ahead of `now`.
-    fn pop_due(&mut self, now: Instant) -> Option<(u32, T)> {
-        let tick = self.armed.map_or(now, |armed| armed.max(now));
-        let due = tick.checked_add(EARLY).unwrap_or(tick);
+    /// Takes out the next stream whose deadline has passed or will soon.
+    ///
+    /// The tick stands for the deadline that it was armed for, even if the clock of ticks is ahead
+    /// of `now` by up to its step. A tick that is earlier has another reason, as the host's calls
+    /// use the same timer. A stream may continue half a step before its deadline: to wait for the
+    /// rest would usually take a whole step.
+    fn pop_due(&mut self, now: Instant, step: Duration) -> Option<(u32, T)> {
+        let is_early = |armed: &Instant| armed.saturating_duration_since(now) <= step;
+        let tick = self.armed.filter(is_early).map_or(now, |armed| armed.max(now));
+        let due = tick.checked_add(step / 2).unwrap_or(tick);
         let first = self.waiting.first_entry().filter(|first| first.key().0 <= due)?;
         let ((_, id), entry) = first.remove_entry();
         Some((id, entry))
@@ -131,6 +132,9 @@ mod tests {
 
     const PLUGIN: u32 = 100;
 
+    /// The step of ticks that wasm hosts have.
+    const STEP: Duration = Duration::from_millis(4);
+
     #[test]
     fn streams_continue_in_the_order_of_their_deadlines() {
         let start = Instant::now();
@@ -140,14 +144,35 @@ mod tests {
         assert_eq!(queue.push(2, at(70), start, "c"), Timer::Keep);
         assert_eq!(queue.push(3, at(10), start, "a"), Timer::Arm(Duration::from_millis(10)));
         assert_eq!(queue.push(4, at(50), start, "d"), Timer::Keep);
-        assert_eq!(queue.pop_due(at(7)), Some((3, "a")), "the tick was armed for it");
-        assert_eq!(queue.pop_due(at(47)), None);
+        assert_eq!(queue.pop_due(at(7), STEP), Some((3, "a")), "the tick was armed for it");
+        assert_eq!(queue.pop_due(at(47), STEP), None);
         assert_eq!(queue.arm(at(47)), Timer::Arm(Duration::from_millis(3)));
-        assert_eq!(queue.pop_due(at(60)), Some((1, "b")));
-        assert_eq!(queue.pop_due(at(60)), Some((4, "d")));
-        assert_eq!(queue.pop_due(at(60)), None);
+        assert_eq!(queue.pop_due(at(60), STEP), Some((1, "b")));
+        assert_eq!(queue.pop_due(at(60), STEP), Some((4, "d")));
+        assert_eq!(queue.pop_due(at(60), STEP), None);
         assert_eq!(queue.arm(at(60)), Timer::Arm(Duration::from_millis(10)));
         assert_eq!(queue.waiting.len(), 1);
+    }
+
+    #[test]
+    fn a_precise_clock_resumes_no_stream_early() {
+        let start = Instant::now();
+        let deadline = start + Duration::from_millis(10);
+        let mut queue = Queue::default();
+        queue.push(1, deadline, start, ());
+        let early = deadline - Duration::from_nanos(1);
+        assert_eq!(queue.pop_due(early, Duration::ZERO), None);
+        assert_eq!(queue.pop_due(deadline, Duration::ZERO), Some((1, ())));
+    }
+
+    #[test]
+    fn a_tick_with_another_reason_resumes_no_stream() {
+        let host = FakeHost::default();
+        let delays = Delays::default();
+        delays.push(1, host.now() + Duration::from_millis(50), host.now(), (), &host);
+        host.pass(Duration::from_millis(1));
+        delays.on_tick(PLUGIN, &host, |()| panic!("49 ms too early"));
+        assert_eq!(host.timer(), Some(Duration::from_millis(49)), "armed for the rest");
     }
 
     #[test]
@@ -158,7 +183,7 @@ mod tests {
         queue.push(1, deadline, start, ());
         queue.push(2, deadline, start, ());
         assert_eq!(queue.waiting.remove(&(deadline, 1)), Some(()));
-        assert_eq!(queue.pop_due(deadline), Some((2, ())));
+        assert_eq!(queue.pop_due(deadline, STEP), Some((2, ())));
         assert_eq!(queue.arm(deadline), Timer::Off);
         // The timer is off, so the next stream arms it again.
         let later = deadline + Duration::from_secs(2);

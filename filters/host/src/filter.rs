@@ -4,6 +4,7 @@
 //! filters have in common, and an adapter for each kind of host calls both.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sluice_policy::spec::policy::Policy;
 
@@ -24,8 +25,8 @@ pub trait Filter<H: PluginHost>: Sized + 'static {
     /// The name of the module.
     const NAME: &'static str;
 
-    /// The note that the streams leave for access logs.
-    const NOTE: Option<&'static str> = None;
+    /// The notes that the streams leave for access logs.
+    const NOTES: &'static [&'static str] = &[];
 
     /// What a request does if the plugin has no configuration. Envoy refuses such a plugin, so it
     /// should never get a request. Connections are closed.
@@ -42,7 +43,7 @@ pub trait Filter<H: PluginHost>: Sized + 'static {
 
     /// Makes the filter of a worker. `plugin` is the plugin's context. Other plugins of the worker
     /// with the same document share the policy.
-    fn new(policy: Rc<Self::Policy>, plugin: u32, host: &H) -> Self;
+    fn new(policy: Arc<Self::Policy>, plugin: u32, host: &H) -> Self;
 
     /// Makes a stream for a request that has just begun. `id` is the stream's context.
     fn request(self: &Rc<Self>, id: u32, host: H) -> Self::Request;
@@ -60,6 +61,9 @@ pub trait Filter<H: PluginHost>: Sized + 'static {
 }
 
 /// The callbacks of an HTTP stream: a request, or an attempt of an upstream filter.
+///
+/// A stream gets those for bodies, the response's trailers and the log only if it is
+/// [followed](crate::followed).
 ///
 /// They take `&self`: a host may call one of them inside of another one, when that one replies or
 /// resets, for example.

@@ -11,6 +11,10 @@ use log::LevelFilter;
 /// router filter has not chosen the cluster.
 pub const ROUTE_NOTE: &str = "sluice.route";
 
+/// The filter state that has the note. A note of a dynamic module is no property of this name, only
+/// the attribute `filter_state` has it.
+pub const ROUTE_STATE: &str = "wasm.sluice.route";
+
 /// A counter that a plugin has defined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counter(pub u32);
@@ -50,6 +54,12 @@ impl ActiveStreams {
         self.count.get()
     }
 
+    /// The same streams in another gauge: that of another configuration.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn with_gauge(&self, gauge: Gauge) -> Self {
+        Self { gauge, count: Rc::clone(&self.count) }
+    }
+
     /// A stream becomes active.
     pub fn begin(&self, host: &impl Host) {
         self.count.set(self.count().saturating_add(1));
@@ -70,6 +80,9 @@ impl ActiveStreams {
 
 /// The calls into Envoy that are the same for requests and for connections. None of them panics.
 pub trait Host {
+    /// Whether this is the host in a dynamic module.
+    const IS_NATIVE: bool = false;
+
     /// Returns an attribute of Envoy, or `None` if it is absent or empty.
     fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
 
@@ -92,6 +105,16 @@ pub trait Host {
     /// Sets the one timer that a plugin has on a worker: `on_tick` is called after `wait`. `None`
     /// turns the timer off.
     fn set_timer(&self, wait: Option<Duration>);
+
+    /// Calls `on_tick` at this time, unless the current stream has ended before. A later call for
+    /// the same stream replaces an earlier one. Hosts where a plugin has a timer do nothing.
+    fn wake(&self, _time: Instant) {}
+
+    /// Returns the step in which the clock behind `on_tick` advances.
+    fn tick_step(&self) -> Duration {
+        // That of Envoy's timers on many kernels.
+        Duration::from_millis(4)
+    }
 
     /// Returns the time of day.
     fn time_of_day(&self) -> SystemTime;

@@ -1,7 +1,7 @@
 //! The calls into Envoy that an HTTP filter makes during a request.
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_policy::value::header::HeaderEdit;
@@ -31,7 +31,7 @@ pub struct Call<H> {
     /// The context of the plugin that sends it
     pub plugin: u32,
     /// The name of Envoy's cluster
-    pub cluster: Rc<str>,
+    pub cluster: Arc<str>,
     /// All headers, including `:method`, `:path` and `:authority`
     pub headers: Headers,
     /// The body; empty for none
@@ -128,7 +128,8 @@ pub trait HttpHost: Host {
     fn reset_response(&self);
 
     /// Sends a request of the filter's own after the current callback has returned. The call
-    /// outlives the stream, but not the plugin.
+    /// outlives the stream, but not the plugin. Hosts may send it in a tick of the plugin, so the
+    /// filter must set the timer anew in `on_tick`, or turn it off.
     fn call(&self, call: Call<Self>)
     where
         Self: Sized;

@@ -2,8 +2,9 @@
 //! shell that all filters share.
 //!
 //! A filter implements [`filter`]'s traits for any host with the traits of [`host`], [`http`],
-//! [`network`] and [`shared_data`]. `wasm` is the host in a proxy-wasm module; [`module!`] makes a
-//! module of a filter.
+//! [`network`] and [`shared_data`]. `wasm` is the host in a proxy-wasm module, of which [`module!`]
+//! makes one of a filter; `native` is the host in an Envoy dynamic module, of which
+//! [`native_module!`] makes one of several filters.
 
 pub mod host;
 pub mod http;
@@ -14,6 +15,7 @@ pub mod counters;
 pub mod random;
 pub mod log_rate;
 pub mod delay;
+pub mod followed;
 pub mod foreign;
 pub mod fake;
 pub mod filter;
@@ -21,6 +23,8 @@ mod documents;
 mod notices;
 mod policies;
 pub mod plugin;
+#[cfg(not(target_family = "wasm"))]
+pub mod native;
 #[cfg(target_family = "wasm")]
 pub mod wasm;
 
@@ -29,6 +33,8 @@ pub mod wasm;
 macro_rules! module {
     ($filter:ty) => {
         #[cfg(target_family = "wasm")]
-        $crate::wasm::sdk::main! {{ $crate::wasm::start::<$filter>(); }}
+        const _: () = {
+            $crate::wasm::sdk::main! {{ $crate::wasm::start::<$filter>(); }}
+        };
     };
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sluice_policy::document::report::{Finding, Kind};
 use sluice_policy::spec::policy::Policy;
@@ -49,9 +50,23 @@ impl<H: PluginHost + SharedData, F: Filter<H>> Plugin<F, H> {
         }
     }
 
-    /// Configures the filter anew. Returns false if the document is refused. Logs all errors of the
-    /// document, and its notices if no other VM has taken it before.
+    /// A plugin whose document was compiled before.
+    pub fn with_policy(policy: Arc<F::Policy>, id: u32, host: H) -> Self {
+        let filter = Some(Rc::new(F::new(policy, id, &host)));
+        Self { id, host, filter, has_streams: Cell::new(false) }
+    }
+
+    /// Configures the filter anew. Returns false if the document is refused.
     pub fn on_configure(&mut self, document: &[u8]) -> bool {
+        let Some(policy) = self.compile(document) else { return false };
+        F::NOTES.iter().for_each(|note| self.host.declare_note(note));
+        self.filter = Some(Rc::new(F::new(policy, self.id, &self.host)));
+        true
+    }
+
+    /// Compiles a document. `None` if it is refused. Logs all errors of the document, and its
+    /// notices if no other VM has taken it before.
+    pub fn compile(&self, document: &[u8]) -> Option<Arc<F::Policy>> {
         // So that lines are not formatted which Envoy does not show.
         log::set_max_level(self.host.log_level());
         let fingerprint = Fingerprint::of(document);
@@ -69,18 +84,14 @@ impl<H: PluginHost + SharedData, F: Filter<H>> Plugin<F, H> {
                     Err(reason) => {
                         let error = Finding::new(String::new(), Kind::Error, reason);
                         notices::log(&[error], "errors");
-                        return false;
+                        return None;
                     }
                 }
-                if let Some(note) = F::NOTE {
-                    self.host.declare_note(note);
-                }
-                self.filter = Some(Rc::new(F::new(policy, self.id, &self.host)));
-                true
+                Some(policy)
             }
             Err(rejection) => {
                 notices::log(&rejection.errors, "errors");
-                false
+                None
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The policies in use in this VM, by their documents.
+//! The policies in use, by their documents: those of a VM, or of all workers if there is no VM.
 //!
 //! Envoy makes a plugin anew when anything about its listener changes, and several listeners may
 //! have the same document. A worker serves no request while it compiles a document, so it takes the
@@ -6,15 +6,17 @@
 //! memory only for what it changes.
 
 use std::any::Any;
-use std::cell::RefCell;
-use std::rc::{Rc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use sluice_policy::hash::Hash;
 
-type Entry = (Fingerprint, Weak<dyn Any>);
+type Entry = (Fingerprint, Weak<dyn Any + Send + Sync>);
 
-thread_local! {
-    static POLICIES: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
+static POLICIES: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+
+fn policies() -> MutexGuard<'static, Vec<Entry>> {
+    // No panic leaves the list in a state that matters.
+    POLICIES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Identifies a document. Two documents that differ in one place, of up to eight bytes, never have
@@ -35,22 +37,20 @@ impl Fingerprint {
     }
 }
 
-/// Returns the policy that a plugin of this VM uses for the document.
-pub fn find<P: 'static>(document: Fingerprint) -> Option<Rc<P>> {
-    POLICIES.with_borrow(|policies| {
-        let found = policies.iter().filter(|(own, _)| *own == document);
-        found.filter_map(|(_, policy)| policy.upgrade()?.downcast().ok()).next()
-    })
+/// Returns the policy that a plugin uses for the document.
+pub fn find<P: Send + Sync + 'static>(document: Fingerprint) -> Option<Arc<P>> {
+    let policies = policies();
+    let found = policies.iter().filter(|(own, _)| *own == document);
+    found.filter_map(|(_, policy)| policy.upgrade()?.downcast().ok()).next()
 }
 
 /// Adds the policy of a document, which is found as long as the result is in use.
-pub fn add<P: 'static>(document: Fingerprint, policy: P) -> Rc<P> {
-    let policy = Rc::new(policy);
-    let entry: Rc<dyn Any> = Rc::<P>::clone(&policy);
-    POLICIES.with_borrow_mut(|policies| {
-        policies.retain(|(_, policy)| policy.strong_count() > 0);
-        policies.push((document, Rc::downgrade(&entry)));
-    });
+pub fn add<P: Send + Sync + 'static>(document: Fingerprint, policy: P) -> Arc<P> {
+    let policy = Arc::new(policy);
+    let entry: Arc<dyn Any + Send + Sync> = Arc::<P>::clone(&policy);
+    let mut policies = policies();
+    policies.retain(|(_, policy)| policy.strong_count() > 0);
+    policies.push((document, Arc::downgrade(&entry)));
     policy
 }
 
@@ -62,12 +62,13 @@ mod tests {
     fn a_policy_is_found_as_long_as_it_is_in_use() {
         let (first, second) = (Fingerprint::of(b"a"), Fingerprint::of(b"b"));
         let policy = add(first, String::from("policy"));
-        assert!(find::<String>(first).is_some_and(|found| Rc::ptr_eq(&found, &policy)));
+        assert!(find::<String>(first).is_some_and(|found| Arc::ptr_eq(&found, &policy)));
         assert!(find::<String>(second).is_none() && find::<u8>(first).is_none());
         drop(policy);
         assert!(find::<String>(first).is_none());
         add(second, 0_u8);
-        assert_eq!(POLICIES.with_borrow(Vec::len), 1, "entries of dropped policies are removed");
+        let is_kept = |document| policies().iter().any(|(own, _)| *own == document);
+        assert!(!is_kept(first), "entries of dropped policies are removed");
     }
 
     #[test]

@@ -15,6 +15,15 @@ pub fn seed() -> u64 {
     RandomState::new().hash_one("sluice")
 }
 
+/// Returns a random number that is always the same in this thread, and another one in others. A VM
+/// has one thread.
+pub fn of_thread() -> u64 {
+    thread_local! {
+        static NUMBER: u64 = seed();
+    }
+    NUMBER.with(|number| *number)
+}
+
 impl Default for Random {
     fn default() -> Self {
         Self(RefCell::new(fastrand::Rng::with_seed(seed())))

@@ -6,6 +6,7 @@ mod contexts;
 mod envoy;
 mod http;
 mod memory;
+mod timer;
 
 /// The SDK, for [`module!`](crate::module).
 #[doc(hidden)]

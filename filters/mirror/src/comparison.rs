@@ -2,7 +2,9 @@
 //! answers.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
+use sluice_host::followed::Followed;
 use sluice_host::http::{Call, CallAnswer, CallFailure, HttpHost};
 use sluice_policy::spec::mirror::compare::{Answer, BodyHash, Compare, Difference};
 
@@ -12,15 +14,17 @@ use crate::worker::{Event, Worker};
 #[derive(Debug)]
 pub struct Original {
     /// The name of the match
-    route: Rc<str>,
+    route: Arc<str>,
     /// The clusters of the copies
-    clusters: Vec<Rc<str>>,
+    clusters: Vec<Arc<str>>,
     request: KeptBody,
     /// The length of the request's body so far
     request_size: usize,
     /// The length of the response's body so far
     response_size: usize,
     response_hash: BodyHash,
+    /// For the bodies and the end
+    _followed: Followed,
 }
 
 /// Maximum memory of all bodies that a worker keeps, in bytes. All plugins of a worker with the
@@ -71,7 +75,7 @@ impl Drop for KeptBody {
 
 impl Original {
     /// A request whose copies go to `clusters`.
-    pub fn new(route: &str, clusters: Vec<Rc<str>>, worker: &Rc<Worker>) -> Self {
+    pub fn new(route: &str, clusters: Vec<Arc<str>>, worker: &Rc<Worker>) -> Self {
         Self {
             route: route.into(),
             clusters,
@@ -79,7 +83,13 @@ impl Original {
             request_size: 0,
             response_size: 0,
             response_hash: BodyHash::default(),
+            _followed: Followed::begin(),
         }
+    }
+
+    /// The worker of the request.
+    pub fn worker(&self) -> &Rc<Worker> {
+        &self.request.worker
     }
 
     /// Keeps a piece of the request's body, unless the body or all bodies get too long.
@@ -125,8 +135,8 @@ impl Original {
             worker.active.set(worker.active.get().saturating_add(1));
             let comparison = Comparison {
                 worker: Rc::clone(worker),
-                route: Rc::clone(&self.route),
-                cluster: Rc::clone(&cluster),
+                route: Arc::clone(&self.route),
+                cluster: Arc::clone(&cluster),
                 original: Rc::clone(&answer),
             };
             host.call(Call {
@@ -152,8 +162,8 @@ fn is_answered(host: &impl HttpHost) -> bool {
 /// A copy that was sent.
 struct Comparison {
     worker: Rc<Worker>,
-    route: Rc<str>,
-    cluster: Rc<str>,
+    route: Arc<str>,
+    cluster: Arc<str>,
     original: Rc<Answer>,
 }
 
@@ -168,7 +178,7 @@ impl Comparison {
             Err(CallFailure::Timeout) => return counters.increment(Event::Timeout, host),
             Err(CallFailure::UnknownCluster) => {
                 counters.increment(Event::UnknownCluster, host);
-                if worker.unknown_clusters.borrow_mut().insert(Rc::clone(&self.cluster)) {
+                if worker.unknown_clusters.borrow_mut().insert(Arc::clone(&self.cluster)) {
                     log::error!(
                         "mirror cluster={:?} error=\"Envoy has no such cluster\"",
                         self.cluster

@@ -1,6 +1,7 @@
 //! The mirror filter as a filter of the shell.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sluice_host::filter::{Filter, NoConnections};
 use sluice_host::host::PluginHost;
@@ -17,7 +18,7 @@ impl<H: HttpHost + PluginHost> Filter<H> for Worker {
     type Request = Stream<H>;
     type Connection = NoConnections;
 
-    fn new(mirrors: Rc<Mirrors>, plugin: u32, host: &H) -> Self {
+    fn new(mirrors: Arc<Mirrors>, plugin: u32, host: &H) -> Self {
         Self::with_policy(mirrors, plugin, host)
     }
 
@@ -25,9 +26,11 @@ impl<H: HttpHost + PluginHost> Filter<H> for Worker {
         Stream::new(host, Rc::clone(self))
     }
 
+    fn on_tick(&self, _: u32, host: &H) {
+        host.set_timer(None);
+    }
+
     fn on_end(&self, plugin: u32, host: &H) {
         host.forget_calls(plugin);
     }
 }
-
-sluice_host::module!(Worker);

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use sluice_host::counters;
 use sluice_host::counters::Counters;
@@ -54,7 +54,7 @@ pub struct Worker {
     /// The context of the plugin
     pub plugin: u32,
     /// The compiled policy
-    pub mirrors: Rc<Mirrors>,
+    pub mirrors: Arc<Mirrors>,
     /// The counters
     pub counters: Counters<Event>,
     /// Draws for percentages
@@ -68,12 +68,12 @@ pub struct Worker {
     /// Limits the log lines about answers that differ
     pub mismatch_log: LogRate,
     /// The unknown clusters that have been logged
-    pub unknown_clusters: RefCell<HashSet<Rc<str>>>,
+    pub unknown_clusters: RefCell<HashSet<Arc<str>>>,
 }
 
 impl Worker {
     /// The filter of a worker, for the plugin with this context.
-    pub fn with_policy(mirrors: Rc<Mirrors>, plugin: u32, host: &impl PluginHost) -> Self {
+    pub fn with_policy(mirrors: Arc<Mirrors>, plugin: u32, host: &impl PluginHost) -> Self {
         Self {
             plugin,
             mirrors,

@@ -98,8 +98,12 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Defines the metrics in Envoy.
-    pub fn define(host: &impl PluginHost) -> Self {
+    /// Defines the metrics in Envoy. A dynamic module has none: it ejects no hosts, and Envoy would
+    /// show the metrics again for each cluster.
+    pub fn define<H: PluginHost>(host: &H) -> Self {
+        if H::IS_NATIVE {
+            return Self { counters: Counters::none(), ejections_active: Gauge(u32::MAX) };
+        }
         Self {
             counters: Counters::define(host),
             ejections_active: host.define_gauge(EJECTIONS_ACTIVE),

@@ -1,7 +1,7 @@
 //! The outlier detection of a cluster on one worker.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_host::shared_data::SharedData;
@@ -29,7 +29,7 @@ const IGNORED_LISTS: u32 = 5;
 #[derive(Debug)]
 pub struct Monitor {
     /// The settings of the outlier detection
-    pub settings: Rc<Settings>,
+    pub settings: Arc<Settings>,
     /// The cluster that gets the requests while all hosts of this one are ejected
     pub fallback: Option<String>,
     /// Whether it matters that a successful response breaks off. It does not if the next success
@@ -80,7 +80,7 @@ impl Monitor {
             counts_broken_responses: thresholds.contains(&1)
                 || settings.has_rates()
                 || settings.half_open.is_some(),
-            state: State::new(cluster, Rc::clone(&settings), fallback.is_some(), configured),
+            state: State::new(cluster, Arc::clone(&settings), fallback.is_some(), configured),
             settings,
             fallback,
             recent: RefCell::default(),
@@ -145,11 +145,13 @@ impl Monitor {
 
     /// Handles the start of an attempt, before [`record`](Self::record). `is_chosen` is as in
     /// [`Attempt`]: if Envoy itself chose an ejected host, the attempt is a try. Returns whether it
-    /// has to be refused, because all hosts are ejected.
+    /// has to be refused, because all hosts are ejected. `endpoints` reads the number of endpoints:
+    /// since the known one was read, the cluster may have got a host that can serve the request.
     pub fn refuses(
         &self,
         address: &[u8],
         is_chosen: bool,
+        endpoints: impl FnOnce() -> u64,
         context: UpdateContext<'_>,
         host: &impl SharedData,
     ) -> bool {
@@ -160,7 +162,7 @@ impl Monitor {
                 return false;
             }
             if !view.is_try(address) {
-                return view.refuses(self.endpoints());
+                return view.refuses(self.endpoints()) && view.refuses(endpoints());
             }
         }
         let now = host.uptime();

@@ -1,6 +1,7 @@
 //! The outlier filter as a filter of the shell.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sluice_host::filter::{Filter, NoConnections};
 use sluice_host::host::PluginHost;
@@ -18,7 +19,7 @@ impl<H: HttpHost + SharedData + PluginHost> Filter<H> for Worker {
     type Request = Stream<H>;
     type Connection = NoConnections;
 
-    fn new(outliers: Rc<Outliers>, _: u32, host: &H) -> Self {
+    fn new(outliers: Arc<Outliers>, _: u32, host: &H) -> Self {
         Self::with_policy(outliers, host)
     }
 
@@ -30,5 +31,3 @@ impl<H: HttpHost + SharedData + PluginHost> Filter<H> for Worker {
         self.tick(host);
     }
 }
-
-sluice_host::module!(Worker);

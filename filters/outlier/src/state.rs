@@ -1,7 +1,7 @@
 //! The state of a cluster in the store ([`crate::stored`]), and what a worker has read of it.
 
 use std::cell::{Ref, RefCell};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_host::random::Random;
@@ -31,7 +31,7 @@ pub struct UpdateContext<'a> {
 #[derive(Debug)]
 pub struct State {
     cluster: Box<str>,
-    settings: Rc<Settings>,
+    settings: Arc<Settings>,
     has_fallback: bool,
     /// When the plugin was configured
     configured: Duration,
@@ -55,7 +55,7 @@ impl State {
     /// The state of a cluster, for a plugin that was configured at `configured`.
     pub fn new(
         cluster: &str,
-        settings: Rc<Settings>,
+        settings: Arc<Settings>,
         has_fallback: bool,
         configured: Duration,
     ) -> Self {

@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_host::attributes::StreamAttributes;
 use sluice_host::filter::{Action, HttpStream};
-use sluice_host::host::ROUTE_NOTE;
+use sluice_host::host::{ROUTE_NOTE, ROUTE_STATE};
 use sluice_host::http::{HttpHost, LocalReply};
 use sluice_host::shared_data::SharedData;
 use sluice_policy::outlier::Choice;
@@ -45,7 +46,7 @@ pub struct Stream<H> {
 #[derive(Debug)]
 enum Attempt {
     /// Envoy counts it, and the filter marks it if it fails.
-    Marked { settings: Rc<Settings>, rule: Option<usize>, began: Duration },
+    Marked { settings: Arc<Settings>, rule: Option<usize>, began: Duration },
     /// The filter counts it.
     Counted(CountedAttempt),
 }
@@ -127,7 +128,8 @@ impl<H: HttpHost + SharedData> Stream<H> {
                     warnings::ignores_lists(monitor.cluster(), &self.host);
                 }
                 let context = self.worker.update_context();
-                if monitor.refuses(&address, is_chosen, context, &self.host) {
+                let endpoints = || self.endpoints();
+                if monitor.refuses(&address, is_chosen, endpoints, context, &self.host) {
                     return self.refuse();
                 }
                 Attempt::Counted(CountedAttempt {
@@ -247,7 +249,7 @@ impl<H: HttpHost + SharedData> Stream<H> {
     /// chose its route. Removes the router filter's header if a client has set it.
     fn cluster(&self) -> (Option<Vec<u8>>, bool) {
         let header = self.host.request_header(CLUSTER);
-        if header.is_some() && self.host.property(&[ROUTE_NOTE]).is_some() {
+        if header.is_some() && self.has_route_note() {
             return (header, true);
         }
         let cluster = self.host.property(&["xds", "cluster_name"]);
@@ -255,6 +257,12 @@ impl<H: HttpHost + SharedData> Stream<H> {
             self.host.edit_request_header(&HeaderEdit::remove(CLUSTER));
         }
         (cluster, false)
+    }
+
+    /// Whether the router filter has chosen the cluster, in a wasm module or in a dynamic one.
+    fn has_route_note(&self) -> bool {
+        let has = |path: &[&str]| self.host.property(path).is_some();
+        has(&[ROUTE_NOTE]) || has(&["filter_state", ROUTE_STATE])
     }
 
     fn choose(&self, monitor: &Monitor) -> Choice {
@@ -271,6 +279,13 @@ impl<H: HttpHost + SharedData> Stream<H> {
         monitor.view(&self.host).choose(monitor.endpoints(), worker.rotate(), is_try)
     }
 
+    /// The number of hosts in the cluster of the attempt; 0 if it is unknown.
+    fn endpoints(&self) -> u64 {
+        let endpoints = self.host.property(&["upstream", "num_endpoints"]);
+        let endpoints = endpoints.and_then(|bytes| bytes.try_into().ok());
+        endpoints.map_or(0, u64::from_le_bytes)
+    }
+
     fn is_ended_by_client(&self) -> bool {
         let flags = self.host.property(&["response", "flags"]);
         let flags = flags.and_then(|flags| flags.try_into().ok()).map_or(0, u64::from_le_bytes);
@@ -284,10 +299,7 @@ impl<H: HttpHost + SharedData> Stream<H> {
         attempt.reported.set(if is_success { Reported::Success } else { Reported::Other });
         let monitor = &attempt.monitor;
         if is_failure || monitor.needs_endpoints(&attempt.address) {
-            let endpoints = self.host.property(&["upstream", "num_endpoints"]);
-            let endpoints = endpoints.and_then(|bytes| bytes.try_into().ok());
-            let endpoints = endpoints.map_or(0, u64::from_le_bytes);
-            monitor.update_endpoints(endpoints, &self.host);
+            monitor.update_endpoints(self.endpoints(), &self.host);
         }
         let record = monitor::Attempt {
             host: &attempt.address,

@@ -4,12 +4,15 @@
 use sluice_host::shared_data::SharedData;
 
 /// The listener has the filter, but Envoy's own detection ejects the hosts of the cluster.
-pub fn needs_no_listener(host: &impl SharedData) {
+pub fn needs_no_listener<H: SharedData>(host: &H) {
     if is_first("listener", "", host) {
+        let other = match H::IS_NATIVE {
+            true => "use outlier.wasm with outlier.enforcement: filter",
+            false => "set outlier.enforcement: filter",
+        };
         log::warn!(
             "outlier warning=\"has no effect in a listener, Envoy's outlier_detection ejects the \
-             hosts; remove it there and add the error_matcher to the clusters, or set \
-             outlier.enforcement: filter\""
+             hosts; remove it there and add the error_matcher to the clusters, or {other}\""
         );
     }
 }

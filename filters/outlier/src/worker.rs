@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_host::host::PluginHost;
@@ -24,7 +25,7 @@ const MAX_CLUSTERS: usize = 10_000;
 #[derive(Clone, Debug)]
 pub enum Detection {
     /// Envoy counts and ejects. The filter marks failures for it.
-    Marks(Rc<Settings>),
+    Marks(Arc<Settings>),
     /// The filter counts and ejects.
     Counts(Rc<Monitor>),
 }
@@ -52,7 +53,7 @@ type Clusters = HashMap<Box<[u8]>, Option<Detection>>;
 /// What all streams of a plugin share on a worker.
 #[derive(Debug)]
 pub struct Worker {
-    outliers: Rc<Outliers>,
+    outliers: Arc<Outliers>,
     /// The metrics
     pub metrics: Metrics,
     /// Draws for ejections and for the hosts of requests
@@ -75,7 +76,7 @@ pub const IN_CLUSTER: &str = "upstream";
 
 impl Worker {
     /// The filter of a worker, whose plugin is configured now.
-    pub fn with_policy(outliers: Rc<Outliers>, host: &impl PluginHost) -> Self {
+    pub fn with_policy(outliers: Arc<Outliers>, host: &impl PluginHost) -> Self {
         Self {
             outliers,
             metrics: Metrics::define(host),
@@ -91,16 +92,16 @@ impl Worker {
     }
 
     /// Whether the plugin is in a cluster: its `root_id` says so. Otherwise the first stream shows
-    /// it, as Envoy has chosen a host before the filters of a cluster run. Only streams may call
-    /// this.
-    pub fn is_in_cluster(&self, host: &impl SharedData) -> bool {
+    /// it, as Envoy has chosen a host before the filters of a cluster run. A dynamic module has no
+    /// `root_id`. Only streams may call this.
+    pub fn is_in_cluster<H: SharedData>(&self, host: &H) -> bool {
         if let Some(known) = self.is_in_cluster.get() {
             return known;
         }
-        let root_id = host.property(&["plugin_root_id"]);
-        let is_declared = root_id.as_deref() == Some(IN_CLUSTER.as_bytes());
+        let is_declared = !H::IS_NATIVE
+            && host.property(&["plugin_root_id"]).as_deref() == Some(IN_CLUSTER.as_bytes());
         let has_host = host.property(&["upstream", "address"]).is_some();
-        if has_host && !is_declared {
+        if has_host && !is_declared && !H::IS_NATIVE {
             log::error!("outlier error=\"in a cluster the plugin needs root_id: {IN_CLUSTER}\"");
         }
         self.is_in_cluster.set(Some(is_declared || has_host));

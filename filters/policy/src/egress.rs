@@ -10,7 +10,8 @@ pub mod registry;
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::document::filter::Filter;
+use crate::document::filter::{Filter, Filters};
+use crate::document::json::Json;
 use crate::egress::registry::{Registry, Unknown};
 use crate::spec::document::Document;
 use crate::spec::egress::{EgressFields, EgressSettings, Port};
@@ -81,10 +82,12 @@ impl From<Unknown> for Reason {
 }
 
 impl Policy for Egress {
-    const FILTER: Filter = Filter::Egress;
+    fn filters(_: &Json) -> Filters {
+        Filter::Egress.into()
+    }
 
     fn new(document: &Document) -> Self {
-        let EgressFields { entries, allows_any, settings } = &document.egress;
+        let EgressFields { entries, allows_any, settings, .. } = &document.egress;
         Self { registry: Registry::new(entries), allows_any: *allows_any, settings: *settings }
     }
 }

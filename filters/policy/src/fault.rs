@@ -5,19 +5,20 @@
 //! shares. With `sampling`, both draws are hashes of the user, so each user always gets the same
 //! result.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use xxhash_rust::xxh64::xxh64;
 
-use crate::document::filter::Filter;
+use crate::document::filter::{Filter, Filters};
+use crate::document::json::Json;
 use crate::request::{Draws, Request};
 use crate::spec::document::Document;
 use crate::spec::fault::settings::FaultSettings;
 use crate::spec::fault::{Abort, AbortStatus};
 use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
-use crate::spec::virtual_services::VirtualServices;
+use crate::spec::virtual_services::{Match, VirtualServices};
 
 /// The body of an abort, or its message for gRPC. The text is the same as in Envoy.
 pub const ABORT_BODY: &str = "fault filter abort";
@@ -25,7 +26,7 @@ pub const ABORT_BODY: &str = "fault filter abort";
 /// The faults of a document.
 #[derive(Debug, Default)]
 pub struct Faults {
-    services: Rc<VirtualServices>,
+    services: Arc<VirtualServices>,
     sampling: Sampling,
     may_inject: bool,
     /// Settings for all routes
@@ -54,13 +55,15 @@ const RESET_DRAW: &[u8] = b"reset";
 const RATE_LIMIT_DRAW: &[u8] = b"rate limit";
 
 impl Policy for Faults {
-    const FILTER: Filter = Filter::Fault;
+    fn filters(_: &Json) -> Filters {
+        Filter::Fault.into()
+    }
 
     fn new(document: &Document) -> Self {
         let settings = document.faults.clone();
         let has_fault = document.services.any_route(|route| route.fault.is_some());
         Self {
-            services: Rc::clone(&document.services),
+            services: Arc::clone(&document.services),
             sampling: document.sampling.clone(),
             may_inject: settings.headers.are_allowed() || has_fault,
             settings,
@@ -84,11 +87,28 @@ impl Faults {
         now: impl FnOnce() -> SystemTime,
         draws: &mut dyn Draws,
     ) -> Plan {
-        let mut plan = Plan::default();
-        if self.settings.not_after.is_some_and(|end| now() > end) {
-            return plan;
+        if self.is_over(now) {
+            return Plan::default();
         }
-        let fault = self.services.find(request).ok().and_then(|matched| matched.route.fault);
+        self.plan_matched(self.services.find(request).ok(), request, draws)
+    }
+
+    /// Returns whether the settings have a `notAfter` that has passed. Requests have no faults
+    /// then. `now` is called only if the settings have `notAfter`.
+    pub fn is_over(&self, now: impl FnOnce() -> SystemTime) -> bool {
+        self.settings.not_after.is_some_and(|end| now() > end)
+    }
+
+    /// Like [`Faults::plan`], if the rule that applies to the request is already found and
+    /// [`Faults::is_over`] is false.
+    pub fn plan_matched(
+        &self,
+        matched: Option<Match<'_>>,
+        request: &Request<'_>,
+        draws: &mut dyn Draws,
+    ) -> Plan {
+        let mut plan = Plan::default();
+        let fault = matched.and_then(|matched| matched.route.fault);
         let from_headers = self.settings.headers.read(request);
         plan.malformed_headers = from_headers.malformed;
         let delay = from_headers.delay.or(fault.and_then(|fault| fault.delay));

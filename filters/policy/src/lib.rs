@@ -14,7 +14,7 @@
 //! - [`spec`] contains Istio's resources and Sluice's settings, one file each: the fields, the
 //!   reader, the compiled form.
 //! - [`router`], [`fault`], [`mirror`], [`sni`], [`egress`] and [`outlier`] are the policies, one
-//!   for each filter.
+//!   for each filter. [`chain`] combines those of an HTTP request.
 //! - [`desk`] explains and warns, for the command only.
 //!
 //! # From a document to a policy
@@ -48,10 +48,12 @@ pub mod mirror;
 pub mod sni;
 pub mod egress;
 pub mod outlier;
+pub mod chain;
 pub mod desk;
 #[cfg(test)]
 mod testing;
 
+pub use chain::Chain;
 pub use egress::Egress;
 pub use fault::Faults;
 pub use mirror::Mirrors;

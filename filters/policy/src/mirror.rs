@@ -10,12 +10,13 @@
 //! mirror of 10 % gets. With `sampling`, the draw is a hash of the user:
 //! `XXH64("mirror", seed = user)`.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use xxhash_rust::xxh64::xxh64;
 
 use crate::bytes;
-use crate::document::filter::Filter;
+use crate::document::filter::{Filter, Filters};
+use crate::document::json::Json;
 use crate::request::{Draws, Request};
 use crate::spec::cors::CorsDecision;
 use crate::spec::document::Document;
@@ -23,7 +24,7 @@ use crate::spec::mirror::settings::MirrorSettings;
 use crate::spec::mirror::{Copy, HEADER_PREFIX};
 use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
-use crate::spec::virtual_services::VirtualServices;
+use crate::spec::virtual_services::{Match, VirtualServices};
 use crate::value::percent::Percent;
 
 /// Input of the hash of a user.
@@ -32,7 +33,7 @@ const DRAW: &[u8] = b"mirror";
 /// The mirrors of a document.
 #[derive(Debug, Default)]
 pub struct Mirrors {
-    services: Rc<VirtualServices>,
+    services: Arc<VirtualServices>,
     sampling: Sampling,
     /// Settings for all routes
     pub settings: MirrorSettings,
@@ -53,11 +54,13 @@ pub struct Plan<'a> {
 }
 
 impl Policy for Mirrors {
-    const FILTER: Filter = Filter::Mirror;
+    fn filters(_: &Json) -> Filters {
+        Filter::Mirror.into()
+    }
 
     fn new(document: &Document) -> Self {
         Self {
-            services: Rc::clone(&document.services),
+            services: Arc::clone(&document.services),
             sampling: document.sampling.clone(),
             settings: document.mirroring.clone(),
         }
@@ -69,7 +72,20 @@ impl Mirrors {
     /// from `draws`, and none if `sampling` finds a user.
     #[inline]
     pub fn plan<'a>(&'a self, request: &Request<'_>, draws: &mut dyn Draws) -> Plan<'a> {
-        let Ok(matched) = self.services.find(request) else { return Plan::default() };
+        match self.services.find(request) {
+            Ok(matched) => self.plan_matched(matched, request, draws),
+            Err(_) => Plan::default(),
+        }
+    }
+
+    /// Like [`Mirrors::plan`], if the rule that applies to the request is already found.
+    #[inline]
+    pub fn plan_matched<'a>(
+        &'a self,
+        matched: Match<'a>,
+        request: &Request<'_>,
+        draws: &mut dyn Draws,
+    ) -> Plan<'a> {
         let mirrors = &matched.route.mirrors;
         // The router answers preflights itself and does not forward them.
         let cors = matched.route.cors.as_ref().map(|cors| cors.decide(request));
@@ -99,7 +115,10 @@ impl Mirrors {
 /// a mirror, because otherwise a client could have requests copied to any cluster.
 #[inline]
 pub fn client_sent<'a>(request: &Request<'a>) -> Vec<&'a str> {
+    // Most names differ in the first word.
+    const START: Option<&[u8; 8]> = HEADER_PREFIX.as_bytes().first_chunk();
     let names = request.headers().iter().map(|(name, _)| *name);
+    let names = names.filter(|name| name.first_chunk() == START);
     let mirror_names = names.filter(|name| bytes::start_with(name, HEADER_PREFIX.as_bytes()));
     let mut sent: Vec<_> = mirror_names.filter_map(|name| std::str::from_utf8(name).ok()).collect();
     sent.dedup();

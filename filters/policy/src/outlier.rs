@@ -83,9 +83,10 @@ pub use choice::{Choice, View};
 pub use cluster::{Cluster, Ejection, Host, MAX_HOSTS, Observed, Standing};
 pub use effect::{Effect, EffectKind, Reason};
 
-use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::document::filter::Filter;
+use crate::document::filter::{Filter, Filters};
+use crate::document::json::Json;
 use crate::spec::destination_rule::{DestinationRules, Target};
 use crate::spec::document::Document;
 use crate::spec::policy::Policy;
@@ -93,14 +94,16 @@ use crate::spec::policy::Policy;
 /// The outlier detection of a document.
 #[derive(Debug, Default)]
 pub struct Outliers {
-    rules: Rc<DestinationRules>,
+    rules: Arc<DestinationRules>,
 }
 
 impl Policy for Outliers {
-    const FILTER: Filter = Filter::Outlier;
+    fn filters(_: &Json) -> Filters {
+        Filter::Outlier.into()
+    }
 
     fn new(document: &Document) -> Self {
-        Self { rules: Rc::clone(&document.destination_rules) }
+        Self { rules: Arc::clone(&document.destination_rules) }
     }
 }
 
@@ -109,5 +112,70 @@ impl Outliers {
     /// applies. This call is slow: call it once for each cluster and keep the result.
     pub fn target(&self, cluster: &str) -> Option<Target> {
         self.rules.target(cluster)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Faults;
+    use crate::spec::proxy::NodeMetadata;
+
+    struct InModule;
+
+    impl NodeMetadata for InModule {
+        fn namespace(&self) -> Option<String> {
+            None
+        }
+
+        fn label(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn is_native(&self) -> bool {
+            true
+        }
+    }
+
+    /// The errors of a policy in a dynamic module.
+    fn errors<P: Policy>(outlier: &str, detection: &str) -> Vec<String> {
+        let document = format!(
+            r#"{{"outlier": {outlier},
+                "virtualServices": [{{"hosts": ["pool"], "http": [
+                    {{"route": [{{"destination": {{"host": "pool"}}}}]}}]}}],
+                "destinationRules": [{{"host": "pool",
+                    "trafficPolicy": {{"outlierDetection": {detection}}}}}]}}"#
+        );
+        let compiled = P::compile(document.as_bytes(), &InModule);
+        let errors = compiled.err().map(|rejection| rejection.errors).unwrap_or_default();
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_outlier_filter_of_a_dynamic_module_ejects_no_hosts() {
+        const OF_HOST: &str = "destinationRules[0].trafficPolicy.outlierDetection";
+        const REASON: &str = "cannot be carried out by a dynamic module; use outlier.wasm";
+        let marks = r#"{"consecutive5xxErrors": 3, "failure": {"slowerThan": "1s"}}"#;
+        for outlier in ["{}", r#"{"enforcement": "envoy"}"#] {
+            assert_eq!(errors::<Outliers>(outlier, marks), [""; 0]);
+        }
+        for (detection, field) in [
+            (r#"{"halfOpen": {}}"#, "halfOpen"),
+            (r#"{"failure": {"grpcStatus": ["UNAVAILABLE"]}}"#, "failure.grpcStatus"),
+            (
+                r#"{"failure": {"rules": [
+                    {"match": [{"uri": {"prefix": "/"}}], "grpcStatus": [14]}]}}"#,
+                "failure.rules[0].grpcStatus",
+            ),
+        ] {
+            let expected = format!("{OF_HOST}.{field}: {REASON}");
+            assert_eq!(errors::<Outliers>("{}", detection), [expected]);
+            assert_eq!(errors::<Faults>("{}", detection), [""; 0], "another filter");
+        }
+        let enforced = r#"{"enforcement": "filter"}"#;
+        let reason = "cannot be filter in a dynamic module; use outlier.wasm, or envoy";
+        let expected = format!("outlier.enforcement: {reason}");
+        assert_eq!(errors::<Outliers>(enforced, marks), [expected]);
+        assert_eq!(errors::<Faults>(enforced, marks), [""; 0], "another filter");
     }
 }

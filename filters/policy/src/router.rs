@@ -4,10 +4,11 @@
 pub mod decision;
 
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::bytes;
-use crate::document::filter::Filter;
+use crate::document::filter::{Filter, Filters};
+use crate::document::json::Json;
 use crate::request::header_map::NameFilter;
 use crate::request::{Draws, Request};
 use crate::router::decision::{Decision, Outcome, Reply, ResponsePlan};
@@ -28,17 +29,19 @@ const ORIGINAL_PATH: &str = "x-envoy-original-path";
 /// The router's part of a document.
 #[derive(Debug, Default)]
 pub struct Router {
-    services: Rc<VirtualServices>,
+    services: Arc<VirtualServices>,
     sampling: Sampling,
     passes_unmatched_hosts: bool,
 }
 
 impl Policy for Router {
-    const FILTER: Filter = Filter::Router;
+    fn filters(_: &Json) -> Filters {
+        Filter::Router.into()
+    }
 
     fn new(document: &Document) -> Self {
         Self {
-            services: Rc::clone(&document.services),
+            services: Arc::clone(&document.services),
             sampling: document.sampling.clone(),
             passes_unmatched_hosts: document.passes_unmatched_hosts,
         }
@@ -53,7 +56,18 @@ impl Router {
         request: &Request<'r>,
         draws: &mut dyn Draws,
     ) -> Decision<'a> {
-        let Match { route, name, path } = match self.services.find(request) {
+        self.route_matched(self.services.find(request), request, draws)
+    }
+
+    /// Like [`Router::route`], if the rule that applies to the request is already found.
+    #[inline]
+    pub fn route_matched<'a, 'r: 'a>(
+        &'a self,
+        matched: Result<Match<'a>, NoMatch>,
+        request: &Request<'r>,
+        draws: &mut dyn Draws,
+    ) -> Decision<'a> {
+        let Match { route, name, path } = match matched {
             Ok(matched) => matched,
             Err(NoMatch::Route) => return Decision::not_found(Outcome::NoRoute, "no route"),
             Err(NoMatch::VirtualHost) if self.passes_unmatched_hosts => return pass(request),
@@ -79,7 +93,9 @@ impl Router {
             }
             Action::Respond(response, _) => {
                 let (status, body) = (response.status, &*response.body);
-                let reply = Reply { status, headers: Vec::new(), body };
+                let location = response.location(request).map(Cow::Owned);
+                let headers = location.into_iter().map(|own| ("location", own)).collect();
+                let reply = Reply { status, headers, body };
                 (Decision::reply(Outcome::Responded, name, reply), 0)
             }
             Action::Forward(split) => {
@@ -303,6 +319,34 @@ mod tests {
         assert_eq!(decide("nobody.com", &sent), (Outcome::Passed, removal, None));
         // A host that has routes does not pass, even if none of its routes matches.
         assert_eq!(decide("reviews", &[]), (Outcome::NoRoute, vec![], Some(404)));
+    }
+
+    #[test]
+    fn hosts_without_a_rule_for_the_port_are_unmatched() {
+        let document = |rules: &str| {
+            format!(
+                r#"{{"unmatchedHosts": "pass", "clusterName": "{{host}}", "virtualServices": [
+                {{"hosts": ["a"], "http": [{rules}]}}]}}"#
+            )
+        };
+        let rule = |condition: &str| {
+            format!(r#"{{"match": [{condition}], "directResponse": {{"status": 201}}}}"#)
+        };
+        let decide = |rules: &str, port| {
+            let (router, _) = Router::compile(document(rules).as_bytes(), &NoMetadata).unwrap();
+            let headers = pairs(&[(":authority", "a"), (":path", "/")]);
+            let attributes = FixedAttributes { port, ..FixedAttributes::default() };
+            router.route(&Request::new(&headers, &attributes), &mut FixedDraw(1)).outcome
+        };
+        let [of_80, of_81] = [80, 81]
+            .map(|port| rule(&format!(r#"{{"port": {port}, "uri": {{"prefix": "/never"}}}}"#)));
+        let both = format!("{of_80}, {of_81}");
+        assert_eq!(decide(&both, Some(80)), Outcome::NoRoute);
+        assert_eq!(decide(&both, Some(81)), Outcome::NoRoute);
+        assert_eq!(decide(&both, Some(82)), Outcome::Passed);
+        assert_eq!(decide(&both, None), Outcome::NoRoute);
+        let any = rule(r#"{"uri": {"prefix": "/never"}}"#);
+        assert_eq!(decide(&format!("{of_80}, {any}"), Some(82)), Outcome::NoRoute);
     }
 
     #[test]

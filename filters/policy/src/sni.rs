@@ -7,11 +7,12 @@
 //! another. So the policy requires that the names agree, and rejects connections that it cannot
 //! parse.
 
-use crate::document::filter::Filter;
+use crate::document::filter::{Filter, Filters};
+use crate::document::json::Json;
 use crate::lookup::virtual_hosts::VirtualHosts;
 use crate::request::Draws;
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::request::client_hello::ClientHello;
 use crate::request::connection::Connection;
@@ -136,7 +137,7 @@ pub struct Opening<'a> {
 /// The policy for server names.
 #[derive(Debug, Default)]
 pub struct SniPolicy {
-    routes: Rc<TlsRoutes>,
+    routes: Arc<TlsRoutes>,
     sampling: Sampling,
     /// The patterns of the allowed hosts, each with its index
     hosts: VirtualHosts,
@@ -145,7 +146,9 @@ pub struct SniPolicy {
 }
 
 impl Policy for SniPolicy {
-    const FILTER: Filter = Filter::Sni;
+    fn filters(_: &Json) -> Filters {
+        Filter::Sni.into()
+    }
 
     fn new(document: &Document) -> Self {
         let settings = document.sni.clone();
@@ -155,7 +158,7 @@ impl Policy for SniPolicy {
             // Hosts of virtual services may end in a dot.
             hosts.entry(host.strip_suffix('.').unwrap_or(host), index);
         }
-        let routes = Rc::clone(&document.tls);
+        let routes = Arc::clone(&document.tls);
         Self { routes, sampling: document.sampling.clone(), hosts, settings }
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod claim;
 pub mod cors;
+pub mod delegate;
+pub mod delegates;
 pub mod destination;
 pub mod destination_rule;
 pub mod direct_response;

@@ -1,5 +1,6 @@
-//! `router.wasm`: routes requests as an Istio VirtualService says.
+//! The router filter: routes requests as an Istio VirtualService says.
 
 pub mod worker;
+pub mod routed;
 pub mod stream;
 mod plugin;

@@ -1,9 +1,10 @@
 //! The router on one worker: what its streams share.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use sluice_host::counters;
 use sluice_host::counters::Counters;
+use sluice_host::host::PluginHost;
 use sluice_host::random::Random;
 use sluice_policy::router::Router;
 use sluice_policy::router::decision::Outcome;
@@ -14,11 +15,18 @@ pub use sluice_host::host::ROUTE_NOTE as NOTE;
 #[derive(Debug)]
 pub struct Worker {
     /// The compiled policy
-    pub router: Rc<Router>,
+    pub router: Arc<Router>,
     /// The counters
     pub counters: Counters<Event>,
     /// Draws for weighted choices
     pub random: Random,
+}
+
+impl Worker {
+    /// The filter of a worker.
+    pub fn with_policy(router: Arc<Router>, host: &impl PluginHost) -> Self {
+        Self { router, counters: Counters::define(host), random: Random::default() }
+    }
 }
 
 counters! {

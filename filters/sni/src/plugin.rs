@@ -1,6 +1,7 @@
 //! The filter as a filter of the shell.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sluice_host::filter::{Action, Filter};
 use sluice_host::host::PluginHost;
@@ -14,14 +15,14 @@ use crate::worker::{NOTE, Worker};
 
 impl<H: HttpHost + NetworkHost + PluginHost> Filter<H> for Worker {
     const NAME: &'static str = "sni";
-    const NOTE: Option<&'static str> = Some(NOTE);
+    const NOTES: &'static [&'static str] = &[NOTE];
     const UNCONFIGURED: Action = Action::Pause;
 
     type Policy = SniPolicy;
     type Request = Request<H>;
     type Connection = Connection<H>;
 
-    fn new(policy: Rc<SniPolicy>, _: u32, host: &H) -> Self {
+    fn new(policy: Arc<SniPolicy>, _: u32, host: &H) -> Self {
         Self::with_policy(policy, host)
     }
 
@@ -37,5 +38,3 @@ impl<H: HttpHost + NetworkHost + PluginHost> Filter<H> for Worker {
         self.delays.on_tick(plugin, host, |state| self.on_hello_timeout(&state, host));
     }
 }
-
-sluice_host::module!(Worker);

@@ -64,6 +64,8 @@ fn details(outcome: Outcome) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use sluice_host::fake::FakeHost;
     use sluice_policy::sni::SniPolicy;
     use sluice_policy::spec::policy::Policy;
@@ -84,7 +86,7 @@ mod tests {
         let host = FakeHost::default()
             .with_property(&["connection", "requested_server_name"], sni)
             .with_property(&["request", "host"], authority);
-        let worker = Rc::new(Worker::with_policy(Rc::new(policy), &host));
+        let worker = Rc::new(Worker::with_policy(Arc::new(policy), &host));
         let action = Request::new(host.clone(), worker).on_request_headers();
         (host, action)
     }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use sluice_host::counters;
@@ -91,7 +92,7 @@ impl From<Outcome> for Event {
 #[derive(Debug)]
 pub struct Worker {
     /// The compiled policy
-    pub policy: Rc<SniPolicy>,
+    pub policy: Arc<SniPolicy>,
     /// Draws for weighted choices
     pub random: Random,
     /// The connections whose ClientHello is not complete
@@ -140,7 +141,7 @@ pub struct Names<'a> {
 
 impl Worker {
     /// The filter of a worker, without connections.
-    pub fn with_policy(policy: Rc<SniPolicy>, host: &impl PluginHost) -> Self {
+    pub fn with_policy(policy: Arc<SniPolicy>, host: &impl PluginHost) -> Self {
         Self {
             policy,
             random: Random::default(),

@@ -45,23 +45,28 @@ fn modules_import_only_from_layers_below_their_own() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
-/// The files that may contain `unsafe`: those of the crate that calls Envoy, and of them only one.
-const UNSAFE: &str = "filters/host/src";
+/// The files that may contain `unsafe`: those with the foreign functions of the two hosts, and the
+/// macro that exports the hooks of a dynamic module.
+const UNSAFE: [&str; 4] = [
+    "filters/host/src/native/abi.rs",
+    "filters/host/src/native/calls.rs",
+    "filters/host/src/native/module.rs",
+    "filters/host/src/wasm/abi.rs",
+];
 
 #[test]
-fn unsafe_code_is_in_one_file() {
+fn unsafe_code_is_in_the_files_with_foreign_functions() {
     let workspace = workspace();
     let mut files = Vec::new();
     for file in workspace.rust_files().unwrap() {
         let text = workspace.read(&file).unwrap();
         let lines =
             unsafe_lines(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        if !lines.is_empty() {
+        if !lines.is_empty() && !UNSAFE.iter().any(|allowed| file == Path::new(allowed)) {
             files.push((file, lines));
         }
     }
-    let is_allowed = files.len() <= 1 && files.iter().all(|(file, _)| file.starts_with(UNSAFE));
-    assert!(is_allowed, "unsafe may be in one file of {UNSAFE}, but is in {files:#?}");
+    assert!(files.is_empty(), "unsafe may be in {UNSAFE:?}, but is also in {files:#?}");
 }
 
 /// Maximum number of consecutive lines that two filters may have in common.

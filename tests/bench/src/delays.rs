@@ -41,7 +41,7 @@ const CASES: [Case; 6] = [
 pub async fn run() {
     let mut bootstrap = Bootstrap::new();
     for delay in CASES.map(|case| case.delay).chunk_by(PartialEq::eq).filter_map(<[_]>::first) {
-        for filter in Filter::ALL {
+        for filter in Filter::PAIR {
             bootstrap = bootstrap.listener(filter.listener(&listener(filter, *delay), *delay));
         }
     }
@@ -93,7 +93,7 @@ async fn measure(envoy: &Envoy, case: &Case) -> [Vec<Samples>; 2] {
         // Alternates which filter is first.
         for turn in 0..2 {
             let index = (round + turn) % 2;
-            let client = envoy.listener(&listener(Filter::ALL[index], case.delay));
+            let client = envoy.listener(&listener(Filter::PAIR[index], case.delay));
             rounds[index].push(turns(&client, case, round).await);
         }
     }

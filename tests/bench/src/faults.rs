@@ -1,4 +1,4 @@
-//! The same fault in both filters.
+//! The same fault in Envoy's own filter and in ours.
 
 use std::time::Duration;
 
@@ -12,20 +12,23 @@ pub enum Filter {
     Native,
     /// `fault.wasm`
     Wasm,
+    /// The fault filter of `libsluice.so`
+    Module,
 }
 
 /// The header of requests to delay.
 pub const DELAYED: &str = "x-delayed";
 
 impl Filter {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Native, Self::Wasm];
+    /// Envoy's own filter, and the wasm module.
+    pub const PAIR: [Self; 2] = [Self::Native, Self::Wasm];
 
     /// The name in the tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
             Self::Wasm => "wasm",
+            Self::Module => "libsluice.so",
         }
     }
 
@@ -37,6 +40,7 @@ impl Filter {
         match self {
             Self::Native => listener.envoy_fault(native(&seconds)),
             Self::Wasm => listener.fault(&virtual_service(&seconds)),
+            Self::Module => listener.fault(&virtual_service(&seconds)).native(),
         }
     }
 
@@ -44,7 +48,7 @@ impl Filter {
     pub fn gauge(self, name: &str) -> String {
         match self {
             Self::Native => format!("http.{name}.fault.active_faults"),
-            Self::Wasm => "wasmcustom.sluice.fault.active_faults".to_owned(),
+            Self::Wasm | Self::Module => "wasmcustom.sluice.fault.active_faults".to_owned(),
         }
     }
 }

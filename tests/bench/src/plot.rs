@@ -11,7 +11,7 @@ const FLOOR: f64 = 0.1;
 ///
 /// # Panics
 /// If it cannot be written.
-pub fn write(kind: &str, names: &[&str; 2], series: &[Vec<(f64, f64)>; 2]) {
+pub fn write(kind: &str, names: &[&str], series: &[Vec<(f64, f64)>]) {
     let folder = folder();
     std::fs::create_dir_all(&folder).expect("a folder for the results");
     let name = format!("rules-{}.svg", kind.replace(' ', "-"));
@@ -22,8 +22,8 @@ pub fn write(kind: &str, names: &[&str; 2], series: &[Vec<(f64, f64)>; 2]) {
 fn draw(
     file: &std::path::Path,
     kind: &str,
-    names: &[&str; 2],
-    series: &[Vec<(f64, f64)>; 2],
+    names: &[&str],
+    series: &[Vec<(f64, f64)>],
 ) -> Result<(), Box<dyn std::error::Error>> {
     let points = || series.iter().flatten();
     let most = points().map(|(_, cost)| *cost).fold(10.0, f64::max) * 2.0;
@@ -42,7 +42,7 @@ fn draw(
         .y_desc("microseconds of processor time")
         .light_line_style(TRANSPARENT)
         .draw()?;
-    let colors = [BLUE, RED];
+    let colors = [BLUE, GREEN, RED];
     for ((name, points), color) in names.iter().zip(series).zip(colors) {
         let points: Vec<_> = points.iter().map(|(count, cost)| (*count, cost.max(FLOOR))).collect();
         chart

@@ -11,6 +11,9 @@ use sluice_e2e::workspace;
 pub struct Table {
     title: String,
     columns: Vec<String>,
+    /// The column that is compared with an earlier run; the last one if it is absent
+    #[serde(skip)]
+    compared: Option<usize>,
     rows: Vec<Row>,
 }
 
@@ -36,7 +39,13 @@ impl Table {
     /// before it.
     pub fn new(title: &str, columns: &[&str]) -> Self {
         let columns = columns.iter().map(|&column| column.to_owned()).collect();
-        Self { title: title.to_owned(), columns, rows: Vec::new() }
+        Self { title: title.to_owned(), columns, compared: None, rows: Vec::new() }
+    }
+
+    /// Compares the column with this index with an earlier run, and not the last one.
+    #[must_use]
+    pub fn comparing(self, column: usize) -> Self {
+        Self { compared: Some(column), ..self }
     }
 
     /// Adds a row.
@@ -44,7 +53,7 @@ impl Table {
         self.rows.push(Row { name: name.to_owned(), values: values.to_vec(), quartiles });
     }
 
-    /// Formats the table as Markdown, with a column for the last number in the earlier run.
+    /// Formats the table as Markdown, with a column for the earlier run.
     fn markdown(&self, earlier: &[Self]) -> String {
         let earlier = earlier.iter().find(|table| table.title == self.title);
         let mut text = format!("### {}\n\n| |", self.title);
@@ -64,7 +73,10 @@ impl Table {
             }
             let before = earlier
                 .and_then(|table| table.rows.iter().find(|before| before.name == row.name))
-                .and_then(|before| before.values.last());
+                .and_then(|before| match self.compared {
+                    Some(column) => before.values.get(column),
+                    None => before.values.last(),
+                });
             let _ = match before {
                 Some(before) => writeln!(text, " {before:.2} |"),
                 None => writeln!(text, " - |"),
@@ -127,5 +139,15 @@ mod tests {
             "| another | 13.00 | 5.00 | 3.00 .. 4.00 | - |",
         ];
         assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn a_table_may_compare_another_column() {
+        let mut earlier = Table::new("Costs", &["ours", "theirs"]);
+        earlier.row("10 rules", &[3.0, 9.0], None);
+        let mut table = Table::new("Costs", &["ours", "module", "theirs"]).comparing(0);
+        table.row("10 rules", &[2.0, 1.0, 8.0], None);
+        let markdown = table.markdown(&[earlier]);
+        assert!(markdown.ends_with("| 10 rules | 2.00 | 1.00 | 8.00 | 3.00 |\n"), "{markdown}");
     }
 }

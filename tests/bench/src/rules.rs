@@ -2,7 +2,7 @@
 //! matches.
 
 use serde_json::{Value, json};
-use sluice_e2e::{Bootstrap, Client, Envoy, Request, any_host, wasm};
+use sluice_e2e::{Bootstrap, Client, Envoy, Request, any_host, native, wasm};
 
 use crate::listener::{any, edge, ok, virtual_host};
 use crate::load::{Variant, costs, more};
@@ -116,6 +116,9 @@ pub async fn run() -> Vec<Table> {
     tables
 }
 
+/// The variants for each number of rules.
+const NAMES: [&str; 3] = ["router.wasm", "router of libsluice.so", "Envoy's own"];
+
 async fn measure(kind: Kind) -> Table {
     let limit = if matches!(kind, Kind::Regex) { REGEX_LIMIT } else { usize::MAX };
     let counts: Vec<_> = COUNTS.into_iter().filter(|count| *count <= limit).collect();
@@ -125,20 +128,23 @@ async fn measure(kind: Kind) -> Table {
         let module = wasm("router", "edge", &kind.document(*count).to_string());
         let ours = edge(vec![module], any());
         variants.push(variant(format!("router.wasm, {count}"), request, ours).await);
+        let module = native("router", &kind.document(*count).to_string());
+        let ours = edge(vec![module], any());
+        variants.push(variant(format!("router of libsluice.so, {count}"), request, ours).await);
         let native = edge(vec![], kind.native(*count));
         variants.push(variant(format!("Envoy's own, {count}"), request, native).await);
     }
     let costs = costs(&variants).await;
     let title = format!("Rules by {}: what is added to a request", kind.name());
-    let mut table = Table::new(&title, &["router.wasm", "Envoy's own"]);
-    let mut series = [Vec::new(), Vec::new()];
-    for (count, pair) in counts.iter().zip(costs[1..].chunks_exact(2)) {
-        let added = [more(&pair[0], &costs[0]).0, more(&pair[1], &costs[0]).0];
+    let mut table = Table::new(&title, &NAMES).comparing(0);
+    let mut series = NAMES.map(|_| Vec::new());
+    for (count, ways) in counts.iter().zip(costs[1..].chunks_exact(NAMES.len())) {
+        let added: Vec<_> = ways.iter().map(|own| more(own, &costs[0]).0).collect();
         table.row(&count.to_string(), &added, None);
-        for (series, added) in series.iter_mut().zip(added) {
-            series.push((*count as f64, added));
+        for (series, added) in series.iter_mut().zip(&added) {
+            series.push((*count as f64, *added));
         }
     }
-    plot::write(kind.name(), &["router.wasm", "Envoy's own"], &series);
+    plot::write(kind.name(), &NAMES, &series);
     table
 }

@@ -4,14 +4,14 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sluice_e2e::{Bootstrap, Envoy, any_host, wasm};
+use sluice_e2e::{Bootstrap, Envoy, any_host, native, wasm};
 
 use crate::listener::{any, edge};
 use crate::results::Table;
 use crate::samples::median;
 
 const ROUNDS: usize = 7;
-/// HTTP filters. The outlier filter is in the same chain as the others.
+/// The single filters. The outlier filter is in the same chain as the others.
 const FILTERS: [&str; 6] = ["egress", "fault", "mirror", "outlier", "router", "sni"];
 /// One VM for each worker, one for the main thread and one to validate the configuration. Here
 /// there is one worker.
@@ -34,6 +34,12 @@ fn bootstrap(filters: &[&str], rules: usize, workers: u32) -> Bootstrap {
     let document = document(rules).to_string();
     let filters = filters.iter().map(|filter| wasm(filter, "edge", &document)).collect();
     Bootstrap::new().workers(workers).raw_listener(edge(filters, any()))
+}
+
+/// The same with the dynamic module.
+fn module(rules: usize, workers: u32) -> Bootstrap {
+    let filter = native("sluice", &document(rules).to_string());
+    Bootstrap::new().workers(workers).raw_listener(edge(vec![filter], any()))
 }
 
 /// Time until Envoy serves, in milliseconds, and its memory in MiB.
@@ -68,17 +74,23 @@ async fn modules() -> Table {
     let one = |filter| vec![filter];
     let mut ways: Vec<(&str, Vec<&str>)> = vec![("no module", vec![])];
     ways.extend(FILTERS.map(|filter| (filter, one(filter))));
+    ways.push(("sluice, which replaces four of them", one("sluice")));
+    ways.push(("egress, fault, mirror and router", vec!["egress", "fault", "mirror", "router"]));
+    ways.push(("sluice, outlier and sni", vec!["sluice", "outlier", "sni"]));
     ways.push(("all six", FILTERS.to_vec()));
     let bootstraps: Vec<_> = ways
         .iter()
         .flat_map(|(_, filters)| [bootstrap(filters, 1, 1), bootstrap(filters, 1, 5)])
         .collect();
+    let module = [module(1, 1), module(1, 5)];
+    let names = ways.iter().map(|(name, _)| *name).chain(["sluice of libsluice.so"]);
+    let bootstraps: Vec<_> = bootstraps.into_iter().chain(module).collect();
     let results = starts(&bootstraps, ROUNDS).await;
     let mut table = Table::new(
         "The start of an Envoy with one worker, in ms; its memory, and that of each worker more, in MiB",
         &["start", "memory", "each worker"],
     );
-    for ((name, _), pair) in ways.iter().zip(results.chunks_exact(2)) {
+    for (name, pair) in names.zip(results.chunks_exact(2)) {
         let [(time, memory), (_, memory_of_five)] = pair else { continue };
         table.row(name, &[*time, *memory, (memory_of_five - memory) / 4.0], None);
     }

@@ -27,8 +27,11 @@ struct Outcome {
     resumed: usize,
     memory_before: Memory,
     memory_waiting: Memory,
+    memory_after: Memory,
     started_in: Duration,
     resumed_in: Duration,
+    /// Latency minus the delay, of the requests that waited
+    errors: Samples,
     before: Samples,
     waiting: Samples,
     resuming: Samples,
@@ -43,28 +46,42 @@ struct Memory {
     allocated: u64,
 }
 
-/// A request without delay: its start and its duration.
+/// The start and the duration of a request.
 type Probe = (Instant, Duration);
 
 /// Measures and prints the table.
 pub async fn run() {
-    let [native, wasm] = [measure(Filter::Native).await, measure(Filter::Wasm).await];
+    const FILTERS: [Filter; 3] = [Filter::Native, Filter::Wasm, Filter::Module];
+    let mut outcomes = Vec::new();
+    for filter in FILTERS {
+        outcomes.push(measure(filter).await);
+    }
     println!(
         "{} streams, {CONNECTIONS} connections with {STREAMS} each, that wait {} s:\n",
         CONNECTIONS * STREAMS,
         DELAY.as_secs()
     );
-    let row = |name: &str, value: &dyn Fn(&Outcome) -> String| {
-        println!("{name:<46} {:>16} {:>16}", value(&native), value(&wasm));
+    let line = |name: &str, cells: Vec<String>| {
+        let cells: Vec<_> = cells.iter().map(|cell| format!(" {cell:>16}")).collect();
+        println!("{name:<44}{}", cells.concat());
     };
-    println!("{:<46} {:>16} {:>16}", "", Filter::Native.name(), Filter::Wasm.name());
+    let row = |name: &str, value: &dyn Fn(&Outcome) -> String| {
+        line(name, outcomes.iter().map(value).collect());
+    };
+    line("", FILTERS.map(|filter| filter.name().to_owned()).into());
     row("waiting at once", &|outcome| outcome.waited.to_string());
     row("resumed with 200", &|outcome| outcome.resumed.to_string());
     row("all started within, s", &|outcome| format!("{:.2}", outcome.started_in.as_secs_f64()));
     row("all resumed within, s", &|outcome| format!("{:.2}", outcome.resumed_in.as_secs_f64()));
+    row("delay error, p50 / p99 in ms", &|outcome| latency(&outcome.errors));
     row("resident memory before, MiB", &|outcome| mebibytes(outcome.memory_before.resident));
     row("resident memory while they wait, MiB", &|outcome| {
         mebibytes(outcome.memory_waiting.resident)
+    });
+    row("resident memory afterwards, MiB", &|outcome| mebibytes(outcome.memory_after.resident));
+    row("Envoy allocated before / afterwards, MiB", &|outcome| {
+        let allocated = |memory: Memory| mebibytes(memory.allocated);
+        [allocated(outcome.memory_before), allocated(outcome.memory_after)].join(" / ")
     });
     row("resident memory per waiting stream, bytes", &|outcome| {
         outcome.per_stream(|memory| memory.resident)
@@ -76,19 +93,17 @@ pub async fn run() {
     row("  before", &|outcome| latency(&outcome.before));
     row("  while they wait", &|outcome| latency(&outcome.waiting));
     row("  while they are resumed", &|outcome| latency(&outcome.resuming));
-    let counts = |outcome: &Outcome| {
-        [&outcome.before, &outcome.waiting, &outcome.resuming].map(Samples::len)
-    };
+    row("  number of them before", &|outcome| outcome.before.len().to_string());
+    row("  while they wait", &|outcome| outcome.waiting.len().to_string());
+    row("  while they are resumed", &|outcome| outcome.resuming.len().to_string());
     println!(
-        "\nThe other requests go to the same worker of Envoy, one after the other: {:?} with the native filter,\n\
-         {:?} with the module, in the three phases. The client takes a core of its own where there is one.",
-        counts(&native),
-        counts(&wasm)
+        "\nThe other requests go to the same worker of Envoy, one after the other. The client takes a \
+         core of its own\nwhere there is one."
     );
 }
 
 async fn measure(filter: Filter) -> Outcome {
-    // One Envoy for each filter, so that neither reuses memory of the other.
+    // One Envoy for each filter, so that none reuses memory of another.
     let listener = filter.listener(LISTENER, DELAY).concurrent_streams(STREAMS as u32);
     let envoy = Envoy::start(&Bootstrap::new().listener(listener)).await;
     let client = envoy.listener(LISTENER).http2();
@@ -119,11 +134,16 @@ async fn measure(filter: Filter) -> Outcome {
     sleep(Duration::from_secs(1)).await;
     let memory_waiting = Memory::of(&envoy).await;
 
-    let ends: Vec<Instant> = streams.join_all().await.into_iter().flatten().collect();
+    let resumed: Vec<Probe> = streams.join_all().await.into_iter().flatten().collect();
     let probes = probes.stop();
+    sleep(Duration::from_secs(1)).await;
+    let memory_after = Memory::of(&envoy).await;
     assert!(envoy.traps().is_empty(), "{:?}", envoy.traps());
     let first_end = start + DELAY;
-    let last_end = ends.iter().max().copied().unwrap_or(first_end);
+    let ends = resumed.iter().map(|(start, elapsed)| *start + *elapsed);
+    let last_end = ends.max().unwrap_or(first_end);
+    let mut errors = Samples::default();
+    resumed.iter().for_each(|(_, elapsed)| errors.add(*elapsed, DELAY));
     let during = |from: Instant, to: Instant| {
         let mut samples = Samples::default();
         let within = probes.iter().filter(|(start, _)| (from..to).contains(start));
@@ -132,27 +152,30 @@ async fn measure(filter: Filter) -> Outcome {
     };
     Outcome {
         waited,
-        resumed: ends.len(),
+        resumed: resumed.len(),
         memory_before,
         memory_waiting,
+        memory_after,
         started_in: all_wait - start,
         resumed_in: last_end - first_end,
+        errors,
         before: during(start - BEFORE, start),
         waiting: during(all_wait, first_end),
         resuming: during(first_end, last_end),
     }
 }
 
-/// Starts all requests; each one signals its response with status 200.
-fn streams(client: &Client, connections: &[Connection]) -> JoinSet<Option<Instant>> {
+/// Starts all requests. Those without a response with status 200 return nothing.
+fn streams(client: &Client, connections: &[Connection]) -> JoinSet<Option<Probe>> {
     let mut streams = JoinSet::new();
     for connection in connections {
         for _ in 0..STREAMS {
             let mut connection = connection.share();
             let request = client.get("/").header(DELAYED, "1");
             streams.spawn(async move {
+                let start = Instant::now();
                 let response = connection.try_send(request).await.ok()?;
-                (response.status == 200).then(Instant::now)
+                (response.status == 200).then_some((start, response.elapsed))
             });
         }
     }

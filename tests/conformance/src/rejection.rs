@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sluice_policy::chain::Chain;
 use sluice_policy::document::report::{Finding, Rejection as PolicyRejection};
 use sluice_policy::egress::Egress;
 use sluice_policy::fault::Faults;
@@ -42,6 +43,8 @@ pub enum OwnFilter {
     Outlier,
     /// `router.wasm`, whose rules need an action
     Router,
+    /// `sluice.wasm`, which reports what none of its filters carries out
+    Sluice,
     /// `sni.wasm`, which requires virtual services only for its routes and allowed hosts
     Sni,
 }
@@ -102,6 +105,7 @@ pub fn check(row: &Rejection) {
     let mirror = findings(Mirrors::compile(text, &node));
     let router = findings(Router::compile(text, &node));
     let outlier = findings(Outliers::compile(text, &node));
+    let sluice = findings(Chain::compile(text, &node));
     let sni = findings(SniPolicy::compile(text, &node));
     let own = match row.filter {
         None => None,
@@ -110,6 +114,7 @@ pub fn check(row: &Rejection) {
         Some(OwnFilter::Mirror) => Some(&mirror),
         Some(OwnFilter::Outlier) => Some(&outlier),
         Some(OwnFilter::Router) => Some(&router),
+        Some(OwnFilter::Sluice) => Some(&sluice),
         Some(OwnFilter::Sni) => Some(&sni),
     };
     if let Some(found) = own {
@@ -122,7 +127,8 @@ pub fn check(row: &Rejection) {
         let (errors, found) = (row.expect.errors(), findings.errors());
         assert!(found == errors, "expected by the {filter} filter {errors:#?}\ngot {found:#?}");
     }
-    for (filter, findings) in [("egress", egress), ("outlier", outlier), ("sni", sni)] {
+    let others = [("egress", egress), ("outlier", outlier), ("sluice", sluice), ("sni", sni)];
+    for (filter, findings) in others {
         let (errors, found) = (shared_errors(&row.expect), shared_errors(&findings));
         assert!(found == errors, "expected by the {filter} filter {errors:#?}\ngot {found:#?}");
     }

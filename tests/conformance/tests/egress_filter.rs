@@ -1,14 +1,19 @@
-//! Every row about egress through the filter, in a mock of Envoy's host.
+//! Every row about egress through the egress filter, and every request through all filters in one,
+//! in a mock of Envoy's host.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use sluice_conformance::egress;
-use sluice_egress::worker::{Event, Worker};
+use serde_json::{Value, json};
+use sluice_bundle::worker::Worker as Bundle;
+use sluice_conformance::{EgressCase, egress};
+use sluice_egress::worker::{Event, NOTE, Worker};
 use sluice_host::counters::CounterSet;
 use sluice_host::fake::FakeHost;
 use sluice_host::filter::{Action, Filter, HttpStream, NetworkStream};
+use sluice_policy::chain::Chain;
 use sluice_policy::egress::Egress;
 use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
@@ -19,7 +24,7 @@ fn check(topic: &str, id: &str) {
     let case = egress(topic, id);
     let (egress, _) = Egress::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
-    let worker = Rc::new(Worker::new(Rc::new(egress), 1, &FakeHost::default()));
+    let worker = Rc::new(Worker::new(Arc::new(egress), 1, &FakeHost::default()));
     for request in &case.requests {
         let host = host(request.destination)
             .with_request_header(":method", request.method.as_str())
@@ -38,6 +43,30 @@ fn check(topic: &str, id: &str) {
         assert_eq!(host.replies(), []);
         assert_noted(&host, &connection.expect, passes, &format!("{connection:?}"));
     }
+    check_bundle(&case);
+}
+
+/// Sends the requests of a row through the filter that routes them too. Adds a route for all hosts
+/// to the document.
+fn check_bundle(case: &EgressCase) {
+    let mut document: Value = serde_json::from_str(case.config.get()).unwrap();
+    let route = json!([{ "destination": { "host": "upstream.example.com" } }]);
+    document["virtualServices"] =
+        json!([{ "hosts": ["*"], "gateways": ["gateway"], "http": [{ "route": route }] }]);
+    let (chain, _) = Chain::compile(document.to_string().as_bytes(), &NoMetadata)
+        .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
+    let worker = Rc::new(Bundle::new(Arc::new(chain), 1, &FakeHost::default()));
+    for request in &case.requests {
+        let host = host(request.destination)
+            .with_request_header(":method", request.method.as_str())
+            .with_request_header(":authority", request.host.as_str())
+            .with_request_header(":path", "/");
+        let passes = worker.request(2, host.clone()).on_request_headers() == Action::Continue;
+        assert_eq!(host.replies().len(), usize::from(!passes));
+        assert_eq!(host.count("sluice.router.forwarded"), usize::from(passes));
+        let title = format!("sluice.wasm: {request:?}");
+        assert_noted(&host, &request.expect, passes, &title);
+    }
 }
 
 fn host(destination: Option<SocketAddr>) -> FakeHost {
@@ -47,7 +76,8 @@ fn host(destination: Option<SocketAddr>) -> FakeHost {
 
 /// Checks that a decision writes one note and one counter, and that known hosts are not refused.
 fn assert_noted(host: &FakeHost, expected: &str, passes: bool, title: &str) {
-    let notes: Vec<_> = host.notes().into_iter().map(|(_, text)| text).collect();
+    let own = host.notes().into_iter().filter(|(name, _)| name == NOTE);
+    let notes: Vec<_> = own.map(|(_, text)| text).collect();
     assert_eq!(notes, [expected], "{title}");
     let counted = match expected {
         "address" => "known",

@@ -1,18 +1,25 @@
-//! Every row about faults through the filter, in a mock of Envoy's host.
+//! Every row about faults through the fault filter, and through all filters in one, in a mock of
+//! Envoy's host.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use sluice_conformance::{FaultExpectation, FaultRequest, fault};
+use sluice_bundle::worker::Worker as Bundle;
+use sluice_conformance::{FaultCase, FaultExpectation, FaultRequest, fault};
 use sluice_fault::stream::MARK;
 use sluice_fault::worker::{ACTIVE_FAULTS, Worker};
-use sluice_host::fake::FakeHost;
+use sluice_host::counters::CounterSet;
+use sluice_host::fake::{FakeHost, FakeReply};
 use sluice_host::filter::{Action, Filter, HttpStream};
 use sluice_host::http::HttpHost;
+use sluice_policy::chain::Chain;
 use sluice_policy::fault::Faults;
+use sluice_policy::router::Router;
 use sluice_policy::spec::fault::AbortStatus;
 use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
+use sluice_router::worker::Event as RouterEvent;
 
 include!(concat!(env!("OUT_DIR"), "/faults.rs"));
 
@@ -23,23 +30,63 @@ fn check(topic: &str, id: &str) {
     let case = fault(topic, id);
     let (faults, _) = Faults::compile(case.config.get().as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
-    let worker = Rc::new(Worker::new(Rc::new(faults), PLUGIN, &FakeHost::default()));
+    let worker = Rc::new(Worker::new(Arc::new(faults), PLUGIN, &FakeHost::default()));
     // The filter draws its own random numbers, so only the policy can run rows that depend on a
     // draw.
     for request in case.requests.iter().filter(|request| request.draws.is_none()) {
         let found = observe(&worker, request);
         assert_eq!(found, request.expect, "{}", request.title());
     }
+    check_bundle(&case);
 }
 
-/// Sends the request and advances the clock until its delay is over, within the tolerance of a
-/// tick.
-fn observe(worker: &Rc<Worker>, request: &FaultRequest) -> FaultExpectation {
+/// Sends the requests of a row through the filter that routes them too.
+fn check_bundle(case: &FaultCase) {
+    let text = case.config.get().as_bytes();
+    let chain = Chain::compile(text, &NoMetadata).map(|(chain, _)| chain);
+    // The router requires a destination in rules with faults.
+    let is_routed = Router::compile(text, &NoMetadata).is_ok();
+    assert_eq!(chain.is_ok(), is_routed, "{chain:?}");
+    let Ok(chain) = chain else { return };
+    let worker = Rc::new(Bundle::new(Arc::new(chain), PLUGIN, &FakeHost::default()));
+    for request in case.requests.iter().filter(|request| request.draws.is_none()) {
+        let host = host(request);
+        let stream = worker.request(ID, host.clone());
+        let action = stream.on_request_headers();
+        let delay = host.timer();
+        if let Some(delay) = delay {
+            assert_eq!((action, host.replies().len()), (Action::Pause, 0));
+            host.pass(delay);
+            worker.on_tick(PLUGIN, &host);
+        }
+        let replies = host.replies();
+        let is_abort = |reply: &&FakeReply| reply.details == "fault_filter_abort";
+        let abort = replies.iter().find(is_abort).map(|reply| match reply.grpc_status {
+            None => AbortStatus::Http(reply.status),
+            Some(status) => AbortStatus::Grpc(status),
+        });
+        let routed: usize = RouterEvent::NAMES.iter().map(|name| host.count(name)).sum();
+        assert_eq!(routed, usize::from(abort.is_none()), "an aborted request is not routed");
+        let malformed = host.count("sluice.fault.malformed_headers");
+        let found = FaultExpectation::new(delay, abort, u32::try_from(malformed).unwrap());
+        assert_eq!(found, request.expect, "sluice.wasm: {}", request.title());
+        stream.on_end();
+    }
+}
+
+fn host(request: &FaultRequest) -> FakeHost {
     let mut host = FakeHost::default();
     host.pass(request.time());
     for (name, value) in request.pairs() {
         host = host.with_request_header(&name, value);
     }
+    host
+}
+
+/// Sends the request and advances the clock until its delay is over, within the tolerance of a
+/// tick.
+fn observe(worker: &Rc<Worker>, request: &FaultRequest) -> FaultExpectation {
+    let host = host(request);
     let stream = worker.request(ID, host.clone());
     let action = stream.on_request_headers();
     let delay = host.timer();

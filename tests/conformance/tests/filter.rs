@@ -1,7 +1,9 @@
-//! Every row about requests through the filter, in a mock of Envoy's host.
+//! Every row about requests through the router filter, and through all filters in one, in a mock of
+//! Envoy's host.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::Value;
 use sluice_conformance::{
@@ -11,16 +13,20 @@ use sluice_host::attributes::EnvoyNode;
 use sluice_host::fake::FakeHost;
 use sluice_host::filter::{Action, Filter, HttpStream};
 use sluice_host::http::HttpHost;
-use sluice_policy::router::Router;
+use sluice_policy::spec::mirror::HEADER_PREFIX;
 use sluice_policy::spec::policy::Policy;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
-use sluice_router::worker::Worker;
 
 include!(concat!(env!("OUT_DIR"), "/cases.rs"));
 
 fn check(topic: &str, id: &str) {
     let case = case(topic, id);
-    let worker = Rc::new(worker(&case));
+    check_filter::<sluice_router::worker::Worker>(&case);
+    check_filter::<sluice_bundle::worker::Worker>(&case);
+}
+
+fn check_filter<F: Filter<FakeHost>>(case: &Case) {
+    let worker = Rc::new(worker::<F>(case));
     // The filter draws its own random numbers, so only the policy can run rows that depend on a
     // draw.
     for request in case.requests.iter().filter(|request| request.draw.is_none()) {
@@ -47,7 +53,7 @@ fn check(topic: &str, id: &str) {
     panic!("twice in a row: {}", differences.join("\n"));
 }
 
-fn worker(case: &Case) -> Worker {
+fn worker<F: Filter<FakeHost>>(case: &Case) -> F {
     let mut host = FakeHost::default();
     let node = ["xds", "node", "metadata"];
     if let Some(namespace) = &case.node.namespace {
@@ -56,12 +62,12 @@ fn worker(case: &Case) -> Worker {
     for (name, value) in &case.node.labels {
         host = host.with_property(&[&node[..], &["LABELS", name]].concat(), value.as_str());
     }
-    let router = Router::compile(case.config.get().as_bytes(), &EnvoyNode(&host));
-    let (router, _) = router.unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
-    Worker::new(Rc::new(router), 1, &host)
+    let policy = F::Policy::compile(case.config.get().as_bytes(), &EnvoyNode(&host));
+    let (policy, _) = policy.unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
+    F::new(Arc::new(policy), 1, &host)
 }
 
-fn observe(worker: &Rc<Worker>, request: &Request) -> Observed {
+fn observe<F: Filter<FakeHost>>(worker: &Rc<F>, request: &Request) -> Observed {
     let host = host(request);
     let stream = worker.request(2, host.clone());
     let is_answered = stream.on_request_headers() == Action::Pause;
@@ -71,6 +77,8 @@ fn observe(worker: &Rc<Worker>, request: &Request) -> Observed {
         Some(reply) => (Outcome::Replied { status: reply.status, body: reply.body }, reply.headers),
         None => {
             let mut headers = lines(host.request_headers());
+            // The rows are about routes.
+            headers.retain(|name, _| !name.starts_with(HEADER_PREFIX));
             let cluster = headers.remove("x-sluice-cluster").unwrap_or_default();
             let cluster = String::from_utf8(cluster).unwrap();
             let upstream = request.upstream_headers.iter();

@@ -2,6 +2,7 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sluice_conformance::{ConnectionExpectation, SniConnection, sni};
 use sluice_host::fake::FakeHost;
@@ -29,7 +30,7 @@ fn check(topic: &str, id: &str) {
     let case = sni(topic, id);
     let (policy, _) = SniPolicy::compile(case.config.get().as_bytes(), &case.node)
         .unwrap_or_else(|rejection| panic!("refused:\n{rejection}"));
-    let worker = Rc::new(Worker::new(Rc::new(policy), 1, &FakeHost::default()));
+    let worker = Rc::new(Worker::new(Arc::new(policy), 1, &FakeHost::default()));
     // The filter draws its own random numbers, so only the policy can run rows that depend on a
     // draw.
     for row in case.connections.iter().filter(|row| row.draw.is_none()) {

@@ -65,6 +65,11 @@ impl Client {
         Self { http2: true, ..self }
     }
 
+    /// Whether it uses HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.http2
+    }
+
     /// Sends a PROXY protocol line with the destination port `port`. The listener must have
     /// [`proxy_protocol`](crate::Listener::proxy_protocol).
     pub fn destination_port(self, port: u16) -> Self {
@@ -100,26 +105,36 @@ impl Client {
     }
 
     /// Opens a connection for several requests.
+    ///
+    /// # Panics
+    /// If nothing listens there.
     pub async fn connect(&self) -> Connection {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
+        self.try_connect().await.unwrap()
+    }
+
+    /// The same, or why there is no connection.
+    pub async fn try_connect(&self) -> std::io::Result<Connection> {
+        let mut stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
         if self.destination_port.is_some() || self.source_address.is_some() {
             let port = self.destination_port.unwrap_or(self.address.port());
             let source = self.source_address.unwrap_or(Ipv4Addr::LOCALHOST);
             let line = format!("PROXY TCP4 {source} 127.0.0.1 40000 {port}\r\n");
-            stream.write_all(line.as_bytes()).await.unwrap();
+            stream.write_all(line.as_bytes()).await?;
         }
         let stream = TokioIo::new(stream);
-        Connection(if self.http2 {
-            let (sender, connection) =
-                http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        Ok(Connection(if self.http2 {
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), stream)
+                .await
+                .map_err(std::io::Error::other)?;
             tokio::spawn(connection);
             Sender::Http2(sender)
         } else {
-            let (sender, connection) = http1::handshake(stream).await.unwrap();
+            let (sender, connection) =
+                http1::handshake(stream).await.map_err(std::io::Error::other)?;
             tokio::spawn(connection);
             Sender::Http1(sender)
-        })
+        }))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::attach::native;
 use crate::endpoints::{Endpoints, file_name};
 use crate::wasm::wasm;
 
@@ -14,6 +15,8 @@ pub struct Cluster {
     pub is_dynamic: bool,
     pub http2: bool,
     pub plugin: Option<(String, String)>,
+    /// Whether the plugin is in the dynamic module.
+    pub is_native: bool,
     pub takes_hosts: bool,
     /// Settings of the load balancing policy, `RoundRobin`.
     pub round_robin: Option<Value>,
@@ -84,8 +87,14 @@ impl Cluster {
                         "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
                     },
                 });
-                let mut plugin = wasm(filter, &self.name, configuration);
-                plugin["typed_config"]["config"]["root_id"] = "upstream".into();
+                let plugin = match self.is_native {
+                    true => native(filter, configuration),
+                    false => {
+                        let mut plugin = wasm(filter, &self.name, configuration);
+                        plugin["typed_config"]["config"]["root_id"] = "upstream".into();
+                        plugin
+                    }
+                };
                 options["http_filters"] = json!([plugin, codec]);
             }
             cluster["typed_extension_protocol_options"] = json!({ OPTIONS: options });

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::address::socket;
+use crate::attach::is_native;
 use crate::cluster::Cluster;
 use crate::endpoints::Endpoints;
 use crate::listener::{Listener, loopback};
@@ -117,10 +118,17 @@ impl Bootstrap {
         self
     }
 
-    /// Adds a filter to the last cluster, as an upstream filter.
+    /// Adds a filter to the last cluster, as an upstream filter, from its wasm module.
     pub fn upstream_plugin(mut self, filter: &str, configuration: &Value) -> Self {
         self.last_cluster().plugin = Some((filter.to_owned(), configuration.to_string()));
         self
+    }
+
+    /// Adds a filter to the last cluster, as an upstream filter, from the dynamic module.
+    pub fn native_upstream_plugin(self, filter: &str, configuration: &Value) -> Self {
+        let mut with = self.upstream_plugin(filter, configuration);
+        with.last_cluster().is_native = true;
+        with
     }
 
     /// Makes the load balancer of the last cluster use the hosts in `x-sluice-host`; without the
@@ -147,6 +155,7 @@ impl Bootstrap {
     pub fn marked_outlier_detection(self, configuration: &Value, settings: Value) -> Self {
         let mut with = self.upstream_plugin("outlier", configuration).outlier_detection(settings);
         with.last_cluster().counts_marks = true;
+        with.last_cluster().is_native = is_native();
         with
     }
 

@@ -65,10 +65,15 @@ impl Envoy {
     /// # Panics
     /// If it does not start. The message contains the end of its log.
     pub async fn of_configuration(configuration: &Value) -> Self {
+        let started = Self::try_of_configuration(configuration).await;
+        started.unwrap_or_else(|failure| failure.panic())
+    }
+
+    /// The same, or how Envoy ended.
+    pub async fn try_of_configuration(configuration: &Value) -> Result<Self, StartFailure> {
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("envoy.json"), configuration.to_string()).unwrap();
-        let started = Self::run("envoy.json", directory, CommandLine::default()).await;
-        started.unwrap_or_else(|failure| failure.panic())
+        Self::run("envoy.json", directory, CommandLine::default()).await
     }
 
     /// Starts an Envoy with a file in a directory.
@@ -182,6 +187,14 @@ impl Envoy {
         get(self.admin, target).await.unwrap()
     }
 
+    /// Returns whether its version begins with `series`, such as `1.36.`.
+    pub async fn is_of(&self, series: &str) -> bool {
+        let info = self.admin("/server_info").await.json();
+        // COMMIT/VERSION/...
+        let version = info["version"].as_str().and_then(|version| version.split('/').nth(1));
+        version.expect("a version").starts_with(series)
+    }
+
     /// Returns the value of a counter or gauge; 0 if there is none with this name.
     pub async fn stat(&self, name: &str) -> u64 {
         // A regular expression that matches a few names at most. All of them would take long to
@@ -263,10 +276,10 @@ impl StartFailure {
 }
 
 async fn get(admin: SocketAddr, target: &str) -> Result<Response, String> {
-    // Envoy may write the address before it accepts connections.
-    tokio::net::TcpStream::connect(admin).await.map_err(|error| error.to_string())?;
     let client = Client::new(admin);
-    client.connect().await.try_send(client.get(target)).await
+    // Envoy may write the address before it accepts connections, and end after it did.
+    let mut connection = client.try_connect().await.map_err(|error| error.to_string())?;
+    connection.try_send(client.get(target)).await
 }
 
 fn traps(log: &str) -> Vec<String> {

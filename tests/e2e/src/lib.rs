@@ -14,6 +14,7 @@
 //! loopback device, on ports that the kernel selects, so tests can run in parallel.
 
 mod address;
+mod attach;
 mod client;
 mod cluster;
 mod endpoints;
@@ -33,6 +34,7 @@ mod upstream;
 mod wait;
 mod wasm;
 
+pub use attach::{NATIVE, is_left_out, is_native, native, native_of};
 pub use client::{Client, Connection, Request, Response};
 pub use config::{Bootstrap, any_host};
 pub use endpoints::{Endpoints, Locality};

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::address::socket;
+use crate::attach::{attached, is_native, native};
 use crate::routes::{Mirroring, Routes};
 use crate::wasm::wasm;
 
@@ -17,13 +18,17 @@ use crate::wasm::wasm;
 #[derive(Clone)]
 pub struct Listener {
     name: String,
+    first: Option<Value>,
+    egress: Option<String>,
     fault: Option<String>,
     fault_module: Option<String>,
     mirror: Option<String>,
     outlier: Option<String>,
+    marker: Option<String>,
     mirroring: Option<Mirroring>,
     envoy_fault: Option<Value>,
     plugin: Option<String>,
+    bundle: Option<String>,
     cluster: Option<String>,
     direct_response: bool,
     concurrent_streams: Option<u32>,
@@ -32,6 +37,7 @@ pub struct Listener {
     retry_policy: Option<Value>,
     internal_clients: bool,
     claims: Option<Value>,
+    is_native: bool,
 }
 
 impl Listener {
@@ -39,13 +45,17 @@ impl Listener {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            first: None,
+            egress: None,
             fault: None,
             fault_module: None,
             mirror: None,
             outlier: None,
+            marker: None,
             mirroring: None,
             envoy_fault: None,
             plugin: None,
+            bundle: None,
             cluster: None,
             direct_response: false,
             concurrent_streams: None,
@@ -54,12 +64,28 @@ impl Listener {
             retry_policy: None,
             internal_clients: false,
             claims: None,
+            is_native: is_native(),
         }
+    }
+
+    /// Runs the filters in the dynamic module.
+    pub fn native(self) -> Self {
+        Self { is_native: true, ..self }
+    }
+
+    /// Adds a filter in Envoy's format before all others.
+    pub fn first(self, filter: Value) -> Self {
+        Self { first: Some(filter), ..self }
     }
 
     /// Routes all requests to this cluster, whatever the router filter chooses.
     pub fn cluster(self, cluster: &str) -> Self {
         Self { cluster: Some(cluster.to_owned()), ..self }
+    }
+
+    /// Adds the egress filter before the router, with this configuration.
+    pub fn egress(self, configuration: &Value) -> Self {
+        Self { egress: Some(configuration.to_string()), ..self }
     }
 
     /// Adds the fault filter before the router, with this configuration.
@@ -78,9 +104,15 @@ impl Listener {
         Self { mirror: Some(configuration.to_string()), ..self }
     }
 
-    /// Adds the outlier filter after the router, with this configuration.
+    /// Adds the outlier filter after the router, with this configuration, which may require that
+    /// the filter ejects hosts. It is always the wasm module.
     pub fn outlier(self, configuration: &Value) -> Self {
         Self { outlier: Some(configuration.to_string()), ..self }
+    }
+
+    /// Adds the outlier filter after the router, with a configuration by which Envoy ejects hosts.
+    pub fn marker(self, configuration: &Value) -> Self {
+        Self { marker: Some(configuration.to_string()), ..self }
     }
 
     /// Sets how Envoy makes copies of requests.
@@ -106,6 +138,12 @@ impl Listener {
     /// Adds the router with this configuration.
     pub fn plugin(self, configuration: &Value) -> Self {
         self.plugin_text(&configuration.to_string())
+    }
+
+    /// Adds `sluice.wasm`, which contains the router and the filters before it, with this
+    /// configuration.
+    pub fn bundle(self, configuration: &Value) -> Self {
+        Self { bundle: Some(configuration.to_string()), ..self }
     }
 
     /// Adds the router with this text as its configuration, which need not be JSON.
@@ -157,8 +195,44 @@ impl Listener {
         listener
     }
 
+    /// The modules with their configurations, in the order of the filters.
+    fn plugins(&self) -> [(&'static str, Option<&str>); 6] {
+        let plugins = [
+            ("egress", self.egress.as_deref()),
+            ("fault", self.fault.as_deref()),
+            ("mirror", self.mirror.as_deref()),
+            ("router", self.plugin.as_deref()),
+            ("sluice", self.bundle.as_deref()),
+            ("outlier", self.outlier.as_deref()),
+        ];
+        if std::env::var_os(BUNDLE).is_none() || !self.can_be_bundled() {
+            return plugins;
+        }
+        plugins.map(|(filter, plugin)| match filter {
+            "outlier" => (filter, plugin),
+            "sluice" => (filter, self.plugin.as_deref()),
+            _ => (filter, None),
+        })
+    }
+
+    /// Whether `sluice.wasm` does the same as the filters: they have one configuration, and each
+    /// part of it has its filter.
+    fn can_be_bundled(&self) -> bool {
+        let Some(plugin) = &self.plugin else { return false };
+        let parts = [
+            (&self.egress, "\"outboundTrafficPolicy\""),
+            (&self.fault, "\"fault\""),
+            (&self.mirror, "\"mirror"),
+        ];
+        self.fault_module.is_none()
+            && parts.into_iter().all(|(filter, part)| match filter {
+                Some(own) => own == plugin,
+                None => !plugin.contains(part),
+            })
+    }
+
     fn connection_manager(&self) -> Value {
-        let mut http_filters = Vec::new();
+        let mut http_filters = Vec::from_iter(self.first.clone());
         http_filters.extend(self.claims.as_ref().map(|claims| {
             json!({
                 "name": "envoy.filters.http.set_metadata",
@@ -177,15 +251,14 @@ impl Listener {
                 "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault".into();
             json!({ "name": "envoy.filters.http.fault", "typed_config": configuration })
         }));
-        let plugins = [
-            ("fault", &self.fault),
-            ("mirror", &self.mirror),
-            ("router", &self.plugin),
-            ("outlier", &self.outlier),
-        ];
-        for (filter, plugin) in plugins {
-            http_filters.extend(plugin.as_deref().map(|plugin| wasm(filter, &self.name, plugin)));
+        for (filter, plugin) in self.plugins() {
+            http_filters
+                .extend(plugin.map(|plugin| attached(filter, &self.name, plugin, self.is_native)));
         }
+        http_filters.extend(self.marker.as_ref().map(|configuration| match self.is_native {
+            true => native("outlier", configuration),
+            false => wasm("outlier", &self.name, configuration),
+        }));
         if let Some(module) = &self.fault_module {
             let is_fault = |filter: &&mut Value| filter["name"] == "sluice.fault";
             let fault = http_filters.iter_mut().find(is_fault).expect("the fault filter");
@@ -235,6 +308,10 @@ impl Listener {
     }
 }
 
+/// Set this variable to run `sluice.wasm` in place of the router and the filters before it,
+/// wherever these have the same configuration.
+const BUNDLE: &str = "SLUICE_E2E_BUNDLE";
+
 fn access_log(listener: &str) -> Value {
     json!({
         "name": "envoy.access_loggers.stdout",
@@ -249,6 +326,7 @@ fn access_log(listener: &str) -> Value {
                 "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
                 "details": "%RESPONSE_CODE_DETAILS%",
                 "decision": "%FILTER_STATE(wasm.sluice.route:PLAIN)%",
+                "egress": "%FILTER_STATE(wasm.sluice.egress:PLAIN)%",
                 "fault": "%FILTER_STATE(wasm.sluice.fault:PLAIN)%",
                 "route": "%ROUTE_NAME%",
             } },

@@ -54,6 +54,8 @@ impl Process {
             .args(["--disable-hot-restart", "--file-flush-interval-msec", "20"])
             // These two components log long lists at level info.
             .args(["--component-log-level", "main:warning,config:warning"])
+            // The folder of the dynamic module.
+            .env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", files::modules())
             .current_dir(path)
             .stdin(Stdio::null())
             .stdout(File::create(path.join("stdout")).unwrap())

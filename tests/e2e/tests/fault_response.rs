@@ -48,7 +48,9 @@ async fn a_longer_response_is_truncated() {
         let edge = envoy.listener("edge");
         for client in [edge.clone(), edge.http2()] {
             let answer = ask(&client).await;
-            assert!(answer.is_err(), "after {after_bytes} bytes: {answer:?}");
+            // Envoy 1.36 tells HTTP/2 clients nothing of the error.
+            let is_silent = client.is_http2() && envoy.is_of("1.36.").await;
+            assert_eq!(answer.is_err(), !is_silent, "after {after_bytes} bytes: {answer:?}");
         }
         assert_eq!(envoy.stat("wasmcustom.sluice.fault.resets_injected").await, 2);
         assert_eq!(envoy.stat("wasmcustom.sluice.fault.active_faults").await, 0);

@@ -50,6 +50,51 @@ pub fn virtual_service(rng: &mut Rng, host: &str, gateway: &str) -> Value {
     json!({ "hosts": [host], "gateways": [gateway], "http": routes })
 }
 
+/// The spec of a VirtualService for `host`, bound to `gateway`, most of whose routes name one of
+/// `delegates` by namespace and name.
+pub fn root(rng: &mut Rng, host: &str, gateway: &str, delegates: &[(&str, String)]) -> Value {
+    let mut routes: Vec<_> =
+        (0..rng.usize(1..=3)).map(|_| delegating_route(rng, delegates)).collect();
+    if rng.bool() {
+        routes.push(http_route(rng));
+    }
+    json!({ "hosts": [host], "gateways": [gateway], "http": routes })
+}
+
+/// The spec of a delegate.
+pub fn delegate(rng: &mut Rng) -> Value {
+    let routes: Vec<_> = (0..rng.usize(1..=3)).map(|_| http_route(rng)).collect();
+    let mut spec = json!({ "http": routes });
+    if one_in(rng, 4) {
+        spec["exportTo"] =
+            pick(rng, &[json!(["."]), json!(["*"]), json!(["default"])].each_ref()).clone();
+    }
+    spec
+}
+
+fn delegating_route(rng: &mut Rng, delegates: &[(&str, String)]) -> Value {
+    let (namespace, name) = &delegates[rng.usize(..delegates.len())];
+    let mut route = json!({ "delegate": { "name": name } });
+    if *namespace != "default" || rng.bool() {
+        route["delegate"]["namespace"] = (*namespace).into();
+    }
+    if rng.bool() {
+        let count = rng.usize(1..=2);
+        route["match"] = (0..count).map(|_| condition(rng)).collect();
+    }
+    if one_in(rng, 3) {
+        route["name"] = "root".into();
+    }
+    if one_in(rng, 8) {
+        route["directResponse"] = direct_response(rng);
+    }
+    if one_in(rng, 3) {
+        route["headers"] = operations(rng, "root");
+    }
+    add_policies(rng, &mut route);
+    route
+}
+
 /// A random request for one of the VirtualServices.
 pub fn request(rng: &mut Rng) -> Sent {
     let mut headers = Vec::new();
@@ -109,6 +154,10 @@ fn forward(rng: &mut Rng, route: &mut Value) {
         }
         json!([target])
     };
+    add_policies(rng, route);
+}
+
+fn add_policies(rng: &mut Rng, route: &mut Value) {
     if one_in(rng, 3) {
         route["rewrite"] = rewrite(rng);
     }

@@ -40,6 +40,19 @@ impl Istiod {
     /// # Panics
     /// If it does not start. The message contains its log.
     pub async fn start(configuration: &[String]) -> Self {
+        for _ in 0..5 {
+            match Self::try_start(configuration).await {
+                Ok(istiod) => return istiod,
+                // Another program took one of its ports in the meantime.
+                Err(log) if log.contains("address already in use") => {}
+                Err(log) => panic!("istiod ended:\n{log}"),
+            }
+        }
+        panic!("no free ports for istiod");
+    }
+
+    /// Starts it, or returns its log if it ends.
+    async fn try_start(configuration: &[String]) -> Result<Self, String> {
         let directory = TempDir::new().unwrap();
         let folder = directory.path().join("configuration");
         std::fs::create_dir(&folder).unwrap();
@@ -69,17 +82,16 @@ impl Istiod {
             .expect("cannot run setpriv of util-linux");
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, http));
         let mut istiod = Self { child, directory, xds };
-        until("istiod is ready", async || {
-            if let Some(status) = istiod.child.try_wait().unwrap() {
-                panic!("istiod ended ({status}):\n{}", istiod.log());
+        let ready = until("istiod is ready", async || {
+            if istiod.child.try_wait().unwrap().is_some() {
+                return Some(Err(istiod.log()));
             }
             tokio::net::TcpStream::connect(http).await.ok()?;
             let client = Client::new(http);
             let response = client.connect().await.try_send(client.get("/ready")).await;
-            (response.ok()?.status == 200).then_some(())
-        })
-        .await;
-        istiod
+            (response.ok()?.status == 200).then_some(Ok(()))
+        });
+        ready.await.map(|()| istiod)
     }
 
     /// Returns the port of its xDS service on the loopback device.

@@ -1,13 +1,17 @@
 //! Tests of the modules in a mesh of a real istiod and Envoys. Run them with `make test-istio`.
 
+mod behaviour;
 mod clusters;
 mod generate;
+mod headers;
 mod istiod;
 mod manifests;
 mod mesh;
+mod native;
 mod pairs;
 mod proxy;
 mod published;
+mod references;
 mod schema_table;
 mod verdicts;
 mod wasm_plugins;
@@ -29,8 +33,14 @@ async fn main() {
     if is_asked("clusters") {
         clusters::run().await;
     }
-    // Requires other programs than the rest: `make corpus`.
+    // These three require other programs than the rest: `make corpus`.
+    if parts.iter().any(|asked| asked == "references") {
+        references::run();
+    }
     if parts.iter().any(|asked| asked == "verdicts") {
         verdicts::run();
+    }
+    if parts.iter().any(|asked| asked == "behaviour") {
+        behaviour::run().await;
     }
 }

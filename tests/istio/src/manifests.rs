@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::istiod::Istiod;
 use crate::mesh;
+use crate::native;
 use crate::proxy::{INGRESS_GATEWAY, Proxy, sidecar};
 
 /// The two versions of the service in the manifests, and another service.
@@ -36,10 +37,18 @@ impl Services {
 
 /// Runs all of them.
 pub async fn run() {
-    gateway_routes().await;
-    sidecar_routes().await;
+    for filter in ["router", "sluice"] {
+        gateway_routes(filter).await;
+        let file = format!("{filter}/sidecar-outbound.yaml");
+        sidecar_routes(&file, manifest(&file)).await;
+    }
+    for file in ["sluice/sidecar-outbound.yaml", "router/sidecar-outbound.yaml"] {
+        sidecar_routes(&format!("{file} with libsluice.so"), native::manifest(file)).await;
+    }
     clients_choose_no_cluster_without_the_filter().await;
-    mirrors().await;
+    mirrors(&["router/sidecar-outbound.yaml", "mirror/sidecar-outbound.yaml"]).await;
+    mirrors(&["sluice/sidecar-outbound.yaml"]).await;
+    aborts_what_it_routes().await;
     ejects_hosts().await;
     guards_egress().await;
     injects_faults().await;
@@ -56,7 +65,7 @@ pub(crate) fn manifest(file: &str) -> String {
 }
 
 /// Starts a proxy and asserts that neither istiod nor Envoy refused any configuration.
-pub(crate) async fn start(istiod: &Istiod, workload: crate::proxy::Workload) -> Proxy {
+pub(crate) async fn start(istiod: &Istiod, workload: crate::proxy::Workload<'_>) -> Proxy {
     let proxy = Proxy::start(istiod, workload).await;
     let refusals = proxy.refusals().await;
     assert!(refusals.is_empty(), "{refusals:#?}");
@@ -107,14 +116,15 @@ async fn answerer(request: sluice_e2e::Request) -> String {
     }
 }
 
-/// `router/gateway.yaml`, together with a VirtualService that istiod translates on the same port.
-async fn gateway_routes() {
+/// `gateway.yaml`, together with a VirtualService that istiod translates on the same port.
+async fn gateway_routes(filter: &str) {
+    let file = format!("{filter}/gateway.yaml");
     let services = Services::new();
     let address = mesh::address(1, 8080);
     for has_native in [false, true] {
         let mut configuration = services.configuration();
         configuration.push(mesh::gateway("kim-gateway", address));
-        configuration.push(manifest("router/gateway.yaml"));
+        configuration.push(manifest(&file));
         let native = json!({
             "hosts": ["native.example.com"],
             "gateways": ["kim-gateway"],
@@ -135,7 +145,7 @@ async fn gateway_routes() {
         assert_eq!(gets(&client, "native.example.com", "/", "jim").await, expected);
         assert_eq!(proxy.envoy().stat("wasmcustom.sluice.router.forwarded").await, 2);
     }
-    println!("router/gateway.yaml: ok");
+    println!("{file}: ok");
 }
 
 /// Envoy itself removes a client's cluster name, so a filter that is skipped, as after a trap with
@@ -157,11 +167,11 @@ async fn clients_choose_no_cluster_without_the_filter() {
     println!("router/sidecar-outbound.yaml without the filter: ok");
 }
 
-async fn sidecar_routes() {
+async fn sidecar_routes(file: &str, manifest: String) {
     let services = Services::new();
     let address = mesh::address(2, 8080);
     let mut configuration = services.configuration();
-    configuration.extend([outbound(address), manifest("router/sidecar-outbound.yaml")]);
+    configuration.extend([outbound(address), manifest]);
     let istiod = Istiod::start(&configuration).await;
     let proxy = start(&istiod, sidecar("kim-gateway-service")).await;
     let client = proxy.listener(&mesh::listener_name(address));
@@ -174,16 +184,16 @@ async fn sidecar_routes() {
     // The route from istiod.
     assert_eq!(gets(&client, "kim-uc-service", "/", "cheng").await, "other");
     assert_eq!(proxy.envoy().stat("wasmcustom.sluice.router.passed").await, 1);
-    println!("router/sidecar-outbound.yaml: ok");
+    println!("{file}: ok");
 }
 
-async fn mirrors() {
+/// Manifests that mirror together.
+async fn mirrors(files: &[&str]) {
     let services = Services::new();
     let address = mesh::address(3, 8080);
     let mut configuration = services.configuration();
     configuration.push(outbound(address));
-    configuration.push(manifest("router/sidecar-outbound.yaml"));
-    configuration.push(manifest("mirror/sidecar-outbound.yaml"));
+    configuration.extend(files.iter().map(|file| manifest(file)));
     let istiod = Istiod::start(&configuration).await;
     let proxy = start(&istiod, sidecar("kim-gateway-service")).await;
     let client = proxy.listener(&mesh::listener_name(address));
@@ -196,7 +206,30 @@ async fn mirrors() {
     assert_eq!(one.received("/original").len(), 1);
     assert_eq!(gets(&client, "kim-uc-service", "/native", "jim").await, "other");
     assert!(two.received("/native").is_empty());
-    println!("mirror/sidecar-outbound.yaml: ok");
+    println!("{}: ok", files.join(" and "));
+}
+
+/// `sluice/*.yaml` have a fault for one user, whose requests no version gets.
+async fn aborts_what_it_routes() {
+    let services = Services::new();
+    let address = mesh::address(9, 8080);
+    let mut configuration = services.configuration();
+    configuration.push(mesh::gateway("kim-gateway", address));
+    configuration.push(manifest("sluice/gateway.yaml"));
+    let istiod = Istiod::start(&configuration).await;
+    let proxy = start(&istiod, INGRESS_GATEWAY).await;
+    let client = proxy.listener(&mesh::listener_name(address));
+    let request = client.get("/payment/query").host("kim.example.com").header("end-user", "tester");
+    let aborted = request.send().await;
+    assert_eq!((aborted.status, aborted.text().as_str()), (503, "fault filter abort"));
+    assert_eq!(gets(&client, "kim.example.com", "/payment/copied", "jim").await, "v1");
+    let [one, two] = &services.payment;
+    until("the copy arrives", async || (two.received("/payment/copied").len() == 1).then_some(()))
+        .await;
+    for version in [one, two] {
+        assert!(version.received("/payment/query").is_empty(), "the aborted request");
+    }
+    println!("sluice/gateway.yaml with a fault and a copy: ok");
 }
 
 /// `outlier/*.yaml`, each with a host that fails in the way that it is for.

@@ -10,12 +10,15 @@ use serde_json::{Value, json};
 use sluice_e2e::{Answer, Connection, Response, Upstream};
 
 use crate::generate::{self, SERVICE, SERVICE_ON_TWO_PORTS, Sent};
+use crate::headers;
 use crate::istiod::Istiod;
 use crate::mesh;
 use crate::proxy::{INGRESS_GATEWAY, Proxy};
 
 const SEED: u64 = 2026;
 const SERVICES: usize = 200;
+const ROOTS: usize = 100;
+const DELEGATES: usize = 40;
 const REQUESTS_EACH: usize = 25;
 
 /// Headers that differ between runs or requests.
@@ -40,8 +43,16 @@ struct Seen {
     received: Option<BTreeMap<String, String>>,
 }
 
-/// Compares both, and panics if there are unknown differences.
+/// Compares both, for single modules and for the module that replaces them.
 pub async fn run() {
+    for filters in [&["fault", "router"][..], &["sluice"]] {
+        println!("{}:", filters.join(" and "));
+        compare_with(filters).await;
+    }
+}
+
+/// Compares istiod's routes with these filters, and panics if there are unknown differences.
+async fn compare_with(filters: &[&str]) {
     let upstreams = ["v1", "v2", "v3"].map(|version| {
         Upstream::answering(version, |_| Answer {
             headers: vec![("x-upstream", "yes"), ("server", "upstream")],
@@ -51,8 +62,8 @@ pub async fn run() {
     let endpoints: Vec<_> =
         ["v1", "v2", "v3"].into_iter().zip(upstreams.iter().map(Upstream::address)).collect();
     let mut rng = Rng::with_seed(SEED);
-    let hosts: Vec<_> = (0..SERVICES).map(|index| format!("h{index}.example.com")).collect();
-    let services: Vec<_> = hosts
+    let mut hosts: Vec<_> = (0..SERVICES).map(|index| format!("h{index}.example.com")).collect();
+    let mut services: Vec<_> = hosts
         .iter()
         .map(|host| generate::virtual_service(&mut rng, host, "default/native"))
         .collect();
@@ -66,7 +77,29 @@ pub async fn run() {
         let name = format!("h{index}");
         configuration.push(mesh::networking("VirtualService", &name, "default", service));
     }
-    configuration.push(envoy_filter(filtered.port(), &services));
+    // A generator of their own keeps the other choices.
+    let mut of_roots = Rng::with_seed(SEED + 1);
+    let namespace = |index: usize| if index.is_multiple_of(2) { "default" } else { "team" };
+    let names: Vec<_> =
+        (0..DELEGATES).map(|index| (namespace(index), format!("d{index}"))).collect();
+    let mut delegates = Vec::new();
+    for (namespace, name) in &names {
+        let mut spec = generate::delegate(&mut of_roots);
+        configuration.push(mesh::networking("VirtualService", name, namespace, &spec));
+        spec["name"] = name.as_str().into();
+        spec["namespace"] = (*namespace).into();
+        delegates.push(spec);
+    }
+    for index in 0..ROOTS {
+        let host = format!("r{index}.example.com");
+        let root = generate::root(&mut of_roots, &host, "default/native", &names);
+        let name = format!("r{index}");
+        configuration.push(mesh::networking("VirtualService", &name, "default", &root));
+        hosts.push(host);
+        services.push(root);
+    }
+    let documented = [delegates, services.clone()].concat();
+    configuration.push(envoy_filter(filtered.port(), filters, &documented));
     let istiod = Istiod::start(&configuration).await;
     let proxy = Proxy::start(&istiod, INGRESS_GATEWAY).await;
     assert_eq!(proxy.refusals().await, [""; 0]);
@@ -161,7 +194,7 @@ fn compare(native: &Seen, filtered: &Seen) -> Vec<String> {
     }
     let is_abort = filtered.headers.contains_key("x-sluice-fault");
     let is_preflight = native.headers.contains_key("access-control-allow-methods");
-    for difference in names("response", &native.headers, &filtered.headers) {
+    for difference in headers::differences("response", &native.headers, &filtered.headers) {
         differences.push(match difference.split_once(": ") {
             Some((name, side)) if is_abort && name.ends_with("x-sluice-fault") => {
                 format!("{name} of an abort: {side}")
@@ -182,42 +215,28 @@ fn compare(native: &Seen, filtered: &Seen) -> Vec<String> {
         differences.push("body".to_owned());
     }
     match (&native.received, &filtered.received) {
-        (Some(native), Some(filtered)) => differences.extend(names("request", native, filtered)),
+        (Some(native), Some(filtered)) => {
+            differences.extend(headers::differences("request", native, filtered))
+        }
         (None, None) => {}
         _ => differences.push("received".to_owned()),
     }
     differences
 }
 
-fn names(
-    kind: &str,
-    native: &BTreeMap<String, String>,
-    filtered: &BTreeMap<String, String>,
-) -> Vec<String> {
-    let names: BTreeSet<_> = native.keys().chain(filtered.keys()).collect();
-    let differ = names.into_iter().filter(|name| native.get(*name) != filtered.get(*name));
-    let side = |name: &String| match (native.get(name), filtered.get(name)) {
-        (Some(_), None) => "natively only".to_owned(),
-        (None, _) => "through the filters only".to_owned(),
-        (Some(one), Some(other)) => format!("{one:?} and {other:?}"),
-    };
-    differ.map(|name| format!("{kind} {name}: {}", side(name))).collect()
-}
-
 /// The filters on the gateway's port, and the routes by their header.
-fn envoy_filter(port: u16, services: &[Value]) -> String {
+fn envoy_filter(port: u16, filters: &[&str], services: &[Value]) -> String {
     let known = json!([
         { "host": SERVICE, "ports": [8080] },
         { "host": SERVICE_ON_TWO_PORTS, "ports": [8080, 8081] },
     ]);
-    let document = json!({ "virtualServices": services, "services": known });
+    let document =
+        json!({ "namespace": "default", "virtualServices": services, "services": known });
     let routes = json!({ "context": "GATEWAY", "routeConfiguration": { "portNumber": port } });
-    let spec = json!({
-        "workloadSelector": { "labels": { "istio": "ingressgateway" } },
-        "configPatches": [
-            mesh::http_plugin("GATEWAY", port, "fault", &document),
-            mesh::http_plugin("GATEWAY", port, "router", &document),
-            { "applyTo": "HTTP_ROUTE", "match": routes, "patch": {
+    let plugin = |filter: &&str| mesh::http_plugin("GATEWAY", port, filter, &document);
+    let mut patches: Vec<_> = filters.iter().map(plugin).collect();
+    patches.extend([
+        json!({ "applyTo": "HTTP_ROUTE", "match": routes, "patch": {
                 "operation": "INSERT_FIRST",
                 "value": {
                     "name": "sluice",
@@ -227,12 +246,13 @@ fn envoy_filter(port: u16, services: &[Value]) -> String {
                     },
                     "route": { "cluster_header": "x-sluice-cluster", "timeout": "0s" },
                 },
-            } },
-            { "applyTo": "VIRTUAL_HOST", "match": routes, "patch": {
+            } }),
+        json!({ "applyTo": "VIRTUAL_HOST", "match": routes, "patch": {
                 "operation": "MERGE",
                 "value": { "request_headers_to_remove": ["x-sluice-cluster"] },
-            } },
-        ],
-    });
+            } }),
+    ]);
+    let selector = json!({ "labels": { "istio": "ingressgateway" } });
+    let spec = json!({ "workloadSelector": selector, "configPatches": patches });
     mesh::document("networking.istio.io/v1alpha3", "EnvoyFilter", "sluice", "istio-system", &spec)
 }

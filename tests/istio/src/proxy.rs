@@ -1,5 +1,7 @@
 //! An Envoy as a proxy of the mesh, configured by istiod alone.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use sluice_e2e::{Client, Envoy};
 
@@ -7,19 +9,19 @@ use crate::istiod::Istiod;
 
 /// Identity of a proxy, as sent to istiod.
 #[derive(Clone, Copy)]
-pub struct Workload {
+pub struct Workload<'a> {
     /// `router` for a gateway, `sidecar`
-    pub kind: &'static str,
+    pub kind: &'a str,
     /// The name of its pod
-    pub name: &'static str,
+    pub name: &'a str,
     /// Its namespace
-    pub namespace: &'static str,
+    pub namespace: &'a str,
     /// Its label `app`, or `istio` for a gateway
-    pub label: (&'static str, &'static str),
+    pub label: (&'a str, &'a str),
 }
 
 /// The ingress gateway of an installation.
-pub const INGRESS_GATEWAY: Workload = Workload {
+pub const INGRESS_GATEWAY: Workload<'_> = Workload {
     kind: "router",
     name: "istio-ingressgateway",
     namespace: "istio-system",
@@ -27,7 +29,7 @@ pub const INGRESS_GATEWAY: Workload = Workload {
 };
 
 /// A sidecar in the namespace `default`.
-pub const fn sidecar(app: &'static str) -> Workload {
+pub const fn sidecar(app: &'static str) -> Workload<'static> {
     Workload { kind: "sidecar", name: app, namespace: "default", label: ("app", app) }
 }
 
@@ -41,9 +43,21 @@ impl Proxy {
     ///
     /// # Panics
     /// If it does not start.
-    pub async fn start(istiod: &Istiod, workload: Workload) -> Self {
-        let envoy = Envoy::of_configuration(&bootstrap(istiod.xds_port(), workload)).await;
-        Self { envoy }
+    pub async fn start(istiod: &Istiod, workload: Workload<'_>) -> Self {
+        Self::with_labels(istiod, workload, &BTreeMap::new()).await
+    }
+
+    /// The same with more labels.
+    pub async fn with_labels(
+        istiod: &Istiod,
+        workload: Workload<'_>,
+        labels: &BTreeMap<String, String>,
+    ) -> Self {
+        let mut configuration = bootstrap(istiod.xds_port(), workload);
+        for (name, value) in labels {
+            configuration["node"]["metadata"]["LABELS"][name] = value.as_str().into();
+        }
+        Self { envoy: Envoy::of_configuration(&configuration).await }
     }
 
     /// Returns a client of the listener with istiod's name, such as `127.0.0.1_8080`.
@@ -73,7 +87,7 @@ impl Proxy {
 }
 
 /// The parts of istio-agent's bootstrap that Envoy requires.
-fn bootstrap(xds_port: u16, workload: Workload) -> Value {
+fn bootstrap(xds_port: u16, workload: Workload<'_>) -> Value {
     let Workload { kind, name, namespace, label: (key, value) } = workload;
     let ads = json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
     json!({

@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub use corpus::{documents, module, texts};
+pub use judges::{ask_istio, program, sluice};
+
 use corpus::Object;
 use differences::{Differences, Judge, Outcome};
 use judges::Verdict;
@@ -152,7 +155,7 @@ fn groups() -> (Vec<Group>, usize) {
     }
     let bases: Vec<_> = groups.iter().take(3).flat_map(|group| &group.objects).collect();
     let objects = mutate::mutate(&bases, MUTATIONS);
-    groups.push(Group::new("mutations", objects));
+    groups.push(Group::new(mutate::TITLE, objects));
     (groups, templates)
 }
 

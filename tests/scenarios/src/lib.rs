@@ -7,6 +7,7 @@ mod by_hand;
 pub mod check;
 pub mod folder;
 mod head;
+pub mod native;
 mod programs;
 pub mod readme;
 mod rendered;

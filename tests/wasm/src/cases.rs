@@ -34,8 +34,8 @@ pub enum Stream {
     Connection(Vec<u8>),
 }
 
-/// All cases.
-pub fn cases() -> Vec<Case> {
+/// All cases of the modules with one filter.
+pub(crate) fn of_filters() -> Vec<Case> {
     [router(), fault(), mirror(), sni(), egress(), outlier()].into_iter().flatten().collect()
 }
 
@@ -44,7 +44,7 @@ fn headers(pairs: &[(&str, &str)]) -> Headers {
 }
 
 /// A typical request of a browser with these additional headers, and a response with this status.
-fn exchange(path: &str, more: &[(&str, &str)], status: &str) -> Stream {
+pub(crate) fn exchange(path: &str, more: &[(&str, &str)], status: &str) -> Stream {
     let request = [
         &[(":method", "GET"), (":scheme", "https"), (":authority", "shop.example.com")][..],
         &[(":path", path), ("accept", "*/*"), ("accept-encoding", "gzip, deflate, br")],
@@ -80,7 +80,7 @@ fn http_properties() -> Vec<(Vec<u8>, Vec<u8>)> {
     ])
 }
 
-fn http(
+pub(crate) fn http(
     module: &'static str,
     name: impl Into<String>,
     document: Value,
@@ -92,7 +92,7 @@ fn http(
 }
 
 /// A document of one VirtualService.
-fn routes(http: Value) -> Value {
+pub(crate) fn routes(http: Value) -> Value {
     json!({
         "clusterName": "{host}|{subset}",
         "virtualServices": [{ "hosts": ["shop.example.com"], "http": http }],
@@ -104,7 +104,7 @@ fn destination(host: &str) -> Value {
 }
 
 /// Rules by the value of a header.
-fn header_rules(count: usize) -> Value {
+pub(crate) fn header_rules(count: usize) -> Value {
     let rule = |number| {
         json!({
             "match": [{ "headers": { "end-user": { "exact": format!("user-{number}") } } }],

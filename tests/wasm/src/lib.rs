@@ -4,13 +4,19 @@
 //! machine. `tests/bench` measures time, in Envoy.
 
 mod abi;
+mod bundle;
 mod cases;
 mod costs;
 mod count;
 mod host;
 mod instance;
 
-pub use cases::{Case, Stream, cases};
+pub use cases::{Case, Stream};
 pub use costs::{Costs, STREAMS, Table, measure, run};
 pub use host::{Headers, Host};
 pub use instance::{Exchange, Instance, modules};
+
+/// Returns all cases.
+pub fn cases() -> Vec<Case> {
+    cases::of_filters().into_iter().chain(bundle::cases()).collect()
+}

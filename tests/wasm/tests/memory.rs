@@ -6,12 +6,13 @@ use std::thread;
 use sluice_wasm_tests::{Case, Instance, cases, run};
 
 /// The most frequent cases of each module.
-const CASES: [(&str, &str); 6] = [
+const CASES: [(&str, &str); 7] = [
     ("egress", "10 hosts, refused"),
     ("fault", "delay"),
     ("mirror", "sampled"),
     ("outlier", "an attempt, failure"),
     ("router", "header operations"),
+    ("sluice", "all parts, a delay"),
     ("sni", "10 routes, the ClientHello in one piece"),
 ];
 

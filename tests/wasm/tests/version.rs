@@ -20,5 +20,5 @@ fn modules_log_their_version_when_they_start() {
         assert!(is_hash || commit == "unknown", "{line}");
         modules.push(case.module);
     }
-    assert_eq!(modules.len(), 6);
+    assert_eq!(modules.len(), 7);
 }

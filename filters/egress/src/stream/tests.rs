@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use sluice_host::counters::CounterSet;
 use sluice_host::fake::FakeHost;
 use sluice_host::filter::Filter;
@@ -25,7 +27,7 @@ fn filter(mode: &str, settings: &str) -> Rc<Worker> {
     );
     let (egress, warnings) = Egress::compile(document.as_bytes(), &NoMetadata).unwrap();
     assert_eq!(warnings, []);
-    Rc::new(Worker::new(Rc::new(egress), 1, &FakeHost::default()))
+    Rc::new(Worker::new(Arc::new(egress), 1, &FakeHost::default()))
 }
 
 fn on_request_headers(worker: &Rc<Worker>, host: &FakeHost) -> Action {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use sluice_host::fake::FakeHost;
 use sluice_host::filter::Filter;
 use sluice_policy::fault::{ABORT_BODY, Faults};
@@ -34,7 +36,7 @@ fn worker_on(vm: &FakeHost, settings: &str, fault: &str) -> Rc<Worker> {
     let compiled = Faults::compile(document.as_bytes(), &NoMetadata);
     let (faults, warnings) = compiled.unwrap();
     assert_eq!(warnings, []);
-    Rc::new(Worker::new(Rc::new(faults), PLUGIN, vm))
+    Rc::new(Worker::new(Arc::new(faults), PLUGIN, vm))
 }
 
 fn stream(id: u32, path: &str, worker: &Rc<Worker>) -> Stream<FakeHost> {

@@ -1,7 +1,9 @@
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use log::{LevelFilter, Log, Metadata, Record};
 use sluice_policy::document::filter;
+use sluice_policy::document::json::Json;
 use sluice_policy::document::report::{Finding, Kind, Rejection};
 use sluice_policy::spec::document::Document;
 use sluice_policy::spec::proxy::NodeMetadata;
@@ -43,7 +45,9 @@ fn lines() -> Vec<String> {
 struct Text(String);
 
 impl Policy for Text {
-    const FILTER: filter::Filter = filter::Filter::Router;
+    fn filters(_: &Json) -> filter::Filters {
+        filter::Filter::Router.into()
+    }
 
     fn new(_: &Document) -> Self {
         Self(String::new())
@@ -74,19 +78,19 @@ impl Policy for Text {
 }
 
 struct Echo {
-    policy: Rc<Text>,
+    policy: Arc<Text>,
     plugin: u32,
 }
 
 impl Filter<FakeHost> for Echo {
     const NAME: &'static str = "echo";
-    const NOTE: Option<&'static str> = Some("sluice.echo");
+    const NOTES: &'static [&'static str] = &["sluice.echo"];
 
     type Policy = Text;
     type Request = Stream;
     type Connection = NoConnections;
 
-    fn new(policy: Rc<Text>, plugin: u32, _: &FakeHost) -> Self {
+    fn new(policy: Arc<Text>, plugin: u32, _: &FakeHost) -> Self {
         Self { policy, plugin }
     }
 
@@ -176,14 +180,14 @@ fn a_document_with_errors_changes_nothing() {
 #[test]
 fn plugins_with_the_same_document_share_its_policy() {
     let [mut first, mut second, mut third] = [(); 3].map(|()| plugin().0);
-    let policy = |plugin: &Plugin<Echo, _>| Rc::clone(&plugin.filter.as_ref().unwrap().policy);
+    let policy = |plugin: &Plugin<Echo, _>| Arc::clone(&plugin.filter.as_ref().unwrap().policy);
     assert!(first.on_configure(b"ok 1") && second.on_configure(b"ok 1"));
-    assert!(Rc::ptr_eq(&policy(&first), &policy(&second)));
-    assert!(third.on_configure(b"ok 2") && !Rc::ptr_eq(&policy(&first), &policy(&third)));
+    assert!(Arc::ptr_eq(&policy(&first), &policy(&second)));
+    assert!(third.on_configure(b"ok 2") && !Arc::ptr_eq(&policy(&first), &policy(&third)));
     first.on_end();
-    assert!(third.on_configure(b"ok 1") && Rc::ptr_eq(&policy(&second), &policy(&third)));
+    assert!(third.on_configure(b"ok 1") && Arc::ptr_eq(&policy(&second), &policy(&third)));
     // The last plugin with a document takes its policy with it.
-    let dropped = Rc::downgrade(&policy(&second));
+    let dropped = Arc::downgrade(&policy(&second));
     second.on_end();
     third.on_end();
     assert!(dropped.upgrade().is_none());

@@ -127,8 +127,11 @@ unsafe extern "C" {
 
 // The SDK's callbacks.
 unsafe extern "C" {
-    safe fn proxy_on_response_body(context: u32, size: usize, is_end: bool) -> Action;
-    safe fn proxy_on_tick(plugin: u32);
+    pub(crate) safe fn proxy_on_log(context: u32);
+    pub(crate) safe fn proxy_on_request_body(context: u32, size: usize, is_end: bool) -> Action;
+    pub(crate) safe fn proxy_on_response_body(context: u32, size: usize, is_end: bool) -> Action;
+    pub(crate) safe fn proxy_on_response_trailers(context: u32, count: usize) -> Action;
+    pub(crate) safe fn proxy_on_tick(plugin: u32);
 }
 
 /// Exports a function under its own name. The build puts a function `sluice_on_NAME` in the place
@@ -375,14 +378,4 @@ pub(crate) fn enter(context: u32) -> bool {
 /// Sets the timer's period. 0 turns the timer off.
 pub(crate) fn set_timer_period(milliseconds: u32) {
     proxy_set_tick_period_milliseconds(milliseconds);
-}
-
-/// Calls the SDK's callback for the tick of a plugin.
-pub(crate) fn on_tick(plugin: u32) {
-    proxy_on_tick(plugin);
-}
-
-/// Calls the SDK's callback for a piece of a response's body.
-pub(crate) fn on_response_body(context: u32, size: usize, is_end: bool) -> Action {
-    proxy_on_response_body(context, size, is_end)
 }

@@ -8,21 +8,17 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
 
 use proxy_wasm::types::{BufferType, MapType};
 
-use crate::host::{Host, PluginHost};
+use crate::host::PluginHost;
 use crate::http::{Call, CallAnswer, CallFailure, OnAnswer};
-use crate::wasm::abi;
 use crate::wasm::envoy::{Envoy, encode, headers};
+use crate::wasm::{abi, timer};
 
 /// How many calls are sent in one tick; the others are sent in the next one. If Envoy fails a call
 /// at once, it calls the module inside of the tick, so the limit bounds the stack of the VM.
 const CALLS_PER_TICK: usize = 32;
-
-/// As soon as possible.
-const NEXT_TICK: Duration = Duration::from_millis(1);
 
 /// The header that Envoy adds to the answers of upstreams, but not to its own.
 const FROM_UPSTREAM: &str = "x-envoy-upstream-service-time";
@@ -55,8 +51,9 @@ impl Calls {
     }
 }
 
-/// Sends a call in the next tick of its plugin.
+/// Sends a call in the next tick of its plugin, which has to set the timer in its own `on_tick`.
 pub(crate) fn enqueue(call: Call<Envoy>) {
+    timer::add_calls(1);
     let is_first = CALLS.with_borrow_mut(|calls| {
         if let Some(queue) = calls.waiting(call.plugin) {
             queue.push_back(call);
@@ -69,7 +66,8 @@ pub(crate) fn enqueue(call: Call<Envoy>) {
     // Only for the first one: each setting starts the timer anew, so under a constant load it would
     // never expire.
     if is_first {
-        Envoy.set_timer(Some(NEXT_TICK));
+        // The next tick, as a call is waiting.
+        timer::set(None);
     }
 }
 
@@ -80,26 +78,24 @@ pub(crate) fn forget(plugin: u32) {
         let waiting: Vec<_> = calls.waiting.extract_if(.., |(id, _)| *id == plugin).collect();
         (sent, waiting)
     });
+    let count = forgotten.1.iter().map(|(_, queue)| queue.len()).sum();
+    timer::remove_calls(count);
     // Outside of the borrow, as their closures may own anything.
     drop(forgotten);
 }
 
 abi::callback! {
-    /// The tick of a plugin that makes calls. Such a plugin must not set the timer itself.
+    /// The tick of a plugin that makes calls. The filter sets the timer anew in its own tick, and
+    /// [`timer::set`] lets it expire early if calls are left.
     fn sluice_on_tick(plugin: u32) {
-        abi::on_tick(plugin);
         for _ in 0..CALLS_PER_TICK {
             let next = CALLS.with_borrow_mut(|calls| calls.waiting(plugin)?.pop_front());
             let Some(call) = next else { break };
+            timer::remove_calls(1);
             send(call);
         }
-        let is_done = CALLS.with_borrow_mut(|calls| {
-            calls.waiting(plugin).is_none_or(|queue| queue.is_empty())
-        });
-        if is_done {
-            Envoy.enter(plugin);
-            Envoy.set_timer(None);
-        }
+        Envoy.enter(plugin);
+        abi::proxy_on_tick(plugin);
     }
 }
 

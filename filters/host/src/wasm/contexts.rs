@@ -6,6 +6,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
 use proxy_wasm::types::{Action as SdkAction, BufferType, ContextType, LogLevel};
 
 use crate::filter::{Action, Filter, HttpStream, NetworkStream};
+use crate::followed;
 use crate::host::Host;
 use crate::network::NetworkHost;
 use crate::plugin::Plugin;
@@ -124,12 +125,46 @@ impl<F: Filter<Envoy>> Drop for Request<F> {
     }
 }
 
+// In place of the SDK's callbacks, which look up the stream first: most streams need none of these.
+
+abi::callback! {
+    /// A piece of a request's body.
+    fn sluice_on_request_body(context: u32, size: usize, is_end: bool) -> u32 {
+        if !followed::is_any() {
+            return 0;
+        }
+        abi::proxy_on_request_body(context, size, is_end) as u32
+    }
+}
+
+abi::callback! {
+    /// The trailers of a response.
+    fn sluice_on_response_trailers(context: u32, count: usize) -> u32 {
+        if !followed::is_any() {
+            return 0;
+        }
+        abi::proxy_on_response_trailers(context, count) as u32
+    }
+}
+
+abi::callback! {
+    /// The end of a stream.
+    fn sluice_on_log(context: u32) {
+        if followed::is_any() {
+            abi::proxy_on_log(context);
+        }
+    }
+}
+
 abi::callback! {
     /// A piece of a response's body, with an answer that the SDK does not have: a pause in which
     /// Envoy stops reading from the upstream when its buffer is full (`StopIterationAndWatermark`).
     /// In the SDK's pause Envoy buffers the body up to its limit and then fails the response.
     fn sluice_on_response_body(context: u32, size: usize, is_end: bool) -> u32 {
-        match abi::on_response_body(context, size, is_end) {
+        if !followed::is_any() {
+            return 0;
+        }
+        match abi::proxy_on_response_body(context, size, is_end) {
             SdkAction::Pause => 2,
             _ => 0,
         }

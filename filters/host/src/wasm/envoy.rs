@@ -16,7 +16,7 @@ use crate::http::Headers;
 use crate::network::NetworkHost;
 use crate::random;
 use crate::shared_data::{SharedData, Stored, Version};
-use crate::wasm::{abi, memory};
+use crate::wasm::{abi, memory, timer};
 
 /// The Envoy in which the module runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,9 +58,7 @@ impl Host for Envoy {
     }
 
     fn set_timer(&self, wait: Option<Duration>) {
-        let milliseconds = |wait: Duration| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-        // 0 would turn the timer off.
-        abi::set_timer_period(wait.map_or(0, |wait| milliseconds(wait).max(1)));
+        timer::set(wait);
     }
 
     fn time_of_day(&self) -> SystemTime {
@@ -118,10 +116,7 @@ impl PluginHost for Envoy {
     }
 
     fn vm(&self) -> u64 {
-        thread_local! {
-            static VM: u64 = random::seed();
-        }
-        VM.with(|vm| *vm)
+        random::of_thread()
     }
 
     fn enter(&self, context: u32) -> bool {

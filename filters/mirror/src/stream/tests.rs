@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_host::fake::FakeHost;
@@ -22,7 +23,7 @@ fn worker(mirroring: &str) -> Rc<Worker> {
                 "route": [{{"destination": {{"host": "a"}}}}]}}]}}]}}"#
     );
     let compiled = Mirrors::compile(document.as_bytes(), &NoMetadata);
-    Rc::new(Worker::new(Rc::new(compiled.unwrap().0), PLUGIN, &FakeHost::default()))
+    Rc::new(Worker::new(Arc::new(compiled.unwrap().0), PLUGIN, &FakeHost::default()))
 }
 
 /// How many times a counter was incremented.

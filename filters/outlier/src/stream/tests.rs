@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use sluice_host::fake::FakeHost;
 use sluice_host::fake::store::FakeStore;
 use sluice_policy::outlier::Outliers;
@@ -24,7 +26,7 @@ fn worker(detection: &str, host: &FakeHost) -> Rc<Worker> {
             "trafficPolicy": {{"outlierDetection": {detection}}}}}]}}"#
     );
     let (outliers, _) = Outliers::compile(document.as_bytes(), &NoMetadata).unwrap();
-    Rc::new(Worker::with_policy(Rc::new(outliers), host))
+    Rc::new(Worker::with_policy(Arc::new(outliers), host))
 }
 
 const ONE_FAILURE: &str =

@@ -3,7 +3,7 @@
 //! The conditions are those of the filters. In contrast to the filters, this module evaluates all
 //! of them, in order.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::desk::conditions::{Condition, conditions};
@@ -17,7 +17,7 @@ use crate::spec::document::{Document, LeftOut};
 use crate::spec::http_route::{Action, Target};
 use crate::spec::place::Place;
 use crate::spec::policy::Policy;
-use crate::spec::virtual_services::VirtualServices;
+use crate::spec::virtual_services::{NoMatch, VirtualServices};
 use crate::value::header::{CLUSTER, FixedEdit};
 use crate::value::host_name::aliases;
 
@@ -27,7 +27,7 @@ pub struct Explainer {
     router: Router,
     faults: Faults,
     mirrors: Mirrors,
-    rules: Rc<VirtualServices>,
+    rules: Arc<VirtualServices>,
     left_out: Vec<LeftOut>,
 }
 
@@ -60,7 +60,7 @@ impl Explainer {
             router: Router::new(document),
             faults: Faults::new(document),
             mirrors: Mirrors::new(document),
-            rules: Rc::clone(&document.services),
+            rules: Arc::clone(&document.services),
             left_out: document.left_out.clone(),
         }
     }
@@ -82,7 +82,7 @@ impl Explainer {
     /// The rules that are tried for a request.
     pub fn trace(&self, request: &Request<'_>) -> Trace {
         let candidates = self.rules.candidates(request);
-        let has_virtual_host = candidates.is_some();
+        let has_virtual_host = !matches!(self.rules.find(request), Err(NoMatch::VirtualHost));
         let mut trace = Trace { has_virtual_host, tried: Vec::new(), shares: Vec::new() };
         for rule in candidates.unwrap_or_default() {
             let fits = rule.matches(request).is_some();

@@ -8,7 +8,7 @@ mod ports;
 mod reach;
 
 use std::collections::HashSet;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use self::coverage::by_name;
 use crate::document::json::Json;
@@ -27,17 +27,20 @@ pub fn lint(document: &Document, json: &Json) -> Vec<Finding> {
     let mut seen = HashSet::new();
     let mut seen_routes = HashSet::new();
     for rule in document.services.lists().flatten() {
-        if !seen.insert(Rc::as_ptr(rule)) {
+        if !seen.insert(Arc::as_ptr(rule)) {
             continue;
         }
         findings.extend(contradiction(&rule.conditions).map(|(field, reason)| {
             let path = format!("{}.{field}", rule.place);
             Finding::new(path, Kind::NeverMatches, reason)
         }));
-        if seen_routes.insert(Rc::as_ptr(&rule.route)) {
+        if seen_routes.insert(Arc::as_ptr(&rule.route)) {
             lint_shares(rule, &mut findings);
         }
     }
+    // A rule of a delegate can be part of several virtual services.
+    let mut seen = HashSet::new();
+    findings.retain(|own: &Finding| seen.insert((own.path.clone(), own.reason.clone())));
     findings.extend(reach::lint(&document.services));
     findings.extend(ejection::lint(json));
     findings.extend(ports::lint(json));

@@ -17,14 +17,30 @@ pub enum Filter {
     Sni,
 }
 
-/// The filters that a document is read for. A filter reads it for itself alone, the command for
-/// several at once.
+/// The filters that a document is read for, and whether they are in a dynamic module. A filter
+/// reads it for itself alone, the command for several at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filters(u8);
 
 impl Filters {
     /// No filter: nothing is required of the document, and nothing is said to a single filter.
     pub const NONE: Self = Self(0);
+
+    /// The bit of filters in a dynamic module.
+    const NATIVE: u8 = 1 << 7;
+
+    /// The same filters, in a dynamic module if `is_native`.
+    #[must_use]
+    pub fn in_module(self, is_native: bool) -> Self {
+        Self(if is_native { self.0 | Self::NATIVE } else { self.0 })
+    }
+
+    /// Whether the filters are in a dynamic module, which cannot do all that a wasm module can. A
+    /// wasm module contains nothing of what depends on this.
+    #[inline]
+    pub fn are_native(self) -> bool {
+        cfg!(not(target_family = "wasm")) && self.0 & Self::NATIVE != 0
+    }
 
     /// Returns whether anything but the errors of a field matters that only `readers` use. Without
     /// filters, everything does.

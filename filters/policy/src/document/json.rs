@@ -1,5 +1,7 @@
-//! A JSON tree that keeps repeated keys of an object, which `serde_json::Value` loses.
+//! A JSON tree that keeps repeated keys of an object, which `serde_json::Value` loses, and borrows
+//! from the text of the document.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -8,7 +10,7 @@ use crate::document::field_name::is_field;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Json {
+pub enum Json<'t> {
     /// `null`
     Null,
     /// `true` or `false`
@@ -18,14 +20,17 @@ pub enum Json {
     /// Any other number
     Float(f64),
     /// A string
-    String(String),
+    String(Cow<'t, str>),
     /// An array
-    Array(Vec<Json>),
+    Array(Vec<Json<'t>>),
     /// An object, in document order, including repeated keys
-    Object(Vec<(String, Json)>),
+    Object(Vec<Field<'t>>),
 }
 
-impl Json {
+/// A field of an object: its key and its value.
+pub type Field<'t> = (Cow<'t, str>, Json<'t>);
+
+impl<'t> Json<'t> {
     /// The first field called `name`, in `camelCase` or `snake_case`.
     pub fn field(&self, name: &str) -> Option<&Self> {
         let Self::Object(fields) = self else { return None };
@@ -41,7 +46,7 @@ impl Json {
     }
 
     /// The fields of an object; none for anything else.
-    pub fn fields(&self) -> &[(String, Self)] {
+    pub fn fields(&self) -> &[Field<'t>] {
         match self {
             Self::Object(fields) => fields,
             _ => &[],
@@ -57,10 +62,33 @@ impl Json {
                 values.iter().map(|value| value.length() + 1).sum::<usize>().max(1) + 1
             }
             Self::Object(fields) => {
-                let field = |(key, value): &(String, Self)| quoted(key) + value.length() + 2;
+                let field = |(key, value): &Field<'_>| quoted(key) + value.length() + 2;
                 fields.iter().map(field).sum::<usize>().max(1) + 1
             }
-            scalar => scalar.to_string().len(),
+            Self::Null | Self::Bool(true) => 4,
+            Self::Bool(false) => 5,
+            Self::Integer(value) => {
+                let digits = value.unsigned_abs().checked_ilog10().map_or(1, |log| log + 1);
+                digits as usize + usize::from(*value < 0)
+            }
+            float => float.to_string().len(),
+        }
+    }
+
+    /// The same value, with copies of the texts that it borrows.
+    pub fn into_owned(self) -> Json<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Self::Null => Json::Null,
+            Self::Bool(value) => Json::Bool(value),
+            Self::Integer(value) => Json::Integer(value),
+            Self::Float(value) => Json::Float(value),
+            Self::String(text) => Json::String(owned(text)),
+            Self::Array(values) => Json::Array(values.into_iter().map(Json::into_owned).collect()),
+            Self::Object(fields) => {
+                let fields = fields.into_iter();
+                Json::Object(fields.map(|(key, own)| (owned(key), own.into_owned())).collect())
+            }
         }
     }
 
@@ -88,7 +116,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-impl fmt::Display for Json {
+impl fmt::Display for Json<'_> {
     /// Writes the value as JSON, shortened for error messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -105,7 +133,7 @@ impl fmt::Display for Json {
     }
 }
 
-impl<'de> Deserialize<'de> for Json {
+impl<'de> Deserialize<'de> for Json<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(JsonVisitor)
     }
@@ -143,41 +171,42 @@ fn push<T>(values: &mut Vec<T>, value: T) {
 struct JsonVisitor;
 
 impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Json;
+    type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Json, E> {
+    fn visit_unit<E: Error>(self) -> Result<Json<'de>, E> {
         Ok(Json::Null)
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Json, E> {
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Json<'de>, E> {
         Ok(Json::Bool(value))
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Json, E> {
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Json<'de>, E> {
         Ok(Json::Integer(value))
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Json, E> {
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Json<'de>, E> {
         Ok(i64::try_from(value).map_or(Json::Float(value as f64), Json::Integer))
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Json, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Json<'de>, E> {
         Ok(Json::Float(value))
     }
 
-    fn visit_str<E: Error>(self, value: &str) -> Result<Json, E> {
-        Ok(Json::String(value.to_owned()))
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Borrowed(value)))
     }
 
-    fn visit_string<E: Error>(self, value: String) -> Result<Json, E> {
-        Ok(Json::String(value))
+    /// A text with an escape.
+    fn visit_str<E: Error>(self, value: &str) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Owned(value.to_owned())))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json<'de>, A::Error> {
         let mut values = Vec::new();
         while let Some(value) = access.next_element()? {
             push(&mut values, value);
@@ -185,12 +214,40 @@ impl<'de> Visitor<'de> for JsonVisitor {
         Ok(Json::Array(values))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json<'de>, A::Error> {
         let mut fields = Vec::new();
-        while let Some(field) = access.next_entry()? {
-            push(&mut fields, field);
+        while let Some((Key(key), value)) = access.next_entry()? {
+            push(&mut fields, (key, value));
         }
         Ok(Json::Object(fields))
+    }
+}
+
+/// A key of an object.
+struct Key<'t>(Cow<'t, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl<'de> Visitor<'de> for KeyVisitor {
+    type Value = Key<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, key: &'de str) -> Result<Key<'de>, E> {
+        Ok(Key(Cow::Borrowed(key)))
+    }
+
+    /// A key with an escape.
+    fn visit_str<E: Error>(self, key: &str) -> Result<Key<'de>, E> {
+        Ok(Key(Cow::Owned(key.to_owned())))
     }
 }
 
@@ -209,13 +266,28 @@ mod tests {
     #[test]
     fn the_length_is_that_of_the_text() {
         for text in ["[]", "{}", "null", r#"{"a":[1,"b",[]],"c":{"d":0.5,"e":true}}"#] {
-            assert_eq!(serde_json::from_str::<Json>(text).unwrap().length(), text.len(), "{text}");
+            assert_eq!(
+                serde_json::from_str::<Json<'_>>(text).unwrap().length(),
+                text.len(),
+                "{text}"
+            );
         }
     }
 
     #[test]
+    fn texts_are_borrowed_unless_they_have_an_escape() {
+        let json: Json<'_> = serde_json::from_str(r#"{"a": ["b", "\n"], "\t": 1}"#).unwrap();
+        let [(borrowed, list), (owned, _)] = json.fields() else { panic!("not two fields") };
+        assert!(matches!(borrowed, Cow::Borrowed("a")));
+        assert!(matches!(owned, Cow::Owned(key) if key == "\t"));
+        let Json::Array(texts) = list else { panic!("not a list") };
+        assert!(matches!(texts[0], Json::String(Cow::Borrowed("b"))));
+        assert!(matches!(&texts[1], Json::String(Cow::Owned(text)) if text == "\n"));
+    }
+
+    #[test]
     fn long_strings_are_shortened_in_messages() {
-        let text = Json::String("ä".repeat(100)).to_string();
+        let text = Json::String("ä".repeat(100).into()).to_string();
         assert_eq!(text, format!("\"{}\"...", "ä".repeat(80)));
     }
 }

@@ -10,12 +10,14 @@
 //! Nothing here is inlined: it runs only while a configuration is read, and every field of the
 //! configuration would have a copy in every module.
 
+mod scalars;
+
 use std::fmt;
 
 use crate::document::field_name::{is_field, unknown};
 use crate::document::fields::Fields;
 use crate::document::filter::{Filter, Filters};
-use crate::document::json::Json;
+use crate::document::json::{Field, Json};
 use crate::document::report::{Kind, Report, Reported};
 use crate::name_set::NameSet;
 
@@ -30,13 +32,13 @@ const FEW: usize = 4;
 #[derive(Clone, Copy)]
 pub struct Node<'a> {
     /// The value
-    pub json: &'a Json,
+    pub json: &'a Json<'a>,
     report: &'a Report,
 }
 
 impl<'a> Node<'a> {
     /// The root of a document.
-    pub fn root(json: &'a Json, report: &'a Report) -> Self {
+    pub fn root(json: &'a Json<'a>, report: &'a Report) -> Self {
         Self { json, report }
     }
 
@@ -53,6 +55,15 @@ impl<'a> Node<'a> {
     /// Reports an error about this value, without showing the value.
     pub fn error(&self, reason: impl fmt::Display) -> Reported {
         self.report.error(self.json, None, &reason)
+    }
+
+    /// Reports what filters in a dynamic module cannot do, if the document is read for such.
+    #[inline]
+    pub fn needs_wasm(&self, reason: &str) -> Result<(), Reported> {
+        match self.filters().are_native() {
+            true => Err(self.error(reason)),
+            false => Ok(()),
+        }
     }
 
     /// Reports an error about this value whose text starts with the value.
@@ -77,8 +88,14 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn child(&self, json: &'a Json) -> Self {
+    /// Another value, with the same report.
+    pub fn child(&self, json: &'a Json<'a>) -> Self {
         Self { json, report: self.report }
+    }
+
+    /// The report of the document.
+    pub fn report(&self) -> &'a Report {
+        self.report
     }
 
     /// Enters an object that has the fields of `T`. Reports fields that `T` does not have, and
@@ -95,16 +112,16 @@ impl<'a> Node<'a> {
             return Err(self.invalid("is not an object"));
         };
         // One bit for each name; no object has more than 64.
-        let mut seen = 0_u64;
+        let (mut seen, mut marks) = (0_u64, 0);
         for (key, json) in given {
             let node = self.child(json);
-            match names.iter().position(|name| is_field(key, name)) {
+            match names.iter().enumerate().find(|(_, name)| is_field(key, name)) {
                 None => _ = node.error(unknown(key, names)),
-                Some(index) if seen >> index & 1 == 1 => _ = node.error("occurs twice"),
-                Some(index) => seen |= 1 << index,
+                Some((index, _)) if seen >> index & 1 == 1 => _ = node.error("occurs twice"),
+                Some((index, name)) => (seen, marks) = (seen | 1 << index, marks | mark(name)),
             }
         }
-        Ok(Object { node: *self, names, given })
+        Ok(Object { node: *self, names, given, marks })
     }
 
     /// Whether it is a list without elements.
@@ -115,27 +132,29 @@ impl<'a> Node<'a> {
     /// The elements of a list.
     #[inline(never)]
     pub fn elements(&self) -> Result<Vec<Node<'a>>, Reported> {
-        let Json::Array(values) = self.json else {
-            return Err(self.invalid("is not a list"));
-        };
-        Ok(values.iter().map(|json| self.child(json)).collect())
+        Ok(self.list()?.iter().map(|json| self.child(json)).collect())
+    }
+
+    #[inline(never)]
+    fn list(&self) -> Result<&'a [Json<'a>], Reported> {
+        match self.json {
+            Json::Array(elements) => Ok(elements),
+            _ => Err(self.invalid("is not a list")),
+        }
     }
 
     /// Reads all elements of a list.
     #[inline(never)]
     pub fn each<T>(&self, read: Reader<'a, T>) -> Result<Vec<T>, Reported> {
-        let Json::Array(elements) = self.json else {
-            return Err(self.invalid("is not a list"));
-        };
-        all(elements.iter().map(|json| read(&self.child(json))))
+        all(self.list()?.iter().map(|json| read(&self.child(json))))
     }
 
     /// As [`Node::each`], for a reader that needs more than the node.
     pub fn each_with<T>(
         &self,
-        read: impl FnMut(&Node<'a>) -> Result<T, Reported>,
+        mut read: impl FnMut(&Node<'a>) -> Result<T, Reported>,
     ) -> Result<Vec<T>, Reported> {
-        all(self.elements()?.iter().map(read))
+        all(self.list()?.iter().map(|json| read(&self.child(json))))
     }
 
     /// The entries of an object whose keys the user chooses, such as header names. Values may be
@@ -161,73 +180,6 @@ impl<'a> Node<'a> {
             }
         }
         Ok(entries)
-    }
-
-    /// A string.
-    #[inline(never)]
-    pub fn string(&self) -> Result<&'a str, Reported> {
-        match self.json {
-            Json::String(value) => Ok(value),
-            _ => Err(self.invalid("is not a string")),
-        }
-    }
-
-    /// A string of one's own.
-    pub fn text(&self) -> Result<String, Reported> {
-        self.string().map(str::to_owned)
-    }
-
-    /// `true` or `false`.
-    #[inline(never)]
-    pub fn boolean(&self) -> Result<bool, Reported> {
-        match self.json {
-            Json::Bool(value) => Ok(*value),
-            _ => Err(self.invalid("is neither true nor false")),
-        }
-    }
-
-    /// Any finite number.
-    ///
-    /// It may be written as a string, as protobuf's JSON mapping allows: Envoy makes a string of
-    /// every number with a fraction when it reads a `Struct` from YAML.
-    #[inline(never)]
-    pub fn number(&self) -> Result<f64, Reported> {
-        let written = match self.json {
-            Json::String(text) => serde_json::from_slice(text.as_bytes()).ok(),
-            _ => None,
-        };
-        match written.as_ref().unwrap_or(self.json) {
-            Json::Integer(value) => Ok(*value as f64),
-            Json::Float(value) => Ok(*value),
-            _ => Err(self.invalid("is not a number")),
-        }
-    }
-
-    /// A whole number, also one that is written with a fraction of zero, as a protobuf `Struct`
-    /// may give it.
-    #[inline(never)]
-    pub fn integer(&self) -> Result<i64, Reported> {
-        match self.json {
-            Json::Integer(value) => Ok(*value),
-            Json::Float(value) if value.fract() == 0.0 && value.abs() < 9e15 => Ok(*value as i64),
-            _ => Err(self.invalid("is not a whole number")),
-        }
-    }
-
-    /// The number of a port.
-    #[inline(never)]
-    pub fn port(&self) -> Result<u16, Reported> {
-        let port = u16::try_from(self.integer()?).ok().filter(|port| *port > 0);
-        port.ok_or_else(|| self.invalid("is not in the range 1 to 65535"))
-    }
-
-    /// One of `names`.
-    pub fn one_of(&self, names: &[&'static str]) -> Result<&'static str, Reported> {
-        let text = self.string()?;
-        let found = names.iter().find(|name| **name == text);
-        found
-            .copied()
-            .ok_or_else(|| self.invalid(format_args!("is not one of {}", names.join(", "))))
     }
 
     /// A list of strings.
@@ -256,7 +208,15 @@ pub struct Object<'a> {
     /// The object itself
     pub node: Node<'a>,
     names: &'static [&'static str],
-    given: &'a [(String, Json)],
+    given: &'a [Field<'a>],
+    /// The [`mark`]s of the given fields
+    marks: u64,
+}
+
+/// One of 64 bits. Most fields are absent, and the bit of an absent field is usually not set.
+fn mark(name: &str) -> u64 {
+    let first = usize::from(name.as_bytes().first().copied().unwrap_or_default());
+    1 << ((first + 7 * name.len()) % 64)
 }
 
 impl<'a> Object<'a> {
@@ -264,6 +224,9 @@ impl<'a> Object<'a> {
     #[inline(never)]
     pub fn field(&self, name: &'static str) -> Option<Node<'a>> {
         debug_assert!(self.names.contains(&name), "{name} is not declared");
+        if self.marks & mark(name) == 0 {
+            return None;
+        }
         let (_, json) = self.given.iter().find(|(key, _)| is_field(key, name))?;
         Some(self.node.child(json)).filter(|node| *node.json != Json::Null)
     }
@@ -281,10 +244,7 @@ impl<'a> Object<'a> {
         name: &'static str,
         read: impl FnOnce(&Node<'a>) -> Result<T, Reported>,
     ) -> Result<Option<T>, Reported> {
-        match self.field(name) {
-            Some(node) => read(&node).map(Some),
-            None => Ok(None),
-        }
+        self.field(name).map(|node| read(&node)).transpose()
     }
 
     /// The field `name`; an error when it is absent.
@@ -317,6 +277,11 @@ impl<'a> Object<'a> {
         field.map(|node| node.port()).transpose()
     }
 
+    #[inline(never)]
+    fn values(&self, name: &'static str) -> Result<&'a [Json<'a>], Reported> {
+        self.field(name).map_or(Ok(&[]), |node| node.list())
+    }
+
     /// The elements of the list field `name`; none when it is absent.
     #[inline(never)]
     pub fn elements(&self, name: &'static str) -> Result<Vec<Node<'a>>, Reported> {
@@ -326,19 +291,16 @@ impl<'a> Object<'a> {
     /// Reads all elements of the list field `name`; none when it is absent.
     #[inline(never)]
     pub fn list<T>(&self, name: &'static str, read: Reader<'a, T>) -> Result<Vec<T>, Reported> {
-        match self.field(name) {
-            Some(node) => node.each(read),
-            None => Ok(Vec::new()),
-        }
+        self.field(name).map_or(Ok(Vec::new()), |node| node.each(read))
     }
 
     /// As [`Object::list`], for a reader that needs more than the node.
     pub fn list_with<T>(
         &self,
         name: &'static str,
-        read: impl FnMut(&Node<'a>) -> Result<T, Reported>,
+        mut read: impl FnMut(&Node<'a>) -> Result<T, Reported>,
     ) -> Result<Vec<T>, Reported> {
-        all(self.elements(name)?.iter().map(read))
+        all(self.values(name)?.iter().map(|json| read(&self.node.child(json))))
     }
 
     /// The elements of the list field `name`; an error when it is absent or empty.

@@ -22,7 +22,7 @@ pub fn check_length(bytes: usize) -> Result<(), String> {
 ///
 /// # Errors
 /// Text that is not JSON: the reason with line and column. A document of more than [`MAX_BYTES`].
-pub fn parse(document: &[u8]) -> Result<Json, String> {
+pub fn parse(document: &[u8]) -> Result<Json<'_>, String> {
     if document.is_empty() {
         return Err("is empty".to_owned());
     }

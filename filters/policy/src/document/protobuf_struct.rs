@@ -7,25 +7,27 @@
 //! (1) with key (1) and value (2); `Value` has null (1), number (2), string (3), bool (4), struct
 //! (5) or list (6); `ListValue` has values (1).
 
+use std::borrow::Cow;
+
 use crate::document::json::Json;
 
 /// Maximum depth of nested messages, the same as that of `serde_json`.
-const MAX_DEPTH: u32 = 128;
+const MAX_DEPTH: usize = 128;
 
 /// Decodes a `Struct`; `None` for bytes that are not one.
-pub fn decode(bytes: &[u8]) -> Option<Json> {
+pub fn decode(bytes: &[u8]) -> Option<Json<'_>> {
     decode_struct(bytes, 0)
 }
 
-fn decode_struct(bytes: &[u8], depth: u32) -> Option<Json> {
+fn decode_struct(bytes: &[u8], depth: usize) -> Option<Json<'_>> {
     let mut fields = Vec::new();
     for field in Fields(bytes) {
         let (1, Payload::Bytes(entry)) = field? else { return None };
-        let mut key = String::new();
+        let mut key = Cow::default();
         let mut value = Json::Null;
         for field in Fields(entry) {
             match field? {
-                (1, Payload::Bytes(bytes)) => key = String::from_utf8(bytes.to_vec()).ok()?,
+                (1, Payload::Bytes(bytes)) => key = str::from_utf8(bytes).ok()?.into(),
                 (2, Payload::Bytes(bytes)) => value = decode_value(bytes, depth + 1)?,
                 _ => return None,
             }
@@ -35,7 +37,7 @@ fn decode_struct(bytes: &[u8], depth: u32) -> Option<Json> {
     Some(Json::Object(fields))
 }
 
-fn decode_value(bytes: &[u8], depth: u32) -> Option<Json> {
+fn decode_value(bytes: &[u8], depth: usize) -> Option<Json<'_>> {
     if depth > MAX_DEPTH {
         return None;
     }
@@ -44,7 +46,7 @@ fn decode_value(bytes: &[u8], depth: u32) -> Option<Json> {
         value = match field? {
             (1, Payload::Varint(_)) => Json::Null,
             (2, Payload::Fixed64(bits)) => number(f64::from_bits(bits)),
-            (3, Payload::Bytes(bytes)) => Json::String(String::from_utf8(bytes.to_vec()).ok()?),
+            (3, Payload::Bytes(bytes)) => Json::String(str::from_utf8(bytes).ok()?.into()),
             (4, Payload::Varint(flag)) => Json::Bool(flag != 0),
             (5, Payload::Bytes(bytes)) => decode_struct(bytes, depth)?,
             (6, Payload::Bytes(bytes)) => decode_list(bytes, depth)?,
@@ -54,7 +56,7 @@ fn decode_value(bytes: &[u8], depth: u32) -> Option<Json> {
     Some(value)
 }
 
-fn decode_list(bytes: &[u8], depth: u32) -> Option<Json> {
+fn decode_list(bytes: &[u8], depth: usize) -> Option<Json<'_>> {
     let mut values = Vec::new();
     for field in Fields(bytes) {
         let (1, Payload::Bytes(value)) = field? else { return None };
@@ -64,7 +66,7 @@ fn decode_list(bytes: &[u8], depth: u32) -> Option<Json> {
 }
 
 /// All numbers of a `Struct` are doubles. Whole numbers become integers again.
-fn number(value: f64) -> Json {
+fn number(value: f64) -> Json<'static> {
     if value.fract() == 0.0 && value.abs() < 9e15 {
         Json::Integer(value as i64)
     } else {

@@ -41,6 +41,8 @@ pub enum Kind {
     LeftToEnvoy,
     /// Another filter of the bundle carries it out.
     LeftToFilter(Filter),
+    /// Rules of several objects are joined.
+    Merged,
     /// No request fulfils it.
     NeverMatches,
     /// An earlier rule takes all of its requests.
@@ -51,6 +53,14 @@ pub enum Kind {
     NotApplicable,
     /// Another value takes its place.
     Overridden,
+    /// Its numbers are proportions, not percentages.
+    Proportional,
+    /// It is the name of several objects.
+    Repeated,
+    /// It refers to what is not given, so it is not checked.
+    Unchecked,
+    /// It refers to what does not exist.
+    Unresolved,
 }
 
 impl Finding {
@@ -175,7 +185,13 @@ impl Report {
         Reported(())
     }
 
-    /// Adds a notice about `value`, which may refer to a second place.
+    /// The number of errors.
+    pub fn error_count(&self) -> usize {
+        self.errors.borrow().len()
+    }
+
+    /// Adds a notice about `value`, which may refer to a second place. Omits the notice that
+    /// another filter carries out the value if the document is read for that filter too.
     #[inline(never)]
     pub fn notice(
         &self,
@@ -184,6 +200,11 @@ impl Report {
         reason: &dyn fmt::Display,
         other: Option<String>,
     ) {
+        if let Kind::LeftToFilter(filter) = kind
+            && self.filters.contains(filter)
+        {
+            return;
+        }
         let entry =
             Entry { value: address(value), member: None, kind, reason: text(reason), other };
         self.notices.borrow_mut().push(entry);
@@ -322,7 +343,8 @@ mod tests {
     #[test]
     fn long_names_are_cut() {
         let name = "\u{e4}".repeat(500_000);
-        let root = parse(format!(r#"{{"{name}": 1}}"#).as_bytes()).unwrap();
+        let text = format!(r#"{{"{name}": 1}}"#);
+        let root = parse(text.as_bytes()).unwrap();
         let Json::Object(fields) = &root else { panic!("not an object") };
         let report = Report::new(Filter::Router);
         report.error(&fields[0].1, None, &format_args!("{name:?} is unknown"));
@@ -335,7 +357,8 @@ mod tests {
     #[test]
     fn paths_of_many_errors_have_a_limit() {
         let (name, fields) = ("a".repeat(1 << 20), vec![r#""b":1"#; 100].join(","));
-        let root = parse(format!(r#"{{"{name}":{{{fields}}}}}"#).as_bytes()).unwrap();
+        let text = format!(r#"{{"{name}":{{{fields}}}}}"#);
+        let root = parse(text.as_bytes()).unwrap();
         let report = Report::new(Filter::Router);
         for (_, field) in root.fields()[0].1.fields() {
             report.error(field, None, &"is wrong");
@@ -353,5 +376,16 @@ mod tests {
         report.notice(&root, Kind::NoEffect, &"remarkable", Some("a.b".to_owned()));
         let notices = report.finish(&root).unwrap();
         assert_eq!(notices[0].to_string(), "configuration: remarkable: a.b");
+    }
+
+    #[test]
+    fn a_filter_that_reads_the_document_is_no_other_filter() {
+        let root = parse(b"[1]").unwrap();
+        let report = Report::new(Filters::from_iter([Filter::Router, Filter::Fault]));
+        for filter in [Filter::Fault, Filter::Mirror] {
+            report.notice(&root, Kind::LeftToFilter(filter), &format_args!("{filter:?}"), None);
+        }
+        let notices = report.finish(&root).unwrap();
+        assert_eq!(notices.iter().map(|notice| &*notice.reason).collect::<Vec<_>>(), ["Mirror"]);
     }
 }

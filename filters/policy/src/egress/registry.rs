@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::lookup::name_table::NameTable;
 use crate::sort::sort;
@@ -22,7 +22,7 @@ pub struct Registry {
     /// Names in lower case. A wildcard is stored without its `*`, so it starts with a dot
     names: Names,
     /// The addresses that are allowed without a name, sorted by their keys
-    addresses: Vec<(Key, Rc<AddressSet>)>,
+    addresses: Vec<(Key, Arc<AddressSet>)>,
 }
 
 /// The protocol of the client, and the port.
@@ -35,7 +35,7 @@ struct Binding {
     /// Index of the first service entry with this name, protocol and port
     entry: usize,
     /// The allowed addresses; `None` if all addresses are allowed
-    addresses: Option<Rc<AddressSet>>,
+    addresses: Option<Arc<AddressSet>>,
 }
 
 /// The keys of a port, one for each of its protocols.
@@ -62,19 +62,19 @@ fn by_key(drafts: &[Draft]) -> impl Iterator<Item = &[Draft]> {
 struct Addresses<'a> {
     entries: &'a [ServiceEntry],
     last: Vec<usize>,
-    set: Rc<AddressSet>,
+    set: Arc<AddressSet>,
 }
 
 impl Addresses<'_> {
-    fn of(&mut self, drafts: &[Draft]) -> Rc<AddressSet> {
+    fn of(&mut self, drafts: &[Draft]) -> Arc<AddressSet> {
         let indices = drafts.iter().map(|(_, entry)| *entry);
         if !self.last.iter().copied().eq(indices.clone()) {
             let entries = indices.clone().filter_map(|index| self.entries.get(index));
             let ranges = entries.flat_map(|entry| entry.addresses.iter().copied());
-            self.set = Rc::new(AddressSet::new(ranges.collect()));
+            self.set = Arc::new(AddressSet::new(ranges.collect()));
             self.last = indices.collect();
         }
-        Rc::clone(&self.set)
+        Arc::clone(&self.set)
     }
 }
 
@@ -106,7 +106,7 @@ impl Registry {
             }
         }
         sort_drafts(&mut by_address);
-        let mut sets = Addresses { entries, last: Vec::new(), set: Rc::default() };
+        let mut sets = Addresses { entries, last: Vec::new(), set: Arc::default() };
         let of_key = |own: &[Draft]| Some((own.first()?.0, sets.of(own)));
         let addresses = by_key(&by_address).filter_map(of_key).collect();
         Self { names: Names::new(names, entries), addresses }
@@ -175,7 +175,7 @@ impl Names {
             }
         }
         let mut bindings = Vec::with_capacity(drafts.iter().map(|(_, own)| own.len()).sum());
-        let mut sets = Addresses { entries, last: Vec::new(), set: Rc::default() };
+        let mut sets = Addresses { entries, last: Vec::new(), set: Arc::default() };
         let is_bound = |(_, index): &Draft| {
             let entry = entries.get(*index);
             entry.is_some_and(|entry| entry.keeps_destination && !entry.addresses.is_empty())

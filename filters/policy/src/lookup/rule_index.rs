@@ -87,20 +87,19 @@ struct Lookups {
 }
 
 impl RuleIndex {
-    /// Indexes the rules from 0 to `count - 1`. `keys` returns the conditions of a rule.
+    /// Indexes the rules from 0 to `count - 1`. `read_keys` replaces a list by the keys of a rule.
     #[inline(never)]
-    pub fn new<'a>(count: usize, keys: &dyn Fn(usize) -> Vec<Key<'a>>) -> Self {
+    pub fn new<'a>(count: usize, read_keys: &dyn Fn(usize, &mut Vec<Key<'a>>)) -> Self {
         let mut index = Self { count: u32::try_from(count).unwrap_or(u32::MAX), ..Self::default() };
         if count <= MAX_UNINDEXED_RULES {
             return index;
         }
         // First pass: the lists of all conditions, to find the rarest condition of each rule.
-        let mut by_condition = Vec::new();
-        let mut entries = Vec::new();
+        let (mut by_condition, mut entries, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         let mut places = NameSet::default();
         let mut open = Vec::new(); // indices of the entries of rules with several conditions
         for rule in 0..index.count {
-            let keys = keys(rule as usize);
+            read_keys(rule as usize, &mut keys);
             by_condition.extend(keys.iter().map(|key| Entry { hash: hash(key), rule }));
             match &*keys {
                 [] => {
@@ -116,7 +115,7 @@ impl RuleIndex {
             if open.is_empty() { Lists::default() } else { Lists::new(by_condition) };
         for place in open {
             let Some(entry) = entries.get_mut(place) else { continue };
-            let keys = keys(entry.rule as usize);
+            read_keys(entry.rule as usize, &mut keys);
             let rarity = |key: &&Key<'_>| (by_condition.get(hash(key)).len(), rank(key));
             if let Some(key) = keys.iter().min_by_key(rarity) {
                 entry.hash = hash(key);

@@ -69,7 +69,9 @@ impl NameFilter {
 /// Encodes headers.
 pub fn encode<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> Vec<u8> {
     let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
-    let mut bytes = number(pairs.clone().count()).to_vec();
+    let sizes = pairs.clone().map(|(name, value)| 2 * 4 + name.len() + value.len() + 2);
+    let mut bytes = Vec::with_capacity(sizes.fold(4, usize::saturating_add));
+    bytes.extend_from_slice(&number(pairs.clone().count()));
     for (name, value) in pairs.clone() {
         bytes.extend_from_slice(&number(name.len()));
         bytes.extend_from_slice(&number(value.len()));

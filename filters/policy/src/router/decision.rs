@@ -1,7 +1,7 @@
 //! The decision of the router about a request.
 
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::spec::http_route::HttpRoute;
 use crate::value::header::{FixedEdit, HeaderEdit};
@@ -88,7 +88,7 @@ pub struct Reply<'a> {
 /// Edits of a response. The filter keeps them until the response arrives.
 #[derive(Debug)]
 pub struct ResponsePlan {
-    route: Rc<HttpRoute>,
+    route: Arc<HttpRoute>,
     target: usize,
     /// The origin whose scripts may read the response (CORS)
     allowed_origin: Option<Vec<u8>>,
@@ -99,12 +99,12 @@ impl ResponsePlan {
     /// edits.
     #[inline]
     pub(crate) fn new(
-        route: &Rc<HttpRoute>,
+        route: &Arc<HttpRoute>,
         target: usize,
         allowed_origin: Option<Vec<u8>>,
     ) -> Option<Self> {
         let is_needed = allowed_origin.is_some() || !route.response_edits(target).is_empty();
-        is_needed.then(|| Self { route: Rc::clone(route), target, allowed_origin })
+        is_needed.then(|| Self { route: Arc::clone(route), target, allowed_origin })
     }
 
     /// The edits, in order.

@@ -5,10 +5,13 @@ mod cluster_template;
 mod port;
 mod read_name;
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::document::fields::fields;
+use crate::document::json::Json;
 use crate::document::node::Node;
 use crate::document::report::Reported;
 use crate::spec::known_ports::KnownPorts;
@@ -52,14 +55,31 @@ pub struct Naming {
     /// Pattern of cluster names
     pub template: ClusterTemplate,
     /// Ports of the services that the document has; `None` if no name has a port
-    pub ports: Option<Rc<KnownPorts>>,
+    pub ports: Option<Arc<KnownPorts>>,
     /// Port that clients call, if all requests have the same
     pub called: Option<u16>,
-    /// Number of the destinations read so far whose cluster depends on the port of the request
-    pub by_port: Cell<usize>,
+    /// Number of the destinations read so far whose cluster depends on the port of the request.
+    /// Clones count together
+    pub by_port: Arc<AtomicUsize>,
 }
 
 impl Naming {
+    /// Returns the naming in a virtual service: a delegate can have a namespace of its own.
+    #[inline(never)]
+    pub fn within(&self, service: &Json) -> Cow<'_, Self> {
+        let own = service.field("namespace").and_then(Json::as_str).filter(|own| {
+            let is_delegate = service.elements("hosts").is_empty();
+            is_delegate && !own.is_empty() && self.namespace.as_deref() != Some(own)
+        });
+        own.map_or(Cow::Borrowed(self), |own| Cow::Owned(self.with_namespace(Some(own))))
+    }
+
+    /// Returns the naming with another namespace.
+    #[inline(never)]
+    pub fn with_namespace(&self, namespace: Option<&str>) -> Self {
+        Self { namespace: namespace.map(str::to_owned), ..self.clone() }
+    }
+
     /// Returns the port of a destination without one. `host` is complete.
     fn port(&self, host: &str) -> Port {
         let only = self.ports.as_ref().and_then(|ports| ports.only(host));
@@ -100,7 +120,7 @@ pub fn read(node: &Node<'_>, naming: &Naming) -> Result<Destination, Reported> {
     let port = port.map_or_else(|| naming.port(&host), Port::Written);
     let cluster = naming.template.cluster(&host, subset.as_deref(), port);
     if cluster.is_by_port() {
-        naming.by_port.set(naming.by_port.get().saturating_add(1));
+        naming.by_port.fetch_add(1, Relaxed);
     }
     Ok(Destination { host, subset, port, cluster })
 }

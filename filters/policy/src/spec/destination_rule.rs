@@ -1,7 +1,7 @@
 //! `DestinationRule`: the policies of the clusters of a host. The filters carry out only the
 //! outlier detection; Envoy carries out the other policies.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 pub mod clusters;
 
@@ -31,7 +31,7 @@ pub struct DestinationRules {
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Settings of the outlier detection
-    pub settings: Rc<Settings>,
+    pub settings: Arc<Settings>,
     /// Name of the cluster that receives the requests while all hosts of this one are ejected
     pub fallback: Option<String>,
 }
@@ -56,7 +56,7 @@ struct Policy {
 
 #[derive(Clone, Debug)]
 struct Detection {
-    settings: Rc<Settings>,
+    settings: Arc<Settings>,
     /// Subset that receives the requests while all hosts are ejected
     fallback: Option<String>,
 }
@@ -138,7 +138,7 @@ impl DestinationRules {
         let detection = rule.detection(subset, port)?;
         let fallback = detection.fallback.as_deref();
         Some(Target {
-            settings: Rc::clone(&detection.settings),
+            settings: Arc::clone(&detection.settings),
             fallback: fallback.map(|subset| template.name(host, Some(subset), port)),
         })
     }
@@ -376,7 +376,7 @@ fn read_detection<'a>(
 ) -> Result<Detection, Reported> {
     // The clusters belong to no gateway.
     let (namespace, proxy) = (context.naming.namespace.as_deref(), context.proxy);
-    let scope = Scope { namespace, proxy, gateways: &[] };
+    let scope = Scope { namespace, proxy, gateways: &[], is_delegate: false };
     let (settings, fallback) = Settings::read(node, context.enforcement, &scope)?;
     let name = fallback.as_ref().map(Node::string).transpose()?;
     if let (Some(fallback), Some(name)) = (fallback, name) {
@@ -393,7 +393,7 @@ fn read_detection<'a>(
             );
         }
     }
-    Ok(Detection { settings: Rc::new(settings), fallback: name.map(str::to_owned) })
+    Ok(Detection { settings: Arc::new(settings), fallback: name.map(str::to_owned) })
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use base64::Engine as _;
 use crate::document::fields::fields;
 use crate::document::node::Node;
 use crate::document::report::{self, Reported};
+use crate::request::Request;
+use crate::spec::redirect;
 use crate::value::http_status::read_status;
 
 /// Largest body that Istio accepts, in bytes.
@@ -29,6 +31,13 @@ impl DirectResponse {
         let status = object.required("status").and_then(|node| read_status(&node));
         let body = object.optional("body", read_body);
         Ok(Self { status: status?, body: body?.unwrap_or_default() })
+    }
+
+    /// Returns the value of the `location` header. Envoy adds the URL of the request to its own
+    /// responses with the status 201 or 3xx (`Filter::decodeHeaders` of its router).
+    pub fn location(&self, request: &Request<'_>) -> Option<Vec<u8>> {
+        let has_location = matches!(self.status, 201 | 300..=399);
+        (has_location && !request.path_and_query.is_empty()).then(|| redirect::own_url(request))
     }
 }
 
@@ -73,7 +82,27 @@ fn read_body(node: &Node<'_>) -> Result<Vec<u8>, Reported> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing;
+    use crate::testing::{self, FixedAttributes, pairs};
+
+    #[test]
+    fn created_and_redirected_requests_have_their_own_url_as_location() {
+        let location = |status: u16, path| {
+            let response = DirectResponse { status, body: Vec::new() };
+            let headers =
+                pairs(&[(":scheme", "http"), (":authority", "a.com:8080"), (":path", path)]);
+            let location = response.location(&Request::new(&headers, &FixedAttributes::default()));
+            location.map(|own| String::from_utf8(own).unwrap())
+        };
+        let own = Some("http://a.com:8080/b?c=1".to_owned());
+        for status in [201, 300, 304, 399] {
+            assert_eq!(location(status, "/b?c=1"), own, "{status}");
+        }
+        for status in [200, 202, 299, 400, 503] {
+            assert_eq!(location(status, "/b?c=1"), None, "{status}");
+        }
+        // CONNECT has no path.
+        assert_eq!(location(201, ""), None);
+    }
 
     #[test]
     fn bodies_are_text_or_base64() {

@@ -1,8 +1,8 @@
 //! The configuration document. Every filter reads the same document, checks all of it, and uses the
 //! fields that it needs.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::document::fields::fields;
 use crate::document::filter::{Filter, Filters};
@@ -10,6 +10,7 @@ use crate::document::json::Json;
 use crate::document::node::{Node, Object, all};
 use crate::document::parse::parse;
 use crate::document::report::{self, Finding, Rejection, Report, Reported};
+use crate::spec::delegates;
 use crate::spec::destination::{ClusterTemplate, Naming};
 use crate::spec::destination_rule::{DestinationRule, DestinationRules};
 use crate::spec::egress::{EgressFields, EgressSettings, OutboundTrafficPolicy};
@@ -18,7 +19,7 @@ use crate::spec::known_ports::{KnownPorts, Source};
 use crate::spec::mirror::settings::MirrorSettings;
 use crate::spec::outlier::OutlierSettings;
 use crate::spec::place::Place;
-use crate::spec::proxy::{NoMetadata, NodeMetadata, Proxy, ProxySettings, read_namespace};
+use crate::spec::proxy::{MESH, NoMetadata, NodeMetadata, Proxy, ProxySettings, read_namespace};
 use crate::spec::sampling::Sampling;
 use crate::spec::service::Service;
 use crate::spec::service_entry::ServiceEntry;
@@ -32,7 +33,7 @@ use crate::value::host_name::qualify;
 #[derive(Debug, Default)]
 pub struct Document {
     /// `virtualServices[].http`
-    pub services: Rc<VirtualServices>,
+    pub services: Arc<VirtualServices>,
     /// `sampling`
     pub sampling: Sampling,
     /// Whether requests for hosts without virtual service pass (`unmatchedHosts: pass`)
@@ -40,11 +41,11 @@ pub struct Document {
     /// `faults`
     pub faults: FaultSettings,
     /// `destinationRules`
-    pub destination_rules: Rc<DestinationRules>,
+    pub destination_rules: Arc<DestinationRules>,
     /// `mirroring`
     pub mirroring: MirrorSettings,
     /// `virtualServices[].tls`
-    pub tls: Rc<TlsRoutes>,
+    pub tls: Arc<TlsRoutes>,
     /// Hosts of the virtual services that apply to this proxy; short names are not completed
     pub hosts: Vec<String>,
     /// `sni`
@@ -62,7 +63,7 @@ pub struct LeftOut {
     /// Place of the virtual service, route or match
     pub place: Place,
     /// Hosts of the virtual service; short names are completed
-    pub hosts: Rc<[String]>,
+    pub hosts: Arc<[String]>,
 }
 
 fields!(Document as "PluginDocument",
@@ -117,18 +118,24 @@ impl Document {
         filters: impl Into<Filters>,
         metadata: &dyn NodeMetadata,
     ) -> Result<(Self, Vec<Finding>), Rejection> {
-        Self::parse_for(document, filters.into(), metadata)
+        let filters = filters.into();
+        Self::parse_for(document, &|_| filters, metadata)
     }
 
+    /// Like [`Document::parse`], for filters that depend on the document.
+    ///
+    /// # Errors
+    /// Like [`Document::parse`].
     #[inline(never)]
-    fn parse_for(
+    pub fn parse_for(
         document: &[u8],
-        filters: Filters,
+        filters: &dyn Fn(&Json) -> Filters,
         metadata: &dyn NodeMetadata,
     ) -> Result<(Self, Vec<Finding>), Rejection> {
         let json = parse(document).map_err(|reason| Rejection {
             errors: vec![Finding::new(String::new(), report::Kind::Error, reason)],
         })?;
+        let filters = filters(&json);
         Self::compile(&json, filters, metadata)
     }
 
@@ -141,8 +148,8 @@ impl Document {
         filters: impl Into<Filters>,
         metadata: &dyn NodeMetadata,
     ) -> Result<(Self, Vec<Finding>), Rejection> {
+        let filters = filters.into().in_module(metadata.is_native());
         let report = Report::new(filters);
-        let filters = report.filters();
         let read = Self::read(&Node::root(json, &report), metadata);
         let mut notices = report.finish(json)?;
         // `finish` returned no error, so `read` contains a document.
@@ -188,7 +195,7 @@ impl Document {
             },
             ports: None,
             called: own_proxy.port,
-            by_port: Cell::default(),
+            by_port: Arc::default(),
         };
         if names_clusters(node.filters()) && naming.template.has_port() {
             naming.ports = known_ports(&own_services, &entries, own_namespace);
@@ -199,13 +206,19 @@ impl Document {
             DestinationRules::read(node, &naming, &own_proxy, enforcement)
         });
         let services = object.elements("virtualServices").and_then(|nodes| {
-            all(nodes
-                .iter()
-                .enumerate()
-                .map(|(index, node)| VirtualService::read(node, index, &naming, &own_proxy)))
+            let read = |(index, node): (usize, &Node<'_>)| {
+                VirtualService::read(node, index, &naming, &own_proxy)
+            };
+            let errors = node.report().error_count();
+            let mut services = all(nodes.iter().enumerate().map(read))?;
+            // After an error, such as an unknown field, a merged route would have it again.
+            if node.report().error_count() == errors {
+                delegates::merge(&nodes, &mut services, &naming, &own_proxy)?;
+            }
+            Ok(services)
         });
 
-        notice_by_port(&object, naming.by_port.get());
+        notice_by_port(&object, naming.by_port.load(Relaxed));
         namespace?;
         template?;
         outlier?;
@@ -214,7 +227,8 @@ impl Document {
         let (services, left_out) = separate_left_out(services, naming.namespace.as_deref());
         let filters = node.filters();
         let entered = if filters.need(&VirtualService::HTTP_FILTERS) {
-            VirtualServices::new(&services, naming.namespace.as_deref())
+            let is_sidecar = own_proxy.serves(&[MESH.to_owned()]);
+            VirtualServices::new(&services, naming.namespace.as_deref(), is_sidecar)
         } else {
             VirtualServices::default()
         };
@@ -224,13 +238,13 @@ impl Document {
             hosts.append(&mut service.hosts);
         }
         Ok(Self {
-            services: Rc::new(entered),
+            services: Arc::new(entered),
             sampling: sampling?.unwrap_or_default(),
             passes_unmatched_hosts: unmatched? == Some("pass"),
             faults: faults?.unwrap_or_default(),
-            destination_rules: Rc::new(rules?.unwrap_or_default()),
+            destination_rules: Arc::new(rules?.unwrap_or_default()),
             mirroring: mirroring?.unwrap_or_default(),
-            tls: Rc::new(if filters.need(&[Filter::Sni]) {
+            tls: Arc::new(if filters.need(&[Filter::Sni]) {
                 TlsRoutes::new(tls)
             } else {
                 TlsRoutes::default()
@@ -239,6 +253,7 @@ impl Document {
             sni: sni?.unwrap_or_default(),
             egress: EgressFields {
                 entries: entries?,
+                has_policy: matches!(outbound, Ok(Some(_))),
                 allows_any: outbound?.unwrap_or_default(),
                 settings: egress?.unwrap_or_default(),
             },
@@ -261,7 +276,7 @@ impl Document {
         let entries = object.list("serviceEntries", ServiceEntry::read);
         let ports = known_ports(&services, &entries, namespace.as_deref());
         let (template, called) = (template.unwrap_or_default(), proxy.and_then(|own| own.port));
-        Naming { namespace, template, ports, called, by_port: Cell::default() }
+        Naming { namespace, template, ports, called, by_port: Arc::default() }
     }
 }
 
@@ -276,7 +291,7 @@ fn known_ports(
     services: &Result<Vec<Service>, Reported>,
     entries: &Result<Vec<ServiceEntry>, Reported>,
     namespace: Option<&str>,
-) -> Option<Rc<KnownPorts>> {
+) -> Option<Arc<KnownPorts>> {
     let mut known = KnownPorts::default();
     for Service { host, ports } in services.iter().flatten() {
         ports.iter().for_each(|port| known.add(host, *port, Source::Service));
@@ -288,7 +303,7 @@ fn known_ports(
             numbers.for_each(|port| known.add(&host, port, Source::ServiceEntry));
         }
     }
-    (!known.is_empty()).then(|| Rc::new(known))
+    (!known.is_empty()).then(|| Arc::new(known))
 }
 
 /// Reports destinations whose cluster depends on the port of the request: to the filters that name
@@ -344,10 +359,10 @@ fn separate_left_out(
 ) -> (Vec<VirtualService>, Vec<LeftOut>) {
     let mut left_out = Vec::new();
     for service in services.iter().filter(|service| !service.left_out.is_empty()) {
-        let hosts: Rc<[String]> =
+        let hosts: Arc<[String]> =
             service.hosts.iter().map(|host| domain(host, namespace)).collect();
         let places = service.left_out.iter();
-        left_out.extend(places.map(|place| LeftOut { place: *place, hosts: Rc::clone(&hosts) }));
+        left_out.extend(places.map(|place| LeftOut { place: *place, hosts: Arc::clone(&hosts) }));
     }
     (services.into_iter().filter(|service| service.is_for_this_proxy).collect(), left_out)
 }

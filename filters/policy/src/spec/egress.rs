@@ -11,6 +11,8 @@ use crate::spec::service_entry::ServiceEntry;
 pub struct EgressFields {
     /// `serviceEntries`
     pub entries: Vec<ServiceEntry>,
+    /// Whether the document has `outboundTrafficPolicy`
+    pub has_policy: bool,
     /// `outboundTrafficPolicy.mode`: whether unknown destinations are allowed
     pub allows_any: bool,
     /// `egress`

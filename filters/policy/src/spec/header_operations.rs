@@ -7,9 +7,10 @@
 //! a second destination would then silently change the value.
 
 use crate::document::fields::fields;
+use crate::document::filter::Filter;
 use crate::document::json::Quoted;
 use crate::document::node::Node;
-use crate::document::report::Reported;
+use crate::document::report::{self, Reported};
 use crate::name_set::NameSet;
 use crate::sort::sort;
 use crate::value::header::{FixedEdit, HeaderEdit, HeaderOperation, OWN_PREFIX, check_name};
@@ -94,12 +95,12 @@ fn read_ops(node: &Node<'_>, message: Message) -> Result<HeaderOps, Reported> {
         authority: host_sets.into_iter().chain(host_adds).next().map(|(_, value)| value),
         edits: Vec::with_capacity(removes.len() + sets.len() + adds.len()),
     };
-    let mut push = |operation, name: &str, value| {
+    let mut push = |operation, name: String, value| {
         ops.edits.push(FixedEdit::new(operation, name, value));
     };
-    removes.iter().for_each(|name| push(HeaderOperation::Remove, name, Box::default()));
-    sets.into_iter().for_each(|(name, value)| push(HeaderOperation::Set, &name, value));
-    adds.into_iter().for_each(|(name, value)| push(HeaderOperation::Add, &name, value));
+    removes.into_iter().for_each(|name| push(HeaderOperation::Remove, name, Box::default()));
+    sets.into_iter().for_each(|(name, value)| push(HeaderOperation::Set, name, value));
+    adds.into_iter().for_each(|(name, value)| push(HeaderOperation::Add, name, value));
     Ok(ops)
 }
 
@@ -164,6 +165,9 @@ fn read_header_value(node: &Node<'_>) -> Result<Box<[u8]>, Reported> {
     if text.bytes().any(|byte| byte != b'\t' && byte.is_ascii_control()) {
         return Err(node.invalid("has a control character"));
     }
+    if text.is_empty() {
+        node.needs_wasm("cannot be empty in a dynamic module; use the wasm module")?;
+    }
     let plain = text.replace("%%", "");
     match plain.matches('%').count() {
         0 => Ok(text.replace("%%", "%").into_bytes().into()),
@@ -171,6 +175,22 @@ fn read_header_value(node: &Node<'_>) -> Result<Box<[u8]>, Reported> {
             "has a %COMMAND%, which a filter cannot evaluate; set the header in Envoy's route",
         )),
         _ => Err(node.invalid("has a single %; write %%")),
+    }
+}
+
+/// Reports headers that both the route and its single destination set. Istio sends the value of the
+/// destination in this case, Sluice that of the route.
+pub fn notice_overridden(node: &Node<'_>, route: &Headers, own: &Headers) {
+    let pairs =
+        [("request", &route.request, &own.request), ("response", &route.response, &own.response)];
+    for (message, route, own) in pairs {
+        let of_route: Vec<&str> = route.names_set().collect();
+        for name in own.names_set().filter(|name| of_route.binary_search(name).is_ok()) {
+            let reason = format_args!(
+                "sets the {message} header {name}, which the route sets too; the route's value is sent"
+            );
+            node.notice_to(Filter::Router, report::Kind::Overridden, reason);
+        }
     }
 }
 

@@ -166,10 +166,10 @@ impl HttpMatch {
         }
     }
 
-    /// Returns index keys: conditions that every matching request satisfies. Not every condition
-    /// has a key.
+    /// Adds index keys: conditions that every matching request satisfies. Not every condition has a
+    /// key.
     #[inline(never)]
-    pub fn keys(&self) -> Vec<Key<'_>> {
+    pub fn keys<'a>(&'a self, keys: &mut Vec<Key<'a>>) {
         let path = match &self.uri {
             // A regular expression does not depend on `ignoreUriCase`.
             Some(StringMatch::Regex(_)) => Subject::Path,
@@ -187,7 +187,7 @@ impl HttpMatch {
         let query = self.query.iter().map(|(name, value)| (Subject::Query(name), value.need()));
         // An empty prefix selects only among requests in which the subject may be absent.
         let is_selective = |key: &Key<'_>| key.1 != Need::Prefix(&[]) || key.0.may_be_absent();
-        values.chain(headers).chain(query).filter(is_selective).collect()
+        keys.extend(values.chain(headers).chain(query).filter(is_selective));
     }
 
     /// Returns whether the match compares the whole path, by `exact` or `regex`.
@@ -254,6 +254,10 @@ fn read_claim(
     let path = claim::path_of(name).ok_or_else(|| {
         node.error(format_args!("{} is not a claim; write @request.auth.claims.NAME", Quoted(name)))
     });
+    node.needs_wasm(
+        "cannot be read by a dynamic module; let Envoy's jwt_authn filter copy the claim to a header \
+         (claim_to_headers), or use the wasm module",
+    )?;
     if !scope.is_for_gateway() {
         return Err(node.error("can only be used in a virtual service with gateways"));
     }
@@ -284,7 +288,8 @@ mod tests {
     fn read_match(text: &str) -> Result<HttpMatch, String> {
         let proxy = Proxy::new(&NoMetadata);
         let gateways = ["edge".to_owned()];
-        let scope = Scope { namespace: None, proxy: &proxy, gateways: &gateways };
+        let scope =
+            Scope { namespace: None, proxy: &proxy, gateways: &gateways, is_delegate: false };
         testing::read(text, |node| HttpMatch::read(node, &scope))
     }
 

@@ -1,20 +1,21 @@
 //! `HTTPRoute`: what happens to a request that satisfies one of the route's matches.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::document::fields::fields;
 use crate::document::filter::Filter;
-use crate::document::node::{Node, Object, all};
+use crate::document::node::{Node, Object};
 use crate::document::report::{self, Reported};
 use crate::request::Request;
 use crate::spec::cors::Cors;
+use crate::spec::delegate::{Delegate, Delegation};
 use crate::spec::destination::{self, ClusterName, Destination, Naming};
 use crate::spec::direct_response::DirectResponse;
 use crate::spec::fault::{self, Fault};
 use crate::spec::header_operations::{self, Headers};
 use crate::spec::http_match::{HttpMatch, MatchedPath};
 use crate::spec::mirror::{self, Mirror};
-use crate::spec::place::Place;
+use crate::spec::place::{Place, Places};
 use crate::spec::redirect::Redirect;
 use crate::spec::rewrite::Rewrite;
 use crate::spec::scope::Scope;
@@ -36,7 +37,7 @@ pub struct Rule {
     /// Conditions of the match
     pub conditions: HttpMatch,
     /// Route of the requests that satisfy the conditions
-    pub route: Rc<HttpRoute>,
+    pub route: Arc<HttpRoute>,
 }
 
 /// A route, compiled.
@@ -81,9 +82,11 @@ pub struct Target {
 #[derive(Default)]
 pub struct RouteRules {
     /// The rules, in order
-    pub rules: Vec<Rc<Rule>>,
+    pub rules: Vec<Arc<Rule>>,
     /// Places of the matches that do not apply to this proxy, or of a route if none of its applies
     pub left_out: Vec<Place>,
+    /// Routes with `delegate`
+    pub delegations: Vec<Delegation>,
 }
 
 fields!(HttpRoute as "HTTPRoute", "What happens to requests that satisfy one of the matches.", {
@@ -96,7 +99,8 @@ fields!(HttpRoute as "HTTPRoute", "What happens to requests that satisfy one of 
     "redirect": Kind::AnyOf(&Kind::Object(Redirect::schema), &REDIRECT) =>
         "Answers with a redirect.";
     "directResponse": Kind::Object(DirectResponse::schema) => "Answers with a fixed response.";
-    "delegate": Kind::Unsupported => "Not supported; write the routes of the delegate instead.";
+    "delegate": Kind::Object(Delegate::schema) =>
+        "A VirtualService without hosts, whose HTTP routes replace this one.";
     "rewrite": Kind::AnyOf(&Kind::Object(Rewrite::schema), &REWRITE) =>
         "Changes the path or the host of forwarded requests.";
     "timeout": Kind::Duration =>
@@ -138,39 +142,36 @@ impl HttpRoute {
         }
     }
 
-    /// Reads the route at `place`, and adds its rules to `found`.
+    /// Reads a route, and adds its rules to `found`.
     pub fn read(
         node: &Node<'_>,
-        place: Place,
+        places: Places<'_>,
         naming: &Naming,
         scope: &Scope<'_>,
         found: &mut RouteRules,
     ) -> Result<(), Reported> {
         let object = node.object::<Self>()?;
         let name = object.string("name");
-        let matches = object
-            .elements("match")
-            .and_then(|nodes| all(nodes.iter().map(|node| HttpMatch::read(node, scope))));
+        let matches = object.list_with("match", |node| HttpMatch::read(node, scope));
         let headers = object.optional("headers", header_operations::read);
         let rewrite = object.optional("rewrite", Rewrite::read);
         let cors = object.optional("corsPolicy", Cors::read);
         let timeout = object.optional("timeout", timeouts::read_timeout);
         let retries = object.optional("retries", timeouts::read_retries);
-        let delegate = object.optional("delegate", |node| {
-            Err::<(), _>(node.error("is not supported; write the routes of the delegate instead"))
-        });
+        let delegate = object.optional("delegate", |node| Delegate::check(node, scope));
         let fault = object.optional("fault", |node| {
             let left_to = report::Kind::LeftToFilter(Filter::Fault);
             node.notice_to(Filter::Router, left_to, "is left to the fault filter");
             fault::read(node)
         });
-        let mirrors = read_mirrors(&object, naming);
+        let is_merged = places.matches.is_some(); // istiod does not check merged routes
+        let mirrors = read_mirrors(&object, naming, is_merged);
         let targets = read_destinations(&object, naming);
         let redirect = object.optional("redirect", |node| {
             Ok(Redirect::read(node)?.for_called_port(scope.proxy.port))
         });
         let response = object.optional("directResponse", DirectResponse::read);
-        let conflict = check_action(&object);
+        let conflict = if is_merged { Ok(()) } else { check_action(&object) };
         if let (Ok(Some(redirect)), Ok(matches), Some(node)) =
             (&redirect, &matches, object.field("redirect"))
             && redirect.replaces_prefix()
@@ -190,8 +191,11 @@ impl HttpRoute {
         fixed.extend(timeout?);
         fixed.extend(retries?.unwrap_or_default());
         let fault = fault?;
-        delegate?;
         conflict?;
+        // The rules of the delegate are added after all virtual services are read.
+        if delegate?.is_some() {
+            return Ok(());
+        }
 
         let edits = || headers.response.fixed_edits().into();
         let action = match (redirect, response) {
@@ -211,8 +215,8 @@ impl HttpRoute {
             let reason = "has no effect, because the route forwards nothing";
             node.notice_to(Filter::Router, report::Kind::NoEffect, reason);
         }
-        let route = Rc::new(Self { action, rewrite, cors, fault, mirrors });
-        found.add(place, name, matches, &route);
+        let route = Arc::new(Self { action, rewrite, cors, fault, mirrors });
+        found.add(places, name, matches, &route);
         Ok(())
     }
 }
@@ -221,25 +225,25 @@ impl RouteRules {
     /// Adds the rules of a route, one for each match.
     fn add(
         &mut self,
-        place: Place,
+        places: Places<'_>,
         name: Option<&str>,
         matches: Vec<HttpMatch>,
-        route: &Rc<HttpRoute>,
+        route: &Arc<HttpRoute>,
     ) {
         let rule = |place: Place, name: Option<String>, conditions| {
-            let name = name.unwrap_or_else(|| place.to_string()).into();
-            Rc::new(Rule { name, place, conditions, route: Rc::clone(route) })
+            let name = name.unwrap_or_else(|| place.path()).into();
+            Arc::new(Rule { name, place, conditions, route: Arc::clone(route) })
         };
         if matches.is_empty() {
-            self.rules.push(rule(place, name.map(str::to_owned), HttpMatch::any()));
+            self.rules.push(rule(places.route, name.map(str::to_owned), HttpMatch::any()));
             return;
         }
         if matches.iter().all(|conditions| !conditions.is_for_this_proxy) {
-            self.left_out.push(place);
+            self.left_out.push(places.route);
             return;
         }
         for (index, conditions) in matches.into_iter().enumerate() {
-            let place = place.matched(index);
+            let place = places.of_match(index);
             if !conditions.is_for_this_proxy {
                 self.left_out.push(place);
                 continue;
@@ -254,8 +258,12 @@ impl RouteRules {
     }
 }
 
-fn read_mirrors(object: &Object<'_>, naming: &Naming) -> Result<Vec<Mirror>, Reported> {
-    let mirrors = mirror::read(object, naming)?;
+fn read_mirrors(
+    object: &Object<'_>,
+    naming: &Naming,
+    is_merged: bool,
+) -> Result<Vec<Mirror>, Reported> {
+    let mirrors = mirror::read(object, naming, is_merged)?;
     for mirror in &mirrors {
         let reason = format_args!("mirroring to {} is left to the mirror filter", mirror.cluster);
         let left_to = report::Kind::LeftToFilter(Filter::Mirror);
@@ -280,7 +288,9 @@ fn check_action(object: &Object<'_>) -> Result<(), Reported> {
     let is_routed = object.node.filters().contains(Filter::Router);
     let enough: &[&'static str] =
         if is_routed { &["route"] } else { &["route", "fault", "mirror", "mirrors"] };
-    let (name, others): (_, &[&'static str]) = if has(&"redirect") {
+    let (name, others): (_, &[&'static str]) = if object.field("delegate").is_some() {
+        ("delegate", &["route", "redirect"])
+    } else if has(&"redirect") {
         ("redirect", &["route", "directResponse", "fault", "rewrite"])
     } else if has(&"directResponse") {
         ("directResponse", &["route", "fault", "rewrite"])
@@ -339,12 +349,15 @@ fn split(
 ) -> Result<Split<Target>, Reported> {
     if let [entry] = entries {
         for node in list.elements()? {
-            notice_overridden_headers(&node, headers, &entry.headers);
+            header_operations::notice_overridden(&node, headers, &entry.headers);
         }
     }
     let choice = |entry: &WeightedDestination| Choice {
         weight: entry.weight,
-        sampling_name: entry.destination.sampling_name().into(),
+        sampling_name: match entries {
+            [_] => Box::default(),
+            _ => entry.destination.sampling_name().into(),
+        },
         target: target(entry, headers, rewrite, fixed),
     };
     Split::try_new(entries.iter().map(choice).collect()).map_err(|reason| list.error(reason))
@@ -358,37 +371,22 @@ fn target(
     fixed: &[FixedEdit],
 ) -> Target {
     let own = &entry.headers;
-    let (own_edits, of_route) = (own.request.fixed_edits(), headers.request.fixed_edits());
-    // The authority and the cluster are two more.
-    let mut request = Vec::with_capacity(own_edits.len() + of_route.len() + fixed.len() + 2);
-    request.extend_from_slice(own_edits);
-    request.extend_from_slice(of_route);
     let authority = [&rewrite.authority, &headers.request.authority, &own.request.authority];
     let authority = authority.into_iter().flatten().next();
     let set = |value: &[u8]| FixedEdit::new(HeaderOperation::Set, ":authority", value);
-    request.extend(authority.map(|value| set(value)));
-    request.extend_from_slice(fixed);
+    let authority = authority.map(|value| set(value));
     let cluster = &entry.destination.cluster;
     let cluster_by_port = cluster.is_by_port().then(|| Box::new(cluster.clone()));
+    let (own_edits, of_route) = (own.request.fixed_edits(), headers.request.fixed_edits());
+    let more = usize::from(authority.is_some()) + usize::from(cluster_by_port.is_none());
+    let mut request = Vec::with_capacity(own_edits.len() + of_route.len() + fixed.len() + more);
+    request.extend_from_slice(own_edits);
+    request.extend_from_slice(of_route);
+    request.extend(authority);
+    request.extend_from_slice(fixed);
     if cluster_by_port.is_none() {
         request.push(FixedEdit::steering(CLUSTER, cluster.text().as_bytes()));
     }
     let response = [own.response.fixed_edits(), headers.response.fixed_edits()].concat();
     Target { request: request.into(), cluster_by_port, response: response.into() }
-}
-
-/// Reports headers that both the route and its single destination set. Istio sends the value of the
-/// destination in this case, Sluice that of the route.
-fn notice_overridden_headers(node: &Node<'_>, route: &Headers, own: &Headers) {
-    let pairs =
-        [("request", &route.request, &own.request), ("response", &route.response, &own.response)];
-    for (message, route, own) in pairs {
-        let of_route: Vec<&str> = route.names_set().collect();
-        for name in own.names_set().filter(|name| of_route.binary_search(name).is_ok()) {
-            let reason = format_args!(
-                "sets the {message} header {name}, which the route sets too; the route's value is sent"
-            );
-            node.notice_to(Filter::Router, report::Kind::Overridden, reason);
-        }
-    }
 }

@@ -3,7 +3,7 @@
 pub mod compare;
 pub mod settings;
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::document::fields::fields;
 use crate::document::node::{Node, Object, all};
@@ -22,7 +22,7 @@ pub struct Mirror {
     /// Name of the Envoy cluster
     pub cluster: ClusterName,
     /// The same as text, for copies that this filter sends
-    text: Rc<str>,
+    text: Arc<str>,
     /// Share of the requests that are copied; all if absent, as in Istio
     pub percentage: Percent,
     /// Header that causes Envoy to send a copy
@@ -33,7 +33,7 @@ impl Mirror {
     /// Creates the mirror with the position `index` in the route.
     fn new(index: usize, destination: &Destination, percentage: Percent) -> Self {
         let (name, cluster) = (format!("{HEADER_PREFIX}{index}"), destination.cluster.clone());
-        let header = FixedEdit::steering(&name, cluster.text().as_bytes());
+        let header = FixedEdit::steering(name, cluster.text().as_bytes());
         Self { text: cluster.text().into(), cluster, percentage, header }
     }
 }
@@ -43,7 +43,7 @@ impl Mirror {
 pub struct Copy<'a> {
     mirror: &'a Mirror,
     /// Name of the cluster if it depends on the request
-    by_port: Option<Rc<str>>,
+    by_port: Option<Arc<str>>,
 }
 
 impl<'a> Copy<'a> {
@@ -58,7 +58,7 @@ impl<'a> Copy<'a> {
 
     /// Returns the name of the Envoy cluster.
     #[inline]
-    pub fn cluster(&self) -> &Rc<str> {
+    pub fn cluster(&self) -> &Arc<str> {
         self.by_port.as_ref().unwrap_or(&self.mirror.text)
     }
 
@@ -80,8 +80,9 @@ fields!(Mirror, "A destination of copies.", {
 });
 
 /// Reads the mirror fields of a route: `mirror` with `mirrorPercentage` or the deprecated
-/// `mirrorPercent`, or `mirrors`.
-pub fn read(route: &Object<'_>, naming: &Naming) -> Result<Vec<Mirror>, Reported> {
+/// `mirrorPercent`, or `mirrors`. A merged route can have both, because each is taken over from the
+/// route with `delegate` by itself.
+pub fn read(route: &Object<'_>, naming: &Naming, is_merged: bool) -> Result<Vec<Mirror>, Reported> {
     let single = route.optional("mirror", |node| destination::read(node, naming));
     let percentage = route.optional("mirrorPercentage", read_mirror_percent);
     let percent = route.optional("mirrorPercent", |node| {
@@ -93,13 +94,15 @@ pub fn read(route: &Object<'_>, naming: &Naming) -> Result<Vec<Mirror>, Reported
         let indexed = entries.iter().enumerate();
         all(indexed.map(|(index, node)| read_entry(index, node, naming)))
     });
-    if let (Some(_), Some(node)) = (route.field("mirror"), route.field("mirrors")) {
+    if let (Some(_), Some(node), false) = (route.field("mirror"), route.field("mirrors"), is_merged)
+    {
         return Err(node.error("cannot be combined with mirror"));
     }
     let (single, percentage, percent) = (single?, percentage?, percent?);
     let percentage = percentage.or(percent).unwrap_or(Percent::ALL);
-    let single = single.map(|destination| Mirror::new(0, &destination, percentage));
     let mut mirrors = entries?;
+    let index = mirrors.len();
+    let single = single.map(|destination| Mirror::new(index, &destination, percentage));
     mirrors.extend(single);
     Ok(mirrors)
 }
@@ -120,8 +123,9 @@ mod tests {
 
     fn mirrors(text: &str) -> Result<(Vec<(String, u32)>, String), String> {
         let naming = Naming { namespace: Some("ns".to_owned()), ..Naming::default() };
-        let (mirrors, notices) =
-            testing::read_with_notices(text, |node| read(&node.object::<HttpRoute>()?, &naming))?;
+        let (mirrors, notices) = testing::read_with_notices(text, |node| {
+            read(&node.object::<HttpRoute>()?, &naming, false)
+        })?;
         let shown = |mirror: Mirror| (mirror.cluster.to_string(), mirror.percentage.per_million());
         Ok((mirrors.into_iter().map(shown).collect(), notices))
     }

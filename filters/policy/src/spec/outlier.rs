@@ -1,6 +1,7 @@
 //! `outlier` of a document: settings of the outlier filter that Istio does not have.
 
 use crate::document::fields::fields;
+use crate::document::filter::Filter;
 use crate::document::node::Node;
 use crate::document::report::Reported;
 
@@ -24,6 +25,8 @@ pub struct OutlierSettings {
 
 const ENFORCEMENTS: [&str; 2] = ["envoy", "filter"];
 
+const NOT_IN_MODULE: &str = "cannot be filter in a dynamic module; use outlier.wasm, or envoy";
+
 fields!(OutlierSettings as "Outlier", "Settings of the outlier filter.", {
     "enforcement": Kind::OneOf(&ENFORCEMENTS) =>
         "Who keeps requests away from ejected hosts: envoy (Envoy's own outlier detection; the \
@@ -39,14 +42,18 @@ impl OutlierSettings {
         let enforcement = object.optional("enforcement", |node| {
             Ok(match node.one_of(&ENFORCEMENTS)? {
                 "envoy" => Enforcement::Envoy,
-                _ => Enforcement::Filter,
+                _ => {
+                    check_module(node, NOT_IN_MODULE)?;
+                    Enforcement::Filter
+                }
             })
         })?;
         Ok(Self { enforcement })
     }
 }
 
-/// Reports a field of an `outlierDetection` that only the filter can carry out, if Envoy has to.
+/// Reports a field of an `outlierDetection` that only the filter can carry out, if Envoy has to or
+/// if the filter is in a dynamic module, which only marks failures for Envoy.
 pub(crate) fn check_enforcement(
     node: &Node<'_>,
     enforcement: Option<Enforcement>,
@@ -55,6 +62,18 @@ pub(crate) fn check_enforcement(
         Some(Enforcement::Envoy) => Err(node.error(
             "cannot be carried out with outlier.enforcement envoy; use filter, or leave it out",
         )),
-        Some(Enforcement::Filter) | None => Ok(()),
+        Some(Enforcement::Filter) | None => {
+            check_module(node, "cannot be carried out by a dynamic module; use outlier.wasm")
+        }
+    }
+}
+
+/// Reports a value that requires ejections by the filter, if the outlier filter is in a dynamic
+/// module. Other filters of a module ignore the value.
+#[inline]
+fn check_module(node: &Node<'_>, reason: &str) -> Result<(), Reported> {
+    match node.filters().are_native() && node.filters().contains(Filter::Outlier) {
+        true => node.needs_wasm(reason),
+        false => Ok(()),
     }
 }

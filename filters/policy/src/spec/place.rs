@@ -33,6 +33,49 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Returns the JSON path. It is not formatted, because it is the name of most rules.
+    pub fn path(self) -> String {
+        let mut path = String::with_capacity(64);
+        push_index(&mut path, "virtualServices", self.service);
+        self.route.iter().for_each(|route| push_index(&mut path, ".http", *route));
+        self.matched.iter().for_each(|matched| push_index(&mut path, ".match", *matched));
+        path
+    }
+}
+
+#[inline(never)]
+fn push_index(path: &mut String, name: &str, index: u32) {
+    path.push_str(name);
+    path.push('[');
+    push_digits(path, index);
+    path.push(']');
+}
+
+fn push_digits(text: &mut String, number: u32) {
+    if number >= 10 {
+        push_digits(text, number / 10);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
+}
+
+/// Places of a route and its matches.
+#[derive(Clone, Copy)]
+pub struct Places<'a> {
+    /// Place of the route, or of the delegate's route if it is merged
+    pub route: Place,
+    /// Places of the matches of a merged route; `None` for a route as it is written
+    pub matches: Option<&'a [Place]>,
+}
+
+impl Places<'_> {
+    /// Returns the place of the match with the index `index`.
+    pub fn of_match(self, index: usize) -> Place {
+        let merged = self.matches.and_then(|matches| matches.get(index));
+        merged.copied().unwrap_or_else(|| self.route.matched(index))
+    }
+}
+
 /// Converts an index. A document has fewer than 2^32 elements, so the limit is never reached.
 fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
@@ -40,10 +83,6 @@ fn number(index: usize) -> u32 {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "virtualServices[{}]", self.service)?;
-        if let Some(route) = self.route {
-            write!(f, ".http[{route}]")?;
-        }
-        self.matched.map_or(Ok(()), |matched| write!(f, ".match[{matched}]"))
+        f.write_str(&self.path())
     }
 }

@@ -19,6 +19,11 @@ pub trait NodeMetadata {
 
     /// Returns the value of a label of the proxy's workload (`LABELS` of the node metadata).
     fn label(&self, name: &str) -> Option<String>;
+
+    /// Whether the filters are in a dynamic module, which does not know the node metadata.
+    fn is_native(&self) -> bool {
+        false
+    }
 }
 
 /// Empty metadata, as in an Envoy without Istio.
@@ -100,6 +105,16 @@ impl<'a> Proxy<'a> {
         })
     }
 
+    /// Whether the document says in which namespace the proxy's workload is.
+    pub fn has_namespace(&self) -> bool {
+        self.namespace.is_some()
+    }
+
+    /// Whether the document says which labels the proxy's workload has.
+    pub fn says_labels(&self) -> bool {
+        self.labels.is_some()
+    }
+
     /// Returns whether the proxy's workload is in `namespace`; false if its namespace is unknown.
     pub fn is_in_namespace(&self, namespace: &str) -> bool {
         let own = self.namespace.clone().or_else(|| self.metadata.namespace());
@@ -138,11 +153,24 @@ pub fn read_gateways(node: &Node<'_>, namespace: Option<&str>) -> Result<Vec<Str
         if !is_valid {
             return Err(node.invalid("is not a gateway name; write NAME or NAMESPACE/NAME"));
         }
-        Ok(match (namespace, parts.len()) {
-            (Some(namespace), 1) if name != MESH => format!("{namespace}/{name}"),
-            _ => name.to_owned(),
-        })
+        Ok(complete_gateway(name, namespace))
     })
+}
+
+/// Completes the name of a gateway with a namespace, if the name has none. As in istiod
+/// (`resolveGatewayName`), the old form `NAME.NAMESPACE.svc.cluster.local` has one.
+pub fn complete_gateway(name: &str, namespace: Option<&str>) -> String {
+    if name == MESH || name.contains('/') {
+        return name.to_owned();
+    }
+    match (name.split_once('.'), namespace) {
+        (Some((name, rest)), _) => {
+            let (namespace, _) = rest.split_once('.').unwrap_or((rest, ""));
+            format!("{namespace}/{name}")
+        }
+        (None, Some(namespace)) => format!("{namespace}/{name}"),
+        (None, None) => name.to_owned(),
+    }
 }
 
 /// Reads labels, with the syntax of Kubernetes for names and values.
@@ -231,8 +259,8 @@ mod tests {
     fn gateway_names_are_completed_with_the_namespace() {
         let read = |text: &str| testing::read(text, |node| read_gateways(node, Some("ns")));
         assert_eq!(
-            read(r#"["gw", "other/gw", "mesh", "gw.istio.svc"]"#).unwrap(),
-            ["ns/gw", "other/gw", "mesh", "ns/gw.istio.svc"]
+            read(r#"["gw", "other/gw", "mesh", "gw.istio.svc", "gw.istio"]"#).unwrap(),
+            ["ns/gw", "other/gw", "mesh", "istio/gw", "istio/gw"]
         );
         assert_eq!(
             read(r#"["a/b/c", "", "a/", "*"]"#).unwrap_err(),

@@ -148,6 +148,12 @@ impl Redirect {
     }
 }
 
+/// Returns the URL of the request, as Envoy writes it in `location`.
+pub fn own_url(request: &Request<'_>) -> Vec<u8> {
+    let authority = kept_authority(request, request.scheme, false);
+    [request.scheme, b"://", authority, request.path_and_query].concat()
+}
+
 /// Returns the request's authority. Omits its port if the redirect has a new port, or if the scheme
 /// changes and the port is the default port of the old scheme.
 fn kept_authority<'a>(request: &Request<'a>, scheme: &[u8], has_new_port: bool) -> &'a [u8] {

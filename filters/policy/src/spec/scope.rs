@@ -16,6 +16,8 @@ pub struct Scope<'a> {
     pub proxy: &'a Proxy<'a>,
     /// Gateways that the virtual service is bound to; the mesh if empty
     pub gateways: &'a [String],
+    /// Whether the virtual service is a delegate, which has the gateways of others
+    pub is_delegate: bool,
 }
 
 impl Scope<'_> {
@@ -39,8 +41,21 @@ impl Scope<'_> {
 /// Reads `sourceLabels`, `sourceNamespace` and `gateways` of a match. Returns whether the proxy
 /// satisfies them. As in Istio, `gateways` replaces the other two.
 pub fn is_for_proxy(object: &Object<'_>, scope: &Scope<'_>) -> Result<bool, Reported> {
-    let labels = object.optional("sourceLabels", read_labels);
-    let namespace = object.given("sourceNamespace").map(|node| read_namespace(&node)).transpose();
+    let labels = object.optional("sourceLabels", |node| {
+        if !scope.proxy.says_labels() {
+            node.needs_wasm(
+                "needs proxy.labels: a dynamic module does not know the proxy's labels",
+            )?;
+        }
+        read_labels(node)
+    });
+    let namespace = object.given("sourceNamespace").map(|node| {
+        if !scope.proxy.has_namespace() {
+            node.needs_wasm("needs proxy.namespace: a dynamic module does not know the namespace")?;
+        }
+        read_namespace(&node)
+    });
+    let namespace = namespace.transpose();
     let served = object.optional("gateways", |node| {
         let gateways = read_gateways(node, scope.namespace)?;
         if gateways.is_empty() {
@@ -50,7 +65,9 @@ pub fn is_for_proxy(object: &Object<'_>, scope: &Scope<'_>) -> Result<bool, Repo
             let applies = scope.may_be_one_of(&gateways);
             let outcome = if applies { "applies" } else { "does not apply" };
             let reason = format_args!("{outcome} here: {UNKNOWN_PROXY}");
-            node.notice(report::Kind::NotApplicable, reason);
+            if !scope.is_delegate {
+                node.notice(report::Kind::NotApplicable, reason);
+            }
             applies
         })))
     });

@@ -19,7 +19,7 @@ pub struct Split<T> {
 pub struct Choice<T> {
     /// Weight; the share is the weight divided by the sum of all weights
     pub weight: u32,
-    /// Name in sticky draws
+    /// Name in sticky draws; not used for a single choice
     pub sampling_name: Box<str>,
     /// Value of the choice, such as a cluster
     pub target: T,

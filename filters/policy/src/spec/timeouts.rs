@@ -48,7 +48,7 @@ const RETRY_ON_SYNTAX: &str = "\\s*((5xx|connect-failure|envoy-ratelimited|gatew
     retriable-headers|retriable-status-codes|cancelled|deadline-exceeded|internal|\
     resource-exhausted|unavailable|[1-5][0-9]{2})?\\s*(,\\s*|$))*";
 
-fn set(name: &str, value: impl ToString) -> FixedEdit {
+fn set(name: &'static str, value: impl ToString) -> FixedEdit {
     FixedEdit::new(HeaderOperation::Set, name, value.to_string().into_bytes())
 }
 

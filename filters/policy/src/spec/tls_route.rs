@@ -8,7 +8,7 @@
 //! the same name and range, istiod keeps the first.
 
 use std::cell::{Cell, LazyCell};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::document::fields::fields;
 use crate::document::node::{Node, all};
@@ -159,7 +159,7 @@ struct Entered {
     own: TlsMatch,
     /// Indices of its subnets in [`TlsRoutes::ranges`], sorted; empty for any address
     ranges: Vec<usize>,
-    split: Rc<Split<ClusterName>>,
+    split: Arc<Split<ClusterName>>,
 }
 
 impl Entered {
@@ -197,7 +197,7 @@ impl TlsRoutes {
         let mut ports = vec![Vec::new(); ranges.len()];
         let (mut matches, mut by_pattern) = (Vec::new(), NameTable::<Vec<usize>>::default());
         for TlsRoute { matches: own_matches, split } in routes {
-            let split = Rc::new(split);
+            let split = Arc::new(split);
             for own in own_matches {
                 for pattern in own.patterns() {
                     let key = server_name::key(pattern);
@@ -209,7 +209,7 @@ impl TlsRoutes {
                 for range in &own_ranges {
                     ports.get_mut(*range).into_iter().for_each(|known| known.push(own.port));
                 }
-                matches.push(Entered { own, ranges: own_ranges, split: Rc::clone(&split) });
+                matches.push(Entered { own, ranges: own_ranges, split: Arc::clone(&split) });
             }
         }
         for own in &mut ports {

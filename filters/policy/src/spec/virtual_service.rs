@@ -1,17 +1,19 @@
 //! `VirtualService`: the routes of one or more hosts.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::document::fields::fields;
 use crate::document::filter::Filter;
+use crate::document::json::Json;
 use crate::document::node::{Node, Object, all};
 use crate::document::report::{self, Reported};
 use crate::name_set::NameSet;
+use crate::spec::delegate::Delegation;
 use crate::spec::destination::Naming;
 use crate::spec::destination_rule::NOT_EXPORTED;
 use crate::spec::http_route::{HttpRoute, RouteRules, Rule};
-use crate::spec::place::Place;
-use crate::spec::proxy::{MESH, Proxy, read_gateways};
+use crate::spec::place::{Place, Places};
+use crate::spec::proxy::{MESH, Proxy, read_gateways, read_namespace};
 use crate::spec::scope::Scope;
 use crate::spec::tls_route::TlsRoute;
 use crate::value::host_name;
@@ -23,7 +25,7 @@ pub struct VirtualService {
     /// Hosts in lower case
     pub hosts: Vec<String>,
     /// Rules for HTTP requests that apply to this proxy, in order
-    pub rules: Vec<Rc<Rule>>,
+    pub rules: Vec<Arc<Rule>>,
     /// Routes of TLS connections that apply to this proxy, in order
     pub tls: Vec<TlsRoute>,
     /// Whether this proxy serves one of the gateways of the virtual service
@@ -31,9 +33,17 @@ pub struct VirtualService {
     /// Places of the HTTP routes and matches that do not apply to this proxy, or of the virtual
     /// service if none of its HTTP routes applies
     pub left_out: Vec<Place>,
+    /// HTTP routes with `delegate`, in order, and the gateways; `None` without such routes
+    pub delegations: Option<Box<(Vec<Delegation>, Vec<String>)>>,
+    /// Whether a route of another virtual service names this delegate
+    pub is_used: bool,
 }
 
 fields!(VirtualService, "The spec of a VirtualService.", {
+    "name": Kind::Text => "Name of a delegate, from its metadata; routes refer to it.";
+    "namespace": Kind::OPTIONAL_LABEL =>
+        "Namespace of a delegate, from its metadata; that of the document if absent. It completes \
+         short host names.";
     "hosts": Kind::List(&Kind::REQUEST_HOST) =>
         "Hosts that the routes apply to: names, *.SUFFIX, or, with gateways, * for all hosts; none \
          in a delegate.";
@@ -64,6 +74,8 @@ impl VirtualService {
         proxy: &Proxy<'_>,
     ) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
+        let name = object.string("name");
+        let own_namespace = object.given("namespace").map(|node| read_namespace(&node)).transpose();
         let namespace = naming.namespace.as_deref();
         let gateways = object.optional("gateways", |node| read_gateways(node, namespace));
         // After an error in the gateways, the checks that depend on them are omitted.
@@ -71,13 +83,22 @@ impl VirtualService {
         let has_mesh = |gateways: &[String]| gateways.iter().any(|gateway| gateway == MESH);
         let is_for_mesh = known.is_some_and(|known| known.is_empty() || has_mesh(known));
         let hosts = read_hosts(&object, is_for_mesh);
-        let delegate = match hosts.as_deref() {
-            Ok([]) => check_delegate(node, &object),
-            _ => Ok(()),
-        };
+        let is_delegate = matches!(hosts.as_deref(), Ok([]));
+        let mut requirements = if is_delegate { check_delegate(&object) } else { Ok(()) };
+        if let (false, Ok(Some(own)), Some(node)) =
+            (is_delegate, &own_namespace, object.field("namespace"))
+            && namespace.is_some_and(|document| document != own)
+        {
+            let reason = "is not the namespace of the document; only a delegate can have another";
+            requirements = Err(node.invalid(reason));
+        }
+        let of_document = naming;
+        let naming = &*of_document.within(node.json);
+        let namespace = naming.namespace.as_deref();
         // Gateways with an error may be any.
         let unknown = [String::new()];
-        let scope = Scope { namespace, proxy, gateways: known.unwrap_or(&unknown) };
+        let gateways_or_any = known.unwrap_or(&unknown);
+        let scope = Scope { namespace, proxy, gateways: gateways_or_any, is_delegate };
         let lists = ["http", "tls", "tcp"].map(|name| object.field(name));
         let is_empty = |list: &Option<Node<'_>>| list.as_ref().is_none_or(Node::is_empty_list);
         let has_routes = if lists.iter().all(is_empty) {
@@ -109,10 +130,14 @@ impl VirtualService {
             node.elements()
         });
         let exports = object.optional("exportTo", |node| {
-            node.notice(report::Kind::NotApplicable, NOT_EXPORTED);
+            if !is_delegate {
+                node.notice(report::Kind::NotApplicable, NOT_EXPORTED);
+            }
             node.strings()
         });
-        delegate?;
+        name?;
+        own_namespace?;
+        requirements?;
         has_routes?;
         tcp?;
         exports?;
@@ -121,20 +146,36 @@ impl VirtualService {
         let bound_to = if gateways.is_empty() { &mesh[..] } else { &gateways };
         // Without proxy.gateways the virtual service applies, because it is attached to this proxy.
         let is_for_this_proxy = proxy.serves(bound_to).unwrap_or(true);
-        let http = http?;
-        let RouteRules { rules, left_out } = http;
+        let mut http = http?;
+        let delegations = std::mem::take(&mut http.delegations);
+        let mut service = Self {
+            hosts: hosts?,
+            rules: Vec::new(),
+            tls: tls?.into_iter().flatten().collect(),
+            is_for_this_proxy,
+            left_out: Vec::new(),
+            delegations: (!delegations.is_empty()).then(|| Box::new((delegations, gateways))),
+            is_used: false,
+        };
+        service.set_rules(http, place);
+        Ok(service)
+    }
+
+    /// Sets the rules. If none of them applies to this proxy, the whole virtual service at `place`
+    /// is left out, unless rules of delegates follow.
+    #[inline(never)]
+    pub fn set_rules(&mut self, found: RouteRules, place: Place) {
+        let RouteRules { rules, left_out, .. } = found;
         let has_http = !rules.is_empty() || !left_out.is_empty();
-        let is_left_out = has_http && (rules.is_empty() || !is_for_this_proxy);
-        let left_out = if is_left_out { vec![place] } else { left_out };
-        let tls = tls?.into_iter().flatten().collect();
-        Ok(Self { hosts: hosts?, rules, tls, is_for_this_proxy, left_out })
+        let is_left_out = has_http && (rules.is_empty() || !self.is_for_this_proxy);
+        let is_whole = self.delegations.is_none();
+        self.left_out = if is_left_out && is_whole { vec![place] } else { left_out };
+        self.rules = rules;
     }
 }
 
 /// Checks what a virtual service without hosts must not have.
-fn check_delegate(node: &Node<'_>, object: &Object<'_>) -> Result<(), Reported> {
-    let reason = "is a delegate because it has no hosts: it applies to no request by itself";
-    node.notice(report::Kind::NotApplicable, reason);
+fn check_delegate(object: &Object<'_>) -> Result<(), Reported> {
     all(["gateways", "tls", "tcp"].into_iter().map(|name| match object.field(name) {
         Some(field) if !field.is_empty_list() => Err(field.error("requires hosts")),
         _ => Ok(()),
@@ -144,7 +185,7 @@ fn check_delegate(node: &Node<'_>, object: &Object<'_>) -> Result<(), Reported> 
 
 fn read_hosts(object: &Object<'_>, is_for_mesh: bool) -> Result<Vec<String>, Reported> {
     let mut seen = NameSet::default();
-    all(object.elements("hosts")?.iter().map(|node| {
+    object.list_with("hosts", |node| {
         let host = node.string()?.to_ascii_lowercase();
         if host == "*" && is_for_mesh {
             let reason = "is not allowed in the mesh; bind it to a gateway with gateways";
@@ -155,7 +196,7 @@ fn read_hosts(object: &Object<'_>, is_for_mesh: bool) -> Result<Vec<String>, Rep
             return Err(node.invalid("occurs twice"));
         }
         Ok(host)
-    }))
+    })
 }
 
 /// Checks a host: a name, `*SUFFIX`, `*`, an IP address or `PREFIX*`, which Envoy supports.
@@ -190,8 +231,12 @@ fn read_routes(
             node.notice_with(report::Kind::NeverReached, reason, earlier.to_string());
         }
         let before = found.rules.len();
-        if let Err(reported) = HttpRoute::read(node, place, naming, scope, &mut found) {
+        let places = Places { route: place, matches: None };
+        if let Err(reported) = HttpRoute::read(node, places, naming, scope, &mut found) {
             failure = Some(reported);
+        }
+        if node.json.field("delegate").is_some_and(|own| *own != Json::Null) {
+            found.delegations.push(Delegation { route: index, rules_before: before });
         }
         let own = found.rules.get(before..).unwrap_or_default();
         if catch_all.is_none() && own.iter().any(|rule| rule.conditions.is_catch_all()) {

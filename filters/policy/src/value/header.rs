@@ -52,19 +52,27 @@ impl<'a> HeaderEdit<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FixedEdit {
     operation: HeaderOperation,
-    name: Box<str>,
+    /// Not copied if it is one of Sluice's own, which each rule has
+    name: Cow<'static, str>,
     value: Box<[u8]>,
 }
 
 impl FixedEdit {
     /// An edit of the header `name`, which is in lower case.
-    pub fn new(operation: HeaderOperation, name: &str, value: impl Into<Box<[u8]>>) -> Self {
+    pub fn new(
+        operation: HeaderOperation,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Box<[u8]>>,
+    ) -> Self {
         Self { operation, name: name.into(), value: value.into() }
     }
 
     /// An edit that adds a header of Sluice. `Add` is enough, because the values from the client
     /// have been removed. For Envoy, `Add` is half the work of `Set`.
-    pub(crate) fn steering(name: &str, value: impl Into<Box<[u8]>>) -> Self {
+    pub(crate) fn steering(
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Box<[u8]>>,
+    ) -> Self {
         Self::new(HeaderOperation::Add, name, value)
     }
 

@@ -64,7 +64,9 @@ pub fn is_label(text: &str) -> bool {
 pub fn qualify(name: &str, namespace: Option<&str>) -> String {
     let name = name.to_ascii_lowercase();
     match namespace {
-        Some(namespace) if is_short(&name) => format!("{name}.{namespace}.{CLUSTER_DOMAIN}"),
+        Some(namespace) if is_short(&name) => {
+            [name.as_str(), ".", namespace, ".", CLUSTER_DOMAIN].concat()
+        }
         _ => name,
     }
 }

@@ -103,6 +103,29 @@ mod tests {
     }
 
     #[test]
+    fn the_literal_start_is_compared_apart() {
+        for (pattern, matching, other) in [
+            ("/api/[a-z]+", "/api/a", "/apj/a"),
+            ("^/api/[a-z]+$", "/api/a", "/api/"),
+            ("abc", "abc", "ab"),
+            ("^abc$", "abc", "abcd"),
+            (r"a\bx?", "a", "ax"),
+            (r"a\Bx?", "ax", "a"),
+            (r"(?m)a\n^b", "a\nb", "a\n"),
+            ("a(b|^c)", "ab", "ac"),
+            (r"\ba", "a", "b"),
+            ("(?i)ab", "AB", "b"),
+            ("^^a", "a", "^a"),
+            ("abc*", "ab", "abd"),
+        ] {
+            assert!(matches(pattern, matching.as_bytes()), "{pattern}");
+            assert!(!matches(pattern, other.as_bytes()), "{pattern}");
+        }
+        let bytes = |pattern| Pattern::new(pattern).unwrap().bytes();
+        assert!(bytes("/api/v1/products/[a-z]+") < bytes("[a-z]+") + 100);
+    }
+
+    #[test]
     fn patterns_match_whole_values_only() {
         assert!(matches("/t[io]c", b"/tic"));
         assert!(!matches("/t[io]c", b"/tick"));
@@ -210,14 +233,14 @@ mod tests {
             "((a?){50})*",
         ] {
             let automaton = &Pattern::new(pattern).unwrap().0.automaton;
-            assert!(matches!(automaton, Automaton::Deterministic(_)), "{pattern}");
+            assert!(automaton.is_deterministic(), "{pattern}");
         }
     }
 
     #[test]
     fn patterns_without_a_deterministic_automaton_are_small() {
         let pattern = Pattern::new(".*a.{100}b").unwrap();
-        assert!(matches!(pattern.0.automaton, Automaton::Nondeterministic(_)));
+        assert!(!pattern.0.automaton.is_deterministic());
         let value = |end| [&b"xaxa"[..], &[b'x'; 98], end].concat();
         assert!(pattern.is_match(&value(b"b")) && pattern.is_match(&value(b"yyb")));
         assert!(!pattern.is_match(&value(b"yb")) && !pattern.is_match(&value(b"yyyb")));

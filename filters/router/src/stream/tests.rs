@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use sluice_host::fake::FakeHost;
 use sluice_host::filter::Filter;
 use sluice_policy::router::Router;
@@ -5,6 +7,7 @@ use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
+use crate::worker::NOTE;
 
 const DOCUMENT: &str = r#"{"clusterName": "{host}", "virtualServices": [
     {"hosts": ["a.com"], "http": [
@@ -20,7 +23,7 @@ fn stream(document: &str, host: &FakeHost) -> Stream<FakeHost> {
     let compiled = Router::compile(document.as_bytes(), &NoMetadata);
     let (router, warnings) = compiled.unwrap();
     assert_eq!(warnings, []);
-    Stream::new(host.clone(), Rc::new(Worker::new(Rc::new(router), 1, host)))
+    Stream::new(host.clone(), Rc::new(Worker::new(Arc::new(router), 1, host)))
 }
 
 fn host(authority: &str, path: &str) -> FakeHost {

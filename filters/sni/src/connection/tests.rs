@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_host::fake::FakeHost;
@@ -20,7 +21,7 @@ fn worker(settings: &str) -> Rc<Worker> {
     );
     let (policy, _) = SniPolicy::compile(document.as_bytes(), &NoMetadata)
         .unwrap_or_else(|rejection| panic!("{rejection}"));
-    Rc::new(Worker::with_policy(Rc::new(policy), &FakeHost::default()))
+    Rc::new(Worker::with_policy(Arc::new(policy), &FakeHost::default()))
 }
 
 /// A connection with this SNI; `is_terminated` says that Envoy has ended the TLS.

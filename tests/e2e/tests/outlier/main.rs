@@ -2,7 +2,6 @@
 
 mod attempts;
 mod hosts;
-mod marks;
 mod misconfigured;
 mod sharing;
 

@@ -95,20 +95,3 @@ async fn a_fallback_that_cannot_be_chosen_is_a_warning_and_not_counted() {
     let warned = warnings(&edge.envoy, "fallback is not used");
     assert!(warned.len() == 1 && warned[0].contains("cluster_header"), "{warned:?}");
 }
-
-#[tokio::test]
-async fn the_filter_is_not_needed_in_a_listener_if_envoy_ejects() {
-    let document = json!({ "clusterName": "{host}", "destinationRules": [{
-        "host": "pool", "trafficPolicy": { "outlierDetection": one_failure() } }] });
-    let host = Upstream::echo("host");
-    let bootstrap = Bootstrap::new()
-        .workers(2)
-        .cluster("pool", &[host.address()])
-        .listener(Listener::new("edge").cluster("pool").outlier(&document));
-    let envoy = Envoy::start(&bootstrap).await;
-    for _ in 0..8 {
-        assert_eq!(envoy.listener("edge").get("/").send().await.status, 200);
-    }
-    let warned = warnings(&envoy, "has no effect in a listener");
-    assert!(warned.len() == 1 && warned[0].contains("outlier.enforcement: filter"), "{warned:?}");
-}

@@ -1,6 +1,7 @@
 //! Comparison of the clusters with the reference.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use sluice_e2e::statistics::{SIGNIFICANCE, has_distribution, same_distribution};
 
@@ -31,11 +32,12 @@ impl Fleet {
     /// refused.
     ///
     /// The cluster `filter` must not refuse more requests than the reference. Its shares must be
-    /// within the tolerance after some batches.
+    /// within the tolerance after some batches and some intervals.
     pub async fn expect(&self, what: &str, count: usize, weights: &[(usize, f64)]) {
         let mut shares = vec![0.0; self.scenario().hosts.len()];
         weights.iter().for_each(|(host, weight)| shares[*host] = *weight);
-        for round in 1..=tolerances::BATCHES {
+        let began = Instant::now();
+        for round in 1.. {
             let batch = self.send(count).await;
             let [native, envoy, filter] = CLUSTERS.map(|cluster| &batch[&cluster]);
             let report = |cluster, finding: Option<String>| {
@@ -50,11 +52,12 @@ impl Fleet {
             let difference = Difference::new(filter, native);
             let tolerance = self.tolerance();
             let is_refused = difference.refused > tolerance.refused;
-            let is_within = difference.is_within(&tolerance);
-            if is_refused || (!is_within && round == tolerances::BATCHES) {
-                report(Cluster::Filter, Some(format!("{difference:.1?}")));
+            if !is_refused && difference.is_within(&tolerance) {
+                break;
             }
-            if is_within || is_refused {
+            let is_late = round >= tolerances::BATCHES && began.elapsed() >= tolerances::SETTLED;
+            if is_refused || is_late {
+                report(Cluster::Filter, Some(format!("{difference:.1?}")));
                 break;
             }
         }

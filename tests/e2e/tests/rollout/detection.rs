@@ -37,7 +37,7 @@ pub struct Detection {
 }
 
 /// Time between two ticks, in milliseconds.
-const INTERVAL: u32 = 200;
+pub const INTERVAL: u32 = 200;
 
 impl Default for Detection {
     /// Hosts stay ejected for longer than a test takes, and all may be ejected.

@@ -17,8 +17,8 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// A cluster without hosts refuses requests. Hosts that come back are new ones, also the one that
-/// was ejected.
+/// A cluster without hosts refuses requests. Envoy takes hosts that come back for new ones, also
+/// the one that was ejected. The filter may take it for the same one.
 async fn scale_to_zero(fleet: &Fleet) {
     fleet.eject(&[0], Health::Status(500)).await;
     fleet.expect("one is ejected", 100, &equal([1, 2])).await;

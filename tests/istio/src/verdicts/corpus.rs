@@ -37,10 +37,21 @@ pub struct Found {
 
 /// Reads a folder with its subfolders. Hidden folders and those of builds are skipped.
 pub fn read(folder: &Path) -> Found {
+    let mut found = Found { objects: Vec::new(), templates: 0 };
+    for (name, text) in texts(folder, &mut found.templates) {
+        for (index, (part, value)) in documents(&text).into_iter().enumerate() {
+            add(&mut found.objects, &name, index, &part, value);
+        }
+    }
+    found
+}
+
+/// The texts in YAML of the files of a folder that have objects, by file name; counts templates.
+pub fn texts(folder: &Path, templates: &mut usize) -> Vec<(String, String)> {
     let mut files = Vec::new();
     list(folder, &mut files);
     files.sort();
-    let mut found = Found { objects: Vec::new(), templates: 0 };
+    let mut texts = Vec::new();
     for file in files {
         // Some files of tests are not text on purpose.
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
@@ -49,28 +60,29 @@ pub fn read(folder: &Path) -> Found {
             continue;
         }
         if text.contains("{{") {
-            found.templates += 1;
+            *templates += 1;
             continue;
         }
-        let text = match file.extension().is_some_and(|end| end == "proto" || end == "md") {
-            true => examples(&text),
-            false => text,
+        let has_examples = file.extension().is_some_and(|end| end == "proto" || end == "md");
+        texts.push((name, if has_examples { examples(&text) } else { text }));
+    }
+    texts
+}
+
+/// The documents of a YAML stream, as text and as JSON, without empty ones.
+pub fn documents(text: &str) -> Vec<(String, Value)> {
+    let mut documents = Vec::new();
+    for part in split(text) {
+        let value = match serde_yaml_ng::Deserializer::from_str(&part).next() {
+            Some(document) => Value::deserialize(document).unwrap_or_default(),
+            None => Value::Null,
         };
-        let mut index = 0;
-        for part in split(&text) {
-            let value = match serde_yaml_ng::Deserializer::from_str(&part).next() {
-                Some(document) => Value::deserialize(document).unwrap_or_default(),
-                None => Value::Null,
-            };
-            if value.is_null() && part.lines().all(|line| line.is_empty() || line.starts_with('#'))
-            {
-                continue;
-            }
-            add(&mut found.objects, &name, index, &part, value);
-            index += 1;
+        let is_empty = part.lines().all(|line| line.is_empty() || line.starts_with('#'));
+        if !(value.is_null() && is_empty) {
+            documents.push((part, value));
         }
     }
-    found
+    documents
 }
 
 /// Adds the object, or the items of a list.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use sluice_e2e::workspace;
 
 use super::judges::Verdict;
+use super::mutate;
 
 /// A difference that has a reason.
 #[derive(Deserialize)]
@@ -31,9 +32,10 @@ pub enum Judge {
     Sluice,
 }
 
-/// All argued differences, and how often each occurs.
+/// All argued differences, and where each occurs.
 pub struct Differences {
-    argued: Vec<(Argued, usize)>,
+    /// With the titles of their objects
+    argued: Vec<(Argued, Vec<String>)>,
     /// Differences without a reason, by who refuses and why: how many, and the first
     open: BTreeMap<(Judge, String), (usize, String)>,
 }
@@ -64,7 +66,7 @@ impl Differences {
     }
 
     fn new(argued: Vec<Argued>) -> Self {
-        let argued = argued.into_iter().map(|argued| (argued, 0)).collect();
+        let argued = argued.into_iter().map(|argued| (argued, Vec::new())).collect();
         Self { argued, open: BTreeMap::new() }
     }
 
@@ -76,12 +78,12 @@ impl Differences {
             (false, true) => (Judge::Istio, &istio.errors),
             (true, false) => (Judge::Sluice, &sluice.errors),
         };
-        let errors: Vec<_> = errors.iter().map(|error| without_indices(error)).collect();
+        let errors: Vec<_> = errors.iter().map(|error| generalized(error)).collect();
         let reasons: Option<Vec<_>> =
             errors.iter().map(|error| self.reason(judge, error)).collect();
         if let Some(reasons) = reasons {
             for index in reasons {
-                self.argued[index].1 += 1;
+                self.argued[index].1.push(title.to_owned());
             }
             return Outcome::Argued;
         }
@@ -93,15 +95,18 @@ impl Differences {
 
     fn reason(&self, judge: Judge, error: &str) -> Option<usize> {
         let is_reason =
-            |(own, _): &(Argued, usize)| own.refused_by == judge && error.contains(&own.error);
+            |(own, _): &(Argued, _)| own.refused_by == judge && error.contains(&own.error);
         self.argued.iter().position(is_reason)
     }
 
     /// Prints the argued differences with their numbers, and the others, the most frequent first.
     pub fn print(&self) {
         println!("\nargued in differences.yaml:");
-        for (argued, count) in &self.argued {
-            println!("{count:6}  {:?} refuses: {}", argued.refused_by, argued.error);
+        for (argued, titles) in &self.argued {
+            println!("{:6}  {:?} refuses: {}", titles.len(), argued.refused_by, argued.error);
+            for title in titles.iter().filter(|title| !title.starts_with(mutate::TITLE)) {
+                println!("        {title}");
+            }
         }
         println!("\nwithout a reason:");
         let mut open: Vec<_> = self.open.iter().collect();
@@ -111,6 +116,22 @@ impl Differences {
             println!("{count:6}  {judge:?} refuses: {error}\n        {title}");
         }
     }
+}
+
+/// An error in which all indices are `[]`, and all texts in upper case are `UPPER CASE` that are
+/// between quotation marks or brackets.
+fn generalized(error: &str) -> String {
+    let is_upper = |part: &str| {
+        part.contains(|c: char| c.is_ascii_uppercase()) && *part == part.to_ascii_uppercase()
+    };
+    let mut text = String::new();
+    for part in without_indices(error).split_inclusive(['"', '[', ']']) {
+        let end = part.len() - part.ends_with(['"', '[', ']']) as usize;
+        let (own, end) = part.split_at(end);
+        text.push_str(if is_upper(own) { "UPPER CASE" } else { own });
+        text.push_str(end);
+    }
+    text
 }
 
 /// An error in which all indices are `[]`.
@@ -130,6 +151,14 @@ mod tests {
 
     fn verdict(errors: &[&str]) -> Verdict {
         Verdict { errors: errors.iter().map(|&error| error.to_owned()).collect() }
+    }
+
+    #[test]
+    fn indices_and_names_in_upper_case_are_general() {
+        let error = r#"tls[12].match[0]: "*.A.COM" is not in ["*.a.com"], "B.com", "", "7" [*.B]"#;
+        let expected =
+            r#"tls[].match[]: "UPPER CASE" is not in ["*.a.com"], "B.com", "", "7" [UPPER CASE]"#;
+        assert_eq!(generalized(error), expected);
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub fn ask_sluice(file: &Path) -> Verdict {
 }
 
 /// Path of the command. It is built beside this program.
-fn sluice() -> PathBuf {
+pub fn sluice() -> PathBuf {
     let own = std::env::current_exe().expect("path");
     own.with_file_name("sluice")
 }

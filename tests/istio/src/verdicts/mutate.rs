@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use super::corpus::Object;
 
+/// The title of the group of mutations.
+pub const TITLE: &str = "mutations";
+
 /// Makes `count` objects, each from a random one of `objects` by one change of its spec.
 pub fn mutate(objects: &[&Object], count: usize) -> Vec<Object> {
     let mut random = Rng::with_seed(17);

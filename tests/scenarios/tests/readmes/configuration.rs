@@ -20,10 +20,11 @@ pub enum Place {
     Upstream,
 }
 
-const ALL: [(&str, Place); 6] = [
+const ALL: [(&str, Place); 7] = [
     ("router", Place::Http),
     ("fault", Place::Http),
     ("mirror", Place::Http),
+    ("sluice", Place::Http),
     ("sni", Place::Http),
     ("egress", Place::Http),
     ("outlier", Place::Upstream),
@@ -248,6 +249,7 @@ impl Configuration {
             .arg(&file)
             // Paths of modules are relative to this folder.
             .current_dir(workspace())
+            .env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", "dist")
             .output()
             .unwrap();
         let log = String::from_utf8_lossy(&output.stderr);

@@ -48,7 +48,7 @@ use Place::{Http, Network, Upstream};
 
 /// In the order in which the sandbox runs their commands: the mirror filter shows counters of
 /// services, which later commands increase, and the outlier filter ejects a host of a service.
-const READMES: [Readme; 7] = [
+const READMES: [Readme; 9] = [
     Readme {
         file: "filters/mirror/README.md",
         blocks: &[Envoy, Document("mirror", Http), Commands, Other("mirror route=")],
@@ -73,6 +73,7 @@ const READMES: [Readme; 7] = [
             Envoy,
             Envoy,
             Document("router", Http),
+            Document("router", Http),
             Other("user(value)"),
             Commands,
             Commands,
@@ -95,6 +96,14 @@ const READMES: [Readme; 7] = [
             Commands,
             Commands,
         ],
+    },
+    Readme {
+        file: "filters/sluice/README.md",
+        blocks: &[Document("sluice", Http), Commands, Commands, Envoy],
+    },
+    Readme {
+        file: "filters/native/README.md",
+        blocks: &[Envoy, Envoy, Other("ENVOY_DYNAMIC_MODULES_SEARCH_PATH=")],
     },
     Readme {
         file: "filters/sni/README.md",

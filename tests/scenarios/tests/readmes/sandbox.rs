@@ -1,18 +1,29 @@
 //! The sandbox prints the output of the commands, and logs what the READMEs show.
 
 use sluice_e2e::{Scenario, envoy_program};
+use sluice_scenarios::native;
 use sluice_scenarios::readme::{Step, steps};
 use sluice_scenarios::run::bash;
 use tempfile::TempDir;
 
 use crate::{Kind, READMES};
 
-/// One sandbox runs the commands of all READMEs, because its modules take seconds to compile.
 #[tokio::test]
 async fn commands_print_what_the_readmes_show() {
     let scenario = Scenario::new();
+    check(&scenario, &scenario.text("envoy/sandbox.yaml")).await;
+}
+
+#[tokio::test]
+async fn commands_print_the_same_with_the_dynamic_module() {
+    let scenario = Scenario::new();
+    check(&scenario, &native::attach(&scenario.text("envoy/sandbox.yaml")).unwrap()).await;
+}
+
+/// One sandbox runs the commands of all READMEs, because its modules take seconds to compile.
+async fn check(scenario: &Scenario, configuration: &str) {
     // One worker, as `make sandbox` has.
-    let sandbox = scenario.envoy_of(&scenario.text("envoy/sandbox.yaml"), 1).await;
+    let sandbox = scenario.envoy_of(configuration, 1).await;
     let home = TempDir::new().unwrap();
     let mut failures = Vec::new();
     for readme in &READMES {

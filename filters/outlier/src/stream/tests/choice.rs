@@ -36,6 +36,7 @@ fn if_all_hosts_are_out_envoy_chooses_and_attempts_with_ejected_hosts_are_refuse
     let replies = stream.host.replies();
     assert_eq!((replies[0].status, &*replies[0].body), (503, &b"no healthy upstream"[..]));
     assert_eq!(stream.host.count("sluice.outlier.no_healthy_upstream"), 1);
+    assert!(attempt(&world, "a:1", 3, None).host.replies().is_empty(), "the cluster has grown");
     assert!(attempt(&world, "c:1", 2, None).host.replies().is_empty(), "a new host");
     world.answer(0, "c:1", "200");
     assert_eq!(world.chosen(0).as_deref(), Some("c:1"));

@@ -1,5 +1,7 @@
 //! Failures that are marked for Envoy's own outlier detection.
 
+use std::sync::Arc;
+
 use super::*;
 
 const DOCUMENT: &str = r#"{
@@ -21,7 +23,7 @@ fn respond(document: &str, latency: u64, headers: &[(&str, &str)]) -> Option<Str
         };
     }
     let (outliers, _) = Outliers::compile(document.as_bytes(), &NoMetadata).unwrap();
-    let worker = Rc::new(Worker::with_policy(Rc::new(outliers), &host));
+    let worker = Rc::new(Worker::with_policy(Arc::new(outliers), &host));
     let stream = Stream::new(host.clone(), worker);
     assert_eq!(stream.on_request_headers(), Action::Continue);
     host.pass(Duration::from_millis(latency));

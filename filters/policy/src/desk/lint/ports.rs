@@ -15,9 +15,12 @@ pub fn lint(json: &Json) -> Vec<Finding> {
     if !naming.template.has_port() {
         return findings;
     }
-    for (place, destination) in destinations(json) {
-        let reason = reason(&naming, destination);
-        findings.extend(reason.map(|reason| Finding::new(place, Kind::Inferred, reason)));
+    for (index, service) in json.elements("virtualServices").iter().enumerate() {
+        let naming = naming.within(service);
+        for (place, destination) in destinations(index, service) {
+            let reason = reason(&naming, destination);
+            findings.extend(reason.map(|reason| Finding::new(place, Kind::Inferred, reason)));
+        }
     }
     findings
 }
@@ -47,23 +50,24 @@ fn reason(naming: &Naming, json: &Json) -> Option<String> {
     }
 }
 
-/// Returns all destinations with their places, in the order of the document.
-fn destinations(json: &Json) -> Vec<(String, &Json)> {
+/// Returns the destinations of a virtual service that have no port, with their places, in the order
+/// of the document.
+fn destinations<'a>(index: usize, service: &'a Json<'a>) -> Vec<(String, &'a Json<'a>)> {
+    let has_no_port = |own: &&Json<'_>| own.field("port").is_none_or(|port| *port == Json::Null);
     let mut found = Vec::new();
-    for (index, service) in json.elements("virtualServices").iter().enumerate() {
-        for kind in ["http", "tls"] {
-            for (number, route) in service.elements(kind).iter().enumerate() {
-                let place = format!("virtualServices[{index}].{kind}[{number}]");
-                for list in ["route", "mirrors"] {
-                    let entries = route.elements(list).iter().enumerate();
-                    found.extend(entries.filter_map(|(number, entry)| {
-                        let place = format!("{place}.{list}[{number}].destination");
-                        Some((place, entry.field("destination")?))
-                    }));
-                }
-                let mirror = route.field("mirror").filter(|own| **own != Json::Null);
-                found.extend(mirror.map(|own| (format!("{place}.mirror"), own)));
+    for kind in ["http", "tls"] {
+        for (number, route) in service.elements(kind).iter().enumerate() {
+            let place = || format!("virtualServices[{index}].{kind}[{number}]");
+            for list in ["route", "mirrors"] {
+                let entries = route.elements(list).iter().enumerate();
+                found.extend(entries.filter_map(|(number, entry)| {
+                    let own = entry.field("destination").filter(has_no_port)?;
+                    Some((format!("{}.{list}[{number}].destination", place()), own))
+                }));
             }
+            let mirror = route.field("mirror").filter(|own| **own != Json::Null);
+            let mirror = mirror.filter(has_no_port);
+            found.extend(mirror.map(|own| (format!("{}.mirror", place()), own)));
         }
     }
     found

@@ -4,7 +4,7 @@ use crate::testing::{FixedAttributes, pairs};
 
 /// The rules that are checked for a request. Rules with an index of at least `from` match.
 fn checked(rules: &[&[Key<'_>]], headers: &[(&str, &str)], from: usize) -> Vec<usize> {
-    let index = RuleIndex::new(rules.len(), &|rule| rules[rule].to_vec());
+    let index = RuleIndex::new(rules.len(), &|rule, keys| rules[rule].clone_into(keys));
     let headers = pairs(headers);
     let attributes = FixedAttributes::default();
     let mut checked = Vec::new();

@@ -1,6 +1,6 @@
 //! The responses that count as failures: `outlierDetectionHttpErrorCodes` and `failure`.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::document::fields::{Fields, Kind, fields};
@@ -20,7 +20,7 @@ use crate::value::number::read_in;
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
     /// `outlierDetectionHttpErrorCodes`: if not empty, only these statuses are failures
-    pub(crate) statuses: Rc<[u16]>,
+    pub(crate) statuses: Arc<[u16]>,
     /// `failure.grpcStatus` (not in Istio): if not empty, only these gRPC statuses are failures, in
     /// headers and in trailers
     pub(crate) grpc_statuses: Vec<u8>,
@@ -83,9 +83,9 @@ impl Failures {
             Ok(Self { rules: rules?, ..failures? })
         });
         let mut failure = failure?.unwrap_or_default();
-        let statuses: Rc<[u16]> = statuses?.into();
+        let statuses: Arc<[u16]> = statuses?.into();
         for rule in &mut failure.rules {
-            rule.failures.statuses = Rc::clone(&statuses);
+            rule.failures.statuses = Arc::clone(&statuses);
         }
         Ok(Self { statuses, ..failure })
     }

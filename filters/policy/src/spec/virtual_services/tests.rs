@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use std::fmt::Write;
 
 use super::*;
@@ -104,7 +106,7 @@ const METHODS: [&str; 3] = ["GET", "GETS", "POST"];
 const NAMES: [&str; 4] = ["x", "y", "z", "z"];
 const VALUES: [&str; 6] = ["", "a", "ab", "abc", "a,a", "b"];
 
-fn services(document: &str) -> Rc<VirtualServices> {
+fn services(document: &str) -> Arc<VirtualServices> {
     Document::parse(document.as_bytes(), Filter::Router, &NoMetadata).unwrap().0.services
 }
 
@@ -130,6 +132,95 @@ fn the_index_returns_the_first_matching_rule() {
     }
     // Verifies that enough requests match, also rules after the first one.
     assert!(found > 4_000 && later > 2_000, "{found} found, {later} not in the first rule");
+}
+
+#[test]
+fn gateways_have_no_short_names() {
+    let finds = |proxy: &str, host| {
+        let services = services(&format!(
+            r#"{{"namespace": "shop", {proxy} "virtualServices": [
+            {{"hosts": ["reviews"], "gateways": ["mesh", "shop/edge"],
+              "http": [{{"directResponse": {{"status": 201}}}}]}}]}}"#
+        ));
+        let headers = pairs(&[(":path", "/"), (":authority", host)]);
+        services.find(&Request::new(&headers, &FixedAttributes::default())).is_ok()
+    };
+    let [full, short] = ["reviews.shop.svc.cluster.local", "reviews"];
+    for proxy in ["", r#""proxy": {"gateways": ["mesh"]},"#] {
+        assert!(finds(proxy, full) && finds(proxy, short), "{proxy}");
+    }
+    let gateway = r#""proxy": {"gateways": ["shop/edge"]},"#;
+    assert!(finds(gateway, full) && !finds(gateway, short));
+}
+
+#[test]
+fn sidecars_apply_the_first_service_that_has_rules_for_the_port() {
+    let read = |proxy: &str| {
+        services(&format!(
+            r#"{{{proxy} "virtualServices": [
+            {{"hosts": ["a.com", "b.com"], "http": [
+              {{"match": [{{"port": 1}}, {{"port": 2, "uri": {{"prefix": "/a"}}}}],
+                "directResponse": {{"status": 201}}}}]}},
+            {{"hosts": ["a.com"], "http": [{{"match": [{{"port": 2}}, {{"port": 3}}],
+                "directResponse": {{"status": 202}}}}]}},
+            {{"hosts": ["a.com"], "http": [{{"match": [{{"uri": {{"prefix": "/a"}}}}],
+                "directResponse": {{"status": 203}}}}]}},
+            {{"hosts": ["a.com"], "http": [{{"directResponse": {{"status": 204}}}}]}}]}}"#
+        ))
+    };
+    let find = |services: &VirtualServices, host, path, port| {
+        let headers = pairs(&[(":path", path), (":authority", host)]);
+        let attributes = FixedAttributes { port: Some(port), ..Default::default() };
+        let request = Request::new(&headers, &attributes);
+        let found = services.find(&request).map(|found| found.name.to_owned());
+        let all = services.candidates(&request).unwrap();
+        assert!(
+            found.as_ref().is_ok_and(|own| all.iter().any(|rule| *rule.name == **own))
+                || found.is_err()
+        );
+        found.map(|name| name.as_bytes()["virtualServices[".len()] - b'0')
+    };
+    let sidecar = read(r#""proxy": {"gateways": ["mesh"]},"#);
+    let in_sidecar = |path, port| find(&sidecar, "a.com", path, port);
+    assert_eq!(in_sidecar("/b", 1), Ok(0));
+    // The first service has a rule for the port, which does not match.
+    assert_eq!(in_sidecar("/b", 2), Err(NoMatch::Route));
+    assert_eq!(in_sidecar("/b", 3), Ok(1));
+    assert_eq!(in_sidecar("/a", 4), Ok(2));
+    assert_eq!(in_sidecar("/b", 4), Err(NoMatch::Route));
+    assert_eq!(find(&sidecar, "b.com", "/a", 3), Err(NoMatch::VirtualHost));
+    // The last service is never used, and the others are in a table each, the first one in two.
+    assert_eq!(sidecar.lists().flatten().count(), 2 + 2 + 2 + 1);
+    let merged = read("");
+    assert_eq!(find(&merged, "a.com", "/b", 2), Ok(1));
+    assert_eq!(find(&merged, "a.com", "/b", 4), Ok(3));
+}
+
+#[test]
+fn merged_rules_for_all_requests_are_the_last_ones() {
+    let services = services(
+        r#"{"virtualServices": [
+            {"hosts": ["a.com", "b.com"], "http": [
+                {"match": [{"uri": {"prefix": "/a"}}, {"uri": {"prefix": "/"}}],
+                 "directResponse": {"status": 201}},
+                {"match": [{"uri": {"prefix": "/b"}}], "directResponse": {"status": 202}}]},
+            {"hosts": ["a.com"], "http": [
+                {"match": [{"uri": {"prefix": "/b"}}], "directResponse": {"status": 203}},
+                {"directResponse": {"status": 204}}]}]}"#,
+    );
+    let rules = |host| {
+        let headers = pairs(&[(":path", "/"), (":authority", host)]);
+        let attributes = FixedAttributes::default();
+        let found = services.candidates(&Request::new(&headers, &attributes));
+        let names = found.unwrap().iter().map(|rule| rule.name.replace("virtualServices", ""));
+        names.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        rules("a.com"),
+        "[0].http[0].match[0] [1].http[0].match[0] [0].http[0].match[1] [1].http[1]"
+    );
+    // The rules of one service stay as they are.
+    assert_eq!(rules("b.com"), "[0].http[0].match[0] [0].http[0].match[1] [0].http[1].match[0]");
 }
 
 #[test]

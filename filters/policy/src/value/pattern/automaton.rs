@@ -14,7 +14,7 @@ use regex_automata::dfa::{Automaton as _, StartKind, dense};
 use regex_automata::nfa::thompson::pikevm::{self, PikeVM};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_automata::{Anchored, Input, MatchKind};
-use regex_syntax::hir::{Hir, Look};
+use regex_syntax::hir::{Hir, HirKind, Literal, Look};
 
 use super::error::{InvalidPattern, MAX_STATES};
 
@@ -34,8 +34,16 @@ thread_local! {
 
 /// A compiled pattern.
 #[derive(Debug)]
+pub struct Automaton {
+    /// The text that every value starts with, which is compared at once
+    start: Box<[u8]>,
+    rest: Rest,
+}
+
+/// The part of a pattern after its literal start.
+#[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "almost all have the large one")]
-pub enum Automaton {
+enum Rest {
     /// One step for each byte
     Deterministic(dense::DFA<Vec<u32>>),
     /// Up to one step for each byte and state
@@ -48,33 +56,69 @@ impl Automaton {
     /// # Errors
     /// If a search could take too long.
     pub fn new(pattern: Hir) -> Result<Self, InvalidPattern> {
-        let whole = Hir::concat(vec![Hir::look(Look::Start), pattern, Hir::look(Look::End)]);
-        let nfa = compile(&whole, WhichCaptures::None)?;
-        match deterministic(&nfa, StartKind::Anchored, MatchKind::LeftmostFirst) {
-            Some(dfa) => Ok(Self::Deterministic(dfa)),
-            None => searcher(nfa).map(Self::Nondeterministic),
-        }
+        let (start, rest) = split_start(pattern);
+        let nfa = compile(&rest, WhichCaptures::None)?;
+        let rest = match deterministic(&nfa, StartKind::Anchored, MatchKind::LeftmostFirst) {
+            Some(dfa) => Rest::Deterministic(dfa),
+            None => Rest::Nondeterministic(searcher(nfa)?),
+        };
+        Ok(Self { start, rest })
     }
 
     /// The memory of the automaton, in bytes.
     pub fn bytes(&self) -> usize {
-        match self {
-            Self::Deterministic(dfa) => dfa.memory_usage(),
-            Self::Nondeterministic(searcher) => searcher.get_nfa().memory_usage(),
-        }
+        let rest = match &self.rest {
+            Rest::Deterministic(dfa) => dfa.memory_usage(),
+            Rest::Nondeterministic(searcher) => searcher.get_nfa().memory_usage(),
+        };
+        self.start.len() + rest
+    }
+
+    /// Returns whether a search takes one step for each byte.
+    #[cfg(test)]
+    pub fn is_deterministic(&self) -> bool {
+        matches!(self.rest, Rest::Deterministic(_))
     }
 
     /// Returns whether the pattern matches the whole `value`.
     #[inline]
     pub fn is_match(&self, value: &[u8]) -> bool {
-        let input = Input::new(value).anchored(Anchored::Yes);
-        match self {
-            Self::Deterministic(dfa) => matches!(dfa.try_search_fwd(&input), Ok(Some(_))),
-            Self::Nondeterministic(searcher) => {
+        if !value.starts_with(&self.start) {
+            return false;
+        }
+        // A part of the value, so that `\b` after the start sees the byte before.
+        let input = Input::new(value).range(self.start.len()..).anchored(Anchored::Yes);
+        match &self.rest {
+            Rest::Deterministic(dfa) => matches!(dfa.try_search_fwd(&input), Ok(Some(_))),
+            Rest::Nondeterministic(searcher) => {
                 with_cache(searcher, |cache| searcher.is_match(cache, input))
             }
         }
     }
+}
+
+/// Splits a pattern into the text that all matches start with, and the rest up to the end of the
+/// value. Without such a text, the rest is anchored to the start of the value. Each byte of a text
+/// would be a state, so that the automaton of the whole pattern is several times larger.
+fn split_start(pattern: Hir) -> (Box<[u8]>, Hir) {
+    let parts = match pattern.kind() {
+        HirKind::Concat(parts) => parts,
+        _ => std::slice::from_ref(&pattern),
+    };
+    // Searches start where the value does.
+    let is_start = |part: &&Hir| matches!(part.kind(), HirKind::Look(Look::Start));
+    let index = parts.iter().take_while(is_start).count();
+    let end = Hir::look(Look::End);
+    let Some(HirKind::Literal(Literal(start))) = parts.get(index).map(Hir::kind) else {
+        // Without an anchor, the automaton would have states for what comes before a match.
+        return (Box::default(), Hir::concat(vec![Hir::look(Look::Start), pattern, end]));
+    };
+    let start = start.clone();
+    let rest = match pattern.into_kind() {
+        HirKind::Concat(parts) => parts.into_iter().skip(index + 1).chain([end]).collect(),
+        _ => vec![end],
+    };
+    (start, Hir::concat(rest))
 }
 
 /// Builds a deterministic automaton, or returns `None` if it would be too large.

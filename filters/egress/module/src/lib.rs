@@ -1,0 +1,3 @@
+//! `egress.wasm`: the egress filter as a module.
+
+sluice_host::module!(sluice_egress::worker::Worker);

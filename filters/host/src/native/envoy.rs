@@ -1,0 +1,114 @@
+//! The calls into Envoy that are the same for all streams and configurations.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime};
+
+use log::LevelFilter;
+
+use crate::host::{ActiveStreams, Counter, Gauge, Host, Memory, PluginHost};
+use crate::native::{attributes, calls, configurations, current, settle, streams};
+use crate::random;
+
+/// The Envoy that has loaded the module.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Envoy;
+
+impl Host for Envoy {
+    const IS_NATIVE: bool = true;
+
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        attributes::read(current::handle()?, path)
+    }
+
+    fn note(&self, name: &str, text: &str) {
+        if let Some(stream) = current::handle() {
+            calls::set_filter_state(stream, &attributes::note_key(name), text);
+        }
+    }
+
+    fn increment(&self, counter: Counter) {
+        if let Some(stream) = current::handle() {
+            calls::increment_counter(stream, counter.0);
+        }
+    }
+
+    fn change(&self, gauge: Gauge, by: i64) {
+        if let Some(stream) = current::handle() {
+            calls::change_gauge(stream, gauge.0, by);
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    // Any moment will do, as all workers are in one process.
+    fn uptime(&self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        START.elapsed()
+    }
+
+    /// There is no timer of a plugin: each stream that waits is woken by [`wake`](Self::wake).
+    fn set_timer(&self, _: Option<Duration>) {}
+
+    fn wake(&self, time: Instant) {
+        streams::wake(time);
+    }
+
+    fn tick_step(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn time_of_day(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+impl PluginHost for Envoy {
+    fn log_level(&self) -> LevelFilter {
+        calls::log_level()
+    }
+
+    fn define_counter(&self, name: &'static str) -> Counter {
+        Counter(configurations::metric(name, calls::define_counter).unwrap_or(u32::MAX))
+    }
+
+    fn define_gauge(&self, name: &'static str) -> Gauge {
+        Gauge(configurations::metric(name, calls::define_gauge).unwrap_or(u32::MAX))
+    }
+
+    fn define_active_streams(&self, name: &'static str) -> ActiveStreams {
+        thread_local! {
+            static COUNTS: RefCell<HashMap<&'static str, ActiveStreams>> = RefCell::default();
+        }
+        // The number of a gauge is that of one configuration, but the count is that of a worker.
+        let gauge = self.define_gauge(name);
+        COUNTS.with_borrow_mut(|counts| {
+            let known = counts.entry(name).or_insert_with(|| ActiveStreams::new(gauge));
+            known.with_gauge(gauge)
+        })
+    }
+
+    // Notes are texts without a declaration.
+    fn declare_note(&self, _: &str) {}
+
+    // Nothing limits the memory of a module but that of the machine.
+    fn memory(&self) -> Memory {
+        Memory::default()
+    }
+
+    fn vm(&self) -> u64 {
+        random::of_thread()
+    }
+
+    fn enter(&self, context: u32) -> bool {
+        let stream = streams::get(context).filter(|stream| !stream.has_failed.get());
+        if let Some(stream) = &stream {
+            settle::settle();
+            current::set(stream.current);
+        }
+        stream.is_some()
+    }
+}

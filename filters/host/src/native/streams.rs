@@ -1,0 +1,89 @@
+//! The streams of a worker.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Instant;
+
+use slab::Slab;
+
+use crate::filter::HttpStream;
+use crate::native::calls::{Handle, Scheduler};
+use crate::native::configurations::{self, Key, Worker};
+use crate::native::current::{self, Current};
+use crate::native::timer::Wake;
+
+/// A stream.
+pub struct Stream {
+    pub current: Current,
+    pub worker: Worker,
+    /// `None` if the filter does nothing for the stream
+    pub request: Option<Box<dyn HttpStream>>,
+    /// Whether a hook of the stream has panicked. It gets no other one then
+    pub has_failed: Cell<bool>,
+    /// Whether the filter knows that the stream has ended
+    pub end: Cell<End>,
+    /// When the stream is woken, if it waits
+    wake: RefCell<Option<Wake>>,
+}
+
+/// The end of a stream for the filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The stream has not ended.
+    No,
+    /// The filter's callback runs, or has panicked.
+    Begun,
+    /// The filter has forgotten the stream.
+    Complete,
+}
+
+thread_local! {
+    /// `None` in the place of a number that is not used again.
+    static STREAMS: RefCell<Slab<Option<Rc<Stream>>>> = const { RefCell::new(Slab::new()) };
+}
+
+/// Makes a stream of a configuration, and returns its number.
+pub fn add(key: Key, handle: Handle) -> Option<u32> {
+    let worker = configurations::worker(key)?;
+    let id = STREAMS.with_borrow(|streams| u32::try_from(streams.vacant_key()).ok())?;
+    let current = Current::new(id, handle);
+    let request = current::run(current, || worker.plugin.request(id));
+    let (has_failed, end) = (Cell::new(false), Cell::new(End::No));
+    let stream = Stream { current, worker, request, has_failed, end, wake: RefCell::default() };
+    STREAMS.with_borrow_mut(|streams| streams.insert(Some(Rc::new(stream))));
+    Some(id)
+}
+
+/// Returns a stream of this worker.
+#[inline]
+pub fn get(id: u32) -> Option<Rc<Stream>> {
+    STREAMS.with_borrow(|streams| streams.get(id as usize)?.clone())
+}
+
+/// Returns the stream of a hook, unless it was removed meanwhile.
+pub fn of(current: Current) -> Option<Rc<Stream>> {
+    get(current.id).filter(|stream| stream.current.handle == current.handle)
+}
+
+/// Drops a stream. Its number is used again, unless the filter may not have forgotten the stream:
+/// what it keeps for this one would apply to the next one.
+pub fn remove(id: u32) {
+    // Outside of the borrow, as a stream may own anything.
+    let removed = STREAMS.with_borrow_mut(|streams| {
+        let removed = streams.get_mut(id as usize)?.take();
+        if removed.as_ref().is_none_or(|stream| stream.end.get() != End::Begun) {
+            streams.try_remove(id as usize);
+        }
+        removed
+    });
+    drop(removed);
+}
+
+/// Wakes the current stream at this time, and at no other.
+pub fn wake(time: Instant) {
+    let Some(current) = current::get() else { return };
+    let Some(stream) = get(current.id) else { return };
+    let wake = Wake::at(time, Scheduler::new(current.handle));
+    let previous = stream.wake.replace(wake);
+    drop(previous);
+}

@@ -1,0 +1,3 @@
+//! `mirror.wasm`: the mirror filter as a module.
+
+sluice_host::module!(sluice_mirror::worker::Worker);

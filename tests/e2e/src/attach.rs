@@ -1,0 +1,73 @@
+//! How a filter is attached to Envoy: as a wasm module, or by the dynamic module.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::wasm::wasm;
+
+/// Set this variable to `native` to run the filters of listeners, and the outlier filter where
+/// Envoy ejects the hosts, in the dynamic module `dist/libsluice.so` in place of the wasm modules.
+const ATTACH: &str = "ATTACH";
+
+/// The filters of the dynamic module that can do all that a wasm module does before Envoy's router.
+/// The module has the outlier filter too, but only for clusters where Envoy ejects the hosts.
+pub const NATIVE: [&str; 6] = ["egress", "fault", "mirror", "router", "sluice", "sni"];
+
+/// Whether the dynamic module is tested.
+pub fn is_native() -> bool {
+    match std::env::var(ATTACH) {
+        Ok(attach) => match attach.as_str() {
+            "native" => true,
+            "" | "wasm" => false,
+            other => panic!("{ATTACH} is {other}, but has to be native or wasm"),
+        },
+        Err(_) => false,
+    }
+}
+
+/// Whether a test that needs the wasm modules is left out because the dynamic module is tested. The
+/// reason goes into the test's output.
+pub fn is_left_out(reason: &str) -> bool {
+    if is_native() {
+        println!("left out: {reason}");
+    }
+    is_native()
+}
+
+/// Returns a filter with a configuration, for a listener: of the dynamic module if it has the
+/// filter and `is_native`.
+pub fn attached(filter: &str, name: &str, configuration: &str, is_native: bool) -> Value {
+    match is_native && NATIVE.contains(&filter) {
+        true => native(filter, configuration),
+        false => wasm(filter, name, configuration),
+    }
+}
+
+/// Returns a filter of the dynamic module with a configuration, for a listener or cluster. Its
+/// statistics have the names of those of a wasm module.
+pub fn native(filter: &str, configuration: &str) -> Value {
+    dynamic(json!({ "name": "sluice" }), filter, configuration)
+}
+
+/// Returns a filter of another dynamic module, a file that is not in `dist/`.
+pub fn native_of(module: &Path, filter: &str, configuration: &str) -> Value {
+    let file = json!({ "local": { "filename": module } });
+    dynamic(json!({ "module": file }), filter, configuration)
+}
+
+fn dynamic(mut module: Value, filter: &str, configuration: &str) -> Value {
+    module["metrics_namespace"] = "wasmcustom".into();
+    json!({
+        "name": format!("sluice.{filter}"),
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
+            "dynamic_module_config": module,
+            "filter_name": filter,
+            "filter_config": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": configuration,
+            },
+        },
+    })
+}
