@@ -115,12 +115,8 @@ bench: setup-envoy build module ## measure the filters, compared with Envoy's ow
 fuzz_seconds ?= 60
 
 .PHONY: fuzz
-fuzz: setup-rust ## fuzz each target for fuzz_seconds=60; requires a nightly compiler and cargo-fuzz
-	@for target in client_hello document request; do \
-	  mkdir -p "tests/fuzz/corpus/$$target"; \
-	  cargo +nightly fuzz run --fuzz-dir tests/fuzz "$$target" -- \
-	    -max_total_time=$(fuzz_seconds) -max_len=3000 -verbosity=0 -print_final_stats=1 || exit 1; \
-	done
+fuzz: setup-rust ## fuzz each target for fuzz_seconds=60, or only targets="NAME..."; requires jq
+	@tools/fuzz.sh $(fuzz_seconds) $(targets)
 
 .PHONY: sandbox
 sandbox: setup-envoy build certificates ## run Envoy with the modules until Ctrl-C

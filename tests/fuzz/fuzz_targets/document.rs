@@ -3,13 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use sluice_policy::spec::policy::Policy;
-use sluice_policy::egress::Egress;
-use sluice_policy::fault::Faults;
-use sluice_policy::mirror::Mirrors;
-use sluice_policy::outlier::Outliers;
 use sluice_policy::spec::proxy::NoMetadata;
-use sluice_policy::router::Router;
-use sluice_policy::sni::SniPolicy;
+use sluice_policy::{Chain, Egress, Faults, Mirrors, Outliers, Router, SniPolicy};
 
 fuzz_target!(|bytes: &[u8]| {
     let rejections = [
@@ -19,6 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
         SniPolicy::compile(bytes, &NoMetadata).err(),
         Egress::compile(bytes, &NoMetadata).err(),
         Outliers::compile(bytes, &NoMetadata).err(),
+        Chain::compile(bytes, &NoMetadata).err(),
     ];
     for rejection in rejections.iter().flatten() {
         assert!(!rejection.errors.is_empty());

@@ -4,14 +4,14 @@
 use std::time::SystemTime;
 
 use libfuzzer_sys::fuzz_target;
-use sluice_policy::spec::policy::Policy;
 use sluice_policy::egress::Egress;
 use sluice_policy::fault::Faults;
 use sluice_policy::mirror::Mirrors;
-use sluice_policy::spec::proxy::NoMetadata;
 use sluice_policy::request::{Attributes, Draws, Request};
 use sluice_policy::router::Router;
 use sluice_policy::sni::SniPolicy;
+use sluice_policy::spec::policy::Policy;
+use sluice_policy::spec::proxy::NoMetadata;
 
 const DOCUMENT: &str = include_str!("document.json");
 
