@@ -112,6 +112,13 @@ bench: setup-envoy build module ## measure the filters, compared with Envoy's ow
 	  ENVOY='$(envoy)' target/release/sluice-bench $$benchmark || exit 1; \
 	done
 
+minutes ?= 20
+
+.PHONY: soak
+soak: setup-envoy build module ## run all filters at full load for minutes=20; fails if memory grows
+	cargo build --release --package sluice-bench --locked
+	ENVOY='$(envoy)' target/release/sluice-bench soak $(minutes)
+
 fuzz_seconds ?= 60
 
 .PHONY: fuzz

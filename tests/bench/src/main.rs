@@ -1,6 +1,8 @@
-//! Benchmarks of the filters, as tables for people to read. No result makes a benchmark fail.
+//! Benchmarks of the filters, as tables for people to read. Only the result of `soak` makes it
+//! fail.
 //!
 //!     cargo run --release -p sluice-bench -- BENCHMARK
+//!     cargo run --release -p sluice-bench -- soak MINUTES
 //!
 //! where BENCHMARK is requests, rules, patterns, start, lists, updates, delays, waiting, mirrors,
 //! outliers, sni, egress or keep.
@@ -22,6 +24,7 @@ mod results;
 mod rules;
 mod samples;
 mod sni;
+mod soak;
 mod start;
 mod updates;
 mod waiting;
@@ -45,13 +48,16 @@ fn main() -> ExitCode {
         ["rules"] => results::report("rules", &runtime.block_on(rules::run())),
         ["start"] => results::report("start", &runtime.block_on(start::run())),
         ["keep"] => results::keep(&["requests", "rules", "start"]),
+        ["soak", minutes] if let Ok(minutes) = minutes.parse() => {
+            return runtime.block_on(soak::run(minutes));
+        }
         ["sni"] => runtime.block_on(sni::run()),
         ["updates"] => runtime.block_on(updates::run()),
         ["waiting"] => runtime.block_on(waiting::run()),
         _ => {
             eprintln!(
                 "usage: sluice-bench requests|rules|patterns|start|lists|updates|delays|waiting|mirrors|\
-                 outliers|sni|egress|keep"
+                 outliers|sni|egress|keep, or sluice-bench soak MINUTES"
             );
             return ExitCode::from(2);
         }

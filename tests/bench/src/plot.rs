@@ -1,4 +1,4 @@
-//! A plot of the cost of requests by the number of rules, with logarithmic axes.
+//! Plots: the cost of requests by the number of rules, and memory by time.
 
 use plotters::prelude::*;
 
@@ -56,6 +56,38 @@ fn draw(
         .position(SeriesLabelPosition::UpperLeft)
         .border_style(BLACK)
         .draw()?;
+    root.present()?;
+    Ok(())
+}
+
+/// Writes `target/bench/NAME.svg`, with the memory in MiB by the time in minutes.
+///
+/// # Panics
+/// If it cannot be written.
+pub fn memory(name: &str, points: &[(f64, f64)]) {
+    let folder = folder();
+    std::fs::create_dir_all(&folder).expect("a folder for the results");
+    let file = folder.join(format!("{name}.svg"));
+    draw_memory(&file, points).expect("a plot");
+    println!("plotted in target/bench/{name}.svg");
+}
+
+fn draw_memory(
+    file: &std::path::Path,
+    points: &[(f64, f64)],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let most = |value: fn(&(f64, f64)) -> f64| points.iter().map(value).fold(1.0, f64::max);
+    let (minutes, memory) = (most(|(time, _)| *time), most(|(_, memory)| *memory) * 1.2);
+    let root = SVGBackend::new(file, (720, 320)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&root)
+        .caption("Memory at full load, with updates", ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(60)
+        .build_cartesian_2d(0.0..minutes, 0.0..memory)?;
+    chart.configure_mesh().x_desc("minutes").y_desc("MiB resident").draw()?;
+    chart.draw_series(LineSeries::new(points.iter().copied(), &BLUE))?;
     root.present()?;
     Ok(())
 }
