@@ -187,6 +187,11 @@ impl Envoy {
         get(self.admin, target).await.unwrap()
     }
 
+    /// Returns a client of the administration interface.
+    pub fn admin_client(&self) -> Client {
+        Client::new(self.admin)
+    }
+
     /// Returns whether its version begins with `series`, such as `1.36.`.
     pub async fn is_of(&self, series: &str) -> bool {
         let info = self.admin("/server_info").await.json();
@@ -215,6 +220,13 @@ impl Envoy {
     /// Returns the processor time of all threads of the process so far.
     pub fn processor_time(&self) -> Duration {
         self.process.processor_time()
+    }
+
+    /// Sends SIGTERM, waits until the process has ended, and returns its status and its log.
+    pub async fn terminate(mut self) -> (ExitStatus, String) {
+        self.process.terminate();
+        let status = until("Envoy ends", async || self.process.ended()).await;
+        (status, self.process.log())
     }
 
     /// Binds all its threads to one processor.

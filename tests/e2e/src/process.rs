@@ -67,6 +67,12 @@ impl Process {
         self.child.get_mut().unwrap().try_wait().unwrap()
     }
 
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let child = self.child.lock().unwrap();
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    }
+
     pub fn log(&self) -> String {
         read(&self.directory.path().join("log"))
     }
