@@ -203,16 +203,24 @@ async fn ejections_and_returns_equal_those_of_envoy() {
     let envoy = Envoy::start(&bootstrap).await;
     let names: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let mut slow = Vec::new();
-    for batch in 0..SCRIPTS / BATCH {
+    let (mut next, mut at_once) = (0, BATCH);
+    while next < SCRIPTS {
+        let batch = next..SCRIPTS.min(next + at_once);
+        next = batch.end;
         let mut running = JoinSet::new();
-        for number in batch * BATCH..(batch + 1) * BATCH {
+        for number in batch.clone() {
             let (client, names) = (envoy.listener("edge"), names.clone());
             running.spawn(
                 async move { (number, Script::new(number).run(number, client, names).await) },
             );
         }
         let results = running.join_all().await.into_iter();
-        slow.extend(results.filter(|(_, is_in_time)| !is_in_time).map(|(number, _)| number));
+        let late: Vec<_> = results.filter(|(_, is_in_time)| !is_in_time).collect();
+        // A busy machine runs fewer scripts at once.
+        if late.len() * 4 > batch.len() {
+            at_once = (at_once / 2).max(2);
+        }
+        slow.extend(late.into_iter().map(|(number, _)| number));
     }
     let (native, filter) = (native_events(&envoy), filter_events(&envoy));
     let mut differences = Vec::new();
