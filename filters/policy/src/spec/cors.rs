@@ -29,7 +29,7 @@ fields!(Cors as "CorsPolicy", "Cross-origin requests.", {
         "Whether requests with credentials are allowed; false if absent.";
     "unmatchedPreflights": Kind::OneOf(&UNMATCHED_PREFLIGHTS) =>
         "What happens to a preflight request of an origin that is not allowed: FORWARD \
-         (default), or IGNORE, which answers 200 without CORS headers.";
+         (default), or IGNORE, which answers 200 without access-control-allow-origin.";
 });
 
 /// A CORS policy, compiled.
@@ -99,12 +99,13 @@ impl Cors {
             .filter(|method| request.method == b"OPTIONS" && !method.is_empty());
         match (method, is_allowed) {
             (None, true) => CorsDecision::Allowed(origin.into_owned()),
-            (Some(_), false) if self.ignores_unmatched_preflights => {
-                CorsDecision::Preflight(Vec::new())
+            (Some(method), false) if self.ignores_unmatched_preflights => {
+                // Without access-control-allow-origin, a browser ignores the other headers.
+                CorsDecision::Preflight(self.preflight_headers(request, None, method))
             }
             (_, false) => CorsDecision::Forward,
             (Some(method), true) => {
-                CorsDecision::Preflight(self.preflight_headers(request, origin, method))
+                CorsDecision::Preflight(self.preflight_headers(request, Some(origin), method))
             }
         }
     }
@@ -112,10 +113,11 @@ impl Cors {
     fn preflight_headers<'a, 'r: 'a>(
         &'a self,
         request: &Request<'r>,
-        origin: Cow<'a, [u8]>,
+        allowed_origin: Option<Cow<'a, [u8]>>,
         method: Cow<'a, [u8]>,
     ) -> Vec<(&'static str, Cow<'a, [u8]>)> {
-        let mut headers = vec![("access-control-allow-origin", origin)];
+        let mut headers = Vec::new();
+        headers.extend(allowed_origin.map(|origin| ("access-control-allow-origin", origin)));
         if self.allows_credentials {
             headers.push(("access-control-allow-credentials", Cow::Borrowed(b"true")));
         }
@@ -247,7 +249,11 @@ mod tests {
     fn other_requests_are_forwarded_unless_the_policy_ignores_preflights() {
         assert_eq!(decide(POLICY, &preflight("https://z.com")), "forward");
         let ignore = POLICY.replacen('{', r#"{"unmatchedPreflights": "IGNORE", "#, 1);
-        assert_eq!(decide(&ignore, &preflight("https://z.com")), "200 ");
+        assert_eq!(
+            decide(&ignore, &preflight("https://z.com")),
+            "200 access-control-allow-credentials=true access-control-allow-methods=POST,GET \
+             access-control-allow-headers=X-Foo-Bar,X-Foo-Baz access-control-max-age=86400"
+        );
         assert_eq!(decide(POLICY, &preflight("")), "forward");
         assert_eq!(decide(POLICY, &[(":method", "GET")]), "forward");
         assert_eq!(decide(POLICY, &[(":method", "GET"), ("origin", "https://z.com")]), "forward");
