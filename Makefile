@@ -76,6 +76,13 @@ versions ?= 1.36.4 1.37.0 1.38.2 1.39.3 1.40.0
 matrix: setup-rust build module ## test with older Envoys too: make matrix versions="1.38.2 1.40.0"
 	@tools/matrix.sh $(versions)
 
+.PHONY: fidelity
+configurations ?= 2000
+requests ?= 200000
+fidelity: setup-envoy build module ## compare with Envoy: configurations=2000 requests=200000
+	cargo build --package sluice-fidelity --locked
+	ENVOY='$(envoy)' target/debug/sluice-fidelity $(configurations) $(requests)
+
 .PHONY: costs
 costs: build ## rewrite the tables of module costs and interfaces: tests/wasm/*.json
 	SLUICE_REWRITE_COSTS=1 \

@@ -34,6 +34,8 @@ run() {
   done
   ENVOY=$(envoy "$1") ATTACH=$2 cargo test --no-fail-fast "${arguments[@]}" >"$log" 2>&1 ||
     failed=yes
+  ENVOY=$(envoy "$1") ATTACH=$2 cargo test --no-fail-fast --package sluice-fidelity --locked \
+    --test small --test versions >>"$log" 2>&1 || failed=yes
   awk -v version="$1" -v attach="$2" '
     /^test result:/ { passed += $4; failed += $6 }
     END { printf "| %s | %s | %d | %d |\n", version, attach, passed, failed }' "$log"

@@ -18,7 +18,7 @@ use crate::wasm::wasm;
 #[derive(Clone)]
 pub struct Listener {
     name: String,
-    first: Option<Value>,
+    first: Vec<Value>,
     egress: Option<String>,
     fault: Option<String>,
     fault_module: Option<String>,
@@ -35,6 +35,8 @@ pub struct Listener {
     proxy_protocol: bool,
     max_headers: Option<(u32, u32)>,
     retry_policy: Option<Value>,
+    envoy_routes: Option<Value>,
+    normalizes_paths: bool,
     internal_clients: bool,
     claims: Option<Value>,
     is_native: bool,
@@ -45,7 +47,7 @@ impl Listener {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            first: None,
+            first: Vec::new(),
             egress: None,
             fault: None,
             fault_module: None,
@@ -62,6 +64,8 @@ impl Listener {
             proxy_protocol: false,
             max_headers: None,
             retry_policy: None,
+            envoy_routes: None,
+            normalizes_paths: false,
             internal_clients: false,
             claims: None,
             is_native: is_native(),
@@ -73,9 +77,10 @@ impl Listener {
         Self { is_native: true, ..self }
     }
 
-    /// Adds a filter in Envoy's format before all others.
-    pub fn first(self, filter: Value) -> Self {
-        Self { first: Some(filter), ..self }
+    /// Adds a filter in Envoy's format before all others, except for those added in the same way.
+    pub fn first(mut self, filter: Value) -> Self {
+        self.first.push(filter);
+        self
     }
 
     /// Routes all requests to this cluster, whatever the router filter chooses.
@@ -166,6 +171,17 @@ impl Listener {
         Self { retry_policy: Some(retry_policy), ..self }
     }
 
+    /// Sets the routes in Envoy's format (`RouteConfiguration`), in place of the one that reads the
+    /// cluster from a header.
+    pub fn envoy_routes(self, routes: Value) -> Self {
+        Self { envoy_routes: Some(routes), ..self }
+    }
+
+    /// Makes Envoy normalize paths before all filters, as Istio does.
+    pub fn normalized_paths(self) -> Self {
+        Self { normalizes_paths: true, ..self }
+    }
+
     /// Treats clients as internal ones, as in a mesh. Envoy removes most `x-envoy-*` headers of
     /// external clients.
     pub fn internal_clients(self) -> Self {
@@ -232,7 +248,7 @@ impl Listener {
     }
 
     fn connection_manager(&self) -> Value {
-        let mut http_filters = Vec::from_iter(self.first.clone());
+        let mut http_filters = self.first.clone();
         http_filters.extend(self.claims.as_ref().map(|claims| {
             json!({
                 "name": "envoy.filters.http.set_metadata",
@@ -292,6 +308,12 @@ impl Listener {
             "upgrade_configs": [{ "upgrade_type": "CONNECT" }],
             "route_config": { "virtual_hosts": [routes.to_json()] },
         });
+        if self.normalizes_paths {
+            manager["normalize_path"] = true.into();
+        }
+        if let Some(routes) = &self.envoy_routes {
+            manager["route_config"] = routes.clone();
+        }
         if let Some(streams) = self.concurrent_streams {
             manager["http2_protocol_options"] = json!({ "max_concurrent_streams": streams });
         }
