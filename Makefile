@@ -88,6 +88,11 @@ costs: build ## rewrite the tables of module costs and interfaces: tests/wasm/*.
 	SLUICE_REWRITE_COSTS=1 \
 	  cargo test --package sluice-wasm-tests --test costs --test interfaces --locked
 
+.PHONY: capabilities
+capabilities: build ## rewrite the lists of host calls that Envoy allows the modules
+	cargo xtask capabilities
+	UPDATE_GOLDEN=1 cargo test --package sluice-cli --locked --bin sluice --test golden
+
 .PHONY: memory
 memory: build ## test that module memory does not grow over a million streams; takes minutes
 	cargo test --package sluice-wasm-tests --test memory --locked -- --ignored

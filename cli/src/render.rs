@@ -2,6 +2,7 @@
 
 mod attach;
 mod block;
+mod capabilities;
 mod cluster;
 mod conditions;
 mod delegates;

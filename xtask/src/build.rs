@@ -6,10 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::callbacks;
 use crate::source_paths::SourcePaths;
 use crate::strip::strip;
 use crate::workspace::{TARGET, WasmModule, Workspace, cargo};
+use crate::{callbacks, capabilities};
 
 /// Builds all modules. Prints one line for each: file, size, compiled size.
 pub fn run() -> Result<()> {
@@ -28,7 +28,7 @@ pub fn run() -> Result<()> {
         finish(module, &compiled, &dist, &source_paths)
             .with_context(|| format!("{}.wasm of {}", module.module, module.package))?;
     }
-    Ok(())
+    capabilities::compare(&workspace)
 }
 
 /// Builds all modules with one cargo call, so that each dependency is compiled once and with the

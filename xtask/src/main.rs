@@ -3,6 +3,7 @@
 
 mod build;
 mod callbacks;
+mod capabilities;
 mod native;
 mod shared_object;
 mod source_paths;
@@ -16,6 +17,8 @@ usage: cargo xtask <command>
 
 commands:
   build              build every wasm module of the workspace into dist/
+  capabilities       write the table of the host calls of the modules in dist/,
+                     cli/src/render/capabilities.txt
   module [TARGET]    build the dynamic module libsluice.so into dist/, or for
                      another target into dist/TARGET/
   test-module        build the dynamic module of the end-to-end tests, which
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
         ["build"] => build::run(),
+        ["capabilities"] => capabilities::write(),
         ["module"] => native::run(None),
         ["test-module"] => native::run_test(),
         ["module", target] => native::run(Some(target)),

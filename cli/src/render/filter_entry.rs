@@ -4,6 +4,7 @@ use serde::Serialize;
 use sluice_policy::document::filter::Filter;
 
 use super::attach::Files;
+use super::capabilities;
 use super::place::Place;
 use crate::filters::Module;
 
@@ -18,6 +19,8 @@ pub struct FilterEntry {
     place: Place,
     /// The file of its wasm module
     module: String,
+    /// What Envoy allows its wasm module
+    capabilities: minijinja::Value,
     /// The file of the dynamic module, if that has the filter
     native: Option<String>,
     /// The effect of a failed module on requests
@@ -43,6 +46,7 @@ impl FilterEntry {
             name: module.name(),
             place,
             module: files.wasm(module),
+            capabilities: minijinja::Value::from_safe_string(capabilities::field(module)),
             native: files.native(module, place).map(str::to_owned),
             failure_policy: FailurePolicy::of(module),
         }
