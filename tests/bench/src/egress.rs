@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sluice_e2e::{Bootstrap, Client, Connection, Envoy, module};
+use sluice_e2e::{Bootstrap, Client, Connection, Envoy, plugin};
 use sluice_policy::egress::Egress;
 use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
@@ -143,26 +143,10 @@ fn document(size: usize) -> Value {
 
 /// A listener with a registry of this size that answers all allowed requests itself.
 fn listener(kind: &str, size: usize) -> Value {
-    let document = document(size);
-    let filter = json!({
-        "name": "sluice.egress",
-        "typed_config": {
-            "@type": format!("type.googleapis.com/envoy.extensions.filters.{kind}.wasm.v3.Wasm"),
-            "config": {
-                "name": size.to_string(),
-                "vm_config": {
-                    // Separate VMs, so that the two do not share memory.
-                    "vm_id": size.to_string(),
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": { "local": { "filename": module("egress") } },
-                },
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": document.to_string(),
-                },
-            },
-        },
-    });
+    let name = size.to_string();
+    let mut filter = plugin(kind, "egress", &name, &document(size).to_string());
+    // Separate VMs, so that the two do not share memory.
+    filter["typed_config"]["config"]["vm_config"]["vm_id"] = name.into();
     let filters = match kind {
         "http" => json!([{
             "name": "envoy.filters.network.http_connection_manager",

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sluice_conformance::Client;
-use sluice_e2e::{Bootstrap, Envoy, module};
+use sluice_e2e::{Bootstrap, Envoy, plugin};
 use sluice_policy::request::Draws;
 use sluice_policy::request::client_hello::ClientHello;
 use sluice_policy::request::connection::Connection;
@@ -125,6 +125,9 @@ fn document(size: usize, settings: &Value) -> Value {
 fn listener(name: &str, document: &Value) -> Value {
     let inspector =
         "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
+    let mut filter = plugin("network", "sni", name, &document.to_string());
+    // Separate VMs, so that the variants do not share memory.
+    filter["typed_config"]["config"]["vm_config"]["vm_id"] = name.into();
     json!({
         "name": name,
         "listener_filters": [{
@@ -132,25 +135,7 @@ fn listener(name: &str, document: &Value) -> Value {
             "typed_config": { "@type": inspector },
         }],
         "filter_chains": [{ "filters": [
-            {
-                "name": "sluice.sni",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm",
-                    "config": {
-                        "name": name,
-                        "vm_config": {
-                            // Separate VMs, so that the variants do not share memory.
-                            "vm_id": name,
-                            "runtime": "envoy.wasm.runtime.v8",
-                            "code": { "local": { "filename": module("sni") } },
-                        },
-                        "configuration": {
-                            "@type": "type.googleapis.com/google.protobuf.StringValue",
-                            "value": document.to_string(),
-                        },
-                    },
-                },
-            },
+            filter,
             {
                 "name": "envoy.filters.network.echo",
                 "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo" },

@@ -126,6 +126,11 @@ impl Envoy {
         }
     }
 
+    /// Returns whether Envoy has a listener `name`: it may have refused the configuration.
+    pub fn has_listener(&self, name: &str) -> bool {
+        self.listeners.iter().any(|(known, _)| known == name)
+    }
+
     /// Replaces the [dynamic](Bootstrap::dynamic_listeners) listeners and waits until Envoy accepts
     /// or refuses the new ones. Returns whether it accepted them.
     pub async fn update(&self, listeners: &[Listener]) -> bool {

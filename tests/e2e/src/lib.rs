@@ -48,4 +48,4 @@ pub use scenario::Scenario;
 pub use spawn::spawn;
 pub use upstream::{Answer, Received, Upstream};
 pub use wait::until;
-pub use wasm::wasm;
+pub use wasm::{capabilities, host_calls, plugin, wasm};

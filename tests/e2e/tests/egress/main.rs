@@ -8,7 +8,7 @@ mod tls;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use sluice_e2e::{Envoy, module};
+use sluice_e2e::{Envoy, plugin};
 
 /// A configuration with these entries.
 fn registry_only(entries: Value, settings: Value) -> Value {
@@ -30,23 +30,7 @@ fn web(hosts: &[&str]) -> Value {
 /// The module as a network filter, or as an HTTP filter, which have the same name: with the same
 /// document they are one plugin to Envoy.
 fn filter(kind: &str, document: &Value) -> Value {
-    json!({
-        "name": "sluice.egress",
-        "typed_config": {
-            "@type": format!("type.googleapis.com/envoy.extensions.filters.{kind}.wasm.v3.Wasm"),
-            "config": {
-                "name": "egress",
-                "vm_config": {
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": { "local": { "filename": module("egress") } },
-                },
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": document.to_string(),
-                },
-            },
-        },
-    })
+    plugin(kind, "egress", "egress", &document.to_string())
 }
 
 /// A connection manager with these filters and a route for all.

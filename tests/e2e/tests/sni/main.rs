@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use serde_json::{Value, json};
-use sluice_e2e::{Envoy, module, until, workspace};
+use sluice_e2e::{Envoy, until, workspace};
 use sluice_policy::sni::Outcome;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -24,23 +24,7 @@ pub(crate) use recorded;
 
 /// The filter with this document, as a network filter or as an HTTP filter.
 fn plugin(kind: &str, name: &str, document: &Value) -> Value {
-    json!({
-        "name": "sluice.sni",
-        "typed_config": {
-            "@type": format!("type.googleapis.com/envoy.extensions.filters.{kind}.wasm.v3.Wasm"),
-            "config": {
-                "name": name,
-                "vm_config": {
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": { "local": { "filename": module("sni") } },
-                },
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": document.to_string(),
-                },
-            },
-        },
-    })
+    sluice_e2e::plugin(kind, "sni", name, &document.to_string())
 }
 
 /// A listener whose network filters are these, behind the TLS inspector.
