@@ -16,6 +16,8 @@ mod embedded;
 mod envelope;
 mod object;
 mod order;
+mod reports;
+mod restrictions;
 mod services;
 mod subject;
 
@@ -24,7 +26,6 @@ pub use defaults::Defaults;
 use std::collections::HashMap;
 
 use crate::bundle::{Bundle, Origin, OtherObject};
-use crate::columns::Position;
 use crate::finding::{Finding, Place, Skipped};
 use crate::foreign::Foreign;
 use crate::kinds::{LISTS, is_envoy, kind_of_spec};
@@ -98,35 +99,6 @@ pub fn collect(sources: Vec<Source>, defaults: &Defaults) -> Collected {
 }
 
 impl Collector {
-    fn report(
-        &mut self,
-        kind: Kind,
-        subject: Subject<'_>,
-        at: impl Into<Position>,
-        path: &str,
-        reason: &str,
-    ) {
-        let place = subject.place(at.into(), path);
-        let reason = reason.to_owned();
-        self.findings.push(Finding { kind, place, value: None, reason, other: None });
-    }
-
-    fn error(&mut self, subject: Subject<'_>, at: impl Into<Position>, path: &str, reason: &str) {
-        self.report(Kind::Error, subject, at, path, reason);
-    }
-
-    fn note(&mut self, subject: Subject<'_>, line: usize, reason: &str) {
-        self.report(Kind::NotApplicable, subject, line, "", reason);
-    }
-
-    /// Reports an error whose reason starts with the value.
-    fn value_error(&mut self, subject: Subject<'_>, path: &str, value: &Tree, reason: &str) {
-        self.error(subject, value.position(), path, &format!("{} {reason}", value.shown()));
-        if let Some(finding) = self.findings.last_mut() {
-            finding.value = Some(value.to_json());
-        }
-    }
-
     /// Adds a document of a file, or an item of a list.
     fn add(&mut self, file: &str, document: Tree, defaults: &Defaults) {
         let subject = Subject { file, title: "" };
@@ -135,6 +107,9 @@ impl Collector {
         if !LISTS.iter().any(|(kind, _)| Some(*kind) == known_kind) {
             let embedded = embedded::find(&document);
             if !embedded.is_empty() {
+                for own in restrictions::find(&document) {
+                    self.report(Kind::NoEffect, subject, own.position, &own.path, &own.reason);
+                }
                 for (path, plugin) in embedded {
                     self.add_embedded(file, path, plugin);
                 }

@@ -2,7 +2,7 @@
 
 mod attach;
 mod block;
-mod capabilities;
+pub mod capabilities;
 mod cluster;
 mod conditions;
 mod delegates;

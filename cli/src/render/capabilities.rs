@@ -9,6 +9,9 @@ use crate::filters::Module;
 /// writes it.
 const TABLE: &str = include_str!("capabilities.txt");
 
+/// The line of the table with the callbacks.
+pub const CALLBACKS: &str = "callbacks";
+
 /// Columns of a line with names.
 const WIDTH: usize = 76;
 
@@ -20,7 +23,7 @@ pub fn field(module: Module) -> String {
         "capability_restriction_config:".to_owned(),
         "  allowed_capabilities: {".to_owned(),
     ];
-    for names in [names("callbacks"), names(name)] {
+    for names in [names(CALLBACKS), names(name)].into_iter().flatten() {
         let mut line = String::new();
         for name in names {
             let entry = format!("{name}: {{}},");
@@ -39,11 +42,12 @@ pub fn field(module: Module) -> String {
     format!("{}}}", text.trim_end_matches(','))
 }
 
-/// The names in a line of the table.
-fn names(line: &str) -> impl Iterator<Item = &'static str> {
+/// The names in a line of the table: all callbacks, or the imports of the module with this name.
+/// `None` if there is no such line.
+pub fn names(line: &str) -> Option<impl Iterator<Item = &'static str> + use<>> {
     let lines = TABLE.lines().filter_map(|own| own.split_once(": "));
-    let mut found = lines.filter_map(move |(own, names)| (own == line).then_some(names));
-    found.next().unwrap_or_default().split(' ')
+    let mut found = lines.filter_map(|(own, names)| (own == line).then_some(names));
+    found.next().map(|names| names.split(' '))
 }
 
 #[cfg(test)]
