@@ -120,6 +120,8 @@ pub fn http_plugin(context: &str, port: u16, filter: &str, configuration: &Value
                         "runtime": "envoy.wasm.runtime.v8",
                         "code": { "local": { "filename": sluice_e2e::module(filter) } },
                     },
+                    "capability_restriction_config":
+                        sluice_e2e::capabilities(sluice_e2e::host_calls(filter).expect("a module")),
                     "configuration": {
                         "@type": "type.googleapis.com/google.protobuf.Struct",
                         "value": configuration,

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use sluice_e2e::{envoy_program, workspace};
+use sluice_e2e::{capabilities, envoy_program, host_calls, workspace};
 use tempfile::TempDir;
 
 use crate::{Kind, READMES, has};
@@ -267,6 +267,7 @@ fn wasm(name: &str, kind: &str, module: &str, root: &str, document: &Value) -> V
             "runtime": "envoy.wasm.runtime.v8",
             "code": { "local": { "filename": format!("dist/{module}.wasm") } },
         },
+        "capability_restriction_config": capabilities(host_calls(module).expect("a module")),
         "configuration": configuration,
     });
     let typed =
