@@ -17,3 +17,4 @@ pub mod layers;
 pub mod unsafe_code;
 pub mod repeats;
 pub mod width;
+pub mod named_tests;

@@ -6,6 +6,7 @@ use sluice_architecture::circles::Files;
 use sluice_architecture::imports::imports;
 use sluice_architecture::layers::{PACKAGES, upward_imports};
 use sluice_architecture::modules::Crate;
+use sluice_architecture::named_tests::{rows, tests_of};
 use sluice_architecture::repeats::repeats;
 use sluice_architecture::unsafe_code::unsafe_lines;
 use sluice_architecture::width::{WIDTH, wide_lines};
@@ -128,4 +129,27 @@ fn files_are_not_too_long() {
         }
     }
     assert!(problems.is_empty(), "files of more than {LINES} lines:\n{}", problems.join("\n"));
+}
+
+/// SECURITY.md says for each threat which tests cover it.
+#[test]
+fn the_tests_of_every_threat_exist() {
+    let workspace = workspace();
+    let document = workspace.read(Path::new("SECURITY.md")).unwrap();
+    let threats = rows(&document, "Threats and their tests").unwrap();
+    assert!(threats.len() > 10, "found only {} threats", threats.len());
+    let mut problems = Vec::new();
+    for (threat, tests) in &threats {
+        if tests.is_empty() {
+            problems.push(format!("{threat}: names no test"));
+        }
+        for test in tests {
+            match workspace.read(Path::new(&test.file)).map(|text| tests_of(&text)) {
+                None => problems.push(format!("{threat}: there is no file {}", test.file)),
+                Some(Ok(tests)) if tests.contains(&test.name) => {}
+                Some(_) => problems.push(format!("{threat}: {} has no {}", test.file, test.name)),
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
