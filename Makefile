@@ -201,6 +201,10 @@ image-native: setup-rust ## build an image of libsluice.so; registry=localhost/s
 	  --build-arg FOLDER='$(patsubst %/,%,dist/$(target))' --build-arg VERSION='$(version)' \
 	  --tag '$(registry)/libsluice:$(version)-$(platform)' .
 
+.PHONY: reproducible
+reproducible: setup-rust ## build the last commit twice and compare the files byte by byte
+	@tools/reproducible.sh
+
 .PHONY: clean
 clean: ## remove build output, but keep the tools in .tools
 	cargo clean

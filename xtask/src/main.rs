@@ -1,5 +1,5 @@
-//! Build tool of this workspace: `cargo xtask build` and `cargo xtask module` create the modules in
-//! `dist/`.
+//! Build tool of this workspace: `cargo xtask build`, `cargo xtask module` and
+//! `cargo xtask command` create the modules and the command in `dist/`.
 
 mod build;
 mod callbacks;
@@ -21,6 +21,7 @@ commands:
                      cli/src/render/capabilities.txt
   module [TARGET]    build the dynamic module libsluice.so into dist/, or for
                      another target into dist/TARGET/
+  command [TARGET]   build the command sluice into dist/, or into dist/TARGET/
   test-module        build the dynamic module of the end-to-end tests, which
                      panics, into the target folder";
 
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
         ["module"] => native::run(None),
         ["test-module"] => native::run_test(),
         ["module", target] => native::run(Some(target)),
+        ["command"] => native::run_command(None),
+        ["command", target] => native::run_command(Some(target)),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

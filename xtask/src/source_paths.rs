@@ -23,6 +23,9 @@ impl SourcePaths {
         let commit = commit.context("rustc --version --verbose names no commit-hash")?;
 
         let mut paths = vec![(workspace.root.clone(), ".".to_owned())];
+        // Build scripts write sources there. rustc applies the last prefix that fits, so that the
+        // replacement is the same inside and outside of the workspace.
+        paths.push((workspace.target_directory.clone(), "./target".to_owned()));
         for directory in &workspace.dependency_directories {
             paths.push((directory.clone(), "dependencies".to_owned()));
         }
