@@ -205,6 +205,11 @@ image-native: setup-rust ## build an image of libsluice.so; registry=localhost/s
 reproducible: setup-rust ## build the last commit twice and compare the files byte by byte
 	@tools/reproducible.sh
 
+.PHONY: release
+release: setup-rust ## gather modules, command, SBOMs, provenance and checksums in dist/release
+	@tools/setup.sh sbom
+	@tools/release.sh
+
 .PHONY: clean
 clean: ## remove build output, but keep the tools in .tools
 	cargo clean

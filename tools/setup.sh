@@ -3,7 +3,8 @@
 # nothing for parts that are already installed.
 #
 #   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio verdict
-#                                deny; without arguments, all except istio, verdict and deny
+#                                deny sbom; without arguments, all except istio, verdict, deny and
+#                                sbom
 #
 # Without Go, the parts istio and verdict end with exit code 77.
 #
@@ -11,6 +12,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+cargo_cyclonedx_version=0.5.9
 cargo_deny_version=0.20.2
 envoy_version=1.40.0
 gunicorn_version=27.0.1
@@ -207,6 +209,21 @@ install_deny() {
     fail "cargo could not install cargo-deny $cargo_deny_version (see above)"
 }
 
+check_sbom() {
+  check_rust
+}
+
+install_sbom() {
+  local tool=.tools/bin/cargo-cyclonedx
+  if [ -x "$tool" ] && [[ "$("$tool" cyclonedx --version)" == *" $cargo_cyclonedx_version" ]]; then
+    return
+  fi
+  echo "setup: building cargo-cyclonedx $cargo_cyclonedx_version, some minutes"
+  cargo install cargo-cyclonedx --quiet --force --locked --version "=$cargo_cyclonedx_version" \
+    --root .tools ||
+    fail "cargo could not install cargo-cyclonedx $cargo_cyclonedx_version (see above)"
+}
+
 [ $# -gt 0 ] || set -- rust envoy wasm-tests tls-tests scenarios
 
 # Run all checks before the first installation, because an installation may take minutes.
@@ -220,9 +237,10 @@ for part in "$@"; do
     istio) check_istio ;;
     verdict) check_verdict ;;
     deny) check_deny ;;
+    sbom) check_sbom ;;
     *)
       fail "unknown part $part; parts are rust, envoy, wasm-tests, tls-tests, scenarios, istio," \
-        "verdict, deny"
+        "verdict, deny, sbom"
       ;;
   esac
 done

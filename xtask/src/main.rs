@@ -1,10 +1,15 @@
 //! Build tool of this workspace: `cargo xtask build`, `cargo xtask module` and
 //! `cargo xtask command` create the modules and the command in `dist/`.
 
+mod bill;
 mod build;
 mod callbacks;
 mod capabilities;
+mod checksums;
+mod linked;
 mod native;
+mod provenance;
+mod sbom;
 mod shared_object;
 mod source_paths;
 mod strip;
@@ -22,6 +27,12 @@ commands:
   module [TARGET]    build the dynamic module libsluice.so into dist/, or for
                      another target into dist/TARGET/
   command [TARGET]   build the command sluice into dist/, or into dist/TARGET/
+  sbom FOLDER        write a bill of materials of each module and program of a
+                     release into FOLDER/sbom
+  provenance create FOLDER
+                     write provenance.json and SHA256SUMS of a release
+  provenance verify FOLDER
+                     check that no file of a release is missing, extra or changed
   test-module        build the dynamic module of the end-to-end tests, which
                      panics, into the target folder";
 
@@ -35,6 +46,9 @@ fn main() -> ExitCode {
         ["test-module"] => native::run_test(),
         ["module", target] => native::run(Some(target)),
         ["command"] => native::run_command(None),
+        ["sbom", folder] => sbom::run(folder),
+        ["provenance", "create", folder] => provenance::create(folder),
+        ["provenance", "verify", folder] => provenance::verify(folder),
         ["command", target] => native::run_command(Some(target)),
         _ => {
             eprintln!("{USAGE}");

@@ -54,7 +54,8 @@ impl SourcePaths {
     }
 }
 
-fn rustc(arguments: &[&str]) -> Result<String> {
+/// Returns what rustc prints.
+pub fn rustc(arguments: &[&str]) -> Result<String> {
     let program = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(&program).args(arguments).output();
     let output = output.with_context(|| format!("cannot run {}", Path::new(&program).display()))?;

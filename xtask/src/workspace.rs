@@ -1,6 +1,6 @@
 //! Properties of the workspace that the build requires, read from `cargo metadata`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,6 +19,8 @@ pub struct Workspace {
     pub target_directory: PathBuf,
     /// The modules to build, in the order of their package names.
     pub modules: Vec<WasmModule>,
+    /// The directory of each package of the workspace.
+    pub packages: BTreeMap<String, PathBuf>,
     /// Directories that hold the sources of dependencies from a registry or a git repository.
     pub dependency_directories: BTreeSet<PathBuf>,
 }
@@ -53,14 +55,18 @@ impl Workspace {
 
     fn from_metadata(metadata: &Value) -> Result<Self> {
         let mut modules = Vec::new();
+        let mut packages = BTreeMap::new();
         let mut dependency_directories = BTreeSet::new();
         for package in metadata["packages"].as_array().into_iter().flatten() {
+            let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());
             if package["source"].is_string() {
-                let manifest = Path::new(text(&package["manifest_path"])?);
                 // DIRECTORY/PACKAGE-VERSION/Cargo.toml
                 dependency_directories.extend(manifest.ancestors().nth(2).map(Path::to_owned));
-            } else if let Some(sluice) = package.pointer("/metadata/sluice") {
-                let name = text(&package["name"])?;
+                continue;
+            }
+            let name = text(&package["name"])?;
+            packages.extend(manifest.parent().map(|folder| (name.to_owned(), folder.to_owned())));
+            if let Some(sluice) = package.pointer("/metadata/sluice") {
                 let module = WasmModule::from_metadata(package, sluice)
                     .with_context(|| format!("[package.metadata.sluice] of {name}"))?;
                 modules.push(module);
@@ -79,6 +85,7 @@ impl Workspace {
             root: text(&metadata["workspace_root"])?.into(),
             target_directory: text(&metadata["target_directory"])?.into(),
             modules,
+            packages,
             dependency_directories,
         })
     }
