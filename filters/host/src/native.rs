@@ -9,6 +9,7 @@ mod attributes;
 mod calls;
 mod configurations;
 mod current;
+mod ending;
 mod envoy;
 mod filter_of;
 mod filters;

@@ -11,7 +11,7 @@ use crate::native::abi::Body;
 use crate::native::calls::{self, Handle};
 use crate::native::configurations::{self, Key};
 use crate::native::filters::NativeFilter;
-use crate::native::streams::{End, Stream};
+use crate::native::streams::Stream;
 use crate::native::{current, logger, settle, streams};
 
 pub use crate::native::abi::Buffer;
@@ -148,10 +148,10 @@ fn run_end(stream: &Stream, callback: impl FnOnce(&dyn HttpStream)) {
 
 /// Tells the filter once that a stream has ended.
 fn end(stream: &Stream) {
-    if stream.request.is_some() && stream.end.replace(End::Begun) == End::No {
+    if stream.request.is_some() && stream.ending.begin() {
         run_end(stream, |request| {
             request.on_end();
-            stream.end.set(End::Complete);
+            stream.ending.complete();
         });
     }
 }

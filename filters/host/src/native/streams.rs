@@ -10,6 +10,7 @@ use crate::filter::HttpStream;
 use crate::native::calls::{Handle, Scheduler};
 use crate::native::configurations::{self, Key, Worker};
 use crate::native::current::{self, Current};
+use crate::native::ending::Ending;
 use crate::native::timer::Wake;
 
 /// A stream.
@@ -21,20 +22,9 @@ pub struct Stream {
     /// Whether a hook of the stream has panicked. It gets no other one then
     pub has_failed: Cell<bool>,
     /// Whether the filter knows that the stream has ended
-    pub end: Cell<End>,
+    pub ending: Ending,
     /// When the stream is woken, if it waits
     wake: RefCell<Option<Wake>>,
-}
-
-/// The end of a stream for the filter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The stream has not ended.
-    No,
-    /// The filter's callback runs, or has panicked.
-    Begun,
-    /// The filter has forgotten the stream.
-    Complete,
 }
 
 thread_local! {
@@ -48,8 +38,8 @@ pub fn add(key: Key, handle: Handle) -> Option<u32> {
     let id = STREAMS.with_borrow(|streams| u32::try_from(streams.vacant_key()).ok())?;
     let current = Current::new(id, handle);
     let request = current::run(current, || worker.plugin.request(id));
-    let (has_failed, end) = (Cell::new(false), Cell::new(End::No));
-    let stream = Stream { current, worker, request, has_failed, end, wake: RefCell::default() };
+    let (has_failed, ending) = (Cell::new(false), Ending::default());
+    let stream = Stream { current, worker, request, has_failed, ending, wake: RefCell::default() };
     STREAMS.with_borrow_mut(|streams| streams.insert(Some(Rc::new(stream))));
     Some(id)
 }
@@ -71,7 +61,7 @@ pub fn remove(id: u32) {
     // Outside of the borrow, as a stream may own anything.
     let removed = STREAMS.with_borrow_mut(|streams| {
         let removed = streams.get_mut(id as usize)?.take();
-        if removed.as_ref().is_none_or(|stream| stream.end.get() != End::Begun) {
+        if removed.as_ref().is_none_or(|stream| !stream.ending.has_panicked()) {
             streams.try_remove(id as usize);
         }
         removed
