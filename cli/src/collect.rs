@@ -5,7 +5,8 @@
 //! - Kubernetes objects, and lists of them: the `spec` of each VirtualService, DestinationRule and
 //!   ServiceEntry becomes part of a plugin document, and so do the ports of each Service that is a
 //!   destination;
-//! - configuration that contains plugin documents: EnvoyFilters, WasmPlugins and Envoy's own;
+//! - configuration that contains plugin documents: EnvoyFilters, WasmPlugins, TrafficExtensions
+//!   and Envoy's own;
 //! - specs without their objects.
 //!
 //! Objects of other kinds are counted and skipped.

@@ -50,6 +50,7 @@ use istio::Context;
 use left_out::LeftOut;
 use listeners::{Addresses, PortMapping};
 use selection::Selection;
+use wasm_plugin::Kind;
 
 pub use error::RenderError;
 pub use to::To;
@@ -233,18 +234,15 @@ fn render_as(
             let files = files("/var/lib/sluice");
             envoy_filter::render(&target(document, compiled, selection, args, &files))
         }
-        To::WasmPlugin => {
+        To::WasmPlugin | To::TrafficExtension => {
             check_needs_no_routes(selection, args.to)?;
-            let wasm = match (&args.module_url, &args.module_file) {
-                (Some(url), _) => url.clone(),
-                (None, Some(file)) => format!("file://{file}"),
-                (None, None) => {
-                    let reason = "--to wasmplugin needs --module-url or --module-file";
-                    return Err(reason.to_owned().into());
-                }
+            let kind = match args.to {
+                To::TrafficExtension => Kind::TrafficExtension,
+                _ => Kind::WasmPlugin,
             };
-            let files = Files::of_wasm(wasm);
-            Ok(wasm_plugin::render(&target(document, compiled, selection, args, &files))?)
+            let files = kind.files(args.module_url.as_deref(), args.module_file.as_deref())?;
+            let target = target(document, compiled, selection, args, &files);
+            Ok(wasm_plugin::render(kind, &target)?)
         }
         To::EnvoyExtensionPolicy => {
             check_needs_no_routes(selection, args.to)?;
@@ -315,17 +313,19 @@ fn target<'a>(
 }
 
 fn check_module(args: &RenderArgs) -> Result<(), String> {
-    let has_url = [To::WasmPlugin, To::EnvoyExtensionPolicy].contains(&args.to);
+    let of_istio = [To::WasmPlugin, To::TrafficExtension];
+    let has_url = of_istio.contains(&args.to) || args.to == To::EnvoyExtensionPolicy;
     if args.module_url.is_some() && !has_url {
-        let reason = "--module-url is for --to wasmplugin and envoyextensionpolicy only; use \
-                      --module-file";
+        let reason = "--module-url is for --to wasmplugin, trafficextension and \
+                      envoyextensionpolicy only; use --module-file";
         return Err(reason.to_owned());
     }
     if args.target.is_some() && args.to != To::EnvoyExtensionPolicy {
         return Err("--target is for --to envoyextensionpolicy only".to_owned());
     }
-    if args.attach == Attach::Native && args.to == To::WasmPlugin {
-        return Err("a WasmPlugin cannot load the dynamic module; use --to envoyfilter".to_owned());
+    if args.attach == Attach::Native && of_istio.contains(&args.to) {
+        let kind = if args.to == To::WasmPlugin { "WasmPlugin" } else { "TrafficExtension" };
+        return Err(format!("a {kind} cannot load the dynamic module; use --to envoyfilter"));
     }
     if args.native_file.is_some() && args.attach != Attach::Native {
         return Err("--native-file needs --attach native".to_owned());
@@ -372,9 +372,9 @@ fn check_needs_no_routes(selection: &Selection, to: To) -> Result<(), String> {
              the routes and clusters itself; choose other filters with --filter, such as fault"
         ),
         _ => format!(
-            "the {name} filter needs --to envoyfilter, because a WasmPlugin cannot give it the \
-             routes, clusters or place in the chain that it needs; or choose other filters with \
-             --filter"
+            "the {name} filter needs --to envoyfilter, because a WasmPlugin or TrafficExtension \
+             cannot give it the routes, clusters or place in the chain that it needs; or choose \
+             other filters with --filter"
         ),
     })
 }

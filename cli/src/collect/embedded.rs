@@ -1,4 +1,4 @@
-//! Plugin documents inside of other configuration: EnvoyFilters, WasmPlugins,
+//! Plugin documents inside of other configuration: EnvoyFilters, WasmPlugins, TrafficExtensions,
 //! EnvoyExtensionPolicies and Envoy's own.
 
 use crate::columns::Columns;
@@ -9,9 +9,10 @@ use crate::yaml;
 ///
 /// A wasm filter is recognized by `vm_config`, and one of a dynamic module by
 /// `dynamic_module_config`. Its document is a `Struct`, or JSON in a `StringValue`. A WasmPlugin is
-/// recognized by its kind, and its document is `spec.pluginConfig`. An EnvoyExtensionPolicy has one
-/// in each `config` of `spec.wasm` and `spec.dynamicModule`. Documents without any field of Sluice
-/// belong to other filters and are ignored.
+/// recognized by its kind, and its document is `spec.pluginConfig`; that of a TrafficExtension is
+/// `spec.wasm.pluginConfig`. An EnvoyExtensionPolicy has one in each `config` of `spec.wasm` and
+/// `spec.dynamicModule`. Documents without any field of Sluice belong to other filters and are
+/// ignored.
 pub fn find(document: &Tree) -> Vec<(String, Tree)> {
     let mut found = Vec::new();
     let spec = || document.field("spec");
@@ -19,6 +20,12 @@ pub fn find(document: &Tree) -> Vec<(String, Tree)> {
         Some("WasmPlugin") => {
             let config = spec().and_then(|spec| spec.field("pluginConfig"));
             found.extend(config.map(|config| ("spec.pluginConfig".to_owned(), config.clone())));
+        }
+        Some("TrafficExtension") => {
+            let wasm = spec().and_then(|spec| spec.field("wasm"));
+            let config = wasm.and_then(|wasm| wasm.field("pluginConfig"));
+            let place = "spec.wasm.pluginConfig".to_owned();
+            found.extend(config.map(|config| (place, config.clone())));
         }
         Some("EnvoyExtensionPolicy") => {
             for name in ["wasm", "dynamicModule"] {

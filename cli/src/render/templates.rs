@@ -20,7 +20,7 @@ macro_rules! embed {
     };
 }
 
-const TEMPLATES: [(&str, &str); 25] = embed![
+const TEMPLATES: [(&str, &str); 26] = embed![
     "cluster.yaml",
     "envoy.yaml",
     "envoyextensionpolicy.yaml",
@@ -43,6 +43,7 @@ const TEMPLATES: [(&str, &str); 25] = embed![
     "patches/watched-cluster.yaml",
     "steered-route.yaml",
     "tcp-listener.yaml",
+    "wasm-extension.yaml",
     "wasm-filter.yaml",
     "wasmplugin.yaml",
     "watched-cluster.yaml",

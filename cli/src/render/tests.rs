@@ -114,6 +114,14 @@ fn manifests_are_equal_to_rendered_documents() {
         (&["fault/sidecar-inbound.yaml"], format!("--to envoyfilter --filter fault {workload}")),
         (&["fault/wasmplugin.yaml"], format!("--to wasmplugin --filter fault {workload} {image}")),
         (
+            &["fault/trafficextension.yaml"],
+            format!("--to trafficextension --filter fault {workload} {image}"),
+        ),
+        (
+            &["egress/trafficextension.yaml"],
+            format!("--to trafficextension --filter egress {caller} {image}"),
+        ),
+        (
             &["egress/sidecar-outbound.yaml", "egress/tls-inspector.yaml"],
             format!("--to envoyfilter --filter egress {caller}"),
         ),

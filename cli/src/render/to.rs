@@ -13,6 +13,9 @@ pub enum To {
     /// Istio WasmPlugins
     #[value(name = "wasmplugin")]
     WasmPlugin,
+    /// Istio TrafficExtensions, for Istio 1.30 and later
+    #[value(name = "trafficextension")]
+    TrafficExtension,
     /// An EnvoyExtensionPolicy of Envoy Gateway
     #[value(name = "envoyextensionpolicy")]
     EnvoyExtensionPolicy,

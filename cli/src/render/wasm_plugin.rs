@@ -1,16 +1,43 @@
-//! `--to wasmplugin`: a WasmPlugin for each filter that needs no routes.
+//! `--to wasmplugin` and `--to trafficextension`: an object of Istio for each filter that needs no
+//! routes.
 
 use serde::Serialize;
 use sluice_policy::document::filter::Filter;
 
+use super::attach::Files;
 use super::filter_entry::FailurePolicy;
 use super::istio::{Context, Label, Target};
 use super::templates;
 use crate::filters::Module;
 
+/// The kind of the objects.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub enum Kind {
+    /// For all versions of Istio
+    WasmPlugin,
+    /// Its successor, since Istio 1.30
+    TrafficExtension,
+}
+
+impl Kind {
+    /// The files of modules at a URL, or in the file system of the proxy.
+    ///
+    /// # Errors
+    /// Without any of them.
+    pub fn files(self, url: Option<&str>, file: Option<&str>) -> Result<Files, String> {
+        let to = match self {
+            Self::WasmPlugin => "wasmplugin",
+            Self::TrafficExtension => "trafficextension",
+        };
+        let url = url.map(str::to_owned).or_else(|| Some(format!("file://{}", file?)));
+        url.map(Files::of_wasm).ok_or(format!("--to {to} needs --module-url or --module-file"))
+    }
+}
+
 /// The context of the template `wasmplugin.yaml`.
 #[derive(Serialize)]
 struct WasmPlugins<'a> {
+    kind: Kind,
     document: minijinja::Value,
     namespace: Option<&'a str>,
     labels: Vec<Label<'a>>,
@@ -19,7 +46,7 @@ struct WasmPlugins<'a> {
     objects: Vec<WasmPlugin>,
 }
 
-/// One WasmPlugin.
+/// One object.
 #[derive(Serialize)]
 struct WasmPlugin {
     name: String,
@@ -47,12 +74,13 @@ enum PluginType {
     Network,
 }
 
-/// The WasmPlugins of a target.
+/// The objects of a target.
 ///
 /// # Errors
 /// A template that does not fit its context.
-pub fn render(target: &Target<'_>) -> Result<String, minijinja::Error> {
+pub fn render(kind: Kind, target: &Target<'_>) -> Result<String, minijinja::Error> {
     let context = WasmPlugins {
+        kind,
         document: templates::document(target.document),
         namespace: target.namespace(),
         labels: target.labels(),
@@ -66,7 +94,7 @@ pub fn render(target: &Target<'_>) -> Result<String, minijinja::Error> {
     templates::render("wasmplugin.yaml", &context)
 }
 
-/// The WasmPlugins of one module.
+/// The objects of one module.
 fn plugins(target: &Target<'_>, own: Module) -> Vec<WasmPlugin> {
     let plugin = |suffix: &str, r#type, ports| WasmPlugin {
         name: own.full_name('-') + suffix,

@@ -1,5 +1,6 @@
-//! WasmPlugins, and validation of all manifests with Istio's schemas. istiod translates WasmPlugins
-//! to TrafficExtensions only if they come from Kubernetes, so the test translates them itself.
+//! WasmPlugins and TrafficExtensions, and validation of all manifests with Istio's schemas. istiod
+//! translates WasmPlugins to TrafficExtensions only if they come from Kubernetes, so the test
+//! translates them itself.
 
 use serde_json::{Value, json};
 use sluice_e2e::{module, workspace};
@@ -11,10 +12,10 @@ use crate::manifests::{
 use crate::mesh;
 use crate::published::{Schemas, documents};
 
-/// Folders with a WasmPlugin.
+/// Folders with WasmPlugins and TrafficExtensions.
 const PLUGINS: [&str; 2] = ["egress", "fault"];
 
-/// Runs the tests of all WasmPlugins.
+/// Runs the tests of all of them.
 pub async fn run() {
     injects_faults().await;
     guards_egress().await;
@@ -46,23 +47,32 @@ pub fn keep_to_the_schemas() {
     println!("{count} documents: as the published schemas have them");
 }
 
-/// Translates the `WasmPlugin`s of a folder to TrafficExtensions, with the built module instead of
-/// the image.
+/// The TrafficExtensions of a folder, with the built module instead of the image. Its WasmPlugins
+/// say the same.
 fn traffic_extensions(folder: &str) -> Vec<String> {
     assert!(PLUGINS.contains(&folder));
-    let file = workspace().join("envoy/istio").join(folder).join("wasmplugin.yaml");
-    let plugins = documents(&std::fs::read_to_string(file).unwrap());
-    plugins.iter().map(|plugin| traffic_extension(plugin, folder)).collect()
+    let read = |file: &str| {
+        let file = workspace().join("envoy/istio").join(folder).join(file);
+        documents(&std::fs::read_to_string(file).unwrap())
+    };
+    let extensions = read("trafficextension.yaml");
+    let translated: Vec<_> = read("wasmplugin.yaml").iter().map(traffic_extension).collect();
+    assert_eq!(translated, extensions);
+    let with_file = |mut extension: Value| {
+        let url = &mut extension["spec"]["wasm"]["url"];
+        assert!(url.as_str().unwrap().starts_with("oci://"));
+        *url = format!("file://{}", module(folder).display()).into();
+        extension.to_string()
+    };
+    extensions.into_iter().map(with_file).collect()
 }
 
 /// Source: istio pilot/pkg/config/kube/extensions/translate.go
-fn traffic_extension(plugin: &Value, filter: &str) -> String {
-    let spec = &plugin["spec"];
-    let mut wasm = json!({ "url": format!("file://{}", module(filter).display()) });
+fn traffic_extension(plugin: &Value) -> Value {
+    let mut wasm = json!({});
     let mut extension = json!({});
-    for (name, value) in spec.as_object().unwrap() {
+    for (name, value) in plugin["spec"].as_object().unwrap() {
         match name.as_str() {
-            "url" => assert!(value.as_str().unwrap().starts_with("oci://")),
             "selector" | "targetRefs" | "phase" | "priority" | "match" => {
                 extension[name] = value.clone();
             }
@@ -70,9 +80,10 @@ fn traffic_extension(plugin: &Value, filter: &str) -> String {
         }
     }
     extension["wasm"] = wasm;
-    let name = plugin["metadata"]["name"].as_str().unwrap();
-    let api = "extensions.istio.io/v1alpha1";
-    mesh::document(api, "TrafficExtension", name, "default", &extension)
+    let mut translated = plugin.clone();
+    translated["kind"] = "TrafficExtension".into();
+    translated["spec"] = extension;
+    translated
 }
 
 async fn injects_faults() {
@@ -83,7 +94,7 @@ async fn injects_faults() {
     configuration.extend(traffic_extensions("fault"));
     let istiod = Istiod::start(&configuration).await;
     assert_faults(&istiod, address).await;
-    println!("fault/wasmplugin.yaml: ok");
+    println!("fault/wasmplugin.yaml and trafficextension.yaml: ok");
 }
 
 async fn guards_egress() {
@@ -96,5 +107,5 @@ async fn guards_egress() {
     configuration.extend(traffic_extensions("egress"));
     let istiod = Istiod::start(&configuration).await;
     assert_guarded(&istiod, address).await;
-    println!("egress/wasmplugin.yaml: ok");
+    println!("egress/wasmplugin.yaml and trafficextension.yaml: ok");
 }
