@@ -108,6 +108,13 @@ test-istio: setup-envoy ## test the manifests with a real istiod and compare wit
 	cargo build --package sluice-cli --package sluice-istio --locked
 	ENVOY='$(envoy)' cargo run --package sluice-istio --locked
 
+.PHONY: test-mesh
+test-mesh: setup-envoy ## test the example of envoy/istio with a Kubernetes API; requires Go
+	@tools/setup.sh kubernetes
+	@$(MAKE) build
+	cargo build --package sluice-istio --locked
+	ENVOY='$(envoy)' tools/own-network.sh target/debug/sluice-istio kubernetes
+
 .PHONY: corpus
 corpus: setup-envoy ## compare checks and behaviour with Istio; SLUICE_CORPUS=DIR adds a folder
 	@tools/setup.sh istio verdict || [ $$? = 77 ]

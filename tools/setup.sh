@@ -3,10 +3,9 @@
 # nothing for parts that are already installed.
 #
 #   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio verdict
-#                                deny sbom; without arguments, all except istio, verdict, deny and
-#                                sbom
+#                                kubernetes deny sbom; without arguments, the first five
 #
-# Without Go, the parts istio and verdict end with exit code 77.
+# Without Go, the parts istio, verdict and kubernetes end with exit code 77.
 #
 # ENVOY=/path/to/envoy uses your own Envoy instead of installing one.
 set -euo pipefail
@@ -164,7 +163,7 @@ check_istio() {
 }
 
 install_istio() {
-  install_go_program istiod .
+  install_go_program istio istiod .
 }
 
 check_verdict() {
@@ -172,26 +171,39 @@ check_verdict() {
 }
 
 install_verdict() {
-  install_go_program verdict ./verdict
-  install_go_program analyze ./analyze
+  install_go_program istio verdict ./verdict
+  install_go_program istio analyze ./analyze
 }
 
-# install_go_program NAME PACKAGE: builds a package of tests/istio/istiod.
+check_kubernetes() {
+  check_go "Kubernetes"
+}
+
+install_kubernetes() {
+  install_go_program istio pilot-discovery istio.io/istio/pilot/cmd/pilot-discovery
+  install_go_program istio istioctl istio.io/istio/istioctl/cmd/istioctl
+  install_go_program kubernetes etcd go.etcd.io/etcd/server/v3
+  install_go_program kubernetes kubectl k8s.io/kubernetes/cmd/kubectl
+  install_go_program kubernetes kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
+}
+
+# install_go_program istio|kubernetes NAME PACKAGE: builds a package of the Go module in
+# tests/istio/istiod or tests/istio/kubernetes, or one that the module requires.
 install_go_program() {
-  local go version binary=.tools/istio/bin/$1
+  local go folder binary=.tools/$1/bin/$2
   go=$(find_go)
-  version=$(sed -n 's|^\tistio.io/istio ||p' tests/istio/istiod/go.mod)
-  if [ -x "$binary" ] && [ "$binary" -nt "tests/istio/istiod/$2/main.go" ] &&
-    "$go" version -m "$binary" 2>/dev/null |
-    grep "istio.io/istio[[:space:]]*$version" >/dev/null; then
+  folder=tests/istio/$([ "$1" = istio ] && echo istiod || echo "$1")
+  # A binary is older than a change of its sources and of the versions.
+  if [ -x "$binary" ] && [ "$binary" -nt "$folder/go.mod" ] &&
+    { [ ! -f "$folder/$3/main.go" ] || [ "$binary" -nt "$folder/$3/main.go" ]; }; then
     return
   fi
-  echo "setup: building $1 with Istio $version, which takes minutes"
-  mkdir -p .tools/istio/bin
+  echo "setup: building $2 of $1, which takes minutes"
+  mkdir -p ".tools/$1/bin"
   # Istio's own builds have the same tag. Without symbols, the file is smaller and links faster.
-  (cd tests/istio/istiod && "$go" build -mod=readonly -buildvcs=false -tags vtprotobuf -ldflags '-s -w' \
-    -o "$OLDPWD/$binary" "$2") ||
-    fail "go could not build $1 with Istio $version (see above)"
+  (cd "$folder" && "$go" build -mod=readonly -buildvcs=false -tags vtprotobuf -ldflags '-s -w' \
+    -o "$OLDPWD/$binary" "$3") ||
+    fail "go could not build $2 of $1 (see above)"
 }
 
 check_deny() {
@@ -236,11 +248,12 @@ for part in "$@"; do
     scenarios) check_scenarios ;;
     istio) check_istio ;;
     verdict) check_verdict ;;
+    kubernetes) check_kubernetes ;;
     deny) check_deny ;;
     sbom) check_sbom ;;
     *)
       fail "unknown part $part; parts are rust, envoy, wasm-tests, tls-tests, scenarios, istio," \
-        "verdict, deny, sbom"
+        "verdict, kubernetes, deny, sbom"
       ;;
   esac
 done

@@ -10,15 +10,13 @@ use serde_json::{Value, json};
 use sluice_e2e::{Client, until, workspace};
 use tempfile::TempDir;
 
-/// Disables features that Envoy's releases do not have, and features that require Kubernetes or
-/// certificates. The README lists the reasons.
-const ENVIRONMENT: [(&str, &str); 5] = [
-    ("ENABLE_CA_SERVER", "false"),
-    ("PILOT_CERT_PROVIDER", "none"),
-    ("XDS_AUTH", "false"),
-    ("PILOT_ENABLE_ALPN_FILTER", "false"),
-    ("PILOT_ENABLE_METADATA_EXCHANGE", "false"),
-];
+/// Disables features that Envoy's releases do not have. The README lists the reasons.
+pub const FEATURES: [(&str, &str); 2] =
+    [("PILOT_ENABLE_ALPN_FILTER", "false"), ("PILOT_ENABLE_METADATA_EXCHANGE", "false")];
+
+/// Disables features that require Kubernetes or certificates.
+const ALONE: [(&str, &str); 3] =
+    [("ENABLE_CA_SERVER", "false"), ("PILOT_CERT_PROVIDER", "none"), ("XDS_AUTH", "false")];
 
 /// A running istiod. It ends when this is dropped, or at the latest when the thread that started it
 /// ends.
@@ -73,7 +71,8 @@ impl Istiod {
             .arg(&folder)
             .arg("--meshConfig")
             .arg(&mesh)
-            .envs(ENVIRONMENT)
+            .envs(FEATURES)
+            .envs(ALONE)
             .current_dir(directory.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

@@ -5,6 +5,7 @@ mod clusters;
 mod generate;
 mod headers;
 mod istiod;
+mod kubernetes;
 mod manifests;
 mod mesh;
 mod native;
@@ -32,6 +33,10 @@ async fn main() {
     }
     if is_asked("clusters") {
         clusters::run().await;
+    }
+    // This requires the programs of Kubernetes and a network of its own: `make test-mesh`.
+    if parts.iter().any(|asked| asked == "kubernetes") {
+        kubernetes::run().await;
     }
     // These three require other programs than the rest: `make corpus`.
     if parts.iter().any(|asked| asked == "references") {

@@ -1,11 +1,15 @@
 //! An Envoy as a proxy of the mesh, configured by istiod alone.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use sluice_e2e::{Client, Envoy};
 
 use crate::istiod::Istiod;
+
+/// The version that proxies tell istiod.
+pub const ISTIO_VERSION: &str = "1.31.0";
 
 /// Identity of a proxy, as sent to istiod.
 #[derive(Clone, Copy)]
@@ -53,11 +57,16 @@ impl Proxy {
         workload: Workload<'_>,
         labels: &BTreeMap<String, String>,
     ) -> Self {
-        let mut configuration = bootstrap(istiod.xds_port(), workload);
+        let mut node = node(workload);
         for (name, value) in labels {
-            configuration["node"]["metadata"]["LABELS"][name] = value.as_str().into();
+            node["metadata"]["LABELS"][name] = value.as_str().into();
         }
-        Self { envoy: Envoy::of_configuration(&configuration).await }
+        Self::of_node(SocketAddr::from(([127, 0, 0, 1], istiod.xds_port())), node).await
+    }
+
+    /// Starts an Envoy with this node and the plaintext xDS of an istiod.
+    pub async fn of_node(xds: SocketAddr, node: Value) -> Self {
+        Self { envoy: Envoy::of_configuration(&bootstrap(xds, node)).await }
     }
 
     /// Returns a client of the listener with istiod's name, such as `127.0.0.1_8080`.
@@ -86,26 +95,30 @@ impl Proxy {
     }
 }
 
-/// The parts of istio-agent's bootstrap that Envoy requires.
-fn bootstrap(xds_port: u16, workload: Workload<'_>) -> Value {
+fn node(workload: Workload<'_>) -> Value {
     let Workload { kind, name, namespace, label: (key, value) } = workload;
+    json!({
+        // An address that no endpoint has, because the proxy is not a workload of the services.
+        "id": format!("{kind}~192.0.2.1~{name}.{namespace}~{namespace}.svc.cluster.local"),
+        "cluster": format!("{name}.{namespace}"),
+        "metadata": {
+            "NAMESPACE": namespace,
+            "LABELS": { key: value },
+            "ISTIO_VERSION": ISTIO_VERSION,
+            "CLUSTER_ID": "Kubernetes",
+            "INSTANCE_IPS": "192.0.2.1",
+            // No iptables: the listeners are those of Sidecar resources and gateways.
+            "INTERCEPTION_MODE": "NONE",
+        },
+    })
+}
+
+/// The parts of istio-agent's bootstrap that Envoy requires.
+fn bootstrap(xds: SocketAddr, node: Value) -> Value {
     let ads = json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
     json!({
         "admin": { "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } } },
-        "node": {
-            // An address that no endpoint has, because the proxy is not a workload of the services.
-            "id": format!("{kind}~192.0.2.1~{name}.{namespace}~{namespace}.svc.cluster.local"),
-            "cluster": format!("{name}.{namespace}"),
-            "metadata": {
-                "NAMESPACE": namespace,
-                "LABELS": { key: value },
-                "ISTIO_VERSION": "1.31.0",
-                "CLUSTER_ID": "Kubernetes",
-                "INSTANCE_IPS": "192.0.2.1",
-                // No iptables: the listeners are those of Sidecar resources and gateways.
-                "INTERCEPTION_MODE": "NONE",
-            },
-        },
+        "node": node,
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "GRPC",
@@ -129,7 +142,7 @@ fn bootstrap(xds_port: u16, workload: Workload<'_>) -> Value {
                 "load_assignment": {
                     "cluster_name": "xds-grpc",
                     "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": {
-                        "socket_address": { "address": "127.0.0.1", "port_value": xds_port },
+                        "socket_address": { "address": xds.ip(), "port_value": xds.port() },
                     } } }] }],
                 },
             }],

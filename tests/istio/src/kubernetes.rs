@@ -1,0 +1,33 @@
+//! The example of `envoy/istio/README.md` in a cluster with a real Kubernetes API and a real Istio.
+//!
+//! No kubelet runs containers: [`controllers`] says what stands in for it. The processes of the
+//! pods are upstreams of the test, and Envoys with the identities that istiod's webhook has given
+//! to the pods.
+
+mod changes;
+mod cluster;
+mod control_plane;
+mod controllers;
+mod tutorial;
+
+use std::net::TcpListener;
+
+use crate::kubernetes::cluster::Cluster;
+use crate::kubernetes::control_plane::ControlPlane;
+
+/// Runs all of it.
+///
+/// # Panics
+/// If something is not as expected, or outside of the network of `tools/own-network.sh`.
+pub async fn run() {
+    let pod = controllers::address("any");
+    assert!(TcpListener::bind((pod, 0)).is_ok(), "use `make test-mesh`, for addresses of pods");
+    let cluster = Cluster::start().await;
+    println!("etcd and kube-apiserver: ready");
+    let control_plane = ControlPlane::install(&cluster).await;
+    println!("istiod: ready, with its webhooks");
+    changes::kustomizations(&cluster);
+    let mesh = tutorial::run(&cluster, &control_plane).await;
+    changes::a_document_with_an_error(&cluster, &control_plane, &mesh).await;
+    changes::updates_under_load(&cluster, &mesh).await;
+}
