@@ -8,6 +8,8 @@ mod changes;
 mod cluster;
 mod control_plane;
 mod controllers;
+mod plugins;
+mod sidecar;
 mod tutorial;
 
 use std::net::TcpListener;
@@ -30,4 +32,8 @@ pub async fn run() {
     let mesh = tutorial::run(&cluster, &control_plane).await;
     changes::a_document_with_an_error(&cluster, &control_plane, &mesh).await;
     changes::updates_under_load(&cluster, &mesh).await;
+    // Its sidecar has the ports that the next one needs.
+    let versions = mesh.end();
+    plugins::run(&cluster, &control_plane).await;
+    drop(versions);
 }

@@ -1,7 +1,6 @@
 //! What stands in for the controllers of Kubernetes and for the kubelet: pods of Deployments with
 //! addresses, endpoints of Services, and files of ConfigMaps.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
@@ -163,20 +162,6 @@ pub fn mount(cluster: &Cluster, config_map: &str, folder: &Path) {
     }
     symlink(files.file_name().unwrap(), folder.join("..data_tmp")).unwrap();
     fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
-}
-
-/// What the sidecar of a pod is told by its environment: the variables `ISTIO_META_*`.
-pub fn metadata_of_sidecar(pod: &Value) -> BTreeMap<String, String> {
-    let spec = &pod["spec"];
-    let containers = [&spec["initContainers"], &spec["containers"]];
-    let mut containers = containers.into_iter().filter_map(Value::as_array).flatten();
-    let sidecar = containers.find(|container| container["name"] == "istio-proxy");
-    let variables = sidecar.expect("istiod has added the sidecar")["env"].as_array();
-    let value = |variable: &Value| {
-        let name = variable["name"].as_str()?.strip_prefix("ISTIO_META_")?;
-        Some((name.to_owned(), variable["value"].as_str()?.to_owned()))
-    };
-    variables.expect("variables").iter().filter_map(value).collect()
 }
 
 /// Runs iptables.

@@ -9,8 +9,9 @@ use sluice_e2e::{Answer, Client, Upstream, until, workspace};
 
 use crate::kubernetes::cluster::{Cluster, run as run_program};
 use crate::kubernetes::control_plane::ControlPlane;
-use crate::kubernetes::controllers::{address, iptables, metadata_of_sidecar, mount, reconcile};
-use crate::proxy::{ISTIO_VERSION, Proxy};
+use crate::kubernetes::controllers::{address, iptables, mount, reconcile};
+use crate::kubernetes::sidecar::{mounted, node};
+use crate::proxy::Proxy;
 
 /// Where the EnvoyFilters expect the module.
 const FOLDER: &str = "/var/lib/sluice";
@@ -24,7 +25,14 @@ pub struct Mesh {
     pub proxy: Proxy,
     /// A client in the pod of kim-gateway-service, of kim-payment-service
     pub client: Client,
-    _versions: [Upstream; 2],
+    versions: [Upstream; 2],
+}
+
+impl Mesh {
+    /// Ends the sidecar, but not the services.
+    pub fn end(self) -> [Upstream; 2] {
+        self.versions
+    }
 }
 
 /// Follows the README.
@@ -84,7 +92,7 @@ pub async fn run(cluster: &Cluster, control_plane: &ControlPlane) -> Mesh {
     let refusals = proxy.refusals().await;
     assert!(refusals.is_empty(), "{refusals:#?}");
     let address = SocketAddr::new(service_address(cluster), 8080);
-    Mesh { proxy, client: Client::new(address), _versions: versions }
+    Mesh { proxy, client: Client::new(address), versions }
 }
 
 /// The command lines of the README.
@@ -106,43 +114,6 @@ async fn start_client(cluster: &Cluster, control_plane: &ControlPlane) -> Proxy 
     assert_eq!(folder, FOLDER);
     mount(cluster, &config_map, Path::new(FOLDER));
     Proxy::of_node(control_plane.xds(), node(pod)).await
-}
-
-/// The ConfigMap that is mounted into the sidecar of a pod, and its folder.
-fn mounted(pod: &Value) -> (String, String) {
-    let spec = &pod["spec"];
-    let volumes = spec["volumes"].as_array().expect("volumes");
-    let volume = volumes.iter().find(|volume| volume["name"] == "sluice").expect("the volume");
-    let containers = [&spec["initContainers"], &spec["containers"]];
-    let mut containers = containers.into_iter().filter_map(Value::as_array).flatten();
-    let sidecar = containers.find(|container| container["name"] == "istio-proxy");
-    let mounts = sidecar.expect("a sidecar")["volumeMounts"].as_array().expect("mounts");
-    let mount = mounts.iter().find(|mount| mount["name"] == "sluice").expect("the mount");
-    let text = |value: &Value| value.as_str().expect("a text").to_owned();
-    (text(&volume["configMap"]["name"]), text(&mount["mountPath"]))
-}
-
-/// The node that istio-agent would tell istiod.
-fn node(pod: &Value) -> Value {
-    let text = |value: &Value| value.as_str().expect("a text").to_owned();
-    let (name, namespace) = (text(&pod["metadata"]["name"]), text(&pod["metadata"]["namespace"]));
-    let ip = text(&pod["status"]["podIP"]);
-    let mut metadata: serde_json::Map<String, Value> =
-        metadata_of_sidecar(pod).into_iter().map(|(key, value)| (key, value.into())).collect();
-    // The agent reads it as JSON.
-    metadata.remove("POD_PORTS");
-    metadata.extend([
-        ("NAME".to_owned(), name.as_str().into()),
-        ("NAMESPACE".to_owned(), namespace.as_str().into()),
-        ("INSTANCE_IPS".to_owned(), ip.as_str().into()),
-        ("LABELS".to_owned(), pod["metadata"]["labels"].clone()),
-        ("ISTIO_VERSION".to_owned(), ISTIO_VERSION.into()),
-    ]);
-    json!({
-        "id": format!("sidecar~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local"),
-        "cluster": format!("kim-gateway-service.{namespace}"),
-        "metadata": metadata,
-    })
 }
 
 /// The address of kim-payment-service in the cluster.
