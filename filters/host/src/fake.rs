@@ -30,14 +30,16 @@ struct State {
     /// By number
     metrics: RefCell<HashMap<u32, i64>>,
     active_streams: RefCell<HashMap<&'static str, ActiveStreams>>,
-    resumptions: Cell<usize>,
+    /// The contexts of what was resumed
+    resumed: RefCell<Vec<Option<u32>>>,
     resets: Cell<usize>,
     downstream: RefCell<Vec<u8>>,
     closures: Cell<usize>,
     filter_states: RefCell<Vec<(String, Vec<u8>)>>,
     start: Instant,
     elapsed: Cell<Duration>,
-    timer: Cell<Option<Duration>>,
+    /// The settings of the timer, `None` for off
+    timers: RefCell<Vec<Option<Duration>>>,
     context: Cell<Option<u32>>,
     ended: RefCell<Vec<u32>>,
     memory: Cell<Memory>,
@@ -58,14 +60,14 @@ impl Default for State {
             declared_notes: RefCell::default(),
             metrics: RefCell::default(),
             active_streams: RefCell::default(),
-            resumptions: Cell::default(),
+            resumed: RefCell::default(),
             resets: Cell::default(),
             downstream: RefCell::default(),
             closures: Cell::default(),
             filter_states: RefCell::default(),
             start: Instant::now(),
             elapsed: Cell::default(),
-            timer: Cell::default(),
+            timers: RefCell::default(),
             context: Cell::default(),
             ended: RefCell::default(),
             memory: Cell::default(),
@@ -188,7 +190,12 @@ impl FakeHost {
 
     /// How many times a paused request, response or connection was resumed.
     pub fn resumptions(&self) -> usize {
-        self.0.resumptions.get()
+        self.0.resumed.borrow().len()
+    }
+
+    /// The contexts that were entered last when something was resumed, in order.
+    pub fn resumed(&self) -> Vec<Option<u32>> {
+        self.0.resumed.borrow().clone()
     }
 
     /// How many times the stream was reset.
@@ -208,7 +215,12 @@ impl FakeHost {
 
     /// The last setting of the timer.
     pub fn timer(&self) -> Option<Duration> {
-        self.0.timer.get()
+        self.0.timers.borrow().last().copied().flatten()
+    }
+
+    /// How many times the timer was set or turned off.
+    pub fn timer_settings(&self) -> usize {
+        self.0.timers.borrow().len()
     }
 
     /// The context that was entered last.

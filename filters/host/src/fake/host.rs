@@ -60,7 +60,7 @@ impl Host for FakeHost {
     }
 
     fn set_timer(&self, wait: Option<Duration>) {
-        self.0.timer.set(wait);
+        self.0.timers.borrow_mut().push(wait);
     }
 
     fn time_of_day(&self) -> SystemTime {
@@ -178,11 +178,11 @@ impl HttpHost for FakeHost {
     }
 
     fn resume_request(&self) {
-        self.0.resumptions.set(self.0.resumptions.get() + 1);
+        self.0.resumed.borrow_mut().push(self.0.context.get());
     }
 
     fn resume_response(&self) {
-        self.0.resumptions.set(self.0.resumptions.get() + 1);
+        self.0.resumed.borrow_mut().push(self.0.context.get());
     }
 
     fn reset_response(&self) {
@@ -210,7 +210,7 @@ impl NetworkHost for FakeHost {
     }
 
     fn resume_downstream(&self) {
-        self.0.resumptions.set(self.0.resumptions.get() + 1);
+        self.0.resumed.borrow_mut().push(self.0.context.get());
     }
 
     fn set_filter_state(&self, key: &str, value: &[u8]) -> bool {

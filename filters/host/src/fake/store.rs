@@ -20,6 +20,7 @@ struct State {
     last_version: u32,
     writes: usize,
     rivals: Vec<Rival>,
+    before_access: Option<Rc<dyn Fn()>>,
 }
 
 impl fmt::Debug for FakeStore {
@@ -52,25 +53,49 @@ impl FakeStore {
         self.0.borrow_mut().rivals.push(Box::new(rival));
     }
 
+    /// Calls a function before each access of a host: before a read, and before a write.
+    pub fn before_access(&self, function: impl Fn() + 'static) {
+        self.0.borrow_mut().before_access = Some(Rc::new(function));
+    }
+
+    fn begin_access(&self) {
+        // Outside of the borrow, as other workers may have access meanwhile.
+        let function = self.0.borrow().before_access.clone();
+        if let Some(function) = function {
+            function();
+        }
+    }
+
     pub(super) fn stored(&self, key: &[u8]) -> Option<Stored> {
+        self.begin_access();
+        self.read(key)
+    }
+
+    fn read(&self, key: &[u8]) -> Option<Stored> {
         let state = self.0.borrow();
         let (value, version) = state.values.get(key)?;
         Some(Stored { value: value.clone(), version: Version(*version) })
     }
 
     pub(super) fn replace(&self, key: &[u8], value: &[u8], version: Option<Version>) -> bool {
+        self.begin_access();
         let rival = self.0.borrow_mut().rivals.pop();
         if let Some(rival) = rival {
             rival(self);
         }
-        let is_current = self.stored(key).map(|stored| stored.version) == version;
+        let is_current = self.read(key).map(|stored| stored.version) == version;
         if is_current {
-            self.overwrite(key, value);
+            self.write(key, value);
         }
         is_current
     }
 
     pub(super) fn overwrite(&self, key: &[u8], value: &[u8]) {
+        self.begin_access();
+        self.write(key, value);
+    }
+
+    fn write(&self, key: &[u8], value: &[u8]) {
         self.set(key, value);
         self.0.borrow_mut().writes += 1;
     }
