@@ -13,6 +13,7 @@ use crate::worker::{NOTE, Worker};
 
 impl<H: HttpHost + PluginHost> Filter<H> for Worker {
     const NAME: &'static str = "fault";
+    const NEEDS_TIME: bool = true;
     const NOTES: &'static [&'static str] = &[NOTE];
 
     type Policy = Faults;

@@ -43,6 +43,7 @@ struct State {
     context: Cell<Option<u32>>,
     ended: RefCell<Vec<u32>>,
     memory: Cell<Memory>,
+    missing_call: Cell<Option<&'static str>>,
     store: RefCell<FakeStore>,
 }
 
@@ -71,6 +72,7 @@ impl Default for State {
             context: Cell::default(),
             ended: RefCell::default(),
             memory: Cell::default(),
+            missing_call: Cell::default(),
             store: RefCell::default(),
         }
     }
@@ -158,6 +160,11 @@ impl FakeHost {
     /// Sets the memory of the VM.
     pub fn set_memory(&self, memory: Memory) {
         self.0.memory.set(memory);
+    }
+
+    /// Refuses a call that filters need.
+    pub fn refuse_call(&self, call: &'static str) {
+        self.0.missing_call.set(Some(call));
     }
 
     /// Ends the stream with this context: it can be entered no more.

@@ -28,6 +28,9 @@ pub trait Filter<H: PluginHost>: Sized + 'static {
     /// The notes that the streams leave for access logs.
     const NOTES: &'static [&'static str] = &[];
 
+    /// Whether the filter measures time. Without a clock its plugin is refused.
+    const NEEDS_TIME: bool = false;
+
     /// What a request does if the plugin has no configuration. Envoy refuses such a plugin, so it
     /// should never get a request. Connections are closed.
     const UNCONFIGURED: Action = Action::Continue;

@@ -137,6 +137,12 @@ pub trait PluginHost: Host + Clone + 'static {
     /// Declares a note as text. Access logs show notes that are not declared in base64.
     fn declare_note(&self, name: &str);
 
+    /// Returns a call that the filter cannot do without, if Envoy refuses it. `needs_time` says
+    /// whether the filter measures time. Hosts where Envoy cannot refuse a call have none.
+    fn missing_call(&self, _needs_time: bool) -> Option<&'static str> {
+        None
+    }
+
     /// Returns the memory of the VM.
     fn memory(&self) -> Memory;
 

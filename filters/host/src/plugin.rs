@@ -34,6 +34,11 @@ pub struct Plugin<F, H> {
 }
 
 impl<H: PluginHost + SharedData, F: Filter<H>> Plugin<F, H> {
+    /// The context of the plugin.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
     /// A plugin that is not configured yet. `id` is its context.
     pub fn new(id: u32, host: H) -> Self {
         Self { id, host, filter: None, has_streams: Cell::new(false) }
@@ -58,6 +63,10 @@ impl<H: PluginHost + SharedData, F: Filter<H>> Plugin<F, H> {
 
     /// Configures the filter anew. Returns false if the document is refused.
     pub fn on_configure(&mut self, document: &[u8]) -> bool {
+        if let Some(call) = self.host.missing_call(F::NEEDS_TIME) {
+            log::error!("allowed_capabilities: must have {call}, Envoy refuses it to the module");
+            return false;
+        }
         let Some(policy) = self.compile(document) else { return false };
         F::NOTES.iter().for_each(|note| self.host.declare_note(note));
         self.filter = Some(Rc::new(F::new(policy, self.id, &self.host)));
@@ -98,20 +107,24 @@ impl<H: PluginHost + SharedData, F: Filter<H>> Plugin<F, H> {
 
     /// Makes a stream for a request. `None` if the plugin is not configured.
     pub fn request(&self, id: u32) -> Option<F::Request> {
-        self.note_stream();
-        self.filter.as_ref().map(|filter| filter.request(id, self.host.clone()))
+        let filter = self.filter_of_stream()?;
+        Some(filter.request(id, self.host.clone()))
     }
 
     /// Makes a stream for a connection. `None` if the plugin is not configured.
     pub fn connection(&self, id: u32) -> Option<F::Connection> {
-        self.note_stream();
-        self.filter.as_ref().and_then(|filter| filter.connection(id, self.host.clone()))
+        let filter = self.filter_of_stream()?;
+        filter.connection(id, self.host.clone())
     }
 
-    fn note_stream(&self) {
+    /// The filter, for a stream. Without a configuration a stream makes no calls: what they need
+    /// may be missing.
+    fn filter_of_stream(&self) -> Option<&Rc<F>> {
+        let filter = self.filter.as_ref()?;
         if !self.has_streams.replace(true) {
             documents::has_stream(F::NAME, &self.host);
         }
+        Some(filter)
     }
 
     /// The timer has expired.

@@ -2,9 +2,12 @@
 
 mod abi;
 mod calls;
+mod clock;
 mod contexts;
 mod envoy;
 mod http;
+mod kind;
+mod logger;
 mod memory;
 mod timer;
 

@@ -13,6 +13,7 @@ use crate::worker::Worker;
 
 impl<H: HttpHost + PluginHost> Filter<H> for Worker {
     const NAME: &'static str = "mirror";
+    const NEEDS_TIME: bool = true;
 
     type Policy = Mirrors;
     type Request = Stream<H>;

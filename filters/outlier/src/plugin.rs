@@ -14,6 +14,7 @@ use crate::worker::Worker;
 
 impl<H: HttpHost + SharedData + PluginHost> Filter<H> for Worker {
     const NAME: &'static str = "outlier";
+    const NEEDS_TIME: bool = true;
 
     type Policy = Outliers;
     type Request = Stream<H>;

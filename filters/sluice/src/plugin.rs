@@ -14,6 +14,7 @@ use crate::worker::{Phase, Worker};
 
 impl<H: HttpHost + PluginHost> Filter<H> for Worker {
     const NAME: &'static str = "sluice";
+    const NEEDS_TIME: bool = true;
     const NOTES: &'static [&'static str] =
         &[sluice_egress::worker::NOTE, sluice_fault::worker::NOTE, ROUTE_NOTE];
     // As in the egress filter.

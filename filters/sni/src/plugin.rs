@@ -15,6 +15,7 @@ use crate::worker::{NOTE, Worker};
 
 impl<H: HttpHost + NetworkHost + PluginHost> Filter<H> for Worker {
     const NAME: &'static str = "sni";
+    const NEEDS_TIME: bool = true;
     const NOTES: &'static [&'static str] = &[NOTE];
     const UNCONFIGURED: Action = Action::Pause;
 

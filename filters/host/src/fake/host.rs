@@ -91,6 +91,10 @@ impl PluginHost for FakeHost {
         self.0.declared_notes.borrow_mut().push(name.to_owned());
     }
 
+    fn missing_call(&self, _: bool) -> Option<&'static str> {
+        self.0.missing_call.get()
+    }
+
     fn memory(&self) -> Memory {
         self.0.memory.get()
     }

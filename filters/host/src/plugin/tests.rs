@@ -139,6 +139,18 @@ fn texts(host: &FakeHost) -> Vec<String> {
 }
 
 #[test]
+fn a_host_without_a_needed_call_gets_no_filter() {
+    let (mut plugin, host) = plugin();
+    host.refuse_call("random_get");
+    assert!(!plugin.on_configure(b"ok"));
+    assert_eq!(
+        lines(),
+        ["ERROR allowed_capabilities: must have random_get, Envoy refuses it to the module"]
+    );
+    assert!(plugin.request(1).is_none());
+}
+
+#[test]
 fn a_document_makes_the_filter_of_later_streams() {
     let (mut plugin, host) = plugin();
     assert!(plugin.on_configure(b"ok 1"));

@@ -1,19 +1,17 @@
 //! The foreign functions of a module, with a safe function for each: those of the proxy-wasm ABI
 //! 0.2.1 that Sluice calls, WASI's clock, and the SDK's callbacks.
 //!
-//! This is the only file with unsafe code. In place of these functions the SDK has some that panic
-//! when Envoy returns a status which they do not expect, and some that panic on bytes which are not
-//! UTF-8. Here a call that fails has no effect.
+//! In place of these functions the SDK has some that panic when Envoy returns a status which they
+//! do not expect, or on bytes which are not UTF-8. Here a call that fails has no effect.
 
 #![expect(unsafe_code, reason = "foreign functions")]
 
-use proxy_wasm::types::{Action, BufferType, MapType, MetricType, StreamType};
+use proxy_wasm::types::{Action, BufferType, LogLevel, MapType, MetricType, StreamType};
 
 /// What a function of the ABI returns. It is no enum, as Envoy may return any number.
 pub(crate) type Status = u32;
 
 const OK: Status = 0;
-
 /// The status of a call to a cluster that Envoy does not know, among other errors.
 pub(crate) const BAD_ARGUMENT: Status = 2;
 
@@ -87,6 +85,7 @@ unsafe extern "C" {
         timeout_milliseconds: u32,
         token: *mut u32,
     ) -> Status;
+    fn proxy_log(level: LogLevel, message: *const u8, message_size: usize) -> Status;
     fn proxy_remove_header_map_value(map: MapType, name: *const u8, name_size: usize) -> Status;
     fn proxy_replace_header_map_value(
         map: MapType,
@@ -123,12 +122,17 @@ unsafe extern "C" {
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
     fn clock_time_get(clock: u32, precision: u64, nanoseconds: *mut u64) -> u32;
+    fn random_get(bytes: *mut u8, size: usize) -> u32;
 }
 
 // The SDK's callbacks.
 unsafe extern "C" {
+    pub(crate) safe fn proxy_on_context_create(context: u32, plugin: u32);
+    pub(crate) safe fn proxy_on_delete(context: u32);
     pub(crate) safe fn proxy_on_log(context: u32);
+    pub(crate) safe fn proxy_on_new_connection(context: u32) -> Action;
     pub(crate) safe fn proxy_on_request_body(context: u32, size: usize, is_end: bool) -> Action;
+    pub(crate) safe fn proxy_on_request_headers(context: u32, size: usize, end: bool) -> Action;
     pub(crate) safe fn proxy_on_response_body(context: u32, size: usize, is_end: bool) -> Action;
     pub(crate) safe fn proxy_on_response_trailers(context: u32, count: usize) -> Action;
     pub(crate) safe fn proxy_on_tick(plugin: u32);
@@ -350,13 +354,25 @@ pub(crate) fn log_level() -> Option<u32> {
     (status == OK).then_some(level)
 }
 
-/// Returns the nanoseconds of the clock that never goes back. Envoy's clock is that of the machine.
-pub(crate) fn monotonic_nanoseconds() -> u64 {
-    const MONOTONIC: u32 = 1;
+/// Returns the nanoseconds of one of WASI's clocks.
+pub(crate) fn nanoseconds(clock: u32) -> Option<u64> {
     let mut nanoseconds = 0;
     // SAFETY: see above.
-    unsafe { clock_time_get(MONOTONIC, 1, &raw mut nanoseconds) };
-    nanoseconds
+    let status = unsafe { clock_time_get(clock, 1, &raw mut nanoseconds) };
+    (status == OK).then_some(nanoseconds)
+}
+
+/// Returns whether Envoy gives random numbers.
+pub(crate) fn has_random_numbers() -> bool {
+    let mut byte = 0;
+    // SAFETY: see above.
+    unsafe { random_get(&raw mut byte, 1) == OK }
+}
+
+/// Writes a line to Envoy's log.
+pub(crate) fn log(level: LogLevel, message: &str) {
+    // SAFETY: see above.
+    unsafe { proxy_log(level, message.as_ptr(), message.len()) };
 }
 
 /// Resumes a paused stream.

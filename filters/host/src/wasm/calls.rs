@@ -7,7 +7,7 @@
 //! plugin's state. So calls wait for the next tick and are sent after the SDK's callback.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use proxy_wasm::types::{BufferType, MapType};
 
@@ -31,7 +31,7 @@ struct Calls {
     /// The calls that each plugin has yet to send. A VM has few plugins
     waiting: Vec<(u32, VecDeque<Call<Envoy>>)>,
     /// The calls that are sent, by token
-    sent: HashMap<u32, Sent>,
+    sent: BTreeMap<u32, Sent>,
 }
 
 struct Sent {
@@ -74,7 +74,7 @@ pub(crate) fn enqueue(call: Call<Envoy>) {
 /// Forgets the calls of a plugin that ends. Envoy has cancelled them.
 pub(crate) fn forget(plugin: u32) {
     let forgotten = CALLS.with_borrow_mut(|calls| {
-        let sent: Vec<_> = calls.sent.extract_if(|_, sent| sent.plugin == plugin).collect();
+        let sent: Vec<_> = calls.sent.extract_if(.., |_, sent| sent.plugin == plugin).collect();
         let waiting: Vec<_> = calls.waiting.extract_if(.., |(id, _)| *id == plugin).collect();
         (sent, waiting)
     });

@@ -3,19 +3,18 @@
 use std::cell::Cell;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
-use proxy_wasm::types::{Action as SdkAction, BufferType, ContextType, LogLevel};
+use proxy_wasm::types::{Action as SdkAction, BufferType, ContextType};
 
 use crate::filter::{Action, Filter, HttpStream, NetworkStream};
 use crate::followed;
-use crate::host::Host;
 use crate::network::NetworkHost;
 use crate::plugin::Plugin;
-use crate::wasm::abi;
 use crate::wasm::envoy::Envoy;
+use crate::wasm::{abi, kind, logger};
 
 /// Starts the VM of a module which runs the filter `F`.
 pub fn start<F: Filter<Envoy>>() {
-    proxy_wasm::set_log_level(LogLevel::Info);
+    logger::install();
     proxy_wasm::set_root_context(|id| {
         Box::new(Root::<F>(Plugin::new(id, Envoy), Uniform::default()))
     });
@@ -47,11 +46,8 @@ impl<F: Filter<Envoy>> RootContext for Root<F> {
         self.0.on_tick();
     }
 
-    // Envoy does not say in which kind of filter the module is. But a request has a protocol from
-    // its start, and a connection never has one.
     fn get_type(&self) -> Option<ContextType> {
-        let is_request = || Envoy.property(&["request", "protocol"]).is_some();
-        Some(match F::Connection::IS_SUPPORTED && !is_request() {
+        Some(match F::Connection::IS_SUPPORTED && !kind::is_request() {
             true => ContextType::StreamContext,
             false => ContextType::HttpContext,
         })
@@ -60,10 +56,14 @@ impl<F: Filter<Envoy>> RootContext for Root<F> {
     // The SDK panics if there is no context, so a plugin without a configuration makes them too.
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        if F::Connection::IS_SUPPORTED {
+            kind::created(id, self.0.id(), true);
+        }
         Some(Box::new(Request::<F>(self.0.request(id), Uniform::default())))
     }
 
     fn create_stream_context(&self, id: u32) -> Option<Box<dyn StreamContext>> {
+        kind::created(id, self.0.id(), false);
         match F::Connection::IS_SUPPORTED {
             true => Some(Box::new(Connection::<F>(self.0.connection(id), Uniform::default()))),
             false => None,

@@ -16,7 +16,7 @@ use crate::http::Headers;
 use crate::network::NetworkHost;
 use crate::random;
 use crate::shared_data::{SharedData, Stored, Version};
-use crate::wasm::{abi, memory, timer};
+use crate::wasm::{abi, clock, memory, timer};
 
 /// The Envoy in which the module runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,12 +49,12 @@ impl Host for Envoy {
     }
 
     fn now(&self) -> Instant {
-        Instant::now()
+        clock::now()
     }
 
     // Two workers cannot compare their values of `Instant`.
     fn uptime(&self) -> Duration {
-        Duration::from_nanos(abi::monotonic_nanoseconds())
+        clock::uptime()
     }
 
     fn set_timer(&self, wait: Option<Duration>) {
@@ -62,7 +62,7 @@ impl Host for Envoy {
     }
 
     fn time_of_day(&self) -> SystemTime {
-        SystemTime::now()
+        clock::time_of_day()
     }
 }
 
@@ -109,6 +109,13 @@ impl PluginHost for Envoy {
         // A new configuration in the same VM declares it again. Envoy refuses that, but the first
         // declaration is enough.
         abi::call_foreign_function(foreign::DECLARE_PROPERTY, &foreign::declare_text(name));
+    }
+
+    fn missing_call(&self, needs_time: bool) -> Option<&'static str> {
+        if !abi::has_random_numbers() {
+            return Some("random_get");
+        }
+        (needs_time && !clock::is_there()).then_some("clock_time_get")
     }
 
     fn memory(&self) -> Memory {
