@@ -97,6 +97,12 @@ capabilities: build ## rewrite the lists of host calls that Envoy allows the mod
 memory: build ## test that module memory does not grow over a million streams; takes minutes
 	cargo test --package sluice-wasm-tests --test memory --locked -- --ignored
 
+callbacks ?= 5000000
+
+.PHONY: hostile
+hostile: build ## run the modules in a hostile host: callbacks=5000000; takes minutes
+	cargo run --package sluice-wasm-tests --bin sluice-hostile --locked -- $(callbacks)
+
 .PHONY: churn
 churn: setup-envoy build ## test outlier detection while hosts come and go for two minutes
 	ENVOY='$(envoy)' cargo test --package sluice-e2e --test rollout --locked -- --ignored long_churn

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sluice_conformance::Client;
 
-use crate::host::Headers;
+use crate::headers::Headers;
 use crate::instance::Exchange;
 
 /// A case.

@@ -1,9 +1,9 @@
 //! State of the host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-/// Header names in lower case with their values, in order.
-pub type Headers = Vec<(String, Vec<u8>)>;
+use crate::answers::Hostility;
+use crate::headers::Headers;
 
 /// The state of an Envoy with one plugin, and the script of the stream that it runs.
 #[derive(Debug, Default)]
@@ -39,6 +39,17 @@ pub struct Host {
     pub(crate) allocations: u64,
     /// Number of requests for random bytes
     pub(crate) draws: u8,
+    /// Calls to clusters that were not answered yet, and the number of the last one
+    pub(crate) sent_calls: VecDeque<u32>,
+    pub(crate) last_token: u32,
+    /// How the host answers
+    pub(crate) hostility: Hostility,
+    /// The plugin whose callback runs
+    pub(crate) effective_plugin: Option<u32>,
+    /// The last context of a stream inside of a call. These contexts count down from the top
+    pub(crate) nested_context: u32,
+    /// Number of wrong answers
+    pub(crate) wrong_answers: u64,
 }
 
 /// proxy-wasm's numbers of header maps.

@@ -9,8 +9,10 @@ use wasmi::{
 };
 
 use crate::abi::Call;
+use crate::answers::Answer;
 use crate::count::{COUNTER, count_instructions};
-use crate::host::{Headers, Host, buffer, map};
+use crate::headers::Headers;
+use crate::host::{Host, buffer, map};
 
 /// The plugin's context.
 const ROOT: u32 = 1;
@@ -57,6 +59,32 @@ pub struct Exchange {
     pub trailers: Headers,
 }
 
+/// A module that was read, from which VMs start.
+#[derive(Clone, Debug)]
+pub struct Program {
+    engine: Engine,
+    module: Module,
+}
+
+impl Program {
+    /// Reads `dist/NAME.wasm`.
+    pub fn read(name: &str) -> Result<Self> {
+        let path = dist().join(name).with_extension("wasm");
+        let wasm = std::fs::read(&path)
+            .with_context(|| format!("{}; run `make build` first", path.display()))?;
+        let mut config = Config::default();
+        config.compilation_mode(CompilationMode::LazyTranslation);
+        let engine = Engine::new(&config);
+        let module = Module::new(&engine, count_instructions(&wasm)?)?;
+        Ok(Self { engine, module })
+    }
+
+    /// The functions of the host that the module imports.
+    pub fn imports(&self) -> Vec<String> {
+        self.module.imports().map(|import| import.name().to_owned()).collect()
+    }
+}
+
 /// A module in its VM, with one plugin.
 #[derive(Debug)]
 pub struct Instance {
@@ -72,16 +100,15 @@ pub struct Instance {
 impl Instance {
     /// Starts the VM of `dist/NAME.wasm`.
     pub fn start(name: &str) -> Result<Self> {
-        let path = dist().join(name).with_extension("wasm");
-        let wasm = std::fs::read(&path)
-            .with_context(|| format!("{}; run `make build` first", path.display()))?;
-        let mut config = Config::default();
-        config.compilation_mode(CompilationMode::LazyTranslation);
-        let engine = Engine::new(&config);
-        let module = Module::new(&engine, count_instructions(&wasm)?)?;
-        let mut store = Store::new(&engine, Host::default());
-        let linker = linker(&engine, &module, store.data_mut())?;
-        let instance = linker.instantiate_and_start(&mut store, &module)?;
+        Self::of(&Program::read(name)?)
+    }
+
+    /// Starts a VM of a module.
+    pub fn of(program: &Program) -> Result<Self> {
+        let Program { engine, module } = program;
+        let mut store = Store::new(engine, Host::default());
+        let linker = linker(engine, module, store.data_mut())?;
+        let instance = linker.instantiate_and_start(&mut store, module)?;
         let memory = instance.get_memory(&store, "memory").context("no memory")?;
         let counter = instance.get_export(&store, COUNTER).and_then(Extern::into_global);
         let counter = counter.context("no counter")?;
@@ -105,7 +132,7 @@ impl Instance {
     /// # Errors
     /// If the module traps.
     pub fn accepts(&mut self, document: &Value) -> Result<bool> {
-        self.accepts_plugin(ROOT, document)
+        self.accepts_plugin(ROOT, document.to_string().as_bytes())
     }
 
     /// Creates another plugin in the VM. Returns whether the module accepts its configuration.
@@ -115,18 +142,23 @@ impl Instance {
     /// If the module traps.
     pub fn accepts_another(&mut self, document: &Value) -> Result<bool> {
         self.context += 1;
-        self.accepts_plugin(self.context, document)
+        self.accepts_plugin(self.context, document.to_string().as_bytes())
     }
 
-    fn accepts_plugin(&mut self, plugin: u32, document: &Value) -> Result<bool> {
-        let document = document.to_string().into_bytes();
+    /// Creates a plugin with this context and document. Returns whether the module accepts it.
+    pub(crate) fn accepts_plugin(&mut self, plugin: u32, document: &[u8]) -> Result<bool> {
         let size = document.len() as u32;
         self.create(plugin, 0)?;
-        self.store.data_mut().buffers.insert(buffer::PLUGIN_CONFIGURATION, document);
+        self.store.data_mut().buffers.insert(buffer::PLUGIN_CONFIGURATION, document.to_vec());
         ensure!(self.call("proxy_on_vm_start", &[plugin, 0])? != Some(0), "the VM does not start");
         let is_configured = self.call("proxy_on_configure", &[plugin, size])? == Some(1);
         self.store.data_mut().buffers.clear();
         Ok(is_configured)
+    }
+
+    /// The state of the host, to change it.
+    pub(crate) fn host_mut(&mut self) -> &mut Host {
+        self.store.data_mut()
     }
 
     /// The state of the host.
@@ -219,7 +251,7 @@ impl Instance {
         Ok(self.context)
     }
 
-    fn create(&mut self, id: u32, parent: u32) -> Result<()> {
+    pub(crate) fn create(&mut self, id: u32, parent: u32) -> Result<()> {
         self.store.data_mut().contexts.push(id);
         self.call("proxy_on_context_create", &[id, parent])?;
         Ok(())
@@ -262,9 +294,14 @@ impl Instance {
         Ok(())
     }
 
+    /// Returns whether the module exports a function.
+    pub(crate) fn exports(&self, name: &str) -> bool {
+        self.instance.get_func(&self.store, name).is_some()
+    }
+
     /// Calls an exported function. Returns `None` if the module does not export it, like Envoy, or
     /// it has no result.
-    fn call(&mut self, name: &str, arguments: &[u32]) -> Result<Option<i32>> {
+    pub(crate) fn call(&mut self, name: &str, arguments: &[u32]) -> Result<Option<i32>> {
         let Some(function) = self.instance.get_func(&self.store, name) else { return Ok(None) };
         let arguments: Vec<Val> =
             arguments.iter().map(|number| Val::I32(number.cast_signed())).collect();
@@ -286,8 +323,11 @@ fn linker(engine: &Engine, module: &Module, host: &mut Host) -> Result<Linker<Ho
         host.calls.push(0);
         linker.func_new(import.module(), import.name(), kind.clone(), {
             move |mut caller, arguments, results| {
-                caller.data_mut().calls[index] += 1;
-                let result = Call::new(&mut caller, arguments)?.run(&name)?;
+                let host = caller.data_mut();
+                host.calls[index] += 1;
+                let answer = host.hostility.answer(&name);
+                host.wrong_answers += u64::from(!matches!(answer, Answer::Honest));
+                let result = Call::new(&mut caller, arguments)?.answer(&name, answer)?;
                 if let Some(place) = results.first_mut() {
                     *place = Val::I32(result);
                 }

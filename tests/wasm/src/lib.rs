@@ -4,17 +4,21 @@
 //! machine. `tests/bench` measures time, in Envoy.
 
 mod abi;
+mod answers;
 mod bundle;
 mod cases;
 mod costs;
 mod count;
+mod headers;
 mod host;
+pub mod hostile;
 mod instance;
 
 pub use cases::{Case, Stream};
 pub use costs::{Costs, STREAMS, Table, measure, run};
-pub use host::{Headers, Host};
-pub use instance::{Exchange, Instance, modules};
+pub use headers::Headers;
+pub use host::Host;
+pub use instance::{Exchange, Instance, Program, modules};
 
 /// Returns all cases.
 pub fn cases() -> Vec<Case> {
