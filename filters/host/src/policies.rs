@@ -71,6 +71,63 @@ mod tests {
         assert!(!is_kept(first), "entries of dropped policies are removed");
     }
 
+    /// What a worker does with a document.
+    const STEPS: usize = 3;
+
+    /// All orders in which workers can make this many steps each.
+    fn orders(left: &[usize]) -> Vec<Vec<usize>> {
+        if left.iter().all(|steps| *steps == 0) {
+            return vec![Vec::new()];
+        }
+        let mut all = Vec::new();
+        for worker in (0..left.len()).filter(|worker| left[*worker] > 0) {
+            let mut rest = left.to_vec();
+            rest[worker] -= 1;
+            all.extend(orders(&rest).into_iter().map(|order| [vec![worker], order].concat()));
+        }
+        all
+    }
+
+    #[test]
+    fn workers_in_every_order_get_the_policy_of_their_document() {
+        // Two of three workers have the same document. No other test has this type.
+        #[derive(Debug, PartialEq)]
+        struct Own(&'static str);
+        let documents = ["every order a", "every order a", "every order b"];
+        let fingerprints = documents.map(|document| Fingerprint::of(document.as_bytes()));
+        let orders = orders(&[STEPS; 3]);
+        assert_eq!(orders.len(), 1680);
+        for order in orders {
+            let mut held: [Option<Arc<Own>>; 3] = Default::default();
+            let mut steps = [0; 3];
+            for worker in order {
+                let (document, fingerprint) = (documents[worker], fingerprints[worker]);
+                match steps[worker] {
+                    // Another worker may compile the same document between the two steps.
+                    0 => {
+                        let has = |other: &Arc<Own>| other.0 == document;
+                        let is_held = held.iter().flatten().any(has);
+                        held[worker] = find(fingerprint);
+                        assert_eq!(held[worker].is_some(), is_held, "found if it is in use");
+                    }
+                    1 if held[worker].is_none() => {
+                        held[worker] = Some(add(fingerprint, Own(document)));
+                    }
+                    1 => {}
+                    _ => {
+                        let policy = held[worker].take();
+                        assert_eq!(policy.as_deref(), Some(&Own(document)));
+                    }
+                }
+                steps[worker] += 1;
+            }
+            assert!(fingerprints.iter().all(|own| find::<Own>(*own).is_none()));
+            add(Fingerprint::of(b"every order"), Own(""));
+            let is_kept = |(own, _): &Entry| fingerprints.contains(own);
+            assert!(!policies().iter().any(is_kept), "entries of dropped policies are removed");
+        }
+    }
+
     #[test]
     fn documents_that_differ_have_other_fingerprints() {
         let mut documents = vec![vec![b' '; 100]];

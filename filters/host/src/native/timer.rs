@@ -3,58 +3,94 @@
 //! An HTTP filter of a dynamic module has no timer of Envoy.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, PoisonError};
 use std::thread;
 use std::time::Instant;
+
+// The tests try the orders in which threads can use them.
+#[cfg(test)]
+use loom::sync::{Condvar, Mutex, MutexGuard};
+#[cfg(not(test))]
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::native::calls::Scheduler;
 
 /// When a stream is woken, and a number that no other one has.
 type Key = (Instant, u64);
 
-/// The streams that wait.
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: BTreeMap<Key, Scheduler>,
+/// The streams that wait, each with what wakes it.
+#[derive(Debug)]
+struct Queue<S> {
+    waiting: BTreeMap<Key, S>,
     next_number: u64,
 }
 
-#[derive(Debug, Default)]
-struct Timer {
-    queue: Mutex<Queue>,
+#[derive(Debug)]
+struct Timer<S> {
+    queue: Mutex<Queue<S>>,
     /// An earlier stream was added
     is_earlier: Condvar,
 }
 
 /// `None` if there is no thread.
-static TIMER: LazyLock<Option<Timer>> = LazyLock::new(|| {
+static TIMER: LazyLock<Option<Timer<Scheduler>>> = LazyLock::new(|| {
+    let run = || {
+        if let Some(timer) = &*TIMER {
+            let mut queue = timer.queue();
+            loop {
+                queue = timer.advance(queue, Instant::now(), |scheduler| scheduler.commit());
+            }
+        }
+    };
     let builder = thread::Builder::new().name("sluice-timer".to_owned());
-    builder.spawn(|| TIMER.as_ref().map(Timer::run)).ok().map(|_| Timer::default())
+    builder.spawn(run).ok().map(|_| Timer::new())
 });
 
-impl Timer {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+impl<S> Timer<S> {
+    fn new() -> Self {
+        let queue = Queue { waiting: BTreeMap::new(), next_number: 0 };
+        Self { queue: Mutex::new(queue), is_earlier: Condvar::new() }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue<S>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes streams, for ever.
-    fn run(&self) {
-        let mut queue = self.queue();
-        loop {
-            let now = Instant::now();
-            let Some(first) = queue.waiting.first_entry() else {
-                queue = self.is_earlier.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            match first.key().0.checked_duration_since(now).filter(|wait| !wait.is_zero()) {
-                // The lock is held: a stream cannot end in between.
-                None => first.remove().commit(),
-                Some(wait) => {
-                    let waited = self.is_earlier.wait_timeout(queue, wait);
-                    queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-                }
+    /// Wakes the first stream, or waits until the queue has to be looked at again.
+    fn advance<'t>(
+        &'t self,
+        mut queue: MutexGuard<'t, Queue<S>>,
+        now: Instant,
+        wake: impl FnOnce(S),
+    ) -> MutexGuard<'t, Queue<S>> {
+        let Some(first) = queue.waiting.first_entry() else {
+            return self.is_earlier.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        };
+        match first.key().0.checked_duration_since(now).filter(|wait| !wait.is_zero()) {
+            // The lock is held: a stream cannot end in between.
+            None => wake(first.remove()),
+            Some(wait) => {
+                let waited = self.is_earlier.wait_timeout(queue, wait);
+                queue = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
         }
+        queue
+    }
+
+    fn add(&self, time: Instant, stream: S) -> Key {
+        let mut queue = self.queue();
+        let key = (time, queue.next_number);
+        queue.next_number = queue.next_number.wrapping_add(1);
+        queue.waiting.insert(key, stream);
+        if queue.waiting.first_key_value().is_some_and(|(first, _)| *first == key) {
+            self.is_earlier.notify_one();
+        }
+        key
+    }
+
+    /// Takes out a stream, unless it was woken.
+    fn remove(&self, key: Key) -> Option<S> {
+        self.queue().waiting.remove(&key)
     }
 }
 
@@ -70,22 +106,17 @@ impl Wake {
             scheduler.commit();
             return None;
         };
-        let mut queue = timer.queue();
-        let key = (time, queue.next_number);
-        queue.next_number = queue.next_number.wrapping_add(1);
-        queue.waiting.insert(key, scheduler);
-        if queue.waiting.first_key_value().is_some_and(|(first, _)| *first == key) {
-            timer.is_earlier.notify_one();
-        }
-        Some(Self(key))
+        Some(Self(timer.add(time, scheduler)))
     }
 }
 
 impl Drop for Wake {
     fn drop(&mut self) {
         if let Some(timer) = &*TIMER {
-            let scheduler = timer.queue().waiting.remove(&self.0);
-            drop(scheduler);
+            drop(timer.remove(self.0));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
