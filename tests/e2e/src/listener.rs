@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -34,6 +35,7 @@ pub struct Listener {
     concurrent_streams: Option<u32>,
     proxy_protocol: bool,
     max_headers: Option<(u32, u32)>,
+    stream_idle_timeout: Option<Duration>,
     retry_policy: Option<Value>,
     envoy_routes: Option<Value>,
     normalizes_paths: bool,
@@ -63,6 +65,7 @@ impl Listener {
             concurrent_streams: None,
             proxy_protocol: false,
             max_headers: None,
+            stream_idle_timeout: None,
             retry_policy: None,
             envoy_routes: None,
             normalizes_paths: false,
@@ -164,6 +167,12 @@ impl Listener {
     /// Raises Envoy's limits of the size and number of request headers.
     pub fn max_headers(self, kilobytes: u32, count: u32) -> Self {
         Self { max_headers: Some((kilobytes, count)), ..self }
+    }
+
+    /// Sets the time after which Envoy ends a request on which nothing happens, instead of five
+    /// minutes.
+    pub fn stream_idle_timeout(self, timeout: Duration) -> Self {
+        Self { stream_idle_timeout: Some(timeout), ..self }
     }
 
     /// Sets a retry policy for Envoy's route, as Istio does.
@@ -313,6 +322,9 @@ impl Listener {
         }
         if let Some(routes) = &self.envoy_routes {
             manager["route_config"] = routes.clone();
+        }
+        if let Some(timeout) = self.stream_idle_timeout {
+            manager["stream_idle_timeout"] = format!("{}s", timeout.as_secs_f64()).into();
         }
         if let Some(streams) = self.concurrent_streams {
             manager["http2_protocol_options"] = json!({ "max_concurrent_streams": streams });
