@@ -18,7 +18,7 @@ filters := $(shell sed -n 's/^name = /--package /p' $(filter-out filters/native/
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: ## install the toolchain, Envoy, httpbin and the test runner for wasm
@@ -149,6 +149,13 @@ fuzz_seconds ?= 60
 .PHONY: fuzz
 fuzz: setup-rust ## fuzz each target for fuzz_seconds=60, or only targets="NAME..."; requires jq
 	@tools/fuzz.sh $(fuzz_seconds) $(targets)
+
+count ?= 20000
+
+.PHONY: hostile-requests
+hostile-requests: setup-envoy build module ## send hostile connections, count=20000 of each kind
+	ENVOY='$(envoy)' SLUICE_HOSTILE_REQUESTS=$(count) cargo test --package sluice-e2e --locked \
+	  --test hostile_requests -- --nocapture
 
 .PHONY: sandbox
 sandbox: setup-envoy build certificates ## run Envoy with the modules until Ctrl-C

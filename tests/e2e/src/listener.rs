@@ -19,6 +19,7 @@ use crate::wasm::wasm;
 #[derive(Clone)]
 pub struct Listener {
     name: String,
+    port: u16,
     first: Vec<Value>,
     egress: Option<String>,
     fault: Option<String>,
@@ -49,6 +50,7 @@ impl Listener {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            port: 0,
             first: Vec::new(),
             egress: None,
             fault: None,
@@ -73,6 +75,11 @@ impl Listener {
             claims: None,
             is_native: is_native(),
         }
+    }
+
+    /// Sets the port, instead of a free one.
+    pub fn port(self, port: u16) -> Self {
+        Self { port, ..self }
     }
 
     /// Runs the filters in the dynamic module.
@@ -151,7 +158,12 @@ impl Listener {
     /// Adds `sluice.wasm`, which contains the router and the filters before it, with this
     /// configuration.
     pub fn bundle(self, configuration: &Value) -> Self {
-        Self { bundle: Some(configuration.to_string()), ..self }
+        self.bundle_text(&configuration.to_string())
+    }
+
+    /// The same with this text as the configuration, which need not be JSON.
+    pub fn bundle_text(self, configuration: &str) -> Self {
+        Self { bundle: Some(configuration.to_owned()), ..self }
     }
 
     /// Adds the router with this text as its configuration, which need not be JSON.
@@ -205,7 +217,7 @@ impl Listener {
     pub(crate) fn to_json(&self) -> Value {
         let mut listener = json!({
             "name": self.name,
-            "address": loopback(),
+            "address": socket(SocketAddr::from(([127, 0, 0, 1], self.port))),
             "filter_chains": [{ "filters": [self.connection_manager()] }],
         });
         if self.proxy_protocol {
