@@ -104,8 +104,10 @@ hostile: build ## run the modules in a hostile host: callbacks=5000000; takes mi
 	cargo run --package sluice-wasm-tests --bin sluice-hostile --locked -- $(callbacks)
 
 .PHONY: churn
-churn: setup-envoy build ## test outlier detection while hosts come and go for two minutes
+churn: setup-envoy build module ## test with hosts, and then documents, that change for two minutes
 	ENVOY='$(envoy)' cargo test --package sluice-e2e --test rollout --locked -- --ignored long_churn
+	ENVOY='$(envoy)' cargo test --package sluice-e2e --test updates --locked -- --ignored \
+	  --nocapture
 
 .PHONY: test-istio
 test-istio: setup-envoy ## test the manifests with a real istiod and compare with Istio; requires Go
