@@ -11,7 +11,7 @@ use crate::attach::is_native;
 use crate::cluster::Cluster;
 use crate::endpoints::Endpoints;
 use crate::listener::{Listener, loopback};
-use crate::process::CommandLine;
+use crate::process::{CommandLine, HotRestart};
 
 /// The configuration of an Envoy: listeners, each with its own plugin configuration, and shared
 /// clusters.
@@ -27,6 +27,7 @@ pub struct Bootstrap {
     runtime: Value,
     workers: u32,
     drain_time: Duration,
+    hot_restart: HotRestart,
 }
 
 /// The event log of Envoy's own outlier detection.
@@ -53,6 +54,7 @@ impl Bootstrap {
             runtime: json!({}),
             workers: CommandLine::default().workers,
             drain_time: CommandLine::default().drain_time,
+            hot_restart: HotRestart::Disabled,
         }
     }
 
@@ -190,9 +192,15 @@ impl Bootstrap {
         Self { drain_time, ..self }
     }
 
+    /// Lets the Envoy take part in a hot restart. Its listeners need [ports](Listener::port).
+    pub fn hot_restart(self, hot_restart: HotRestart) -> Self {
+        Self { hot_restart, ..self }
+    }
+
     /// Returns the settings of Envoy's command line.
     pub(crate) fn command_line(&self) -> CommandLine {
-        CommandLine { workers: self.workers, drain_time: self.drain_time }
+        let Self { workers, drain_time, hot_restart, .. } = *self;
+        CommandLine { workers, drain_time, hot_restart }
     }
 
     /// Writes `envoy.json`, and files for dynamic listeners and clusters, into `directory`.

@@ -228,10 +228,24 @@ impl Envoy {
     }
 
     /// Sends SIGTERM, waits until the process has ended, and returns its status and its log.
-    pub async fn terminate(mut self) -> (ExitStatus, String) {
+    pub async fn terminate(self) -> (ExitStatus, String) {
         self.process.terminate();
+        self.ended().await
+    }
+
+    /// Waits until the process has ended by itself, and returns its status and its log.
+    pub async fn ended(mut self) -> (ExitStatus, String) {
         let status = until("Envoy ends", async || self.process.ended()).await;
         (status, self.process.log())
+    }
+
+    /// Returns the number by which a new process replaces this one in a
+    /// [hot restart](crate::HotRestart).
+    ///
+    /// # Panics
+    /// If it is not the first process of one.
+    pub fn base_id(&self) -> u32 {
+        self.process.base_id().expect("HotRestart::First")
     }
 
     /// Binds all its threads to one processor.

@@ -42,6 +42,7 @@ pub use envoy::{Envoy, HostStatus, StartFailure};
 pub use files::{envoy_program, module, workspace};
 pub use listener::Listener;
 pub use nginx::{Nginx, server};
+pub use process::HotRestart;
 pub use raw::exchange;
 pub use routes::Mirroring;
 pub use scenario::Scenario;

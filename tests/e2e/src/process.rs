@@ -15,6 +15,24 @@ use tempfile::TempDir;
 use crate::files;
 use crate::spawn::spawn;
 
+/// How an Envoy takes part in hot restarts: a new process gets the sockets of the old one, which
+/// then drains and ends.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum HotRestart {
+    /// It takes no part.
+    #[default]
+    Disabled,
+    /// It is the first process.
+    First,
+    /// It replaces the process with this [base id](crate::Envoy::base_id).
+    Next(u32),
+}
+
+/// The file with the number by which the processes of a hot restart find each other.
+const BASE_ID: &str = "base-id";
+/// How long an old process serves after the new one has begun, in seconds.
+const PARENT_SHUTDOWN: &str = "8";
+
 /// Settings of Envoy's command line.
 #[derive(Clone, Copy)]
 pub(crate) struct CommandLine {
@@ -22,12 +40,14 @@ pub(crate) struct CommandLine {
     pub workers: u32,
     /// How long a listener that was replaced is kept
     pub drain_time: Duration,
+    pub hot_restart: HotRestart,
 }
 
 impl Default for CommandLine {
     /// One worker, and Envoy's own drain time.
     fn default() -> Self {
-        Self { workers: 1, drain_time: Duration::from_secs(600) }
+        let hot_restart = HotRestart::Disabled;
+        Self { workers: 1, drain_time: Duration::from_secs(600), hot_restart }
     }
 }
 
@@ -51,7 +71,7 @@ impl Process {
             .args(["--config-path", file, "--admin-address-path", "admin"])
             .args(["--concurrency", &settings.workers.to_string()])
             .args(["--drain-time-s", &settings.drain_time.as_secs().to_string()])
-            .args(["--disable-hot-restart", "--file-flush-interval-msec", "20"])
+            .args(["--file-flush-interval-msec", "20"])
             // These two components log long lists at level info.
             .args(["--component-log-level", "main:warning,config:warning"])
             // The folder of the dynamic module.
@@ -60,11 +80,25 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(File::create(path.join("stdout")).unwrap())
             .stderr(File::create(path.join("log")).unwrap());
+        let shutdown = ["--parent-shutdown-time-s", PARENT_SHUTDOWN];
+        match settings.hot_restart {
+            HotRestart::Disabled => command.arg("--disable-hot-restart"),
+            HotRestart::First => {
+                command.args(["--use-dynamic-base-id", "--base-id-path", BASE_ID]).args(shutdown)
+            }
+            HotRestart::Next(base) => command
+                .args(["--base-id", &base.to_string(), "--restart-epoch", "1"])
+                .args(shutdown),
+        };
         Self { child: Mutex::new(spawn(command)), directory }
     }
 
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.get_mut().unwrap().try_wait().unwrap()
+    }
+
+    pub fn base_id(&self) -> Option<u32> {
+        read(&self.directory.path().join(BASE_ID)).trim().parse().ok()
     }
 
     /// Sends SIGTERM.
