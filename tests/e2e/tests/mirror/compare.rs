@@ -233,6 +233,33 @@ async fn a_mirror_that_is_down_costs_the_original_nothing() {
 }
 
 #[tokio::test]
+async fn a_mirror_that_dies_while_it_answers_costs_the_original_nothing() {
+    if sluice_e2e::is_left_out("comparisons need a wasm module") {
+        return;
+    }
+    const COPIES: usize = 20;
+    let primary = Upstream::answering("primary", answers(false));
+    let copy = Upstream::slow("copy", Duration::from_secs(30));
+    let document = comparing(json!({ "maxActive": COPIES, "timeout": "60s" }));
+    let listener = Listener::new("edge").mirror(&document).plugin(&document).mirroring(to_copy());
+    let bootstrap = bootstrap(&primary, copy.address()).listener(listener);
+    let edge = Edge { envoy: Envoy::start(&bootstrap).await, primary, copy };
+    assert_quick(&edge.envoy, COPIES).await;
+    until("it answers the copies", async || {
+        (edge.copy.received("/").len() == COPIES).then_some(())
+    })
+    .await;
+    edge.copy.stop().await;
+    counted(&edge, "compare_failed", COPIES as u64).await;
+    // None of them counts as active any more.
+    let back = Upstream::at(edge.copy.address(), "copy", answers(true));
+    assert_quick(&edge.envoy, 1).await;
+    counted(&edge, "compare_match", 1).await;
+    assert_eq!(back.received("/").len(), 1);
+    assert_eq!(edge.envoy.traps(), [""; 0]);
+}
+
+#[tokio::test]
 async fn an_unknown_cluster_is_logged_once_and_counted() {
     if sluice_e2e::is_left_out("comparisons need a wasm module") {
         return;
