@@ -6,7 +6,7 @@ pub mod store;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::fake::store::FakeStore;
 use crate::host::{ActiveStreams, Memory};
@@ -36,6 +36,8 @@ struct State {
     downstream: RefCell<Vec<u8>>,
     closures: Cell<usize>,
     filter_states: RefCell<Vec<(String, Vec<u8>)>>,
+    /// The time of day at `start`
+    day: Cell<SystemTime>,
     start: Instant,
     elapsed: Cell<Duration>,
     /// The settings of the timer, `None` for off
@@ -66,6 +68,7 @@ impl Default for State {
             downstream: RefCell::default(),
             closures: Cell::default(),
             filter_states: RefCell::default(),
+            day: Cell::new(SystemTime::UNIX_EPOCH),
             start: Instant::now(),
             elapsed: Cell::default(),
             timers: RefCell::default(),
@@ -155,6 +158,11 @@ impl FakeHost {
     /// Advances the time.
     pub fn pass(&self, time: Duration) {
         self.0.elapsed.set(self.0.elapsed.get() + time);
+    }
+
+    /// Sets the clock of the machine. The time by which durations are measured goes on as before.
+    pub fn set_time_of_day(&self, time: SystemTime) {
+        self.0.day.set(time - self.0.elapsed.get());
     }
 
     /// Sets the memory of the VM.

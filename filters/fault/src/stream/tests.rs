@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use sluice_host::fake::FakeHost;
 use sluice_host::filter::Filter;
@@ -185,4 +186,38 @@ fn requests_continue_without_a_fault_when_a_limit_is_reached() {
     assert_eq!(counts(&second), [0, 0, 0, 1, 0]);
     first.on_response_headers(false);
     assert_eq!(first.host.response_headers(), []);
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn a_step_of_the_clock_changes_neither_delays_nor_budgets() {
+    let now = SystemTime::UNIX_EPOCH;
+    for stepped in [now + HOUR, now - HOUR] {
+        let worker = worker(r#"{"budget": {"faults": 1, "window": "60s"}}"#);
+        let waiting = stream(7, "/wait", &worker);
+        assert_eq!(waiting.on_request_headers(), Action::Pause);
+        waiting.host.set_time_of_day(stepped);
+        worker.on_tick(PLUGIN, &waiting.host);
+        assert_eq!(waiting.host.resumptions(), 0, "the delay has not ended");
+        tick(&waiting);
+        assert_eq!(waiting.host.resumptions(), 1, "the delay has ended");
+
+        let later = stream(8, "/wait", &worker);
+        later.host.set_time_of_day(stepped);
+        assert_eq!(later.on_request_headers(), Action::Continue);
+        assert_eq!(counts(&later), [0, 0, 0, 1, 0], "the budget is not renewed");
+    }
+}
+
+#[test]
+fn the_end_of_faults_follows_the_clock() {
+    let worker = worker(r#"{"notAfter": "1970-01-01T00:30:00Z"}"#);
+    let start = SystemTime::UNIX_EPOCH;
+    let actions = [start, start + HOUR, start - HOUR].map(|time| {
+        let stream = stream(7, "/wait", &worker);
+        stream.host.set_time_of_day(time);
+        stream.on_request_headers()
+    });
+    assert_eq!(actions, [Action::Pause, Action::Continue, Action::Pause]);
 }

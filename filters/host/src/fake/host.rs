@@ -64,7 +64,7 @@ impl Host for FakeHost {
     }
 
     fn time_of_day(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + self.0.elapsed.get()
+        self.0.day.get() + self.0.elapsed.get()
     }
 }
 
