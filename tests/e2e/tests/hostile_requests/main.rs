@@ -6,6 +6,7 @@ mod edge;
 mod hellos;
 mod http1;
 mod http2;
+mod steering;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
