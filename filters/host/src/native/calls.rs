@@ -140,27 +140,31 @@ pub fn change_gauge(stream: Handle, gauge: u32, by: i64) {
     unsafe { change(stream.0, gauge as usize, ptr::null(), 0, by.unsigned_abs()) };
 }
 
-/// Calls a function with all headers of a map, with names in lower case, in order.
-pub fn with_headers<T>(
-    stream: Handle,
-    map: Map,
-    function: impl FnOnce(&[(&[u8], &[u8])]) -> T,
-) -> T {
-    const NONE: Header = Header { name: Buffer::EMPTY, value: Buffer::EMPTY };
-    // SAFETY: see above; the array has room for as many as there are.
-    let (views, is_read) = unsafe {
-        let count = envoy_dynamic_module_callback_http_get_headers_size(stream.0, map);
-        let mut views = SmallVec::<[Header; 32]>::from_elem(NONE, count);
-        let is_read =
-            envoy_dynamic_module_callback_http_get_headers(stream.0, map, views.as_mut_ptr());
-        (views, is_read)
-    };
-    if !is_read {
-        return function(&[]);
+/// The headers of a map, with names in lower case, in order.
+pub struct Views(SmallVec<[Header; 32]>);
+
+impl Views {
+    /// Each name with its value.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+        // SAFETY: see above; the function that gets them makes no call into Envoy.
+        self.0.iter().map(|view| unsafe { (bytes(view.name), bytes(view.value)) })
     }
-    // SAFETY: see above; the function makes no call into Envoy.
-    let headers = views.iter().map(|view| unsafe { (bytes(view.name), bytes(view.value)) });
-    function(&headers.collect::<SmallVec<[_; 32]>>())
+}
+
+/// Calls a function, which must make no call into Envoy, with all headers of a map.
+#[inline]
+pub fn with_headers<T>(stream: Handle, map: Map, function: impl FnOnce(&Views) -> T) -> T {
+    let mut views = SmallVec::new();
+    // SAFETY: see above; the array has room for as many as there are, and Envoy writes all of them.
+    unsafe {
+        let count = envoy_dynamic_module_callback_http_get_headers_size(stream.0, map);
+        views.reserve(count);
+        if envoy_dynamic_module_callback_http_get_headers(stream.0, map, views.as_mut_ptr()) {
+            views.set_len(count);
+        }
+    }
+    function(&Views(views))
 }
 
 /// Returns the first value of a header, whose name is in lower case.
@@ -289,14 +293,14 @@ pub fn cluster_name(stream: Handle) -> Option<Vec<u8>> {
     received(|name| unsafe { envoy_dynamic_module_callback_http_get_cluster_name(stream.0, name) })
 }
 
-/// Makes Envoy choose the route of the request again. Does nothing in a cluster, where the route is
-/// fixed.
+/// Whether the stream is in a cluster: Envoy chooses the host before it makes the filters of one.
+pub fn is_in_cluster(stream: Handle) -> bool {
+    text_attribute(stream, Attribute::UpstreamAddress).is_some()
+}
+
+/// Makes Envoy choose the route of a request again. The stream must not be in a cluster: there the
+/// route is fixed, and Envoy 1.38 crashes.
 pub fn clear_route(stream: Handle) {
-    // Envoy chooses the host before it makes the filters of a cluster. There, 1.38 crashes in this
-    // call.
-    if text_attribute(stream, Attribute::UpstreamAddress).is_some() {
-        return;
-    }
     // SAFETY: see above; the stream is in a listener.
     unsafe { envoy_dynamic_module_callback_http_clear_route_cache(stream.0) };
 }

@@ -53,11 +53,14 @@ thread_local! {
     static SEEN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A plugin of this worker, and its counter of panics.
+/// A plugin of this worker.
 #[derive(Clone)]
 pub struct Worker {
     pub plugin: Rc<dyn NativePlugin>,
+    /// Its counter of panics
     pub panics: Option<u32>,
+    /// Whether it is known that its streams are in a listener, and not in a cluster
+    pub is_in_listener: Rc<Cell<bool>>,
 }
 
 fn making<T>(metrics: &Metrics, handle: Option<Handle>, make: impl FnOnce() -> T) -> T {
@@ -135,7 +138,7 @@ fn make(key: Key) -> Option<Worker> {
     let configuration = Arc::clone(lock(&CONFIGURATIONS).get(&key)?);
     let Configuration { filter, policy, metrics } = &*configuration;
     let plugin = making(metrics, None, || filter.worker(Arc::clone(policy)))?;
-    let worker = Worker { plugin, panics: panics(key) };
+    let worker = Worker { plugin, panics: panics(key), is_in_listener: Rc::default() };
     WORKERS.with_borrow_mut(|workers| workers.insert(key, worker.clone()));
     Some(worker)
 }

@@ -12,14 +12,16 @@ pub struct Current {
     pub id: u32,
     /// Its handle
     pub handle: Handle,
+    /// Whether it is known to be in a listener, and not in a cluster
+    pub is_in_listener: bool,
     /// Whether its request was edited since Envoy last chose the route
     is_edited: bool,
 }
 
 impl Current {
     /// A stream whose hook begins.
-    pub fn new(id: u32, handle: Handle) -> Self {
-        Self { id, handle, is_edited: false }
+    pub fn new(id: u32, handle: Handle, is_in_listener: bool) -> Self {
+        Self { id, handle, is_in_listener, is_edited: false }
     }
 }
 
@@ -78,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_outer_stream_is_current_again_after_a_panic() {
-        let stream = |id| Current::new(id, Handle::new(ptr::null_mut()));
+        let stream = |id| Current::new(id, Handle::new(ptr::null_mut()), false);
         let id = || get().map(|current| current.id);
         run(stream(1), || {
             let result = catch_unwind(|| run(stream(2), || panic!("in the inner hook")));

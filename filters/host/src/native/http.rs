@@ -17,9 +17,7 @@ impl HttpHost for Envoy {
     fn encoded_request_headers(&self) -> Vec<u8> {
         let Some(stream) = current::handle() else { return Vec::new() };
         // Copied, as each edit may move Envoy's headers.
-        calls::with_headers(stream, Map::Request, |headers| {
-            header_map::encode(headers.iter().copied())
-        })
+        calls::with_headers(stream, Map::Request, |headers| header_map::encode(headers.iter()))
     }
 
     fn request_header(&self, name: &str) -> Option<Vec<u8>> {
@@ -97,7 +95,7 @@ impl HttpHost for Envoy {
 fn headers(map: Map) -> Headers {
     let Some(stream) = current::handle() else { return Vec::new() };
     calls::with_headers(stream, map, |headers| {
-        let owned = |(name, value): &(&[u8], &[u8])| {
+        let owned = |(name, value): (&[u8], &[u8])| {
             (String::from_utf8_lossy(name).into_owned(), value.to_vec())
         };
         headers.iter().map(owned).collect()

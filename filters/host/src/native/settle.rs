@@ -7,7 +7,8 @@ use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 use crate::http::LocalReply;
 use crate::native::abi::Map;
 use crate::native::calls::{self, Handle};
-use crate::native::{current, streams};
+use crate::native::current::{self, Current};
+use crate::native::streams;
 
 /// A reply of the current stream.
 ///
@@ -66,9 +67,22 @@ pub fn settle() {
     let is_edited = current::set_edited(false);
     if REPLY.with_borrow(Option::is_some) {
         send_reply();
-    } else if is_edited && let Some(stream) = current::handle() {
-        calls::clear_route(stream);
+    } else if is_edited
+        && let Some(stream) = current::get()
+        && (stream.is_in_listener || find_listener(stream))
+    {
+        calls::clear_route(stream.handle);
     }
+}
+
+/// Returns whether a stream is in a listener. If it is, so are all others of its plugin.
+#[cold]
+fn find_listener(current: Current) -> bool {
+    let is_in_listener = !calls::is_in_cluster(current.handle);
+    if is_in_listener && let Some(stream) = streams::of(current) {
+        stream.worker.is_in_listener.set(true);
+    }
+    is_in_listener
 }
 
 #[cold]

@@ -36,7 +36,7 @@ thread_local! {
 pub fn add(key: Key, handle: Handle) -> Option<u32> {
     let worker = configurations::worker(key)?;
     let id = STREAMS.with_borrow(|streams| u32::try_from(streams.vacant_key()).ok())?;
-    let current = Current::new(id, handle);
+    let current = Current::new(id, handle, worker.is_in_listener.get());
     let request = current::run(current, || worker.plugin.request(id));
     let (has_failed, ending) = (Cell::new(false), Ending::default());
     let stream = Stream { current, worker, request, has_failed, ending, wake: RefCell::default() };
