@@ -31,10 +31,20 @@ fn without_names(config: &str) -> String {
         }
     }
     let mut config: Value = serde_json::from_str(config).unwrap();
-    let services =
-        ["virtualServices", "virtual_services"].iter().find(|key| config.get(key).is_some());
-    let services = config.get_mut(services.unwrap()).and_then(Value::as_array_mut);
-    services.unwrap().iter_mut().for_each(|service| strip(service, "http"));
+    for (list, rules) in [
+        ("virtualServices", "http"),
+        ("virtual_services", "http"),
+        ("httpRoutes", "rules"),
+        ("grpcRoutes", "rules"),
+    ] {
+        let services = config.get_mut(list).and_then(Value::as_array_mut);
+        for service in services.into_iter().flatten() {
+            if rules == "rules" {
+                service.as_object_mut().unwrap().remove("name");
+            }
+            strip(service, rules);
+        }
+    }
     config.to_string()
 }
 

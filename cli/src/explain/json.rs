@@ -79,6 +79,7 @@ impl Explanation<'_> {
         let decision = &routed.decision;
         let outcome = match decision.outcome {
             Outcome::Forwarded => "forwarded",
+            Outcome::NoBackend => "noBackend",
             Outcome::NoRoute => "noRoute",
             Outcome::NoVirtualHost => "noVirtualHost",
             Outcome::Passed => "passed",
@@ -86,8 +87,8 @@ impl Explanation<'_> {
             Outcome::Redirected => "redirected",
             Outcome::Responded => "responded",
         };
-        let is_forwarded = decision.outcome == Outcome::Forwarded;
-        let shares = self.trace.shares.iter().filter(|_| is_forwarded);
+        let is_shared = matches!(decision.outcome, Outcome::Forwarded | Outcome::NoBackend);
+        let shares = self.trace.shares.iter().filter(|_| is_shared);
         let shares = shares.map(|(weight, cluster)| json!({"cluster": cluster, "weight": weight}));
         let reply = decision.reply.as_ref().map(|reply| {
             let headers = reply.headers.iter();

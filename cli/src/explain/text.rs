@@ -167,6 +167,7 @@ impl Explanation<'_> {
         let decision = &routed.decision;
         let outcome = match decision.outcome {
             Outcome::Forwarded => "forwards",
+            Outcome::NoBackend => "answers: no valid backend",
             Outcome::NoRoute => "answers: no route",
             Outcome::NoVirtualHost => "answers: no virtual service has the host",
             Outcome::Passed => "leaves it to Envoy's own routes: no virtual service has the host",
@@ -180,7 +181,8 @@ impl Explanation<'_> {
         });
         line(text, format_args!("{BOLD}router{BOLD:#}   {outcome}{by}"));
         let shares = &self.trace.shares;
-        if decision.outcome == Outcome::Forwarded && shares.len() > 1 {
+        let is_shared = matches!(decision.outcome, Outcome::Forwarded | Outcome::NoBackend);
+        if is_shared && shares.len() > 1 {
             let total: u64 = shares.iter().map(|(weight, _)| u64::from(*weight)).sum();
             let shares = shares.iter().map(|(weight, cluster)| format!("{cluster} {weight}"));
             let shares = shares.collect::<Vec<_>>().join(", ");

@@ -10,6 +10,7 @@ pub mod direct_response;
 pub mod document;
 pub mod egress;
 pub mod fault;
+pub mod gateway_api;
 pub mod header_condition;
 pub mod header_operations;
 pub mod http_match;

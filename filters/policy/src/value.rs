@@ -3,6 +3,7 @@
 pub mod address;
 pub mod budget;
 pub mod duration;
+pub mod gateway_duration;
 pub mod grpc_status;
 pub mod header;
 pub mod host_name;

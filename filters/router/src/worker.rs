@@ -34,6 +34,8 @@ counters! {
     pub enum Event in "sluice.router." {
         /// A destination was chosen.
         Forwarded = "forwarded",
+        /// The route of the Gateway API had no valid backend, or an invalid one was chosen.
+        NoBackend = "no_backend",
         /// No route of the virtual host matched.
         NoRoute = "no_route",
         /// No virtual service has the host.
@@ -53,6 +55,7 @@ impl From<Outcome> for Event {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Forwarded => Self::Forwarded,
+            Outcome::NoBackend => Self::NoBackend,
             Outcome::NoRoute => Self::NoRoute,
             Outcome::NoVirtualHost => Self::NoVirtualHost,
             Outcome::Passed => Self::Passed,
@@ -68,6 +71,7 @@ impl From<Outcome> for Event {
 pub fn details(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Forwarded | Outcome::Passed => "",
+        Outcome::NoBackend => "sluice_router_no_backend",
         Outcome::NoRoute => "sluice_router_no_route",
         Outcome::NoVirtualHost => "sluice_router_no_virtual_host",
         Outcome::Preflight => "sluice_router_preflight",

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 use sluice_policy::document::fields::{FieldSchema, Fields, Kind, ObjectSchema};
 use sluice_policy::spec::document::Document;
 
-const DOCUMENTS: [(&str, &str); 3] = [
+const DOCUMENTS: [(&str, &str); 4] = [
     ("clusters", include_str!("../documents/clusters.json")),
     ("connections", include_str!("../documents/connections.json")),
+    ("gateway", include_str!("../documents/gateway.json")),
     ("routes", include_str!("../documents/routes.json")),
 ];
 

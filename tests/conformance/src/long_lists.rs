@@ -53,6 +53,40 @@ pub const LONG_LISTS: &[LongList] = &[
             { "hosts": every_second, "http": [{ "route": to("c") }] },
         ]))
     }),
+    accepted("HTTPRoutes", "router", |n| {
+        gateway_routes(list(n, |i| json!({ "hostnames": [host(i)], "rules": [to_service("b")] })))
+    }),
+    accepted("HTTPRoutes of one host", "router", |n| {
+        gateway_routes(list(n, |_| json!({ "hostnames": ["a.com"], "rules": [to_service("b")] })))
+    }),
+    accepted("HTTPRoutes with common hosts", "router", |n| {
+        let path = |i| json!({ "path": { "value": format!("/{i}") } });
+        let rules = list(n / 2, |i| json!({ "matches": [path(i)] }));
+        let every_second = list(n / 4, |i| host(2 * i));
+        gateway_routes(json!([
+            { "hostnames": list(n / 2, host), "rules": rules },
+            { "hostnames": every_second, "rules": [to_service("c")] },
+        ]))
+    }),
+    accepted("matches of a rule of an HTTPRoute", "router", |n| {
+        let matches = list(n, |i| json!({ "path": { "value": format!("/{}", n - i) } }));
+        gateway_routes(json!([{ "rules": [{ "matches": matches }] }]))
+    }),
+    accepted("conditions of a match of an HTTPRoute", "router", |n| {
+        let named = |i| json!({ "name": name(i), "value": "x" });
+        let matched = json!({ "headers": list(n / 2, named), "queryParams": list(n / 2, named) });
+        gateway_routes(json!([{ "rules": [{ "matches": [matched] }] }]))
+    }),
+    accepted("headers of a filter of an HTTPRoute", "router", |n| {
+        let header = |i| json!({ "name": name(n - i), "value": "x" });
+        let settings = json!({ "set": list(n, header) });
+        let filter = json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": settings });
+        gateway_routes(json!([{ "rules": [{ "filters": [filter] }] }]))
+    }),
+    accepted("backends of a rule of an HTTPRoute", "router", |n| {
+        let backend = |i| json!({ "name": format!("b-{i}"), "port": 80 });
+        gateway_routes(json!([{ "rules": [{ "backendRefs": list(n, backend) }] }]))
+    }),
     accepted("gateways", "router", |n| {
         let gateways = list(n, |i| format!("gateway-{i}"));
         json!({
@@ -270,6 +304,14 @@ fn to(host: &str) -> Value {
 
 fn services(virtual_services: Value) -> Value {
     json!({ "clusterName": "{host}", "virtualServices": virtual_services })
+}
+
+fn gateway_routes(routes: Value) -> Value {
+    json!({ "clusterName": "{host}", "httpRoutes": routes })
+}
+
+fn to_service(name: &str) -> Value {
+    json!({ "backendRefs": [{ "name": name, "port": 80 }] })
 }
 
 fn routes(http: Value) -> Value {

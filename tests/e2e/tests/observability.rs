@@ -4,8 +4,15 @@ use hyper::Method;
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Envoy, Listener, Upstream};
 
-const COUNTERS: [&str; 6] =
-    ["forwarded", "no_route", "no_virtual_host", "preflight", "redirected", "responded"];
+const COUNTERS: [&str; 7] = [
+    "forwarded",
+    "no_backend",
+    "no_route",
+    "no_virtual_host",
+    "preflight",
+    "redirected",
+    "responded",
+];
 
 /// One request for each outcome: its counter rises, no other does, and the access log says why.
 #[tokio::test]
@@ -25,6 +32,7 @@ async fn every_outcome_has_its_counter_its_details_and_its_rule() {
             { "match": [{ "uri": { "exact": "/x" } }, { "uri": { "exact": "/respond" } }],
               "directResponse": { "status": 418 } },
         ] }],
+        "httpRoutes": [{ "hostnames": ["route.example.com"], "rules": [{ "name": "empty" }] }],
     });
     let envoy = Envoy::start(
         &Bootstrap::new()
@@ -86,6 +94,15 @@ async fn every_outcome_has_its_counter_its_details_and_its_rule() {
             "no route",
         ),
         (
+            "/empty",
+            edge.get("/empty"),
+            "route.example.com",
+            "no_backend",
+            500,
+            "sluice_router_no_backend",
+            "empty",
+        ),
+        (
             "/host",
             edge.get("/host"),
             "other.example.com",
@@ -111,7 +128,7 @@ async fn every_outcome_has_its_counter_its_details_and_its_rule() {
     }
 }
 
-async fn counts(envoy: &Envoy) -> [(&'static str, u64); 6] {
+async fn counts(envoy: &Envoy) -> [(&'static str, u64); 7] {
     let mut counts = COUNTERS.map(|name| (name, 0));
     for (name, count) in &mut counts {
         *count = envoy.stat(&format!("wasmcustom.sluice.router.{name}")).await;

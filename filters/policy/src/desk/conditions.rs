@@ -26,6 +26,7 @@ pub fn conditions(own: &HttpMatch, request: &Request<'_>) -> Vec<Condition> {
     let path = request.path();
     let uri = match (&own.uri, own.ignore_uri_case) {
         (None, _) => r#"prefix "/""#.to_owned(),
+        (Some(uri), _) if own.is_by_element => format!("{uri} of whole elements"),
         (Some(uri), false) => uri.to_string(),
         (Some(uri), true) => format!("{uri} in any case"),
     };

@@ -126,8 +126,11 @@ impl Explainer {
     }
 }
 
-/// The cluster of a destination.
+/// The cluster of a destination, or what happens to the share of an invalid one.
 fn cluster(target: &Target, request: &Request<'_>) -> String {
+    if target.is_invalid {
+        return "500 (no valid backend)".to_owned();
+    }
     if let Some(cluster) = &target.cluster_by_port {
         return cluster.at(|| request.destination_port()).into_owned();
     }

@@ -60,6 +60,8 @@ impl<'a> Decision<'a> {
 pub enum Outcome {
     /// The request is forwarded to a destination.
     Forwarded,
+    /// The route of the Gateway API has no valid backend, or the draw selected an invalid one: 500.
+    NoBackend,
     /// No route of the virtual host matches: 404.
     NoRoute,
     /// No virtual service has the host: 404.

@@ -11,7 +11,8 @@ use crate::spec::string_match::{self, EmptyPrefix, StringMatch};
 use crate::value::duration;
 use crate::value::header::{HeaderEdit, is_token};
 
-const METHODS: [&str; 10] =
+/// Methods in `allowMethods`; `*` stands for all.
+pub(crate) const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"];
 
 const UNMATCHED_PREFLIGHTS: [&str; 3] = ["FORWARD", "IGNORE", "UNSPECIFIED"];
@@ -35,13 +36,13 @@ fields!(Cors as "CorsPolicy", "Cross-origin requests.", {
 /// A CORS policy, compiled.
 #[derive(Clone, Debug, Default)]
 pub struct Cors {
-    origins: Vec<StringMatch>,
-    methods: Box<[u8]>,
-    headers: Box<[u8]>,
-    exposed: Box<[u8]>,
-    max_age: Option<Box<[u8]>>,
-    allows_credentials: bool,
-    ignores_unmatched_preflights: bool,
+    pub(crate) origins: Vec<StringMatch>,
+    pub(crate) methods: Box<[u8]>,
+    pub(crate) headers: Box<[u8]>,
+    pub(crate) exposed: Box<[u8]>,
+    pub(crate) max_age: Option<Box<[u8]>>,
+    pub(crate) allows_credentials: bool,
+    pub(crate) ignores_unmatched_preflights: bool,
 }
 
 /// Decision of a policy about a request.
@@ -172,7 +173,7 @@ fn read_origin(node: &Node<'_>) -> Result<StringMatch, Reported> {
 }
 
 /// Reads a list of names and joins it with commas.
-fn read_list(
+pub(crate) fn read_list(
     object: &Object<'_>,
     field: &'static str,
     is_valid: impl Fn(&str) -> bool,

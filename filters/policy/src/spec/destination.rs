@@ -35,6 +35,13 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// Creates the destination of a service with its port. `host` is complete.
+    pub(crate) fn of_service(host: String, port: u16, naming: &Naming) -> Self {
+        let port = Port::Written(port);
+        let cluster = naming.template.cluster(&host, None, port);
+        Self { host, subset: None, port, cluster }
+    }
+
     /// Returns the name of the destination in sticky draws. It does not depend on cluster names,
     /// nor on whether the document has the ports of the service.
     pub fn sampling_name(&self) -> String {

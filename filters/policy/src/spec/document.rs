@@ -15,10 +15,12 @@ use crate::spec::destination::{ClusterTemplate, Naming};
 use crate::spec::destination_rule::{DestinationRule, DestinationRules};
 use crate::spec::egress::{EgressFields, EgressSettings, OutboundTrafficPolicy};
 use crate::spec::fault::settings::FaultSettings;
+use crate::spec::gateway_api;
+use crate::spec::gateway_api::route::{GrpcRouteSpec, HttpRouteSpec};
 use crate::spec::known_ports::{KnownPorts, Source};
 use crate::spec::mirror::settings::MirrorSettings;
 use crate::spec::outlier::OutlierSettings;
-use crate::spec::place::Place;
+use crate::spec::place::{List, Place};
 use crate::spec::proxy::{MESH, NoMetadata, NodeMetadata, Proxy, ProxySettings, read_namespace};
 use crate::spec::sampling::Sampling;
 use crate::spec::service::Service;
@@ -26,7 +28,7 @@ use crate::spec::service_entry::ServiceEntry;
 use crate::spec::sni::SniSettings;
 use crate::spec::tls_route::TlsRoutes;
 use crate::spec::virtual_service::VirtualService;
-use crate::spec::virtual_services::{VirtualServices, domain};
+use crate::spec::virtual_services::VirtualServices;
 use crate::value::host_name::qualify;
 
 /// A document, compiled for some filters. Fields that none of them uses are checked and left empty.
@@ -78,6 +80,10 @@ fields!(Document as "PluginDocument",
         "Properties of this proxy, for conditions on the proxy. Default: Envoy's node metadata.";
     "virtualServices": Kind::List(&Kind::AnyOf(&Kind::Object(VirtualService::schema), &ROUTES)) =>
         "The spec of each Istio VirtualService.";
+    "httpRoutes": Kind::List(&Kind::Object(HttpRouteSpec::schema)) =>
+        "The spec of each HTTPRoute of the Gateway API.";
+    "grpcRoutes": Kind::List(&Kind::Object(GrpcRouteSpec::schema)) =>
+        "The spec of each GRPCRoute of the Gateway API.";
     "destinationRules": Kind::List(&Kind::Object(DestinationRule::schema)) =>
         "The spec of each Istio DestinationRule; the filters carry out only its outlier detection.";
     "serviceEntries": Kind::List(&Kind::Object(ServiceEntry::schema)) =>
@@ -217,13 +223,16 @@ impl Document {
             }
             Ok(services)
         });
+        let routes = gateway_api::read(&object, &naming, &own_proxy);
 
         notice_by_port(&object, naming.by_port.load(Relaxed));
         namespace?;
         template?;
         outlier?;
         own_services?;
-        let services = services?;
+        let mut services = services?;
+        // They come after the virtual services of the same host.
+        services.append(&mut routes?);
         let (services, left_out) = separate_left_out(services, naming.namespace.as_deref());
         let filters = node.filters();
         let entered = if filters.need(&VirtualService::HTTP_FILTERS) {
@@ -332,7 +341,11 @@ fn require_fields(object: &Object<'_>, sni: &Result<Option<SniSettings>, Reporte
     if is_required || (filters.contains(Filter::Sni) && is_used_by_sni) {
         let exception =
             if is_required { "" } else { ", unless sni.routing is false or sni.hosts is given" };
+        let is_filled = |name| object.field(name).is_some_and(|node| !node.is_empty_list());
+        let has_routes =
+            [List::HttpRoutes, List::GrpcRoutes].map(List::name).into_iter().any(is_filled);
         match object.field("virtualServices") {
+            _ if has_routes => {}
             None => {
                 _ = object.absent("virtualServices", format_args!("is required{exception}"));
             }
@@ -360,7 +373,7 @@ fn separate_left_out(
     let mut left_out = Vec::new();
     for service in services.iter().filter(|service| !service.left_out.is_empty()) {
         let hosts: Arc<[String]> =
-            service.hosts.iter().map(|host| domain(host, namespace)).collect();
+            service.hosts.iter().map(|host| service.domain(host, namespace)).collect();
         let places = service.left_out.iter();
         left_out.extend(places.map(|place| LeftOut { place: *place, hosts: Arc::clone(&hosts) }));
     }

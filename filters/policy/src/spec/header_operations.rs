@@ -36,6 +36,31 @@ pub struct HeaderOps {
 }
 
 impl HeaderOps {
+    /// Creates the operations. `sets` and `adds` are sorted by name; the authority is among them.
+    #[inline(never)]
+    pub(crate) fn new(
+        sets: Vec<NamedValue>,
+        adds: Vec<NamedValue>,
+        mut removes: Vec<String>,
+    ) -> Self {
+        sort(&mut removes, Ord::cmp);
+        let is_authority = |(name, _): &NamedValue| name == ":authority";
+        let (host_sets, sets): (Vec<_>, Vec<_>) = sets.into_iter().partition(is_authority);
+        let (host_adds, adds): (Vec<_>, Vec<_>) = adds.into_iter().partition(is_authority);
+        let mut ops = Self {
+            has_two_authorities: host_sets.len() + host_adds.len() > 1,
+            authority: host_sets.into_iter().chain(host_adds).next().map(|(_, value)| value),
+            edits: Vec::with_capacity(removes.len() + sets.len() + adds.len()),
+        };
+        let mut push = |operation, name: String, value| {
+            ops.edits.push(FixedEdit::new(operation, name, value));
+        };
+        removes.into_iter().for_each(|name| push(HeaderOperation::Remove, name, Box::default()));
+        sets.into_iter().for_each(|(name, value)| push(HeaderOperation::Set, name, value));
+        adds.into_iter().for_each(|(name, value)| push(HeaderOperation::Add, name, value));
+        ops
+    }
+
     /// Returns the edits, in the order in which they apply.
     pub fn edits(&self) -> impl Iterator<Item = HeaderEdit<'_>> {
         self.edits.iter().map(FixedEdit::as_edit)
@@ -53,9 +78,12 @@ impl HeaderOps {
     }
 }
 
+/// The message that operations change.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Message {
+pub(crate) enum Message {
+    /// The request to the upstream
     Request,
+    /// The response to the client
     Response,
 }
 
@@ -84,28 +112,11 @@ fn read_ops(node: &Node<'_>, message: Message) -> Result<HeaderOps, Reported> {
     let adds = object.optional("add", |node| read_values(node, message));
     let removed = object.list("remove", |node| read_name(node, node.string()?));
     let (sets, adds) = (sets?.unwrap_or_default(), adds?.unwrap_or_default());
-    let mut removes = removed?;
-    sort(&mut removes, Ord::cmp);
-
-    let is_authority = |(name, _): &(String, _)| name == ":authority";
-    let (host_sets, sets): (Vec<_>, Vec<_>) = sets.into_iter().partition(is_authority);
-    let (host_adds, adds): (Vec<_>, Vec<_>) = adds.into_iter().partition(is_authority);
-    let mut ops = HeaderOps {
-        has_two_authorities: host_sets.len() + host_adds.len() > 1,
-        authority: host_sets.into_iter().chain(host_adds).next().map(|(_, value)| value),
-        edits: Vec::with_capacity(removes.len() + sets.len() + adds.len()),
-    };
-    let mut push = |operation, name: String, value| {
-        ops.edits.push(FixedEdit::new(operation, name, value));
-    };
-    removes.into_iter().for_each(|name| push(HeaderOperation::Remove, name, Box::default()));
-    sets.into_iter().for_each(|(name, value)| push(HeaderOperation::Set, name, value));
-    adds.into_iter().for_each(|(name, value)| push(HeaderOperation::Add, name, value));
-    Ok(ops)
+    Ok(HeaderOps::new(sets, adds, removed?))
 }
 
 /// Name of a header in lower case, and a value.
-type NamedValue = (String, Box<[u8]>);
+pub(crate) type NamedValue = (String, Box<[u8]>);
 
 /// Reads header names with their values, and sorts them by name.
 fn read_values(node: &Node<'_>, message: Message) -> Result<Vec<NamedValue>, Reported> {
@@ -141,7 +152,7 @@ fn read_values(node: &Node<'_>, message: Message) -> Result<Vec<NamedValue>, Rep
 
 /// Reads the name of a header that may be changed. Rejects pseudo-headers, `Host` and the headers
 /// of Sluice itself.
-fn read_name(node: &Node<'_>, name: &str) -> Result<String, Reported> {
+pub(crate) fn read_name(node: &Node<'_>, name: &str) -> Result<String, Reported> {
     if is_authority(name) {
         return Err(node.error(format_args!("{} cannot be changed here", Quoted(name))));
     }
@@ -152,7 +163,7 @@ fn read_name(node: &Node<'_>, name: &str) -> Result<String, Reported> {
     Ok(lower)
 }
 
-fn is_authority(name: &str) -> bool {
+pub(crate) fn is_authority(name: &str) -> bool {
     name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority")
 }
 

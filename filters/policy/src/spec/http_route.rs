@@ -76,6 +76,8 @@ pub struct Target {
     pub cluster_by_port: Option<Box<ClusterName>>,
     /// Edits of the response
     pub response: Box<[FixedEdit]>,
+    /// Whether there is no such destination, so that its share of the requests is answered with 500
+    pub is_invalid: bool,
 }
 
 /// Rules of routes that apply to this proxy.
@@ -308,10 +310,10 @@ fn check_action(object: &Object<'_>) -> Result<(), Reported> {
 }
 
 /// `HTTPRouteDestination`: an entry of `route[]`.
-struct WeightedDestination {
-    destination: Destination,
-    weight: u32,
-    headers: Headers,
+pub(crate) struct WeightedDestination {
+    pub(crate) destination: Destination,
+    pub(crate) weight: u32,
+    pub(crate) headers: Headers,
 }
 
 fields!(WeightedDestination as "HTTPRouteDestination", "A destination with its weight.", {
@@ -364,7 +366,7 @@ fn split(
 }
 
 /// Returns a destination with its edits, in the order in which they apply.
-fn target(
+pub(crate) fn target(
     entry: &WeightedDestination,
     headers: &Headers,
     rewrite: &Rewrite,
@@ -388,5 +390,6 @@ fn target(
         request.push(FixedEdit::steering(CLUSTER, cluster.text().as_bytes()));
     }
     let response = [own.response.fixed_edits(), headers.response.fixed_edits()].concat();
-    Target { request: request.into(), cluster_by_port, response: response.into() }
+    let (request, response) = (request.into(), response.into());
+    Target { request, cluster_by_port, response, is_invalid: false }
 }

@@ -31,7 +31,7 @@ pub struct Mirror {
 
 impl Mirror {
     /// Creates the mirror with the position `index` in the route.
-    fn new(index: usize, destination: &Destination, percentage: Percent) -> Self {
+    pub(crate) fn new(index: usize, destination: &Destination, percentage: Percent) -> Self {
         let (name, cluster) = (format!("{HEADER_PREFIX}{index}"), destination.cluster.clone());
         let header = FixedEdit::steering(name, cluster.text().as_bytes());
         Self { text: cluster.text().into(), cluster, percentage, header }

@@ -2,19 +2,48 @@
 
 use std::fmt;
 
-/// Place of a virtual service, of one of its HTTP routes, or of a match of such a route. It is
-/// displayed as a JSON path: `virtualServices[0].http[1].match[2]`.
+/// Place of a virtual service, of one of its HTTP routes, or of a match of such a route; or of a
+/// route of the Gateway API, of one of its rules, or of a match of such a rule. It is displayed as
+/// a JSON path: `virtualServices[0].http[1].match[2]` or `httpRoutes[0].rules[1].matches[2]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
+    list: List,
     service: u32,
     route: Option<u32>,
     matched: Option<u32>,
 }
 
+/// List of a document that contains rules for HTTP requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum List {
+    /// `grpcRoutes`
+    GrpcRoutes,
+    /// `httpRoutes`
+    HttpRoutes,
+    /// `virtualServices`
+    VirtualServices,
+}
+
+impl List {
+    /// Returns the name of the list.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GrpcRoutes => "grpcRoutes",
+            Self::HttpRoutes => "httpRoutes",
+            Self::VirtualServices => "virtualServices",
+        }
+    }
+}
+
 impl Place {
     /// Returns the place of the virtual service with the index `index`.
     pub fn of_service(index: usize) -> Self {
-        Self { service: number(index), route: None, matched: None }
+        Self::of_element(List::VirtualServices, index)
+    }
+
+    /// Returns the place of the element of `list` with the index `index`.
+    pub fn of_element(list: List, index: usize) -> Self {
+        Self { list, service: number(index), route: None, matched: None }
     }
 
     /// Returns the place of the HTTP route with the index `index` in the virtual service.
@@ -37,9 +66,13 @@ impl Place {
     /// Returns the JSON path. It is not formatted, because it is the name of most rules.
     pub fn path(self) -> String {
         let mut path = String::with_capacity(64);
-        push_index(&mut path, "virtualServices", self.service);
-        self.route.iter().for_each(|route| push_index(&mut path, ".http", *route));
-        self.matched.iter().for_each(|matched| push_index(&mut path, ".match", *matched));
+        let [route, matched] = match self.list {
+            List::VirtualServices => [".http", ".match"],
+            List::GrpcRoutes | List::HttpRoutes => [".rules", ".matches"],
+        };
+        push_index(&mut path, self.list.name(), self.service);
+        self.route.iter().for_each(|index| push_index(&mut path, route, *index));
+        self.matched.iter().for_each(|index| push_index(&mut path, matched, *index));
         path
     }
 }

@@ -5,7 +5,7 @@ use crate::document::node::Node;
 use crate::document::report::Reported;
 use crate::request::{Request, split_path};
 use crate::spec::http_match::MatchedPath;
-use crate::spec::rewrite::replace_matched;
+use crate::spec::rewrite::{replace_elements, replace_matched};
 use crate::value::host_name::without_port;
 use crate::value::url::{read_authority, read_path};
 
@@ -14,13 +14,15 @@ use crate::value::url::{read_authority, read_path};
 pub struct Redirect {
     /// HTTP status: 301, 302, 303, 307 or 308
     pub status: u16,
-    authority: Option<Box<[u8]>>,
-    scheme: Option<Scheme>,
-    port: Port,
-    path: Path,
+    pub(crate) authority: Option<Box<[u8]>>,
+    pub(crate) scheme: Option<Scheme>,
+    pub(crate) port: Port,
+    pub(crate) path: Path,
+    /// Whether the port of the request's authority is dropped even if the redirect has no new port
+    pub(crate) drops_port: bool,
 }
 
-const SCHEMES: [&str; 2] = ["http", "https"];
+pub(crate) const SCHEMES: [&str; 2] = ["http", "https"];
 
 const DERIVED_PORTS: [&str; 2] = ["FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"];
 
@@ -38,13 +40,13 @@ fields!(Redirect, "A redirect; requires at least one field other than redirectCo
 });
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scheme {
+pub(crate) enum Scheme {
     Http,
     Https,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Port {
+pub(crate) enum Port {
     /// The port of the authority.
     Unchanged,
     Fixed(u16),
@@ -53,12 +55,14 @@ enum Port {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Path {
+pub(crate) enum Path {
     Unchanged,
     /// Replaces the whole path. Keeps the query, unless the value contains a query.
     Replaced(Box<[u8]>),
     /// Replaces the prefix that matched.
     PrefixReplaced(Box<[u8]>),
+    /// Replaces the path elements that matched, see [`replace_elements`].
+    ElementsReplaced(Box<[u8]>),
 }
 
 impl Redirect {
@@ -95,7 +99,8 @@ impl Redirect {
             (None, None) => Path::Unchanged,
         };
         let port = port.map(Port::Fixed).or(derived).unwrap_or(Port::Unchanged);
-        Ok(Self { status: status?.unwrap_or(301), authority, scheme, port, path })
+        let status = status?.unwrap_or(301);
+        Ok(Self { status, authority, scheme, port, path, drops_port: false })
     }
 
     /// Returns the redirect for a proxy whose clients call this port, if all call the same.
@@ -127,7 +132,7 @@ impl Redirect {
         let port = port.filter(|port| !matches!((scheme, port), (b"http", 80) | (b"https", 443)));
         let authority = match &self.authority {
             Some(authority) => authority,
-            None => kept_authority(request, scheme, port.is_some()),
+            None => kept_authority(request, scheme, port.is_some() || self.drops_port),
         };
         let mut location = [scheme, b"://", authority].concat();
         if let Some(port) = port {
@@ -144,6 +149,7 @@ impl Redirect {
             Path::Replaced(path) if path.contains(&b'?') => path.to_vec(),
             Path::Replaced(path) => [path, split_path(target).1].concat(),
             Path::PrefixReplaced(prefix) => replace_matched(target, prefix, matched),
+            Path::ElementsReplaced(elements) => replace_elements(target, elements, matched),
         }
     }
 }
@@ -154,8 +160,8 @@ pub fn own_url(request: &Request<'_>) -> Vec<u8> {
     [request.scheme, b"://", authority, request.path_and_query].concat()
 }
 
-/// Returns the request's authority. Omits its port if the redirect has a new port, or if the scheme
-/// changes and the port is the default port of the old scheme.
+/// Returns the request's authority. Omits its port if the redirect has a port of its own, or if the
+/// scheme changes and the port is the default port of the old scheme.
 fn kept_authority<'a>(request: &Request<'a>, scheme: &[u8], has_new_port: bool) -> &'a [u8] {
     let host = without_port(request.authority);
     let port = request.authority.get(host.len()..).unwrap_or_default();

@@ -14,19 +14,24 @@ use crate::value::url::{read_authority, read_path};
 pub struct Rewrite {
     /// New authority; unchanged if absent
     pub authority: Option<Box<[u8]>>,
-    path: Option<PathRewrite>,
+    pub(crate) path: Option<PathRewrite>,
 }
 
+/// A change of the path.
 #[derive(Clone, Debug)]
-enum PathRewrite {
+pub(crate) enum PathRewrite {
+    /// Replaces the path elements that matched, see [`replace_elements`].
+    Elements(Box<[u8]>),
     /// Replaces the part of the path that matched.
     Matched(Box<[u8]>),
     /// Replaces every match of the pattern.
     Regex { pattern: Replacer, substitution: Vec<Substitute> },
+    /// Replaces the whole path.
+    Whole(Box<[u8]>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Substitute {
+pub(crate) enum Substitute {
     Group(usize),
     Literal(Vec<u8>),
 }
@@ -66,9 +71,16 @@ impl Rewrite {
         Ok(Self { authority, path })
     }
 
+    /// Returns whether it changes anything.
+    pub fn is_some(&self) -> bool {
+        self.authority.is_some() || self.path.is_some()
+    }
+
     /// Returns the new request target; `None` if it does not change.
     pub fn target(&self, target: &[u8], matched: MatchedPath) -> Option<Vec<u8>> {
         match self.path.as_ref()? {
+            PathRewrite::Elements(elements) => Some(replace_elements(target, elements, matched)),
+            PathRewrite::Whole(path) => Some(replace_matched(target, path, MatchedPath::Whole)),
             PathRewrite::Matched(replacement) => {
                 Some(replace_matched(target, replacement, matched))
             }
@@ -98,6 +110,21 @@ pub fn replace_matched(target: &[u8], replacement: &[u8], matched: MatchedPath) 
         MatchedPath::Prefix(length) => path.get(length..).unwrap_or_default(),
     };
     [replacement, rest, query].concat()
+}
+
+/// Returns `target`, with the path elements that matched replaced by `elements`, which do not end
+/// with a slash. An empty path becomes `/`. Source: the table of `replacePrefixMatch` in the
+/// Gateway API.
+pub fn replace_elements(target: &[u8], elements: &[u8], matched: MatchedPath) -> Vec<u8> {
+    let (path, query) = split_path(target);
+    let rest = match matched {
+        MatchedPath::Whole => &[],
+        // The prefix "/" is no element.
+        MatchedPath::Prefix(1) => path,
+        MatchedPath::Prefix(length) => path.get(length..).unwrap_or_default(),
+    };
+    let elements = if elements.is_empty() && rest.is_empty() { b"/" } else { elements };
+    [elements, rest, query].concat()
 }
 
 fn read_regex_rewrite(node: &Node<'_>) -> Result<PathRewrite, Reported> {

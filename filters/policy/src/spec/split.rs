@@ -72,6 +72,12 @@ impl<T> Split<T> {
         }
     }
 
+    /// Creates a split with one choice, which is always selected.
+    pub fn single(target: T) -> Self {
+        let choices = Box::new([Choice { weight: 1, sampling_name: Box::default(), target }]);
+        Self { choices, total: 1 }
+    }
+
     /// Returns the selected choice and its index: by the hash of the user if present, else by a
     /// random draw.
     ///

@@ -7,9 +7,12 @@ use crate::document::report::{self, Reported};
 use crate::value::duration;
 use crate::value::header::{FixedEdit, HeaderOperation};
 
-const TIMEOUT: &str = "x-envoy-upstream-rq-timeout-ms";
-const PER_TRY_TIMEOUT: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
-const MAX_RETRIES: &str = "x-envoy-max-retries";
+/// Header with the timeout of a request, in milliseconds; 0 for none.
+pub(crate) const TIMEOUT: &str = "x-envoy-upstream-rq-timeout-ms";
+/// Header with the timeout of one attempt, in milliseconds.
+pub(crate) const PER_TRY_TIMEOUT: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
+/// Header with the maximum number of retries.
+pub(crate) const MAX_RETRIES: &str = "x-envoy-max-retries";
 const RETRY_ON: &str = "x-envoy-retry-on";
 const RETRY_GRPC_ON: &str = "x-envoy-retry-grpc-on";
 const RETRIABLE_CODES: &str = "x-envoy-retriable-status-codes";
@@ -48,7 +51,8 @@ const RETRY_ON_SYNTAX: &str = "\\s*((5xx|connect-failure|envoy-ratelimited|gatew
     retriable-headers|retriable-status-codes|cancelled|deadline-exceeded|internal|\
     resource-exhausted|unavailable|[1-5][0-9]{2})?\\s*(,\\s*|$))*";
 
-fn set(name: &'static str, value: impl ToString) -> FixedEdit {
+/// Returns the edit that sets a header of Envoy's router.
+pub(crate) fn set(name: &'static str, value: impl ToString) -> FixedEdit {
     FixedEdit::new(HeaderOperation::Set, name, value.to_string().into_bytes())
 }
 
@@ -125,7 +129,8 @@ fn read_attempts(node: &Node<'_>) -> Result<i32, Reported> {
     i32::try_from(attempts).map_err(|_| node.invalid("is greater than 2147483647"))
 }
 
-fn leave_to_envoy(node: &Node<'_>) {
+/// Reports a field that only the retry policy of Envoy's route has.
+pub(crate) fn leave_to_envoy(node: &Node<'_>) {
     let reason = "is left to Envoy, set it in the retry policy of Envoy's route";
     node.notice_to(Filter::Router, report::Kind::LeftToEnvoy, reason);
 }
@@ -150,7 +155,7 @@ fn read_retry_on(node: &Node<'_>) -> Result<Vec<FixedEdit>, Reported> {
 
 /// Returns the headers for the conditions and status codes. Envoy has one header for HTTP
 /// conditions and one for gRPC conditions.
-fn retry_on_edits(conditions: Vec<&str>, codes: Vec<&str>) -> Vec<FixedEdit> {
+pub(crate) fn retry_on_edits(conditions: Vec<&str>, codes: Vec<&str>) -> Vec<FixedEdit> {
     let (grpc, mut http): (Vec<&str>, Vec<&str>) =
         conditions.into_iter().partition(|condition| GRPC_CONDITIONS.contains(condition));
     if !codes.is_empty() && !http.contains(&"retriable-status-codes") {

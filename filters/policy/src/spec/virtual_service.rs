@@ -37,6 +37,8 @@ pub struct VirtualService {
     pub delegations: Option<Box<(Vec<Delegation>, Vec<String>)>>,
     /// Whether a route of another virtual service names this delegate
     pub is_used: bool,
+    /// Whether it stands for routes of the Gateway API, whose hosts are complete
+    pub has_full_names: bool,
 }
 
 fields!(VirtualService, "The spec of a VirtualService.", {
@@ -156,9 +158,34 @@ impl VirtualService {
             left_out: Vec::new(),
             delegations: (!delegations.is_empty()).then(|| Box::new((delegations, gateways))),
             is_used: false,
+            has_full_names: false,
         };
         service.set_rules(http, place);
         Ok(service)
+    }
+
+    /// A virtual service for hosts of the Gateway API, with the rules of their routes.
+    pub fn of_gateway_api(hosts: Vec<String>, rules: Vec<Arc<Rule>>) -> Self {
+        Self {
+            hosts,
+            rules,
+            tls: Vec::new(),
+            is_for_this_proxy: true,
+            left_out: Vec::new(),
+            delegations: None,
+            is_used: false,
+            has_full_names: true,
+        }
+    }
+
+    /// Returns the domain of the virtual host for one of its hosts: the full name, or an IPv6
+    /// address in brackets.
+    pub fn domain(&self, host: &str, namespace: Option<&str>) -> String {
+        match host.parse::<std::net::Ipv6Addr>() {
+            Ok(_) => format!("[{host}]"),
+            Err(_) if self.has_full_names => host.to_owned(),
+            Err(_) => host_name::qualify(host, namespace),
+        }
     }
 
     /// Sets the rules. If none of them applies to this proxy, the whole virtual service at `place`

@@ -73,7 +73,7 @@ impl VirtualServices {
         let mut services_of: Vec<Vec<usize>> = Vec::new();
         for (number, service) in services.iter().enumerate() {
             for host in &service.hosts {
-                let full_name = domain(host, namespace);
+                let full_name = service.domain(host, namespace);
                 let index = entered.virtual_hosts.entry(&full_name, services_of.len());
                 match services_of.get_mut(index) {
                     Some(services) if services.last() == Some(&number) => {}
@@ -194,15 +194,6 @@ impl VirtualServices {
             return Err(NoMatch::Route);
         }
         table.next.and_then(|next| self.tables.get(next)).ok_or(NoMatch::VirtualHost)
-    }
-}
-
-/// Returns the domain of the virtual host for a host: the full name, or an IPv6 address in
-/// brackets.
-pub fn domain(host: &str, namespace: Option<&str>) -> String {
-    match host.parse::<std::net::Ipv6Addr>() {
-        Ok(_) => format!("[{host}]"),
-        Err(_) => host_name::qualify(host, namespace),
     }
 }
 

@@ -89,7 +89,12 @@ impl Compiled {
 
 /// Reads a pattern that must match whole values.
 pub fn read_pattern(node: &Node<'_>) -> Result<Pattern, Reported> {
-    let pattern = Pattern::new(node.string()?).map_err(|reason| reason.report(node))?;
+    compile_pattern(node, node.string()?)
+}
+
+/// Compiles a pattern that is made from `node`, where errors are reported.
+pub fn compile_pattern(node: &Node<'_>, text: &str) -> Result<Pattern, Reported> {
+    let pattern = Pattern::new(text).map_err(|reason| reason.report(node))?;
     count_memory(node, Arc::as_ptr(&pattern.0).addr(), pattern.bytes())?;
     Ok(pattern)
 }

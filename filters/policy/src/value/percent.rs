@@ -28,6 +28,13 @@ impl Percent {
         in_range.then_some(Self { per_million: (percent * 10_000.0) as u32 })
     }
 
+    /// The share `part` of `whole`; `None` if `part` is greater than `whole` or `whole` is 0.
+    pub fn of(part: u32, whole: u32) -> Option<Self> {
+        let per_million = (u64::from(part) * u64::from(MILLION)).checked_div(u64::from(whole))?;
+        let per_million = u32::try_from(per_million).ok().filter(|own| *own <= MILLION)?;
+        Some(Self { per_million })
+    }
+
     /// The number of hits per million draws.
     pub fn per_million(self) -> u32 {
         self.per_million

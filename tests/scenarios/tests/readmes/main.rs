@@ -74,6 +74,7 @@ const READMES: [Readme; 9] = [
             Envoy,
             Document("router", Http),
             Document("router", Http),
+            Document("router", Http),
             Other("user(value)"),
             Commands,
             Commands,

@@ -69,9 +69,12 @@ fn covers_path(earlier: &HttpMatch, later: &HttpMatch) -> bool {
         return match &later.uri {
             None => true,
             Some(StringMatch::Exact(path) | StringMatch::Prefix(path)) => path.starts_with(b"/"),
-            Some(StringMatch::Regex(_)) => false,
+            Some(StringMatch::Regex(pattern)) => pattern.start().starts_with(b"/"),
         };
     };
+    if earlier.is_by_element {
+        return covers_elements(uri, later);
+    }
     let slash = StringMatch::Prefix(b"/"[..].into());
     let later_uri = later.uri.as_ref().unwrap_or(&slash);
     let has_letters = |condition: &StringMatch| match condition {
@@ -88,6 +91,25 @@ fn covers_path(earlier: &HttpMatch, later: &HttpMatch) -> bool {
             && uri.covers(later_uri)
     } else {
         uri.covers(later_uri)
+    }
+}
+
+/// As [`covers_path`], for a prefix of whole path elements.
+fn covers_elements(uri: &StringMatch, later: &HttpMatch) -> bool {
+    let rest_of = |path: &[u8]| match uri {
+        StringMatch::Prefix(own) => path.strip_prefix(&**own).map(<[u8]>::to_vec),
+        StringMatch::Exact(_) | StringMatch::Regex(_) => None,
+    };
+    match &later.uri {
+        _ if later.ignore_uri_case => false,
+        Some(StringMatch::Exact(path)) => {
+            rest_of(path).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+        }
+        Some(StringMatch::Prefix(path)) => rest_of(path).is_some_and(|rest| match rest.first() {
+            None => later.is_by_element,
+            Some(next) => *next == b'/',
+        }),
+        Some(StringMatch::Regex(_)) | None => false,
     }
 }
 

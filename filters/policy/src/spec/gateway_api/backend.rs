@@ -1,0 +1,165 @@
+//! `BackendRef` and `BackendObjectReference`: the Services that requests are sent to.
+
+use crate::document::fields::{Fields, fields};
+use crate::document::filter::Filter;
+use crate::document::node::{Node, Object};
+use crate::document::report::{self, Reported};
+use crate::spec::destination::{Destination, Naming};
+use crate::spec::gateway_api::header_modifier::{self, HeaderModifier};
+use crate::spec::header_operations::Headers;
+use crate::spec::proxy::read_namespace;
+use crate::value::host_name::{is_label, qualify};
+
+/// An entry of `backendRefs`.
+pub struct Backend {
+    /// The Service; `None` if the reference is to another kind of object
+    pub destination: Option<Destination>,
+    /// Weight among the backends of the rule
+    pub weight: u32,
+    /// Operations of the entry's own filters
+    pub headers: Headers,
+}
+
+/// The default group and kind of references.
+const KIND: &str = "Service";
+
+/// The fields of a reference, and some more.
+macro_rules! backend_fields {
+    ($type:ident as $name:literal, $description:literal, { $($more:tt)* }) => {
+        fields!($type as $name, $description, {
+            "group": Kind::Text => "API group of the backend; empty or absent for Services.";
+            "kind": Kind::Text => "Kind of the backend; Service if absent, others are invalid.";
+            "name" required: Kind::Text => "Name of the Service.";
+            "namespace": Kind::OPTIONAL_LABEL => "Namespace of the Service; that of the route if absent.";
+            "port": Kind::PORT => "Port of the Service; required for a Service.";
+            $($more)*
+        });
+    };
+}
+
+/// `HTTPBackendRef` and `GRPCBackendRef`
+pub struct BackendRef;
+
+backend_fields!(BackendRef as "GatewayBackendRef", "A Service with its weight.", {
+    "weight": Kind::Integer(0, MAX_WEIGHT) =>
+        "Share of the requests, relative to the sum of all weights; 1 if absent.";
+    "filters": Kind::List(&Kind::Object(BackendFilter::schema)) =>
+        "Operations on headers, for requests to this backend.";
+});
+
+/// `BackendObjectReference`
+pub struct MirrorBackend;
+
+backend_fields!(MirrorBackend as "GatewayMirrorBackend", "A Service.", {});
+
+const MAX_WEIGHT: i64 = 1_000_000;
+
+/// A filter of a backend.
+struct BackendFilter;
+
+const TYPES: [&str; 2] = ["RequestHeaderModifier", "ResponseHeaderModifier"];
+
+/// Types of filters that a backend may have in the Gateway API, but not here.
+const OTHER_TYPES: [&str; 6] =
+    ["CORS", "ExtensionRef", "ExternalAuth", "RequestMirror", "RequestRedirect", "URLRewrite"];
+
+fields!(BackendFilter as "GatewayBackendFilter", "Operations on headers.", {
+    "type" required: Kind::OneOf(&TYPES) => "The field that has the operations.";
+    "requestHeaderModifier": Kind::Object(HeaderModifier::schema) => "Operations on the request.";
+    "responseHeaderModifier": Kind::Object(HeaderModifier::schema) => "Operations on the response.";
+    "cors": Kind::Unsupported => "Not supported on a backend.";
+    "extensionRef": Kind::Unsupported => "Not supported.";
+    "externalAuth": Kind::Unsupported => "Not supported.";
+    "requestMirror": Kind::Unsupported => "Not supported on a backend.";
+    "requestRedirect": Kind::Unsupported => "Not supported on a backend.";
+    "urlRewrite": Kind::Unsupported => "Not supported on a backend.";
+});
+
+impl Backend {
+    /// Reads an entry of `backendRefs`.
+    pub fn read(node: &Node<'_>, naming: &Naming) -> Result<Self, Reported> {
+        let object = node.object::<BackendRef>()?;
+        let destination = read_service(&object, naming, UNANSWERED);
+        let weight = object.optional("weight", |node| match u32::try_from(node.integer()?) {
+            Ok(weight) if i64::from(weight) <= MAX_WEIGHT => Ok(weight),
+            _ => Err(node.invalid("is not in the range 0 to 1000000")),
+        });
+        let headers = object.list("filters", read_filter);
+        let mut own = Headers::default();
+        for (name, headers) in headers? {
+            let (place, headers) = match name {
+                "RequestHeaderModifier" => (&mut own.request, headers.request),
+                _ => (&mut own.response, headers.response),
+            };
+            *place = headers;
+        }
+        let (destination, weight) = (destination?, weight?.unwrap_or(1));
+        Ok(Self { destination, weight, headers: own })
+    }
+}
+
+/// Reads `backendRef` of a mirror; `None` if it is invalid.
+pub fn read_mirror(node: &Node<'_>, naming: &Naming) -> Result<Option<Destination>, Reported> {
+    read_service(&node.object::<MirrorBackend>()?, naming, NOT_COPIED)
+}
+
+/// What becomes of references to other kinds of objects.
+const UNANSWERED: &str = "is not a Service: its share of the requests is answered with 500";
+const NOT_COPIED: &str = "is not a Service: no copies are sent to it";
+
+/// Reads the fields of a reference. If it is not to a Service, returns `None` after the notice
+/// `invalid`.
+#[inline(never)]
+fn read_service(
+    object: &Object<'_>,
+    naming: &Naming,
+    invalid: &str,
+) -> Result<Option<Destination>, Reported> {
+    let (group, kind) = (object.string("group"), object.string("kind"));
+    let name = object.required("name").and_then(|node| Ok((node, node.string()?)));
+    let namespace = object.given("namespace").map(|node| read_namespace(&node)).transpose();
+    let port = object.optional("port", Node::port);
+    let (group, kind) = (group?, kind?.unwrap_or(KIND));
+    let ((node, name), namespace, port) = (name?, namespace?, port?);
+    if group.is_some() || kind != KIND {
+        object.node.notice_to(Filter::Router, report::Kind::Unresolved, invalid);
+        return Ok(None);
+    }
+    if !is_label(name) {
+        return Err(node.invalid("is not the name of a Service"));
+    }
+    let port = port.ok_or_else(|| object.absent("port", "is required for a Service"))?;
+    let host = qualify(name, namespace.as_deref().or(naming.namespace.as_deref()));
+    Ok(Some(Destination::of_service(host, port, naming)))
+}
+
+fn read_filter(node: &Node<'_>) -> Result<(&'static str, Headers), Reported> {
+    let object = node.object::<BackendFilter>()?;
+    let kind = object.required("type").and_then(|node| {
+        let text = node.string()?;
+        if OTHER_TYPES.contains(&text) {
+            return Err(node.invalid("is not supported on a backend; put it on the rule"));
+        }
+        node.one_of(&TYPES)
+    })?;
+    for name in BackendFilter::NAMES.iter().skip(3) {
+        if let Some(node) = object.field(name) {
+            return Err(node.error("is not supported on a backend; put it on the rule"));
+        }
+    }
+    let request = object.optional("requestHeaderModifier", header_modifier::read_request);
+    let response = object.optional("responseHeaderModifier", header_modifier::read_response);
+    let headers = (request?, response?);
+    let (field, other) = match kind {
+        "RequestHeaderModifier" => ("requestHeaderModifier", "responseHeaderModifier"),
+        _ => ("responseHeaderModifier", "requestHeaderModifier"),
+    };
+    if let Some(node) = object.field(other) {
+        return Err(node.error(format_args!("cannot be used with type {kind}")));
+    }
+    if object.field(field).is_none() {
+        return Err(object.absent(field, "is required"));
+    }
+    let (request, response) = (headers.0.unwrap_or_default(), headers.1.unwrap_or_default());
+    Ok((kind, Headers { request, response }))
+}
