@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::columns::Position;
 use crate::finding::{Finding, Place};
+use crate::kinds::ROUTES;
 use crate::tree::{self, Key, Tree, Value};
 use sluice_policy::document::field_name::is_field;
 use sluice_policy::document::fields::{Fields as _, Kind};
@@ -71,8 +72,14 @@ impl Bundle {
         self.document.field("namespace").and_then(Tree::as_str)
     }
 
-    /// Returns whether a VirtualService of the document has HTTP routes.
+    /// Returns whether a VirtualService of the document has HTTP routes, or whether there is a
+    /// route of the Gateway API.
     pub fn has_http_routes(&self) -> bool {
+        self.has_virtual_service_routes()
+            || ROUTES.into_iter().any(|list| !self.document.list(list).is_empty())
+    }
+
+    fn has_virtual_service_routes(&self) -> bool {
         self.document.list("virtualServices").iter().any(|service| !service.list("http").is_empty())
     }
 
@@ -81,7 +88,8 @@ impl Bundle {
         let is_object = |part: &str, origin: &Origin| {
             part.starts_with("virtualServices[") && !origin.object.is_empty()
         };
-        self.has_http_routes() && self.origins.iter().any(|(part, origin)| is_object(part, origin))
+        self.has_virtual_service_routes()
+            && self.origins.iter().any(|(part, origin)| is_object(part, origin))
     }
 
     /// Adds the field `name` unless the document has it.

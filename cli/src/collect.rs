@@ -2,9 +2,9 @@
 //!
 //! A file can have:
 //! - plugin documents;
-//! - Kubernetes objects, and lists of them: the `spec` of each VirtualService, DestinationRule and
-//!   ServiceEntry becomes part of a plugin document, and so do the ports of each Service that is a
-//!   destination;
+//! - Kubernetes objects, and lists of them: the `spec` of each VirtualService, HTTPRoute,
+//!   GRPCRoute, DestinationRule and ServiceEntry becomes part of a plugin document, and so do the
+//!   ports of each Service that is a destination;
 //! - configuration that contains plugin documents: EnvoyFilters, WasmPlugins, TrafficExtensions
 //!   and Envoy's own;
 //! - specs without their objects.
@@ -19,6 +19,7 @@ mod object;
 mod order;
 mod reports;
 mod restrictions;
+pub mod routes;
 mod services;
 mod subject;
 
@@ -29,7 +30,9 @@ use std::collections::HashMap;
 use crate::bundle::{Bundle, Origin, OtherObject};
 use crate::finding::{Finding, Place, Skipped};
 use crate::foreign::Foreign;
-use crate::kinds::{LISTS, is_envoy, kind_of_spec};
+use crate::kinds::{
+    GATEWAY_API, ISTIO, LISTS, ROUTES, is_envoy, is_of_group, kind_of_spec, versions,
+};
 use crate::lint::inventory::Inventory;
 use crate::source::Source;
 use crate::tree::{self, Tree, Value};
@@ -38,10 +41,6 @@ use services::Service;
 use sluice_policy::document::field_name::is_field;
 use sluice_policy::document::report::Kind;
 use subject::Subject;
-
-/// The versions of Istio's API that the filters know. The objects are the same in all of them.
-const VERSIONS: [&str; 3] =
-    ["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"];
 
 /// A plugin document.
 struct Plugin {
@@ -200,14 +199,17 @@ impl Collector {
             self.services.push(service);
             return;
         }
+        if kind == "ReferenceGrant" && version.starts_with(GATEWAY_API) {
+            return;
+        }
         let known = LISTS.iter().find(|(known, _)| *known == kind);
-        let Some((_, list)) = known.filter(|_| version.starts_with("networking.istio.io/")) else {
+        let Some((_, list)) = known.filter(|(_, list)| is_of_group(list, version)) else {
             self.report_unused(subject, &document, &kind, version);
             return;
         };
-        if !VERSIONS.contains(&version) {
+        if !versions(list).contains(&version) {
             let own = tree::find(&document, "apiVersion").tree;
-            let reason = format!("is not one of {}", VERSIONS.join(", "));
+            let reason = format!("is not one of {}", versions(list).join(", "));
             self.value_error(subject, "apiVersion", own, &reason);
         }
         self.check_envelope(subject, &document, &name);
@@ -230,7 +232,8 @@ impl Collector {
             return;
         };
         // Plugin documents have these fields of the metadata in the spec.
-        for field in ["name", "namespace"].into_iter().filter(|_| *list == "virtualServices") {
+        let has_names = *list == "virtualServices" || ROUTES.contains(list);
+        for field in ["name", "namespace"].into_iter().filter(|_| has_names) {
             if let Some((key, _)) = spec.entry(field) {
                 let path = format!("spec.{}", key.text);
                 self.error(subject, key.position(), &path, "unknown field, write it in metadata");
@@ -248,8 +251,9 @@ impl Collector {
             ["Gateway", "Sidecar", "EnvoyFilter", "ProxyConfig", "WorkloadEntry", "WorkloadGroup"];
         if version.is_empty() {
             self.error(subject, line, "apiVersion", "is required");
-        } else if version.starts_with("networking.istio.io/") && !others.contains(&kind) {
-            let kinds: Vec<_> = LISTS.iter().map(|(kind, _)| *kind).chain(others).collect();
+        } else if version.starts_with(ISTIO) && !others.contains(&kind) {
+            let kinds = LISTS.iter().filter(|(_, list)| is_of_group(list, ISTIO));
+            let kinds: Vec<_> = kinds.map(|(kind, _)| *kind).chain(others).collect();
             let own = tree::find(document, "kind").tree;
             self.value_error(subject, "kind", own, &format!("is not one of {}", kinds.join(", ")));
         } else {
@@ -280,6 +284,8 @@ impl Collector {
             self.objects.iter_mut().for_each(|object| object.namespace.clone_from(&own));
             namespaces = vec![own];
         }
+        let refused = routes::place(&mut self.objects, &self.inventory);
+        self.findings.extend(refused);
         let first = namespaces.first().cloned().flatten();
         let objects = std::mem::take(&mut self.objects);
         let documents = self.plugins.iter().map(|plugin| &plugin.document);

@@ -3,6 +3,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use sluice_policy::document::filter::Filter;
 
+use crate::kinds::ROUTES;
 use crate::tree::Tree;
 
 /// The modules with their descriptions, in the order of the help.
@@ -72,18 +73,25 @@ pub fn needed(document: &Tree) -> Vec<Filter> {
     let routes = || services.iter().flat_map(|service| service.list("http"));
     let route_has = |name: &str| routes().any(|route| route.field(name).is_some());
     let has = |name: &str| document.field(name).is_some();
+    let gateway_routes = || ROUTES.into_iter().flat_map(|list| document.list(list));
+    let has_gateway_routes = gateway_routes().next().is_some();
+    let mut gateway_filters = gateway_routes()
+        .flat_map(|route| route.list("rules"))
+        .flat_map(|rule| rule.list("filters"));
+    let has_gateway_mirror = gateway_filters.any(|own| own.field("requestMirror").is_some());
     let mut filters = Vec::new();
     let mut add = |filter, is_needed| filters.extend(Some(filter).filter(|_| is_needed));
     add(Filter::Egress, has("outboundTrafficPolicy") || has("egress"));
-    add(Filter::Fault, route_has("fault") || (has("faults") && routes().next().is_some()));
-    add(Filter::Mirror, route_has("mirror") || route_has("mirrors"));
+    let has_routes = has_gateway_routes || routes().next().is_some();
+    add(Filter::Fault, route_has("fault") || (has("faults") && has_routes));
+    add(Filter::Mirror, route_has("mirror") || route_has("mirrors") || has_gateway_mirror);
     let has_any =
         |route: &Tree, names: &[&str]| names.iter().any(|name| route.field(name).is_some());
     let is_for_router = |route: &Tree| {
         has_any(route, &["route", "redirect", "directResponse", "delegate"])
             || !has_any(route, &["fault", "mirror", "mirrors"])
     };
-    add(Filter::Router, routes().any(is_for_router));
+    add(Filter::Router, has_gateway_routes || routes().any(is_for_router));
     add(Filter::Outlier, has("destinationRules"));
     add(Filter::Sni, services.iter().any(|service| !service.list("tls").is_empty()));
     if filters.is_empty() {

@@ -20,8 +20,14 @@ pub enum Foreign {
 }
 
 /// Fields that prove that a document is a plugin document.
-const LEADING: [&str; 4] =
-    ["destinationRules", "outboundTrafficPolicy", "serviceEntries", "virtualServices"];
+const LEADING: [&str; 6] = [
+    "destinationRules",
+    "grpcRoutes",
+    "httpRoutes",
+    "outboundTrafficPolicy",
+    "serviceEntries",
+    "virtualServices",
+];
 
 /// Fields of a plugin document that other files often have too.
 const COMMON: [&str; 5] = ["clusterName", "egress", "namespace", "proxy", "services"];
@@ -85,7 +91,7 @@ impl Foreign {
             }
             Self::Other => {
                 "is not Istio or Sluice configuration; give an object with a kind, the spec of a \
-                 VirtualService, DestinationRule or ServiceEntry, or a plugin document, whose \
+                 VirtualService, HTTPRoute, DestinationRule or ServiceEntry, or a plugin document, whose \
                  fields sluice schema prints"
             }
         }

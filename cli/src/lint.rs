@@ -11,6 +11,7 @@ pub mod inventory;
 mod mesh;
 mod registry;
 mod report;
+mod routes;
 mod same_hosts;
 mod server_names;
 mod subsets;
@@ -41,5 +42,6 @@ pub fn lint(
     server_names::lint(&mesh, &mut report);
     weights::lint(&mesh, &mut report);
     gateways::lint(&mesh, &mut report);
+    routes::lint(&mesh, &mut report);
     report.into_findings()
 }

@@ -43,7 +43,14 @@ pub fn find(document: &Tree) -> Vec<(String, Tree)> {
 }
 
 fn is_own(plugin: &Tree) -> bool {
-    let fields = ["virtualServices", "destinationRules", "serviceEntries", "outboundTrafficPolicy"];
+    let fields = [
+        "virtualServices",
+        "httpRoutes",
+        "grpcRoutes",
+        "destinationRules",
+        "serviceEntries",
+        "outboundTrafficPolicy",
+    ];
     fields.iter().any(|name| plugin.field(name).is_some())
 }
 

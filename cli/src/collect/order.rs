@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sluice_policy::value::host_name::qualify;
 
 use super::object::Object;
-use crate::kinds::LISTS;
+use crate::kinds::{LISTS, ROUTES};
 use crate::lint::inventory::Inventory;
 use crate::tree::Tree;
 
@@ -14,6 +14,7 @@ use crate::tree::Tree;
 pub fn sort(objects: &mut [Object], namespace: Option<&str>, inventory: &Inventory) {
     let list = |object: &Object| LISTS.iter().position(|(_, list)| *list == object.list);
     objects.sort_by_key(list);
+    sort_routes(objects, inventory);
     let shared = shared(objects, namespace);
     if shared.is_empty() {
         return;
@@ -31,6 +32,23 @@ pub fn sort(objects: &mut [Object], namespace: Option<&str>, inventory: &Invento
             *place = object;
         }
     }
+}
+
+/// Sorts the routes of the Gateway API as it orders equal rules: by age, then by namespace and
+/// name. Without the times of all routes, they stay in the order of the files.
+fn sort_routes(objects: &mut [Object], inventory: &Inventory) {
+    let is_route = |object: &Object| ROUTES.contains(&object.list);
+    let start = objects.iter().position(is_route).unwrap_or(objects.len());
+    let end = objects.iter().rposition(is_route).map_or(start, |last| last + 1);
+    let Some(routes) = objects.get_mut(start..end) else { return };
+    if routes.iter().any(|route| inventory.created(&route.title).is_none()) {
+        return;
+    }
+    routes.sort_by_cached_key(|route| {
+        let list = LISTS.iter().position(|(_, list)| *list == route.list);
+        let created = inventory.created(&route.title).map(str::to_owned);
+        (list, created, route.title.clone())
+    });
 }
 
 /// The indices of VirtualServices with a host that another one has too.

@@ -4,7 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::defaults::Defaults;
+use super::routes::backends;
 use crate::bundle::{Bundle, Origin};
+use crate::kinds::ROUTES;
 use crate::tree::{Key, Tree, Value};
 use sluice_policy::spec::proxy::MESH;
 use sluice_policy::value::host_name::{aliases, is_short, qualify};
@@ -236,6 +238,14 @@ pub fn add(services: &mut [Service], bundle: &mut Bundle) {
         // A delegate can be in another namespace.
         let own = spec.field("namespace").and_then(Tree::as_str).or(namespace.as_deref());
         hosts.extend(hosts_of_service(spec).into_iter().map(|host| qualify(host, own)));
+    }
+    for route in ROUTES.into_iter().flat_map(|list| bundle.document.list(list)) {
+        let own = route.field("namespace").and_then(Tree::as_str).or(namespace.as_deref());
+        for (_, backend) in backends(route) {
+            let text = |name| backend.field(name).and_then(Tree::as_str);
+            let own = text("namespace").or(own);
+            hosts.extend(text("name").map(|name| qualify(name, own)));
+        }
     }
     let given = bundle.document.list("services").iter();
     let given = given.filter_map(|service| service.field("host")?.as_str());

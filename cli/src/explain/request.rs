@@ -282,11 +282,11 @@ impl ExplainArgs {
     }
 }
 
-/// The first host of the virtual services, or else of the service entries, that is not a wildcard.
+/// The first host of the virtual services, or else of the routes of the Gateway API or of the
+/// service entries, that is not a wildcard.
 fn first_host(document: &Tree) -> Option<String> {
-    let lists = ["virtualServices", "serviceEntries"].into_iter();
+    let lists = ["virtualServices", "httpRoutes", "grpcRoutes", "serviceEntries"].into_iter();
     let parts = lists.flat_map(|list| document.list(list));
-    let mut hosts = parts.flat_map(|part| part.list("hosts"));
-    let host = hosts.find_map(|host| host.as_str().filter(|host| !host.contains('*')));
-    host.map(str::to_owned)
+    let mut hosts = parts.flat_map(|part| [part.list("hosts"), part.list("hostnames")].concat());
+    hosts.find_map(|host| host.as_str().filter(|host| !host.contains('*')).map(str::to_owned))
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use crate::columns::Position;
 use crate::finding::Place;
+use crate::kinds::{GATEWAY_API, ISTIO};
 use crate::tree::{self, Tree, Value};
 
 /// The annotation of a Service with the namespaces that may use it.
@@ -17,6 +18,8 @@ pub struct Inventory {
     pub services: Vec<Service>,
     /// Istio's Gateways
     pub gateways: Vec<Gateway>,
+    /// The ReferenceGrants of the Gateway API
+    pub grants: Vec<Grant>,
     /// The time when an object was created, by its title
     created: HashMap<String, String>,
 }
@@ -49,16 +52,74 @@ pub struct Gateway {
     pub hosts: Vec<String>,
 }
 
+/// A ReferenceGrant of the Gateway API: it permits references to objects of its namespace.
+#[derive(Debug)]
+pub struct Grant {
+    /// Its namespace; `None` for that of the documents
+    namespace: Option<String>,
+    /// The routes that may have references
+    from: Vec<Peer>,
+    /// The objects that they may refer to
+    to: Vec<Target>,
+}
+
+/// An entry of `from` of a ReferenceGrant.
+#[derive(Debug)]
+struct Peer {
+    group: String,
+    kind: String,
+    namespace: String,
+}
+
+/// An entry of `to` of a ReferenceGrant for Services.
+#[derive(Debug)]
+struct Target {
+    /// The name of the Service; `None` for all
+    name: Option<String>,
+}
+
+impl Peer {
+    fn new(entry: &Tree) -> Option<Self> {
+        let text = |name| Some(entry.field(name)?.as_str()?.to_owned());
+        Some(Self { group: text("group")?, kind: text("kind")?, namespace: text("namespace")? })
+    }
+}
+
+impl Target {
+    fn new(entry: &Tree) -> Option<Self> {
+        let text = |name| entry.field(name).and_then(Tree::as_str);
+        let is_service = text("group").is_none_or(str::is_empty) && text("kind") == Some("Service");
+        let name = text("name").filter(|name| !name.is_empty()).map(str::to_owned);
+        is_service.then_some(Self { name })
+    }
+}
+
+impl Grant {
+    /// Returns whether routes of a kind in the namespace `from` may refer to the Service `name` of
+    /// `namespace`.
+    pub fn permits(&self, kind: &str, from: &str, name: &str, namespace: &str) -> bool {
+        let group = GATEWAY_API.trim_end_matches('/');
+        let is_peer = |own: &Peer| own.group == group && own.kind == kind && own.namespace == from;
+        let is_target = |own: &Target| own.name.as_deref().is_none_or(|own| own == name);
+        self.namespace.as_deref() == Some(namespace)
+            && self.from.iter().any(is_peer)
+            && self.to.iter().any(is_target)
+    }
+}
+
 impl Inventory {
     /// Adds an object of a file if it is of use here.
     pub fn add(&mut self, file: &str, title: &str, namespace: Option<&str>, document: &Tree) {
         let text = |name| document.field(name).and_then(Tree::as_str).unwrap_or_default();
         let kind = text("kind");
-        if !["Service", "Gateway", "VirtualService"].contains(&kind) {
+        let kinds =
+            ["Service", "Gateway", "VirtualService", "HTTPRoute", "GRPCRoute", "ReferenceGrant"];
+        if !kinds.contains(&kind) {
             return;
         }
         let version = text("apiVersion");
-        let is_istio = version.starts_with("networking.istio.io/");
+        let is_istio = version.starts_with(ISTIO);
+        let is_gateway_api = version.starts_with(GATEWAY_API);
         let Some(metadata) = document.field("metadata") else { return };
         let Some(name) = metadata.field("name").and_then(Tree::as_str) else { return };
         let name = || (name.to_owned(), namespace.map(str::to_owned));
@@ -86,6 +147,20 @@ impl Inventory {
                     name,
                     hosts,
                 });
+            }
+            "ReferenceGrant" if is_gateway_api => {
+                let spec = document.field("spec");
+                let list = |name| spec.map_or(&[][..], |spec| spec.list(name)).iter();
+                let (_, namespace) = name();
+                self.grants.push(Grant {
+                    namespace,
+                    from: list("from").filter_map(Peer::new).collect(),
+                    to: list("to").filter_map(Target::new).collect(),
+                });
+            }
+            "HTTPRoute" | "GRPCRoute" if is_gateway_api => {
+                let created = metadata.field("creationTimestamp").and_then(Tree::as_str);
+                self.created.extend(created.map(|own| (title.to_owned(), own.to_owned())));
             }
             "VirtualService" if is_istio => {
                 let created = metadata.field("creationTimestamp").and_then(Tree::as_str);

@@ -6,6 +6,7 @@ use sluice_policy::value::host_name::qualify;
 
 use super::inventory::Inventory;
 use crate::bundle::Bundle;
+use crate::kinds::ROUTES;
 use crate::tree::Tree;
 
 /// All objects.
@@ -18,6 +19,8 @@ pub struct Mesh<'a> {
     pub namespace: Option<&'a str>,
     /// The VirtualServices, in the order of the documents
     pub virtual_services: Vec<Spec<'a>>,
+    /// The HTTPRoutes and GRPCRoutes, in the order of the documents
+    pub routes: Vec<Spec<'a>>,
     /// The DestinationRules, in the order of the documents
     pub destination_rules: Vec<Spec<'a>>,
     /// The ServiceEntries, in the order of the documents
@@ -31,7 +34,7 @@ pub struct Spec<'a> {
     pub tree: &'a Tree,
     /// The index of its document
     pub bundle: usize,
-    /// Its namespace: that of its document, or the one that a delegate names
+    /// Its namespace: that of its document, or the one that a delegate or route names
     pub namespace: Option<&'a str>,
     /// Kind, namespace and name of the object; empty for plugin configuration
     pub title: &'a str,
@@ -44,7 +47,7 @@ impl<'a> Mesh<'a> {
     pub fn new(bundles: &'a [Bundle], inventory: &'a Inventory) -> Self {
         let specs = |list: &'static str| {
             let own = bundles.iter().enumerate();
-            own.flat_map(|(bundle, own)| specs(bundle, own, list)).collect()
+            own.flat_map(|(bundle, own)| specs(bundle, own, list)).collect::<Vec<_>>()
         };
         let mut namespaces: Vec<_> = bundles.iter().map(namespace).collect();
         namespaces.sort_unstable();
@@ -55,6 +58,7 @@ impl<'a> Mesh<'a> {
             inventory,
             namespace,
             virtual_services: specs("virtualServices"),
+            routes: ROUTES.into_iter().flat_map(specs).collect(),
             destination_rules: specs("destinationRules"),
             service_entries: specs("serviceEntries"),
         }
@@ -86,7 +90,7 @@ fn specs<'a>(bundle: usize, own: &'a Bundle, list: &str) -> Vec<Spec<'a>> {
     let spec = |(index, tree)| Spec {
         tree,
         bundle,
-        namespace: namespace_of_delegate(tree).or(namespace(own)),
+        namespace: own_namespace(tree).or(namespace(own)),
         title: own.object(&path(list, index)),
         list,
         index,
@@ -94,8 +98,8 @@ fn specs<'a>(bundle: usize, own: &'a Bundle, list: &str) -> Vec<Spec<'a>> {
     elements.map(spec).collect()
 }
 
-/// The namespace in a VirtualService without hosts.
-fn namespace_of_delegate(tree: &Tree) -> Option<&str> {
+/// The namespace in a VirtualService without hosts, or in a route of the Gateway API.
+fn own_namespace(tree: &Tree) -> Option<&str> {
     tree.field("namespace").filter(|_| tree.list("hosts").is_empty()).and_then(Tree::as_str)
 }
 
