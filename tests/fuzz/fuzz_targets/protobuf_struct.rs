@@ -94,7 +94,12 @@ fn protobuf_struct(object: &serde_json::Value) -> Struct {
 
 fn errors(document: &[u8]) -> Vec<String> {
     let rejection = Router::compile(document, &NoMetadata).err();
-    rejection.into_iter().flat_map(|rejection| rejection.errors).map(|e| e.to_string()).collect()
+    let errors = rejection.into_iter().flat_map(|rejection| rejection.errors);
+    // Only JSON has a line in which it is nested too deep.
+    let is_deep =
+        |error: &String| ["recursion limit", "in each other"].iter().any(|t| error.contains(t));
+    let text = |error: String| if is_deep(&error) { "too deep".to_owned() } else { error };
+    errors.map(|error| text(error.to_string())).collect()
 }
 
 fuzz_target!(|input: (BTreeMap<Key, Any>, &[u8])| {

@@ -1,7 +1,7 @@
 //! From the bytes of a configuration to a tree.
 
 use crate::document::json::Json;
-use crate::document::protobuf_struct;
+use crate::document::protobuf_struct::{self, MAX_DEPTH, Refusal};
 
 /// Maximum length of a document, in bytes. Reading one of this length takes up to 24 times as much
 /// memory, and a VM of Envoy has 1 GiB.
@@ -21,7 +21,8 @@ pub fn check_length(bytes: usize) -> Result<(), String> {
 /// Parses a document: JSON text, or a `google.protobuf.Struct` as Envoy passes it on.
 ///
 /// # Errors
-/// Text that is not JSON: the reason with line and column. A document of more than [`MAX_BYTES`].
+/// Text that is not JSON: the reason with line and column. A `Struct` of more than [`MAX_DEPTH`]
+/// levels. A document of more than [`MAX_BYTES`].
 pub fn parse(document: &[u8]) -> Result<Json<'_>, String> {
     if document.is_empty() {
         return Err("is empty".to_owned());
@@ -29,7 +30,12 @@ pub fn parse(document: &[u8]) -> Result<Json<'_>, String> {
     check_length(document.len())?;
     serde_json::from_slice(document).or_else(|error| {
         // In this order: a Struct is also JSON only if one of its keys is a JSON document.
-        protobuf_struct::decode(document).ok_or_else(|| format!("is not JSON: {error}"))
+        protobuf_struct::decode(document).map_err(|refusal| match refusal {
+            Refusal::NoStruct => format!("is not JSON: {error}"),
+            Refusal::TooDeep => {
+                format!("has more than {MAX_DEPTH} objects and lists in each other")
+            }
+        })
     })
 }
 

@@ -11,58 +11,79 @@ use std::borrow::Cow;
 
 use crate::document::json::Json;
 
-/// Maximum depth of nested messages, the same as that of `serde_json`.
-const MAX_DEPTH: usize = 128;
+/// Maximum number of objects and lists in each other, the same as that of `serde_json`.
+pub const MAX_DEPTH: usize = 127;
 
-/// Decodes a `Struct`; `None` for bytes that are not one.
-pub fn decode(bytes: &[u8]) -> Option<Json<'_>> {
-    decode_struct(bytes, 0)
+/// Why bytes are no document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// They are no `Struct`.
+    NoStruct,
+    /// They have more than [`MAX_DEPTH`] objects and lists in each other.
+    TooDeep,
 }
 
-fn decode_struct(bytes: &[u8], depth: usize) -> Option<Json<'_>> {
+/// Decodes a `Struct`.
+pub fn decode(bytes: &[u8]) -> Result<Json<'_>, Refusal> {
+    decode_struct(bytes, 1)
+}
+
+fn decode_struct(bytes: &[u8], depth: usize) -> Result<Json<'_>, Refusal> {
+    check_depth(depth)?;
     let mut fields = Vec::new();
     for field in Fields(bytes) {
-        let (1, Payload::Bytes(entry)) = field? else { return None };
+        let (1, Payload::Bytes(entry)) = field.ok_or(Refusal::NoStruct)? else {
+            return Err(Refusal::NoStruct);
+        };
         let mut key = Cow::default();
         let mut value = Json::Null;
         for field in Fields(entry) {
-            match field? {
-                (1, Payload::Bytes(bytes)) => key = str::from_utf8(bytes).ok()?.into(),
-                (2, Payload::Bytes(bytes)) => value = decode_value(bytes, depth + 1)?,
-                _ => return None,
+            match field.ok_or(Refusal::NoStruct)? {
+                (1, Payload::Bytes(bytes)) => key = text(bytes)?,
+                (2, Payload::Bytes(bytes)) => value = decode_value(bytes, depth)?,
+                _ => return Err(Refusal::NoStruct),
             }
         }
         fields.push((key, value));
     }
-    Some(Json::Object(fields))
+    Ok(Json::Object(fields))
 }
 
-fn decode_value(bytes: &[u8], depth: usize) -> Option<Json<'_>> {
-    if depth > MAX_DEPTH {
-        return None;
-    }
+fn check_depth(depth: usize) -> Result<(), Refusal> {
+    if depth > MAX_DEPTH { Err(Refusal::TooDeep) } else { Ok(()) }
+}
+
+fn text(bytes: &[u8]) -> Result<Cow<'_, str>, Refusal> {
+    str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| Refusal::NoStruct)
+}
+
+/// Decodes a value that is in `depth` objects and lists.
+fn decode_value(bytes: &[u8], depth: usize) -> Result<Json<'_>, Refusal> {
     let mut value = Json::Null;
     for field in Fields(bytes) {
-        value = match field? {
+        value = match field.ok_or(Refusal::NoStruct)? {
             (1, Payload::Varint(_)) => Json::Null,
             (2, Payload::Fixed64(bits)) => number(f64::from_bits(bits)),
-            (3, Payload::Bytes(bytes)) => Json::String(str::from_utf8(bytes).ok()?.into()),
+            (3, Payload::Bytes(bytes)) => Json::String(text(bytes)?),
             (4, Payload::Varint(flag)) => Json::Bool(flag != 0),
-            (5, Payload::Bytes(bytes)) => decode_struct(bytes, depth)?,
-            (6, Payload::Bytes(bytes)) => decode_list(bytes, depth)?,
-            _ => return None,
+            (5, Payload::Bytes(bytes)) => decode_struct(bytes, depth + 1)?,
+            (6, Payload::Bytes(bytes)) => decode_list(bytes, depth + 1)?,
+            _ => return Err(Refusal::NoStruct),
         };
     }
-    Some(value)
+    Ok(value)
 }
 
-fn decode_list(bytes: &[u8], depth: usize) -> Option<Json<'_>> {
+fn decode_list(bytes: &[u8], depth: usize) -> Result<Json<'_>, Refusal> {
+    check_depth(depth)?;
     let mut values = Vec::new();
     for field in Fields(bytes) {
-        let (1, Payload::Bytes(value)) = field? else { return None };
-        values.push(decode_value(value, depth + 1)?);
+        let (1, Payload::Bytes(value)) = field.ok_or(Refusal::NoStruct)? else {
+            return Err(Refusal::NoStruct);
+        };
+        values.push(decode_value(value, depth)?);
     }
-    Some(Json::Array(values))
+    Ok(Json::Array(values))
 }
 
 /// All numbers of a `Struct` are doubles. Whole numbers become integers again.
@@ -163,20 +184,20 @@ mod tests {
         ]
         .concat();
         let expected = parse(br#"{"a": "s", "b": [50, 0.5, null], "c": {"x": true}}"#);
-        assert_eq!(decode(&message), expected.ok());
-        assert_eq!(decode(b""), Some(Json::Object(Vec::new())));
+        assert_eq!(decode(&message).ok(), expected.ok());
+        assert_eq!(decode(b""), Ok(Json::Object(Vec::new())));
     }
 
     #[test]
     fn everything_else_is_not_one() {
         let message = entry("a", &bytes(3, b"s"));
         for end in 1..message.len() {
-            assert_eq!(decode(&message[..end]), None, "cut off at {end}");
+            assert_eq!(decode(&message[..end]), Err(Refusal::NoStruct), "cut off at {end}");
         }
-        assert_eq!(decode(b"{}"), None);
-        assert_eq!(decode(&[0xff; 20]), None);
-        assert_eq!(decode(&entry("\u{0}", &[0x0d, 0, 0, 0, 0])), None);
-        assert_eq!(decode(&bytes(1, &bytes(1, b"\xff"))), None);
+        assert_eq!(decode(b"{}"), Err(Refusal::NoStruct));
+        assert_eq!(decode(&[0xff; 20]), Err(Refusal::NoStruct));
+        assert_eq!(decode(&entry("\u{0}", &[0x0d, 0, 0, 0, 0])), Err(Refusal::NoStruct));
+        assert_eq!(decode(&bytes(1, &bytes(1, b"\xff"))), Err(Refusal::NoStruct));
     }
 
     #[test]
@@ -191,11 +212,18 @@ mod tests {
             bytes
         }
         let wrap = |tag: u8, inner: Vec<u8>| [vec![tag], length(inner.len()), inner].concat();
-        let mut value = vec![0x08, 0];
-        for _ in 0..10_000 {
-            value = wrap(6 << 3 | 2, wrap(1 << 3 | 2, value));
+        // The same as for JSON.
+        for (lists, is_read) in [(126, true), (127, false), (10_000, false)] {
+            let mut value = vec![0x08, 0];
+            for _ in 0..lists {
+                value = wrap(6 << 3 | 2, wrap(1 << 3 | 2, value));
+            }
+            let message = wrap(0x0a, [wrap(0x0a, b"k".to_vec()), wrap(0x12, value)].concat());
+            let refusal = decode(&message).err();
+            assert_eq!(refusal, (!is_read).then_some(Refusal::TooDeep), "{lists}");
+            let json = format!(r#"{{"k":{}null{}}}"#, "[".repeat(lists), "]".repeat(lists));
+            let json: Result<Json<'_>, _> = serde_json::from_str(&json);
+            assert_eq!(json.is_ok(), is_read, "{lists}");
         }
-        let message = wrap(0x0a, [wrap(0x0a, b"k".to_vec()), wrap(0x12, value)].concat());
-        assert_eq!(decode(&message), None);
     }
 }
