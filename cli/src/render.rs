@@ -243,6 +243,12 @@ fn render_as(
             }
         }
     };
+    let plugins = |kind: Kind| {
+        check_needs_no_routes(selection, args.to)?;
+        let files = kind.files(args.module_url.as_deref(), args.module_file.as_deref())?;
+        let target = target(document, compiled, selection, args, &files);
+        Ok(wasm_plugin::render(kind, &target)?)
+    };
     match args.to {
         To::PluginJson => Ok(document.to_pretty_json() + "\n"),
         To::EnvoyFilter => {
@@ -250,16 +256,8 @@ fn render_as(
             let files = files("/var/lib/sluice");
             envoy_filter::render(&target(document, compiled, selection, args, &files))
         }
-        To::WasmPlugin | To::TrafficExtension => {
-            check_needs_no_routes(selection, args.to)?;
-            let kind = match args.to {
-                To::TrafficExtension => Kind::TrafficExtension,
-                _ => Kind::WasmPlugin,
-            };
-            let files = kind.files(args.module_url.as_deref(), args.module_file.as_deref())?;
-            let target = target(document, compiled, selection, args, &files);
-            Ok(wasm_plugin::render(kind, &target)?)
-        }
+        To::WasmPlugin => plugins(Kind::WasmPlugin),
+        To::TrafficExtension => plugins(Kind::TrafficExtension),
         To::EnvoyExtensionPolicy => {
             check_needs_no_routes(selection, args.to)?;
             let Some(attached) = &args.target else {
@@ -329,8 +327,8 @@ fn target<'a>(
 }
 
 fn check_module(args: &RenderArgs) -> Result<(), String> {
-    let of_istio = [To::WasmPlugin, To::TrafficExtension];
-    let has_url = of_istio.contains(&args.to) || args.to == To::EnvoyExtensionPolicy;
+    let plugin = args.to.plugin();
+    let has_url = plugin.is_some() || args.to == To::EnvoyExtensionPolicy;
     if args.module_url.is_some() && !has_url {
         let reason = "--module-url is for --to wasmplugin, trafficextension and \
                       envoyextensionpolicy only; use --module-file";
@@ -339,9 +337,8 @@ fn check_module(args: &RenderArgs) -> Result<(), String> {
     if args.target.is_some() && args.to != To::EnvoyExtensionPolicy {
         return Err("--target is for --to envoyextensionpolicy only".to_owned());
     }
-    if args.attach == Attach::Native && of_istio.contains(&args.to) {
-        let kind = if args.to == To::WasmPlugin { "WasmPlugin" } else { "TrafficExtension" };
-        return Err(format!("a {kind} cannot load the dynamic module; use --to envoyfilter"));
+    if let (Attach::Native, Some(kind)) = (args.attach, plugin) {
+        return Err(format!("a {kind:?} cannot load the dynamic module; use --to envoyfilter"));
     }
     if args.native_file.is_some() && args.attach != Attach::Native {
         return Err("--native-file needs --attach native".to_owned());

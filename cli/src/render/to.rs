@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 
+use super::wasm_plugin::Kind;
+
 /// The format to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum To {
@@ -21,4 +23,15 @@ pub enum To {
     EnvoyExtensionPolicy,
     /// A complete static configuration of Envoy
     Envoy,
+}
+
+impl To {
+    /// The kind of the objects that load a module in Istio, without its routes and clusters.
+    pub fn plugin(self) -> Option<Kind> {
+        match self {
+            Self::WasmPlugin => Some(Kind::WasmPlugin),
+            Self::TrafficExtension => Some(Kind::TrafficExtension),
+            _ => None,
+        }
+    }
 }
