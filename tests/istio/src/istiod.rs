@@ -1,14 +1,15 @@
 //! A real istiod without Kubernetes: it reads its configuration from a folder and serves xDS in
 //! plaintext on the loopback device.
 
-use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use sluice_e2e::{Client, until, workspace};
 use tempfile::TempDir;
+
+use crate::background::Background;
 
 /// Disables features that Envoy's releases do not have. The README lists the reasons.
 pub const FEATURES: [(&str, &str); 2] =
@@ -18,11 +19,10 @@ pub const FEATURES: [(&str, &str); 2] =
 const ALONE: [(&str, &str); 3] =
     [("ENABLE_CA_SERVER", "false"), ("PILOT_CERT_PROVIDER", "none"), ("XDS_AUTH", "false")];
 
-/// A running istiod. It ends when this is dropped, or at the latest when the thread that started it
-/// ends.
+/// A running istiod. It ends as a [`Background`] does.
 pub struct Istiod {
-    child: Child,
-    directory: TempDir,
+    process: Background,
+    _directory: TempDir,
     xds: u16,
 }
 
@@ -61,28 +61,23 @@ impl Istiod {
         std::fs::write(&mesh, mesh_configuration().to_string()).unwrap();
         let [xds, http, monitoring] = free_ports();
         let local = |port: u16| format!("127.0.0.1:{port}");
-        let log = File::create(directory.path().join("log")).unwrap();
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "setsid"])
-            .arg(program())
-            .args(["--grpcAddr", &local(xds), "--httpAddr", &local(http)])
-            .args(["--monitoringAddr", &local(monitoring)])
-            .arg("--configDir")
-            .arg(&folder)
-            .arg("--meshConfig")
-            .arg(&mesh)
-            .envs(FEATURES)
-            .envs(ALONE)
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("cannot run setpriv of util-linux");
+        let process = Background::start(
+            Command::new(program())
+                .args(["--grpcAddr", &local(xds), "--httpAddr", &local(http)])
+                .args(["--monitoringAddr", &local(monitoring)])
+                .arg("--configDir")
+                .arg(&folder)
+                .arg("--meshConfig")
+                .arg(&mesh)
+                .envs(FEATURES)
+                .envs(ALONE)
+                .current_dir(directory.path()),
+            directory.path().join("log"),
+        );
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, http));
-        let mut istiod = Self { child, directory, xds };
+        let mut istiod = Self { process, _directory: directory, xds };
         let ready = until("istiod is ready", async || {
-            if istiod.child.try_wait().unwrap().is_some() {
+            if istiod.process.has_ended() {
                 return Some(Err(istiod.log()));
             }
             tokio::net::TcpStream::connect(http).await.ok()?;
@@ -100,7 +95,7 @@ impl Istiod {
 
     /// Returns its log so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+        self.process.log()
     }
 
     /// Returns the log lines about configuration that istiod or a proxy refused.
@@ -108,13 +103,6 @@ impl Istiod {
         const SIGNS: [&str; 5] = ["ACK ERROR", "NACK", "skipping", "panic", "invalid"];
         let sign = |line: &&str| SIGNS.iter().any(|sign| line.contains(sign));
         self.log().lines().filter(sign).map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Istiod {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the modules in a mesh of a real istiod and Envoys. Run them with `make test-istio`.
 
+mod background;
 mod behaviour;
 mod clusters;
 mod generate;

@@ -1,13 +1,15 @@
 //! A Kubernetes API: etcd and kube-apiserver, and kubectl as its client.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use sluice_e2e::{until, workspace};
 use tempfile::TempDir;
+
+use crate::background::Background;
 
 /// The certificate that kube-apiserver makes for itself.
 const CERTIFICATE: &str = "certificates/apiserver.crt";
@@ -19,53 +21,6 @@ const TOKEN: &str = "administrator";
 /// Path of a program that `tools/setup.sh kubernetes` has installed.
 pub fn program(name: &str) -> PathBuf {
     workspace().join(".tools/kubernetes/bin").join(name)
-}
-
-/// A program in the background. It ends when this is dropped, or at the latest when the thread that
-/// started it ends.
-pub struct Background {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Background {
-    /// Starts a program, whose output goes to a file.
-    pub fn start(command: &mut Command, log: PathBuf) -> Self {
-        let output = File::create(&log).unwrap();
-        let mut with_end = Command::new("setpriv");
-        with_end.args(["--pdeathsig", "KILL", "setsid"]);
-        with_end.arg(command.get_program()).args(command.get_args());
-        with_end.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        if let Some(folder) = command.get_current_dir() {
-            with_end.current_dir(folder);
-        }
-        let child = with_end
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .expect("cannot run setpriv of util-linux");
-        Self { child, log }
-    }
-
-    /// Returns its log so far.
-    pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// Panics with its log if it has ended.
-    pub fn assert_runs(&mut self) {
-        if self.child.try_wait().unwrap().is_some() {
-            panic!("{} ended:\n{}", self.log.display(), self.log());
-        }
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// A running API.

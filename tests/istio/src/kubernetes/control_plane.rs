@@ -6,8 +6,9 @@ use std::process::Command;
 
 use sluice_e2e::{Client, until, workspace};
 
+use crate::background::Background;
 use crate::istiod::FEATURES;
-use crate::kubernetes::cluster::{Background, Cluster, run};
+use crate::kubernetes::cluster::{Cluster, run};
 use crate::kubernetes::controllers::{address, reconcile};
 
 /// What differs from the default installation: features that Envoy's releases do not have, and

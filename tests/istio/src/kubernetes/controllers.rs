@@ -164,7 +164,9 @@ pub fn mount(cluster: &Cluster, config_map: &str, folder: &Path) {
     fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
 }
 
-/// Runs iptables.
-pub fn iptables(rule: &[&str]) {
-    run(std::process::Command::new("iptables").args(["-t", "nat"]).args(rule));
+/// Redirects the connections that this machine opens to a port of a sidecar, as istio-init does in
+/// a pod. `matching` has the options of iptables that select them.
+pub fn redirect(matching: &str, port: u16) {
+    let rule = format!("-t nat -A OUTPUT -p tcp {matching} -j REDIRECT --to-ports {port}");
+    run(std::process::Command::new("iptables").args(rule.split(' ')));
 }

@@ -7,7 +7,7 @@ use sluice_e2e::{Client, until, workspace};
 
 use crate::kubernetes::cluster::Cluster;
 use crate::kubernetes::control_plane::ControlPlane;
-use crate::kubernetes::controllers::{address, iptables, mount};
+use crate::kubernetes::controllers::{address, mount, redirect};
 use crate::kubernetes::sidecar::node;
 use crate::proxy::Proxy;
 
@@ -19,24 +19,8 @@ pub async fn run(cluster: &Cluster, control_plane: &ControlPlane) {
     mount(cluster, "sluice-fault", Path::new("/var/lib/sluice"));
     let pods = cluster.get(&["pods", "--selector", "app=kim-payment-service,version=v1"]);
     let pod = address("kim-payment-service-v1");
-    // As istio-init does in the pod of the service, whose sidecar connects from 127.0.0.6.
-    iptables(&[
-        "-A",
-        "OUTPUT",
-        "-p",
-        "tcp",
-        "-d",
-        &pod.to_string(),
-        "--dport",
-        "8080",
-        "!",
-        "-s",
-        "127.0.0.6",
-        "-j",
-        "REDIRECT",
-        "--to-ports",
-        "15006",
-    ]);
+    // The sidecar itself connects from 127.0.0.6.
+    redirect(&format!("-d {pod} --dport 8080 ! -s 127.0.0.6"), 15006);
     let proxy = Proxy::of_node(control_plane.xds(), node(&pods["items"][0])).await;
     let client = Client::new(SocketAddr::from((pod, 8080)));
     let status = async |user: &str| {

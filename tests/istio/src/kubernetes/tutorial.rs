@@ -9,7 +9,7 @@ use sluice_e2e::{Answer, Client, Upstream, until, workspace};
 
 use crate::kubernetes::cluster::{Cluster, run as run_program};
 use crate::kubernetes::control_plane::ControlPlane;
-use crate::kubernetes::controllers::{address, iptables, mount, reconcile};
+use crate::kubernetes::controllers::{address, mount, reconcile, redirect};
 use crate::kubernetes::sidecar::{mounted, node};
 use crate::proxy::Proxy;
 
@@ -52,19 +52,7 @@ pub async fn run(cluster: &Cluster, control_plane: &ControlPlane) -> Mesh {
         let pod = address(&format!("kim-payment-service-{version}"));
         Upstream::at(SocketAddr::from((pod, 8080)), version, |_| Answer::default())
     });
-    // As istio-init does in the pod of the client.
-    iptables(&[
-        "-A",
-        "OUTPUT",
-        "-p",
-        "tcp",
-        "-d",
-        "10.96.0.0/16",
-        "-j",
-        "REDIRECT",
-        "--to-ports",
-        "15001",
-    ]);
+    redirect("-d 10.96.0.0/16", 15001);
     let mut proxy = None;
     let mut answers = ANSWERS.iter();
     for line in lines() {
