@@ -83,7 +83,10 @@ pub fn needed(document: &Tree) -> Vec<Filter> {
     let mut add = |filter, is_needed| filters.extend(Some(filter).filter(|_| is_needed));
     add(Filter::Egress, has("outboundTrafficPolicy") || has("egress"));
     let has_routes = has_gateway_routes || routes().next().is_some();
-    add(Filter::Fault, route_has("fault") || (has("faults") && has_routes));
+    let has_fault_rules =
+        document.field("faults").is_some_and(|faults| !faults.list("rules").is_empty());
+    let has_faults = route_has("fault") || (has("faults") && has_routes);
+    add(Filter::Fault, has_faults || has_fault_rules);
     add(Filter::Mirror, route_has("mirror") || route_has("mirrors") || has_gateway_mirror);
     let has_any =
         |route: &Tree, names: &[&str]| names.iter().any(|name| route.field(name).is_some());

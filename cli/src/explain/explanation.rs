@@ -72,6 +72,8 @@ pub(super) struct FaultOutcome {
     pub(super) is_drawn: bool,
     /// Whether the document limits faults
     pub(super) is_limited: bool,
+    /// The rule of `faults.rules` that has the fault, by its name or place
+    pub(super) rule: Option<String>,
 }
 
 /// The decisions of the mirror filter, without its budget, and of the router.
@@ -115,7 +117,8 @@ impl<'a> Explanation<'a> {
             let abort = plan.draw_abort(of_fault);
             let is_drawn = !of_fault.drawn.is_empty();
             let is_limited = bundle.document.field("faults").is_some();
-            FaultOutcome { plan, abort, is_drawn, is_limited }
+            let rule = explainer.fault_rule(&request);
+            FaultOutcome { plan, abort, is_drawn, is_limited, rule }
         });
         let is_routed = fault.as_ref().is_some_and(|fault| fault.abort.is_none());
         let routed = is_routed.then(|| {

@@ -115,7 +115,7 @@ impl Explanation<'_> {
 }
 
 fn json_fault(fault: &FaultOutcome) -> Value {
-    let FaultOutcome { plan, abort, is_limited, .. } = fault;
+    let FaultOutcome { plan, abort, is_limited, rule, .. } = fault;
     let [http, grpc] = match *abort {
         Some(AbortStatus::Http(status)) => [Some(status), None],
         Some(AbortStatus::Grpc(status)) => [None, Some(u16::from(status))],
@@ -130,6 +130,7 @@ fn json_fault(fault: &FaultOutcome) -> Value {
         "resetAfterBytes": of_response(plan.reset_after),
         "bytesPerSecond": of_response(plan.bytes_per_second),
         "isLimited": is_limited,
+        "rule": rule,
     })
 }
 

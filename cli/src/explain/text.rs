@@ -212,7 +212,7 @@ fn line(text: &mut String, arguments: Arguments<'_>) {
 }
 
 fn describe_fault(text: &mut String, fault: &FaultOutcome) {
-    let FaultOutcome { plan, abort, is_drawn, is_limited } = fault;
+    let FaultOutcome { plan, abort, is_drawn, is_limited, rule } = fault;
     let mut effects = Vec::new();
     effects.extend(plan.delay.map(|delay| format!("delays the request by {delay:?}")));
     effects.extend(abort.map(|status| match status {
@@ -234,7 +234,8 @@ fn describe_fault(text: &mut String, fault: &FaultOutcome) {
             line(text, format_args!("{BOLD}fault{BOLD:#}    none, by random choice"));
         }
     } else {
-        line(text, format_args!("{BOLD}fault{BOLD:#}    {}", effects.join(", ")));
+        let by = rule.as_ref().map(|rule| format!(", by {rule}")).unwrap_or_default();
+        line(text, format_args!("{BOLD}fault{BOLD:#}    {}{by}", effects.join(", ")));
         if *is_limited {
             line(
                 text,

@@ -27,6 +27,8 @@ pub const ABORT_BODY: &str = "fault filter abort";
 #[derive(Debug, Default)]
 pub struct Faults {
     services: Arc<VirtualServices>,
+    /// `faults.rules`, for all hosts; `None` without any
+    rules: Option<Arc<VirtualServices>>,
     sampling: Sampling,
     may_inject: bool,
     /// Settings for all routes
@@ -62,10 +64,12 @@ impl Policy for Faults {
     fn new(document: &Document) -> Self {
         let settings = document.faults.clone();
         let has_fault = document.services.any_route(|route| route.fault.is_some());
+        let has_rules = document.fault_rules.any_route(|_| true);
         Self {
             services: Arc::clone(&document.services),
+            rules: has_rules.then(|| Arc::clone(&document.fault_rules)),
             sampling: document.sampling.clone(),
-            may_inject: settings.headers.are_allowed() || has_fault,
+            may_inject: settings.headers.are_allowed() || has_fault || has_rules,
             settings,
         }
     }
@@ -77,8 +81,9 @@ impl Faults {
         self.may_inject
     }
 
-    /// The faults of a request: those of the first matching route. Fault headers of the request, if
-    /// allowed, override the delay and the abort of the route. The draw for the abort is made
+    /// The faults of a request: those of the first rule of `faults.rules` that matches, otherwise
+    /// those of the first matching route. Fault headers of the request, if allowed, override the
+    /// delay and the abort. The draw for the abort is made
     /// later, by [`Plan::draw_abort`]; all other draws are made here. `now` is called only if the
     /// settings have `notAfter`.
     pub fn plan(
@@ -99,6 +104,11 @@ impl Faults {
         self.settings.not_after.is_some_and(|end| now() > end)
     }
 
+    /// Returns the rule of `faults.rules` that applies to a request.
+    pub fn rule(&self, request: &Request<'_>) -> Option<Match<'_>> {
+        self.rules.as_ref()?.find(request).ok()
+    }
+
     /// Like [`Faults::plan`], if the rule that applies to the request is already found and
     /// [`Faults::is_over`] is false.
     pub fn plan_matched(
@@ -108,7 +118,8 @@ impl Faults {
         draws: &mut dyn Draws,
     ) -> Plan {
         let mut plan = Plan::default();
-        let fault = matched.and_then(|matched| matched.route.fault);
+        let ruled = self.rule(request).and_then(|matched| matched.route.fault);
+        let fault = ruled.or_else(|| matched.and_then(|matched| matched.route.fault));
         let from_headers = self.settings.headers.read(request);
         plan.malformed_headers = from_headers.malformed;
         let delay = from_headers.delay.or(fault.and_then(|fault| fault.delay));

@@ -120,6 +120,11 @@ impl Explainer {
         self.faults.plan(request, || now, draws)
     }
 
+    /// Returns the name or place of the rule of `faults.rules` that applies to a request.
+    pub fn fault_rule(&self, request: &Request<'_>) -> Option<String> {
+        self.faults.rule(request).map(|matched| matched.name.to_owned())
+    }
+
     /// Returns the plan of the mirror filter, before its budget applies.
     pub fn mirror<'a>(&'a self, request: &Request<'_>, draws: &mut dyn Draws) -> mirror::Plan<'a> {
         self.mirrors.plan(request, draws)

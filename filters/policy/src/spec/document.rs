@@ -23,6 +23,7 @@ use crate::spec::outlier::OutlierSettings;
 use crate::spec::place::{List, Place};
 use crate::spec::proxy::{MESH, NoMetadata, NodeMetadata, Proxy, ProxySettings, read_namespace};
 use crate::spec::sampling::Sampling;
+use crate::spec::scope::Scope;
 use crate::spec::service::Service;
 use crate::spec::service_entry::ServiceEntry;
 use crate::spec::sni::SniSettings;
@@ -40,8 +41,10 @@ pub struct Document {
     pub sampling: Sampling,
     /// Whether requests for hosts without virtual service pass (`unmatchedHosts: pass`)
     pub passes_unmatched_hosts: bool,
-    /// `faults`
+    /// `faults`, without its rules
     pub faults: FaultSettings,
+    /// `faults.rules`, for all hosts
+    pub fault_rules: Arc<VirtualServices>,
     /// `destinationRules`
     pub destination_rules: Arc<DestinationRules>,
     /// `mirroring`
@@ -177,7 +180,6 @@ impl Document {
         let template = object.optional("clusterName", ClusterTemplate::read);
         let sampling = object.optional("sampling", Sampling::read);
         let unmatched = object.optional("unmatchedHosts", |node| node.one_of(&UNMATCHED_HOSTS));
-        let faults = object.optional("faults", FaultSettings::read);
         let mirroring = object.optional("mirroring", MirrorSettings::read);
         let sni = object.optional("sni", SniSettings::read);
         require_fields(&object, &sni);
@@ -192,6 +194,13 @@ impl Document {
             Err(_) => Proxy::unknown(metadata),
         };
         let own_namespace = namespace.as_ref().ok().and_then(Option::as_deref);
+        let scope = Scope {
+            namespace: own_namespace,
+            proxy: &own_proxy,
+            gateways: &[],
+            is_delegate: false,
+        };
+        let faults = object.optional("faults", |node| FaultSettings::read(node, &scope));
         let own_services = object.list_with("services", |node| Service::read(node, own_namespace));
         let mut naming = Naming {
             namespace: own_namespace.map(str::to_owned),
@@ -246,11 +255,13 @@ impl Document {
             tls.append(&mut service.tls);
             hosts.append(&mut service.hosts);
         }
+        let (faults, fault_rules) = faults?.unwrap_or_default();
         Ok(Self {
             services: Arc::new(entered),
             sampling: sampling?.unwrap_or_default(),
             passes_unmatched_hosts: unmatched? == Some("pass"),
-            faults: faults?.unwrap_or_default(),
+            faults,
+            fault_rules: Arc::new(fault_rules),
             destination_rules: Arc::new(rules?.unwrap_or_default()),
             mirroring: mirroring?.unwrap_or_default(),
             tls: Arc::new(if filters.need(&[Filter::Sni]) {

@@ -2,6 +2,7 @@
 //! `maxDelay`, `jitter`, `reset` and `responseRateLimit` (from Envoy). Values that Istio rejects or
 //! silently ignores are errors.
 
+pub mod rules;
 pub mod settings;
 
 use std::time::Duration;
@@ -106,6 +107,9 @@ pub enum AbortStatus {
     /// An HTTP status, 200 to 599; Envoy derives the gRPC status of a gRPC request from it
     Http(u16),
 }
+
+/// Fields of which a fault must have at least one.
+pub(crate) const FAULT: [&str; 4] = ["delay", "abort", "reset", "responseRateLimit"];
 
 fields!(Fault, "Injected faults; requires at least one of the fields.", {
     "delay": Kind::AnyOf(&Kind::Object(Delay::schema), &["fixedDelay", "exponentialDelay"]) =>

@@ -11,7 +11,7 @@ use crate::spec::cors::Cors;
 use crate::spec::delegate::{Delegate, Delegation};
 use crate::spec::destination::{self, ClusterName, Destination, Naming};
 use crate::spec::direct_response::DirectResponse;
-use crate::spec::fault::{self, Fault};
+use crate::spec::fault::{self, FAULT, Fault};
 use crate::spec::header_operations::{self, Headers};
 use crate::spec::http_match::{HttpMatch, MatchedPath};
 use crate::spec::mirror::{self, Mirror};
@@ -124,7 +124,6 @@ fields!(HttpRoute as "HTTPRoute", "What happens to requests that satisfy one of 
 /// Fields of which an object must have at least one.
 const REDIRECT: [&str; 6] = ["uri", "prefixRewrite", "authority", "scheme", "port", "derivePort"];
 const REWRITE: [&str; 3] = ["uri", "uriRegexRewrite", "authority"];
-const FAULT: [&str; 4] = ["delay", "abort", "reset", "responseRateLimit"];
 
 impl Rule {
     /// Returns the part of the path that matched, or `None` if a condition does not hold.
@@ -225,7 +224,7 @@ impl HttpRoute {
 
 impl RouteRules {
     /// Adds the rules of a route, one for each match.
-    fn add(
+    pub(crate) fn add(
         &mut self,
         places: Places<'_>,
         name: Option<&str>,

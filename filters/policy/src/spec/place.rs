@@ -16,6 +16,8 @@ pub struct Place {
 /// List of a document that contains rules for HTTP requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum List {
+    /// `faults.rules`
+    FaultRules,
     /// `grpcRoutes`
     GrpcRoutes,
     /// `httpRoutes`
@@ -28,6 +30,7 @@ impl List {
     /// Returns the name of the list.
     pub fn name(self) -> &'static str {
         match self {
+            Self::FaultRules => "faults.rules",
             Self::GrpcRoutes => "grpcRoutes",
             Self::HttpRoutes => "httpRoutes",
             Self::VirtualServices => "virtualServices",
@@ -67,7 +70,7 @@ impl Place {
     pub fn path(self) -> String {
         let mut path = String::with_capacity(64);
         let [route, matched] = match self.list {
-            List::VirtualServices => [".http", ".match"],
+            List::FaultRules | List::VirtualServices => [".http", ".match"],
             List::GrpcRoutes | List::HttpRoutes => [".rules", ".matches"],
         };
         push_index(&mut path, self.list.name(), self.service);

@@ -3,11 +3,14 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::rules::{self, FaultRule};
 use super::{Abort, AbortStatus, Delay, DelayLength};
 use crate::document::fields::fields;
 use crate::document::node::Node;
 use crate::document::report::Reported;
 use crate::request::Request;
+use crate::spec::scope::Scope;
+use crate::spec::virtual_services::VirtualServices;
 use crate::value::budget::Budget;
 use crate::value::number::read_count;
 use crate::value::percent::{Percent, read_fault_percent};
@@ -76,6 +79,9 @@ fields!(FaultSettings as "Faults", "Settings and limits of the fault filter.", {
         "Time at which faults end, such as 2026-12-31T23:59:59Z; never if absent.";
     "headers": Kind::Object(HeaderFaults::schema) =>
         "Faults that clients may request by headers; none if absent.";
+    "rules": Kind::List(&Kind::Object(FaultRule::schema)) =>
+        "Faults with conditions of their own, for all hosts; the first rule that matches replaces \
+         the fault of the request's route.";
     "markResponses": Kind::Boolean =>
         "Whether the response to a request with a fault has the header x-sluice-fault; true if \
          absent.";
@@ -89,9 +95,14 @@ fields!(HeaderFaults, "Faults that clients may request by headers, with their ma
 });
 
 impl FaultSettings {
-    /// Reads `faults: { maxActive, budget, notAfter, headers, markResponses }`.
-    pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
+    /// Reads `faults: { maxActive, budget, notAfter, headers, rules, markResponses }`. Returns the
+    /// settings and the rules.
+    pub fn read(
+        node: &Node<'_>,
+        scope: &Scope<'_>,
+    ) -> Result<(Self, VirtualServices), Reported> {
         let object = node.object::<Self>()?;
+        let rules = rules::read(&object, scope);
         let max_active = object.optional("maxActive", read_count);
         let budget = object.optional("budget", |node| Budget::read::<FaultBudget>(node, "faults"));
         let not_after = object.optional("notAfter", read_time);
@@ -102,13 +113,14 @@ impl FaultSettings {
             Ok(HeaderFaults { delay: delay?, abort: abort? })
         });
         let marks_responses = object.optional("markResponses", Node::boolean);
-        Ok(Self {
+        let settings = Self {
             max_active: max_active?,
             budget: budget?,
             not_after: not_after?,
             headers: headers?.unwrap_or_default(),
             marks_responses: marks_responses?.unwrap_or(true),
-        })
+        };
+        Ok((settings, rules?))
     }
 }
 
