@@ -176,14 +176,21 @@ fn at_most(share: Option<u64>, most: Percent) -> Percent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::proxy::{NoMetadata, Proxy};
     use crate::testing;
+
+    fn read(node: &Node<'_>) -> Result<FaultSettings, Reported> {
+        let proxy = Proxy::unknown(&NoMetadata);
+        let scope = Scope { namespace: None, proxy: &proxy, gateways: &[], is_delegate: false };
+        FaultSettings::read(node, &scope).map(|(settings, _)| settings)
+    }
 
     #[test]
     fn all_limits_are_off_by_default() {
-        assert_eq!(testing::read("{}", FaultSettings::read), Ok(FaultSettings::default()));
+        assert_eq!(testing::read("{}", read), Ok(FaultSettings::default()));
         let text = r#"{"maxActive": 0, "budget": {"faults": 10, "window": "1m"},
             "notAfter": "2026-12-31T23:59:59Z", "markResponses": false}"#;
-        let settings = testing::read(text, FaultSettings::read).unwrap();
+        let settings = testing::read(text, read).unwrap();
         assert_eq!(settings.max_active, Some(0));
         let budget = Budget { count: 10, window: Duration::from_secs(60) };
         assert_eq!((settings.budget, settings.marks_responses), (Some(budget), false));
@@ -196,7 +203,7 @@ mod tests {
         let text = r#"{"maxActive": -1, "budget": {"faults": 1.5}, "notAfter": "tomorrow",
             "headers": {"delay": {"value": 101}, "aborts": {}}, "markResponses": 1}"#;
         assert_eq!(
-            testing::read(text, FaultSettings::read).unwrap_err(),
+            testing::read(text, read).unwrap_err(),
             "maxActive: -1 is not in the range 0 to 4294967295\n\
              budget.window: is required\n\
              budget.faults: 1.5 is not a whole number\n\
