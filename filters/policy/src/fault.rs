@@ -64,12 +64,13 @@ impl Policy for Faults {
     fn new(document: &Document) -> Self {
         let settings = document.faults.clone();
         let has_fault = document.services.any_route(|route| route.fault.is_some());
-        let has_rules = document.fault_rules.any_route(|_| true);
         Self {
             services: Arc::clone(&document.services),
-            rules: has_rules.then(|| Arc::clone(&document.fault_rules)),
+            rules: document.fault_rules.clone(),
             sampling: document.sampling.clone(),
-            may_inject: settings.headers.are_allowed() || has_fault || has_rules,
+            may_inject: settings.headers.are_allowed()
+                || has_fault
+                || document.fault_rules.is_some(),
             settings,
         }
     }

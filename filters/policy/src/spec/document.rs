@@ -43,8 +43,8 @@ pub struct Document {
     pub passes_unmatched_hosts: bool,
     /// `faults`, without its rules
     pub faults: FaultSettings,
-    /// `faults.rules`, for all hosts
-    pub fault_rules: Arc<VirtualServices>,
+    /// `faults.rules`, for all hosts, if there are any
+    pub fault_rules: Option<Arc<VirtualServices>>,
     /// `destinationRules`
     pub destination_rules: Arc<DestinationRules>,
     /// `mirroring`
@@ -261,7 +261,7 @@ impl Document {
             sampling: sampling?.unwrap_or_default(),
             passes_unmatched_hosts: unmatched? == Some("pass"),
             faults,
-            fault_rules: Arc::new(fault_rules),
+            fault_rules: fault_rules.map(Arc::new),
             destination_rules: Arc::new(rules?.unwrap_or_default()),
             mirroring: mirroring?.unwrap_or_default(),
             tls: Arc::new(if filters.need(&[Filter::Sni]) {

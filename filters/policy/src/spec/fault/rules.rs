@@ -1,5 +1,5 @@
-//! `faults.rules` of a document: faults with conditions of their own. They apply beside the rules of
-//! VirtualServices, and to routes of the Gateway API, which have no faults.
+//! `faults.rules` of a document: faults with conditions of their own. They apply beside the rules
+//! of VirtualServices, and to routes of the Gateway API, which have no faults.
 
 use std::sync::Arc;
 
@@ -29,8 +29,9 @@ fields!(FaultRule, "Faults for the requests that satisfy one of the matches.", {
         "Faults to inject, such as delays and aborts.";
 });
 
-/// Reads `rules` of `faults`. Every host has them.
-pub fn read(faults: &Object<'_>, scope: &Scope<'_>) -> Result<VirtualServices, Reported> {
+/// Reads `rules` of `faults`. Every host has them. `None` if there are no rules, or the filter does
+/// not need them.
+pub fn read(faults: &Object<'_>, scope: &Scope<'_>) -> Result<Option<VirtualServices>, Reported> {
     let mut found = RouteRules::default();
     let mut index = 0;
     faults.list_with("rules", |node| {
@@ -39,10 +40,10 @@ pub fn read(faults: &Object<'_>, scope: &Scope<'_>) -> Result<VirtualServices, R
         read_rule(node, place, scope, &mut found)
     })?;
     if found.rules.is_empty() || !faults.node.filters().need(&[Filter::Fault]) {
-        return Ok(VirtualServices::default());
+        return Ok(None);
     }
     let service = VirtualService::of_gateway_api(vec!["*".to_owned()], found.rules);
-    Ok(VirtualServices::new(&[service], None, Some(false)))
+    Ok(Some(VirtualServices::new(&[service], None, Some(false))))
 }
 
 fn read_rule(

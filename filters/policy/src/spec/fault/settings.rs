@@ -97,7 +97,10 @@ fields!(HeaderFaults, "Faults that clients may request by headers, with their ma
 impl FaultSettings {
     /// Reads `faults: { maxActive, budget, notAfter, headers, rules, markResponses }`. Returns the
     /// settings and the rules.
-    pub fn read(node: &Node<'_>, scope: &Scope<'_>) -> Result<(Self, VirtualServices), Reported> {
+    pub fn read(
+        node: &Node<'_>,
+        scope: &Scope<'_>,
+    ) -> Result<(Self, Option<VirtualServices>), Reported> {
         let object = node.object::<Self>()?;
         let rules = rules::read(&object, scope);
         let max_active = object.optional("maxActive", read_count);
