@@ -13,6 +13,7 @@ mod envoy_extension_policy;
 mod envoy_filter;
 mod error;
 mod filter_entry;
+mod gateway_routes;
 mod gateways;
 mod istio;
 mod left_out;
@@ -42,7 +43,6 @@ use crate::bundle::Bundle;
 use crate::check::Compiled;
 use crate::filters::{self, Module};
 use crate::finding::Finding;
-use crate::kinds::ROUTES;
 use crate::tree::{Key, Tree};
 use attach::{Attach, Files};
 use endpoints::GivenEndpoint;
@@ -160,7 +160,6 @@ pub fn render(
     compiled: &Compiled<'_>,
     args: &RenderArgs,
 ) -> Result<Rendered, RenderError> {
-    check_routes(&bundle.document, args.to)?;
     let selection = select(&bundle.document, compiled, args)?;
     check_module(args)?;
     check_selector(&args.selector)?;
@@ -178,20 +177,6 @@ pub fn render(
         findings.extend(gateways::left_out(bundle, &compiled.json));
     }
     Ok(Rendered { text, left_out: findings })
-}
-
-/// Checks that the format can have the routes of a document: routes of the Gateway API are rendered
-/// only as a plugin document.
-fn check_routes(document: &Tree, to: To) -> Result<(), RenderError> {
-    let has_routes = ROUTES.into_iter().any(|list| !document.list(list).is_empty());
-    if to == To::PluginJson || !has_routes {
-        return Ok(());
-    }
-    Err(RenderError::Usage(
-        "HTTPRoutes and GRPCRoutes are rendered only --to plugin-json; put that document into the \
-         configuration of the filter, as filters/router/README.md shows"
-            .to_owned(),
-    ))
 }
 
 /// The modules to render.

@@ -13,13 +13,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::conditions::Conditions;
-use super::destinations::{Destinations, Found};
+use super::destinations::Destinations;
 use super::endpoints::{
     Endpoint, EndpointSource, Endpoints, GivenEndpoint, is_http2, subject_alt_names,
 };
+use super::gateway_routes;
 use super::left_out::LeftOut;
 use super::listeners::{Kind, Listener};
 use super::outlier::{Detection, HttpOptions};
+use super::part::Found;
 use super::templates;
 use fields::ClusterFields;
 use policy::Policies;
@@ -82,6 +84,7 @@ struct Use<'a> {
     endpoints: Vec<Endpoint>,
     is_for_http: bool,
     is_for_tls: bool,
+    is_for_grpc: bool,
 }
 
 impl Sources<'_, '_> {
@@ -106,7 +109,8 @@ impl Sources<'_, '_> {
             let entry = self.destinations.entry(&to.host);
             let detection = detection(name);
             let around = Surroundings {
-                is_http2: is_http2(entry.as_ref(), own.port)
+                is_http2: own.is_for_grpc
+                    || is_http2(entry.as_ref(), own.port)
                     || self
                         .http2_ports
                         .iter()
@@ -154,10 +158,14 @@ impl Sources<'_, '_> {
                 let is_for_http = listener.kind == Kind::Http;
                 let port = self.destinations.port(to, listener.called);
                 let is_for_tls = listener.kind == Kind::Tls;
-                let own = Use { found, port, source, endpoints: own, is_for_http, is_for_tls };
+                let is_for_grpc = gateway_routes::is_of_grpc(&found.part);
+                let endpoints = own;
+                let own =
+                    Use { found, port, source, endpoints, is_for_http, is_for_tls, is_for_grpc };
                 let known = uses.entry(name).or_insert(own);
                 known.is_for_http |= is_for_http;
                 known.is_for_tls |= is_for_tls;
+                known.is_for_grpc |= is_for_grpc;
             }
         }
         endpoints.leave_out_shared(left_out);

@@ -6,8 +6,10 @@ use sluice_policy::document::filter::Filters;
 use sluice_policy::document::json::Json;
 use sluice_policy::document::node::Node;
 use sluice_policy::document::report::Report;
+use sluice_policy::spec::destination::Naming;
 use sluice_policy::spec::proxy::{MESH, NoMetadata, Proxy, read_gateways, read_labels};
 
+use super::gateway_routes::Reader;
 use super::left_out::LeftOut;
 use super::part::Part;
 
@@ -65,6 +67,20 @@ impl<'a> Conditions<'a> {
         routes.collect()
     }
 
+    /// The rules of the HTTPRoutes and GRPCRoutes that apply to the proxy.
+    pub fn gateway_rules(&self) -> Vec<Part<'a>> {
+        let proxy = self.proxy();
+        let namespace = self.namespace.map(str::to_owned);
+        let naming = &Naming { namespace, ..Naming::default() };
+        let reader = Reader { naming, report: &self.report };
+        let is_served = |route: &Part<'a>| {
+            let parents = reader.parents(route, &proxy);
+            parents.is_some_and(|parents| parents.is_for_this_proxy)
+        };
+        let routes = Part::gateway_routes(self.document).into_iter();
+        routes.filter(is_served).flat_map(|route| route.elements("rules")).collect()
+    }
+
     /// Leaves out hosts that VirtualServices of different gateways have. Without `proxy.gateways`
     /// the proxy serves all of them, and their routes would be mixed.
     pub fn leave_out_mixed(&self, left_out: &mut LeftOut) {
@@ -88,6 +104,48 @@ impl<'a> Conditions<'a> {
                 }
             }
         }
+    }
+
+    /// The same for HTTPRoutes and GRPCRoutes.
+    pub fn leave_out_mixed_routes(&self, left_out: &mut LeftOut) {
+        let gateways = self.proxy.as_ref().and_then(|proxy| proxy.field("gateways"));
+        if gateways.is_some() {
+            return;
+        }
+        let mut known: HashMap<String, Vec<String>> = HashMap::new();
+        for route in Part::gateway_routes(self.document) {
+            let own = self.parents(&route);
+            let hosts = route.texts("hostnames").into_iter().map(str::to_ascii_lowercase);
+            let mut hosts: Vec<_> = hosts.collect();
+            hosts.extend(hosts.is_empty().then(|| "*".to_owned()));
+            for host in hosts {
+                let others = known.entry(host).or_insert_with(|| own.clone());
+                if let Some(other) =
+                    others.first().filter(|_| !others.iter().any(|o| own.contains(o)))
+                    && let Some(first) = own.first()
+                {
+                    let reason = format!(
+                        "an earlier route of other gateways has a hostname of this one too; choose \
+                         with --gateway {other} or --gateway {first}"
+                    );
+                    left_out.add(&route.path, reason);
+                }
+            }
+        }
+    }
+
+    /// The names of the Gateways that a route is attached to, with namespaces as far as they are
+    /// known.
+    fn parents(&self, route: &Part<'a>) -> Vec<String> {
+        let of_route = route.text("namespace").or(self.namespace);
+        let parents = route.elements("parentRefs");
+        let parents = parents.iter().filter(|own| own.text("kind") != Some("Service"));
+        let name = |parent: &Part<'a>| {
+            let namespace = parent.text("namespace").or(of_route);
+            let name = parent.text("name").unwrap_or_default();
+            namespace.map_or(name.to_owned(), |namespace| format!("{namespace}/{name}"))
+        };
+        parents.map(name).collect()
     }
 
     fn has_route(&self, service: &Part<'a>, route: &Part<'a>) -> bool {

@@ -16,8 +16,9 @@ use sluice_policy::value::percent::Percent;
 
 use super::conditions::{Conditions, KINDS};
 use super::delegates;
-use super::listeners::Listener;
-use super::part::Part;
+use super::gateway_routes::Reader;
+use super::listeners::{Kind, Listener};
+use super::part::{Found, Part};
 
 /// One of the copies of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,14 +29,6 @@ pub struct Copy {
     pub cluster: String,
     /// Whether only the header has the whole name, because it depends on the port of the request
     pub is_by_port: bool,
-}
-
-/// A destination, and the value of the document that has it.
-pub struct Found<'a> {
-    /// The destination
-    pub destination: Destination,
-    /// Its value
-    pub part: Part<'a>,
 }
 
 /// The destinations in a document, of all of its rules. The compiled document has only the rules
@@ -124,6 +117,17 @@ impl<'a> Destinations<'a> {
         services.flat_map(|service| service.elements(kind)).collect()
     }
 
+    /// Reads HTTPRoutes and GRPCRoutes.
+    fn reader(&self) -> Reader<'_> {
+        Reader { naming: &self.naming, report: &self.report }
+    }
+
+    /// The rules of all HTTPRoutes and GRPCRoutes.
+    fn gateway_rules(&self) -> Vec<Part<'a>> {
+        let routes = Part::gateway_routes(self.document).into_iter();
+        routes.flat_map(|route| route.elements("rules")).collect()
+    }
+
     /// All destinations of routes and mirrors.
     fn of_routes<'r>(&'r self, routes: Vec<Part<'a>>) -> impl Iterator<Item = Found<'a>> + 'r {
         let read = |route: Part<'a>| {
@@ -140,13 +144,20 @@ impl<'a> Destinations<'a> {
     pub fn on(&self, listener: &Listener, conditions: &Conditions<'a>) -> Vec<Found<'a>> {
         let mut routes = conditions.routes(listener.kind.name());
         routes.retain(|route| listener.has(route));
-        self.of_routes(routes).collect()
+        let mut found: Vec<_> = self.of_routes(routes).collect();
+        if listener.kind == Kind::Http {
+            let rules = conditions.gateway_rules();
+            found.extend(rules.iter().flat_map(|rule| self.reader().destinations(rule)));
+        }
+        found
     }
 
     /// The hosts of all destinations, of all proxies.
     pub fn hosts(&self) -> BTreeSet<String> {
         let routes = KINDS.into_iter().flat_map(|kind| self.routes(kind)).collect();
-        self.of_routes(routes).map(|found| found.destination.host).collect()
+        let rules = self.gateway_rules();
+        let of_rules = rules.iter().flat_map(|rule| self.reader().destinations(rule));
+        self.of_routes(routes).chain(of_rules).map(|found| found.destination.host).collect()
     }
 
     /// The first host of a destination whose cluster depends on the port of the request.
@@ -187,8 +198,8 @@ impl<'a> Destinations<'a> {
         self.subsets.get(&(host.to_owned(), name)).copied()
     }
 
-    /// The hosts of virtual services with `http` routes, and the hosts that their rewrites set.
-    /// Without `*`, because istiod has a virtual host for that.
+    /// The hosts of virtual services with `http` routes, of HTTPRoutes and GRPCRoutes, and the
+    /// hosts that their rewrites set. Without `*`, because istiod has a virtual host for that.
     pub fn domains(&self) -> BTreeSet<String> {
         let services = self.document.elements("virtualServices").iter();
         let mut domains = BTreeSet::new();
@@ -202,6 +213,8 @@ impl<'a> Destinations<'a> {
         let routes = self.routes("http");
         let rewrites = routes.iter().filter_map(|route| route.field("rewrite"));
         domains.extend(rewrites.filter_map(|own| own.text("authority")).map(str::to_owned));
+        let routes = Part::gateway_routes(self.document);
+        domains.extend(routes.iter().flat_map(|route| self.reader().domains(route)));
         domains.remove("*");
         domains
     }
@@ -216,28 +229,37 @@ impl<'a> Destinations<'a> {
     /// The sets of copies that a request can have, of all routes. Only the request has the port
     /// that its client called.
     pub fn copies(&self) -> Vec<Vec<Copy>> {
-        self.copies_of(self.routes("http"), None)
+        self.copies_of(self.routes("http"), self.gateway_rules(), None)
     }
 
     /// The sets of copies that a request to a listener can have.
     pub fn copies_on(&self, listener: &Listener, conditions: &Conditions<'a>) -> Vec<Vec<Copy>> {
         let mut routes = conditions.routes("http");
         routes.retain(|route| listener.has(route));
-        self.copies_of(routes, Some(listener.called))
+        self.copies_of(routes, conditions.gateway_rules(), Some(listener.called))
     }
 
     /// The sets of copies that a request can have, larger sets first. One random number decides
     /// about all mirrors of a route, so a mirror with a larger share gets every request that a
     /// mirror with a smaller share gets. `called` is the port that clients call, if all call the
     /// same.
-    fn copies_of(&self, routes: Vec<Part<'a>>, called: Option<u16>) -> Vec<Vec<Copy>> {
+    fn copies_of(
+        &self,
+        routes: Vec<Part<'a>>,
+        rules: Vec<Part<'a>>,
+        called: Option<u16>,
+    ) -> Vec<Vec<Copy>> {
         let mut sets: Vec<Vec<Copy>> = Vec::new();
         // The hosts of merged routes are complete.
         let naming = self.naming.with_namespace(None);
-        for route in delegates::merged(&routes, &self.naming) {
-            let route = Node::root(&route, &self.report).object::<HttpRoute>();
+        let merged = delegates::merged(&routes, &self.naming);
+        let of_routes = merged.iter().map(|route| {
+            let route = Node::root(route, &self.report).object::<HttpRoute>();
             let mirrors = route.and_then(|route| mirror::read(&route, &naming, true));
-            let mirrors = mirrors.unwrap_or_default();
+            mirrors.unwrap_or_default()
+        });
+        let of_rules = rules.iter().map(|rule| self.reader().mirrors(rule));
+        for mirrors in of_routes.chain(of_rules) {
             let shares = mirrors.iter().map(|mirror| mirror.percentage);
             for least in shares.filter(|share| *share > Percent::NONE) {
                 let indexed = mirrors.iter().enumerate();

@@ -7,9 +7,9 @@ use serde::Serialize;
 use sluice_policy::document::json::Json;
 use sluice_policy::spec::destination::{Destination, Port};
 
-use super::destinations::{Destinations, Found, fields, number, text};
+use super::destinations::{Destinations, fields, number, text};
 use super::left_out::LeftOut;
-use super::part::Part;
+use super::part::{Found, Part};
 
 /// An address to connect to or to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -132,7 +132,10 @@ pub fn plan(
             }
             ports.clear();
         }
-        let needs_other = ports.is_empty() || routes.iter().any(has_other_ports);
+        // Routes of the Gateway API are for all ports.
+        let has_gateway_rules = *kind == Kind::Http && !conditions.gateway_rules().is_empty();
+        let needs_other =
+            ports.is_empty() || has_gateway_rules || routes.iter().any(has_other_ports);
         let (other, ip) = match kind {
             Kind::Http => (Some(addresses.http), addresses.http.ip()),
             Kind::Tls => (Some(addresses.tls), addresses.tls.ip()),

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use sluice_policy::document::field_name::is_field;
 use sluice_policy::document::json::Json;
-use sluice_policy::spec::destination::Naming;
+use sluice_policy::spec::destination::{Destination, Naming};
 use sluice_policy::value::duration::GoDuration;
+
+use crate::kinds::ROUTES;
 
 /// A value of a document without errors, with its path.
 #[derive(Clone, Debug)]
@@ -15,39 +17,56 @@ pub struct Part<'a> {
     pub path: String,
     /// The value
     pub json: &'a Json<'a>,
-    /// The virtual service that it is in, if any
-    service: Option<&'a Json<'a>>,
+    /// The virtual service, HTTPRoute or GRPCRoute that it is in, if any
+    owner: Option<&'a Json<'a>>,
+}
+
+/// A destination, and the part that has it.
+pub struct Found<'a> {
+    /// The destination
+    pub destination: Destination,
+    /// Its value
+    pub part: Part<'a>,
 }
 
 impl<'a> Part<'a> {
     /// The whole document.
     pub fn root(json: &'a Json) -> Self {
-        Self { path: String::new(), json, service: None }
+        Self { path: String::new(), json, owner: None }
     }
 
     /// The virtual services of a document.
     pub fn virtual_services(document: &'a Json) -> Vec<Self> {
-        let mut services = Self::root(document).elements("virtualServices");
-        for own in &mut services {
-            own.service = Some(own.json);
+        Self::owners(document, "virtualServices")
+    }
+
+    /// The HTTPRoutes and GRPCRoutes of a document.
+    pub fn gateway_routes(document: &'a Json) -> Vec<Self> {
+        ROUTES.into_iter().flat_map(|list| Self::owners(document, list)).collect()
+    }
+
+    fn owners(document: &'a Json, list: &str) -> Vec<Self> {
+        let mut owners = Self::root(document).elements(list);
+        for own in &mut owners {
+            own.owner = Some(own.json);
         }
-        services
+        owners
     }
 
     /// Returns whether it is in a virtual service without hosts.
     pub fn is_of_delegate(&self) -> bool {
-        self.service.is_some_and(|service| service.elements("hosts").is_empty())
+        self.owner.is_some_and(|service| service.elements("hosts").is_empty())
     }
 
     /// The namespace of a delegate, if it says one.
     pub fn namespace_of_delegate(&self) -> Option<&'a str> {
-        let service = self.service.filter(|_| self.is_of_delegate())?;
+        let service = self.owner.filter(|_| self.is_of_delegate())?;
         service.field("namespace")?.as_str().filter(|own| !own.is_empty())
     }
 
     /// How destinations in it are named.
     pub fn naming<'n>(&self, document: &'n Naming) -> Cow<'n, Naming> {
-        self.service.map_or(Cow::Borrowed(document), |service| document.within(service))
+        self.owner.map_or(Cow::Borrowed(document), |owner| document.within(owner))
     }
 
     /// The field `name`, unless it is absent or null.

@@ -259,6 +259,60 @@ fn envoy_listens_on_the_ports_of_rules() {
     assert_eq!((0..20).map(user).collect::<Vec<_>>(), hosts, "a user keeps the host");
 }
 
+/// Routes of the Gateway API beside a VirtualService for another port.
+const ROUTES: &str = "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop, namespace: prod}
+spec:
+  hostnames: [shop.example.com]
+  rules:
+  - backendRefs: [{name: web, port: 80}]
+  - matches: [{path: {value: /cart}}]
+    filters:
+    - {type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}
+    - {type: RequestMirror, requestMirror: {backendRef: {name: copies, port: 80}}}
+    backendRefs: [{name: cart, port: 80}]
+  - matches: [{path: {value: /nothing}}]
+    backendRefs: [{group: example.com, kind: Gizmo, name: gizmo}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: orders, namespace: prod}
+spec:
+  hostnames: [orders.example.com]
+  rules: [{backendRefs: [{name: orders, port: 9000}]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: old, namespace: prod}
+spec:
+  hosts: [old.example.com]
+  http: [{match: [{port: 80}], route: [{destination: {host: old, port: {number: 80}}}]}]
+";
+
+#[test]
+fn envoy_runs_routes_of_the_gateway_api() {
+    let (calls, received) = mpsc::channel();
+    let endpoints = ["web", "cart", "copies", "old", "orders"]
+        .map(|name| (name, upstream(name, 200, calls.clone())));
+    let old = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let map = format!("80={}", old.port());
+    let (envoy, [http, _]) = run_with("routes", ROUTES, &endpoints, &["--port-map", &map]);
+    let shop = "shop.example.com";
+    assert_eq!(body(http, shop, "/", ""), "web");
+    assert_eq!(body(http, shop, "/cart/x", ""), "cart");
+    let mut calls = std::iter::from_fn(|| received.recv_timeout(Duration::from_secs(10)).ok());
+    assert!(calls.any(|name| name == "copies"), "the mirror");
+    let status = |target: &str| get(http, target, &format!("host: {shop}\r\n"));
+    assert!(status("/nothing").starts_with("HTTP/1.1 500"), "no Service");
+    assert_eq!(body(old, "old.example.com", "/", ""), "old");
+    let configuration = fs::read_to_string(&envoy.file).unwrap();
+    let (_, orders) = configuration.split_once("- name: \"orders.prod").expect("a cluster");
+    let (orders, _) = orders.split_once("\n  - name:").unwrap_or((orders, ""));
+    assert!(orders.contains("http2_protocol_options"), "gRPC needs HTTP/2: {orders}");
+}
+
 /// Rules that Envoy and the outlier filter enforce.
 const FOR_OUTLIERS: &str = "\
 clusterName: '{host}'
