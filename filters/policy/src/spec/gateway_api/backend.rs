@@ -1,6 +1,6 @@
 //! `BackendRef` and `BackendObjectReference`: the Services that requests are sent to.
 
-use crate::document::fields::{Fields, fields};
+use crate::document::fields::fields;
 use crate::document::filter::Filter;
 use crate::document::node::{Node, Object};
 use crate::document::report::{self, Reported};
@@ -57,22 +57,42 @@ const MAX_WEIGHT: i64 = 1_000_000;
 /// A filter of a backend.
 struct BackendFilter;
 
-const TYPES: [&str; 2] = ["RequestHeaderModifier", "ResponseHeaderModifier"];
+/// The field of each type of filter, in the order of [`TYPES`].
+const FIELDS: [&str; 8] = [
+    "requestHeaderModifier",
+    "responseHeaderModifier",
+    "cors",
+    "extensionRef",
+    "externalAuth",
+    "requestMirror",
+    "requestRedirect",
+    "urlRewrite",
+];
 
-/// Types of filters that a backend may have in the Gateway API, but not here.
-const OTHER_TYPES: [&str; 6] =
-    ["CORS", "ExtensionRef", "ExternalAuth", "RequestMirror", "RequestRedirect", "URLRewrite"];
+/// Types of filters. Of those, only the first two are supported on a backend.
+const TYPES: [&str; 8] = [
+    "RequestHeaderModifier",
+    "ResponseHeaderModifier",
+    "CORS",
+    "ExtensionRef",
+    "ExternalAuth",
+    "RequestMirror",
+    "RequestRedirect",
+    "URLRewrite",
+];
 
 fields!(BackendFilter as "GatewayBackendFilter", "Operations on headers.", {
-    "type" required: Kind::OneOf(&TYPES) => "The field that has the operations.";
+    "type" required: Kind::OneOf(&TYPES) =>
+        "The field that has the operations. With another type than RequestHeaderModifier and \
+         ResponseHeaderModifier, the share of the backend is answered with 500.";
     "requestHeaderModifier": Kind::Object(HeaderModifier::schema) => "Operations on the request.";
     "responseHeaderModifier": Kind::Object(HeaderModifier::schema) => "Operations on the response.";
-    "cors": Kind::Unsupported => "Not supported on a backend.";
-    "extensionRef": Kind::Unsupported => "Not supported.";
-    "externalAuth": Kind::Unsupported => "Not supported.";
-    "requestMirror": Kind::Unsupported => "Not supported on a backend.";
-    "requestRedirect": Kind::Unsupported => "Not supported on a backend.";
-    "urlRewrite": Kind::Unsupported => "Not supported on a backend.";
+    "cors": Kind::Any => "Not supported on a backend.";
+    "extensionRef": Kind::Any => "Not supported.";
+    "externalAuth": Kind::Any => "Not supported.";
+    "requestMirror": Kind::Any => "Not supported on a backend.";
+    "requestRedirect": Kind::Any => "Not supported on a backend.";
+    "urlRewrite": Kind::Any => "Not supported on a backend.";
 });
 
 impl Backend {
@@ -86,14 +106,14 @@ impl Backend {
         });
         let headers = object.list("filters", read_filter);
         let mut own = Headers::default();
+        let (mut destination, weight) = (destination?, weight?.unwrap_or(1));
         for (name, headers) in headers? {
-            let (place, headers) = match name {
-                "RequestHeaderModifier" => (&mut own.request, headers.request),
-                _ => (&mut own.response, headers.response),
-            };
-            *place = headers;
+            match name {
+                "RequestHeaderModifier" => own.request = headers.request,
+                "ResponseHeaderModifier" => own.response = headers.response,
+                _ => destination = None,
+            }
         }
-        let (destination, weight) = (destination?, weight?.unwrap_or(1));
         Ok(Self { destination, weight, headers: own })
     }
 }
@@ -107,6 +127,10 @@ pub fn read_mirror(node: &Node<'_>, naming: &Naming) -> Result<Option<Destinatio
 const UNANSWERED: &str = "is not a Service: its share of the requests is answered with 500";
 const NOT_COPIED: &str = "is not a Service: no copies are sent to it";
 
+/// What becomes of backends with filters that only a rule may have.
+const NOT_ON_BACKEND: &str = "this type is not supported on a backend, so its share of the requests is \
+    answered with 500; put it on the rule";
+
 /// Reads the fields of a reference. If it is not to a Service, returns `None` after the notice
 /// `invalid`.
 #[inline(never)]
@@ -116,7 +140,10 @@ fn read_service(
     invalid: &str,
 ) -> Result<Option<Destination>, Reported> {
     let (group, kind) = (object.string("group"), object.string("kind"));
-    let name = object.required("name").and_then(|node| Ok((node, node.string()?)));
+    let name = object.required("name").and_then(|node| match node.string()? {
+        "" => Err(node.error("must not be empty")),
+        name => Ok((node, name)),
+    });
     let namespace = object.given("namespace").map(|node| read_namespace(&node)).transpose();
     let port = object.optional("port", Node::port);
     let (group, kind) = (group?, kind?.unwrap_or(KIND));
@@ -126,7 +153,8 @@ fn read_service(
         return Ok(None);
     }
     if !is_label(name) {
-        return Err(node.invalid("is not the name of a Service"));
+        node.notice_to(Filter::Router, report::Kind::Unresolved, invalid);
+        return Ok(None);
     }
     let port = port.ok_or_else(|| object.absent("port", "is required for a Service"))?;
     let host = qualify(name, namespace.as_deref().or(naming.namespace.as_deref()));
@@ -136,29 +164,24 @@ fn read_service(
 fn read_filter(node: &Node<'_>) -> Result<(&'static str, Headers), Reported> {
     let object = node.object::<BackendFilter>()?;
     let kind = object.required("type").and_then(|node| {
-        let text = node.string()?;
-        if OTHER_TYPES.contains(&text) {
-            return Err(node.invalid("is not supported on a backend; put it on the rule"));
+        let kind = node.one_of(&TYPES)?;
+        if !TYPES.iter().take(2).any(|own| *own == kind) {
+            node.notice_to(Filter::Router, report::Kind::Unresolved, NOT_ON_BACKEND);
         }
-        node.one_of(&TYPES)
+        Ok(kind)
     })?;
-    for name in BackendFilter::NAMES.iter().skip(3) {
-        if let Some(node) = object.field(name) {
-            return Err(node.error("is not supported on a backend; put it on the rule"));
-        }
-    }
     let request = object.optional("requestHeaderModifier", header_modifier::read_request);
     let response = object.optional("responseHeaderModifier", header_modifier::read_response);
     let headers = (request?, response?);
-    let (field, other) = match kind {
-        "RequestHeaderModifier" => ("requestHeaderModifier", "responseHeaderModifier"),
-        _ => ("responseHeaderModifier", "requestHeaderModifier"),
-    };
-    if let Some(node) = object.field(other) {
-        return Err(node.error(format_args!("cannot be used with type {kind}")));
+    let index = TYPES.iter().position(|own| *own == kind).unwrap_or_default();
+    let own = FIELDS.get(index).copied().unwrap_or_default();
+    for other in FIELDS.iter().filter(|other| **other != own) {
+        if let Some(node) = object.field(other) {
+            return Err(node.error(format_args!("cannot be used with type {kind}")));
+        }
     }
-    if object.field(field).is_none() {
-        return Err(object.absent(field, "is required"));
+    if object.field(own).is_none() {
+        return Err(object.absent(own, "is required"));
     }
     let (request, response) = (headers.0.unwrap_or_default(), headers.1.unwrap_or_default());
     Ok((kind, Headers { request, response }))

@@ -32,6 +32,9 @@ pub struct Filters {
     pub cors: Option<Cors>,
     /// Whether the redirect or the rewrite replaces the prefix that matched
     pub replaces_prefix: bool,
+    /// Whether there is a filter that cannot be carried out. The Gateway API demands that requests
+    /// get an error then, since skipping a filter may be unsafe
+    pub has_unknown: bool,
 }
 
 /// `HTTPRouteFilter`
@@ -68,7 +71,8 @@ const FIELDS: [&str; 8] = [
 
 fields!(HttpFilter as "GatewayHTTPRouteFilter", "What a rule does with requests and responses.", {
     "type" required: Kind::OneOf(&HTTP_TYPES) =>
-        "The field that has the filter's settings. ExtensionRef and ExternalAuth are rejected.";
+        "The field that has the filter's settings. With ExtensionRef or ExternalAuth, which are not \
+         supported, requests are answered with 500.";
     "requestHeaderModifier": Kind::Object(HeaderModifier::schema) =>
         "Operations on the headers of the request.";
     "responseHeaderModifier": Kind::Object(HeaderModifier::schema) =>
@@ -77,19 +81,20 @@ fields!(HttpFilter as "GatewayHTTPRouteFilter", "What a rule does with requests 
     "requestRedirect": Kind::Object(RequestRedirect::schema) => "Answers with a redirect.";
     "urlRewrite": Kind::Object(UrlRewrite::schema) => "Changes the path or the host of requests.";
     "cors": Kind::Object(CorsFilter::schema) => "Policy for cross-origin requests.";
-    "externalAuth": Kind::Unsupported => "Not supported; use Envoy's ext_authz filter.";
-    "extensionRef": Kind::Unsupported => "Not supported; use the settings of Sluice.";
+    "externalAuth": Kind::Any => "Not supported; use Envoy's ext_authz filter.";
+    "extensionRef": Kind::Any => "Not supported; use the settings of Sluice.";
 });
 
 fields!(GrpcFilter as "GatewayGRPCRouteFilter", "What a rule does with requests and responses.", {
     "type" required: Kind::OneOf(&GRPC_TYPES) =>
-        "The field that has the filter's settings. ExtensionRef is rejected.";
+        "The field that has the filter's settings. With ExtensionRef, which is not supported, \
+         requests are answered with 500.";
     "requestHeaderModifier": Kind::Object(HeaderModifier::schema) =>
         "Operations on the headers of the request.";
     "responseHeaderModifier": Kind::Object(HeaderModifier::schema) =>
         "Operations on the headers of the response.";
     "requestMirror": Kind::Object(RequestMirror::schema) => "Copies requests.";
-    "extensionRef": Kind::Unsupported => "Not supported; use the settings of Sluice.";
+    "extensionRef": Kind::Any => "Not supported; use the settings of Sluice.";
 });
 
 /// `HTTPRequestMirrorFilter`
@@ -109,10 +114,10 @@ fields!(Fraction as "GatewayFraction", "A share: numerator divided by denominato
     "denominator": Kind::Integer(1, i32::MAX as i64) => "100 if absent.";
 });
 
-const EXTENSION: &str = "is not supported: Sluice has no extension objects; use the settings of the \
-    document (faults, mirroring, sampling) or put an Envoy filter beside it";
-const AUTHORIZATION: &str =
-    "is not supported; put Envoy's ext_authz filter before this one in the filter chain";
+const EXTENSION: &str = "ExtensionRef is not supported, so the requests of the rule are answered \
+    with 500; use the settings of the document (faults, mirroring, sampling) or put an Envoy filter beside it";
+const AUTHORIZATION: &str = "ExternalAuth is not supported, so the requests of the rule are \
+    answered with 500; put Envoy's ext_authz filter before this one in the filter chain";
 
 impl Filters {
     /// Reads `filters` of a rule of `T`, which is [`HttpFilter`] or [`GrpcFilter`].
@@ -152,10 +157,15 @@ impl Filters {
                 return Err(node.error(format_args!("cannot be used with type {kind}")));
             }
         }
-        match kind {
-            "ExtensionRef" => return Err(node.invalid(EXTENSION)),
-            "ExternalAuth" => return Err(node.invalid(AUTHORIZATION)),
-            _ => {}
+        let unsupported = match kind {
+            "ExtensionRef" => Some(EXTENSION),
+            "ExternalAuth" => Some(AUTHORIZATION),
+            _ => None,
+        };
+        if let Some(reason) = unsupported {
+            node.notice_to(Filter::Router, report::Kind::Unresolved, reason);
+            self.has_unknown = true;
+            return Ok(());
         }
         let settings = object.required(field)?;
         if kind != "RequestMirror" && !seen.insert(kind.as_bytes()) {

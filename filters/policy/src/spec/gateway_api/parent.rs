@@ -1,6 +1,7 @@
 //! `ParentReference`: the Gateways and Services that a route is attached to.
 
 use crate::document::fields::fields;
+use crate::document::filter::Filter;
 use crate::document::json::Quoted;
 use crate::document::node::{Node, Object};
 use crate::document::report::{self, Reported};
@@ -82,7 +83,9 @@ impl Parents {
         let gateway = match (group, kind) {
             (Some(""), "Service") => {
                 if !is_label(name) {
-                    return Err(node.invalid("is not the name of a Service"));
+                    let reason = "is not the name of a Service: the route is not attached to it";
+                    node.notice_to(Filter::Router, report::Kind::Unresolved, reason);
+                    return Ok(());
                 }
                 MESH.to_owned()
             }

@@ -32,7 +32,7 @@ fields!(HttpRule as "GatewayHTTPRouteRule",
     "timeouts": Kind::Object(Timeouts::schema) => "Timeouts; those of Envoy's route if absent.";
     "retry": Kind::Object(Retry::schema) =>
         "Retries of failed requests; those of Envoy's route if absent.";
-    "sessionPersistence": Kind::Unsupported => "Not supported; use sampling.";
+    "sessionPersistence": Kind::Any => "Not carried out by the filters; set it in Envoy.";
 });
 
 /// `GRPCRouteRule`
@@ -47,13 +47,13 @@ fields!(GrpcRule as "GatewayGRPCRouteRule",
         "What the rule does with requests and responses.";
     "backendRefs": Kind::List(&Kind::Object(BackendRef::schema)) =>
         "Services that get the requests; without a valid one, requests are answered with 500.";
-    "sessionPersistence": Kind::Unsupported => "Not supported; use sampling.";
+    "sessionPersistence": Kind::Any => "Not carried out by the filters; set it in Envoy.";
 });
 
-/// Why session persistence is rejected.
-const SESSIONS: &str = "is not supported: a filter does not know the endpoints of a cluster; use \
-    Envoy's stateful_session filter, or sampling of the document, with which a user always gets \
-    the same backendRef";
+/// Why session persistence is not carried out.
+const SESSIONS: &str = "is left to Envoy, set its stateful_session filter: a filter does not know \
+    the endpoints of a cluster; with sampling of the document, a user always gets the same \
+    backendRef";
 
 /// A rule, compiled.
 pub struct GatewayRule<'a> {
@@ -87,11 +87,7 @@ impl<'a> GatewayRule<'a> {
 
     /// Returns the only rule of an HTTPRoute without rules: it has no backend.
     pub fn absent() -> Self {
-        let split = Split::single(invalid_target());
-        let (rewrite, mirrors) = (Rewrite::default(), Box::default());
-        let action = Action::Forward(split);
-        let route = Arc::new(HttpRoute { action, rewrite, cors: None, fault: None, mirrors });
-        Self { name: None, matches: vec![Ranked::any()], has_matches: false, route }
+        Self { name: None, matches: vec![Ranked::any()], has_matches: false, route: unanswered() }
     }
 
     #[inline(never)]
@@ -106,7 +102,7 @@ impl<'a> GatewayRule<'a> {
         let name = object.string("name");
         let backends = object.list_with("backendRefs", |node| Backend::read(node, naming));
         if let Some(node) = object.field("sessionPersistence") {
-            return Err(node.error(SESSIONS));
+            node.notice_to(Filter::Router, report::Kind::LeftToEnvoy, SESSIONS);
         }
         let (name, matches, filters) = (name?, matches?, filters?);
         let (backends, fixed) = (backends?, fixed?);
@@ -122,7 +118,8 @@ impl<'a> GatewayRule<'a> {
             return Err(node.error("cannot be combined with RequestRedirect"));
         }
         let is_valid = |own: &Backend| own.weight > 0 && own.destination.is_some();
-        if filters.redirect.is_none() && !backends.iter().any(is_valid) {
+        let is_answered = filters.redirect.is_some() || filters.has_unknown;
+        if !is_answered && !backends.iter().any(is_valid) {
             let reason = "has no valid backend with a weight: its requests are answered with 500";
             object.node.notice_to(Filter::Router, report::Kind::Unresolved, reason);
         }
@@ -141,6 +138,9 @@ fn compile(
     backends: &[Backend],
     fixed: &[FixedEdit],
 ) -> Result<Arc<HttpRoute>, InvalidSplit> {
+    if filters.has_unknown {
+        return Ok(unanswered());
+    }
     let Filters { headers, redirect, rewrite, mirrors, cors, .. } = filters;
     let (action, is_forwarded) = match redirect {
         Some(redirect) => {
@@ -180,6 +180,13 @@ fn compile(
     let mirrors = if is_forwarded { mirrors.into() } else { Box::default() };
     let cors = cors.filter(|_| matches!(action, Action::Forward(_)));
     Ok(Arc::new(HttpRoute { action, rewrite, cors, fault: None, mirrors }))
+}
+
+/// Returns the route of a rule that is answered with 500.
+fn unanswered() -> Arc<HttpRoute> {
+    let action = Action::Forward(Split::single(invalid_target()));
+    let (rewrite, mirrors) = (Rewrite::default(), Box::default());
+    Arc::new(HttpRoute { action, rewrite, cors: None, fault: None, mirrors })
 }
 
 /// Returns the target of a backend that does not exist.
