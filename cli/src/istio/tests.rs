@@ -143,6 +143,10 @@ fn null_is_absent_except_in_lists() {
         policy_errors("{tunnel: {targetHost: null, targetPort: 80}}"),
         ".tunnel.targetHost: is required"
     );
+    assert_eq!(
+        policy_errors("{tunnel: {targetHost: a.example.com, targetPort: 70000}}"),
+        ".tunnel.targetPort: 70000 is not in the range 1 to 65535"
+    );
 }
 
 #[test]

@@ -30,6 +30,16 @@ pub fn check(policy: &Tree, path: &str, errors: &mut Errors) {
     if policy.field("tunnel").is_some() && policy.field("proxyProtocol").is_some() {
         errors.add(path, "must have at most one of tunnel, proxyProtocol");
     }
+    let port = policy.field("tunnel").and_then(|tunnel| given(tunnel, "targetPort"));
+    if let Some(port) = port
+        && matches!(port.value, Value::Integer(number) if !(1..=65535).contains(&number))
+    {
+        errors.add_value(
+            &format!("{path}.tunnel.targetPort"),
+            port,
+            "is not in the range 1 to 65535",
+        );
+    }
     check_parts(policy, path, errors);
 }
 
