@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub use corpus::{documents, module, texts};
+pub use corpus::{ISTIO, documents, module, texts};
 pub use judges::{ask_istio, program, sluice};
 
 use corpus::Object;
@@ -22,6 +22,9 @@ use crate::schema_table;
 
 /// Mutations of the objects of Istio's modules and of this repository.
 const MUTATIONS: usize = 5_000;
+
+/// The same of HTTPRoutes and GRPCRoutes.
+const MUTATIONS_OF_ROUTES: usize = 2_000;
 
 /// Processes of the command at the same time.
 const THREADS: usize = 2;
@@ -54,10 +57,12 @@ pub fn run() {
         return;
     };
     schema_table::compare(&crds);
+    let mut definitions = vec![crds];
+    definitions.extend(corpus::gateway_api_crds().expect("the Gateway API"));
     let (groups, templates) = groups();
     println!("{templates} files are templates and left out");
     let (directory, files) = write(&groups);
-    let istio = judges::ask_istio(&crds, directory.path());
+    let istio = judges::ask_istio(&definitions, directory.path());
     let verdict = |file: &Path, object: &Object| {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let found = istio.get(&*name);
@@ -144,7 +149,7 @@ fn groups() -> (Vec<Group>, usize) {
         templates += found.templates;
         groups.push(Group::new(title, found.objects));
     };
-    for name in ["istio.io/istio", "istio.io/api"] {
+    for name in ["istio.io/istio", "istio.io/api", corpus::GATEWAY_API] {
         add(name, &corpus::module(name).expect("Go"));
     }
     add("this repository", workspace());
@@ -153,8 +158,11 @@ fn groups() -> (Vec<Group>, usize) {
     } else {
         println!("SLUICE_CORPUS is not set, so no other folder is compared");
     }
-    let bases: Vec<_> = groups.iter().take(3).flat_map(|group| &group.objects).collect();
-    let objects = mutate::mutate(&bases, MUTATIONS);
+    let bases = groups.iter().take(4).flat_map(|group| &group.objects);
+    let (routes, others): (Vec<_>, Vec<_>) =
+        bases.partition(|object| corpus::ROUTES.contains(&&*object.kind));
+    let mut objects = mutate::mutate(&others, MUTATIONS);
+    objects.extend(mutate::mutate(&routes, MUTATIONS_OF_ROUTES));
     groups.push(Group::new(mutate::TITLE, objects));
     (groups, templates)
 }
@@ -195,7 +203,7 @@ fn print(groups: &[Group], sums: &Sums) {
     COLUMNS.iter().for_each(|(title, _)| print!(" {title:>14}"));
     println!();
     for (number, group) in groups.iter().enumerate() {
-        for kind in corpus::KINDS {
+        for kind in corpus::kinds() {
             print!("{:16} {kind:16}", group.title);
             for (_, outcome) in COLUMNS {
                 let sum = sums.get(&(number, kind.to_owned(), outcome)).copied();

@@ -1,10 +1,10 @@
-// Command verdict says of Istio objects whether a Kubernetes API server with Istio accepts them: metadata, the schemas and CEL rules of
-// Istio's CustomResourceDefinitions with unknown fields as errors, and the validation of istiod's webhook.
+// Command verdict says of objects of Istio and of the Gateway API whether a Kubernetes API server with Istio accepts them: metadata, the
+// schemas and CEL rules of the CustomResourceDefinitions with unknown fields as errors, and the validation of istiod's webhook.
 //
-//	verdict CRDS PATH...
+//	verdict -crds FILE [-crds FILE...] PATH...
 //
-// CRDS is the file of the CustomResourceDefinitions. A PATH is a file, or a folder whose files *.yaml, *.yml and *.json are read. One line
-// of JSON is printed for each document of Istio's networking API; others are skipped.
+// A FILE has CustomResourceDefinitions. A PATH is a file, or a folder whose files *.yaml, *.yml and *.json are read. One line of JSON is
+// printed for each document of Istio's networking API and for each route of the Gateway API; others are skipped.
 package main
 
 import (
@@ -59,9 +59,14 @@ func main() {
 }
 
 func run() error {
+	var definitions []string
+	flag.Func("crds", "a file with CustomResourceDefinitions", func(file string) error {
+		definitions = append(definitions, file)
+		return nil
+	})
 	flag.Parse()
-	if flag.NArg() < 2 {
-		return errors.New("usage: verdict CRDS PATH...")
+	if len(definitions) == 0 || flag.NArg() == 0 {
+		return errors.New("usage: verdict -crds FILE [-crds FILE...] PATH...")
 	}
 	// The output is for verdicts. Some packages log to it before this, while they are initialized.
 	options := log.DefaultOptions()
@@ -70,14 +75,14 @@ func run() error {
 	if err := log.Configure(options); err != nil {
 		return err
 	}
-	validator, err := newValidator(flag.Arg(0))
+	validator, err := newValidator(definitions)
 	if err != nil {
 		return err
 	}
 	out := bufio.NewWriter(os.Stdout)
 	defer out.Flush()
 	lines := json.NewEncoder(out)
-	for _, path := range flag.Args()[1:] {
+	for _, path := range flag.Args() {
 		err := filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
 			isYAML := slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file))
 			if err != nil || entry.IsDir() || (!isYAML && file != path) {
@@ -92,30 +97,40 @@ func run() error {
 	return nil
 }
 
-// validator does what the API server does with an object of Istio's.
+// validator does what the API server does with an object.
 type validator struct {
 	*crd.Validator
 	schemas map[schema.GroupVersionKind]*structural.Structural
 }
 
-func newValidator(file string) (*validator, error) {
-	own, err := crd.NewValidatorFromFilesWithOptions([]string{file}, crd.WithoutCRDValidation())
+func newValidator(files []string) (*validator, error) {
+	own, err := crd.NewValidatorFromFilesWithOptions(files, crd.WithoutCRDValidation())
 	if err != nil {
 		return nil, err
 	}
+	found := &validator{own, map[schema.GroupVersionKind]*structural.Structural{}}
+	for _, file := range files {
+		if err := found.addSchemas(file); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// addSchemas adds the schemas of a file of CustomResourceDefinitions.
+func (v *validator) addSchemas(file string) error {
 	opened, err := os.Open(file)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer opened.Close()
-	schemas := map[schema.GroupVersionKind]*structural.Structural{}
 	documents := kubeyaml.NewYAMLOrJSONDecoder(opened, 4096)
 	for {
 		var definition apiextensionsv1.CustomResourceDefinition
 		if err := documents.Decode(&definition); errors.Is(err, io.EOF) {
-			return &validator{own, schemas}, nil
+			return nil
 		} else if err != nil {
-			return nil, err
+			return err
 		}
 		if definition.Kind != "CustomResourceDefinition" {
 			continue
@@ -124,14 +139,14 @@ func newValidator(file string) (*validator, error) {
 			var props apiextensions.JSONSchemaProps
 			err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(version.Schema.OpenAPIV3Schema, &props, nil)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			found, err := structural.NewStructural(&props)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			kind := definition.Spec.Names.Kind
-			schemas[schema.GroupVersionKind{Group: definition.Spec.Group, Version: version.Name, Kind: kind}] = found
+			v.schemas[schema.GroupVersionKind{Group: definition.Spec.Group, Version: version.Name, Kind: kind}] = found
 		}
 	}
 }
@@ -162,7 +177,7 @@ func judgeFile(validator *validator, file string, lines *json.Encoder) error {
 	}
 }
 
-// judge returns nil for documents that are not of Istio's networking API.
+// judge returns nil for documents that are neither of Istio's networking API nor routes of the Gateway API.
 func judge(validator *validator, text []byte) *verdict {
 	refused := func(v verdict, by string, err error) *verdict {
 		v.Verdict, v.By = "refuse", by
@@ -180,7 +195,9 @@ func judge(validator *validator, text []byte) *verdict {
 	if err := kubejson.Unmarshal(asJSON, &object.Object); err != nil || object.Object == nil {
 		return nil
 	}
-	if object.GroupVersionKind().Group != "networking.istio.io" {
+	group := object.GroupVersionKind().Group
+	isRoute := group == "gateway.networking.k8s.io" && slices.Contains([]string{"HTTPRoute", "GRPCRoute"}, object.GetKind())
+	if group != "networking.istio.io" && !isRoute {
 		return nil
 	}
 	found := verdict{Kind: object.GetKind(), Name: object.GetName()}
@@ -198,8 +215,11 @@ func judge(validator *validator, text []byte) *verdict {
 	if err := validator.ValidateCustomResource(object); err != nil {
 		return refused(found, "schema", err)
 	}
-	if err := callWebhook(object); err != nil {
-		return refused(found, "webhook", err)
+	// istiod's webhook is not registered for routes.
+	if !isRoute {
+		if err := callWebhook(object); err != nil {
+			return refused(found, "webhook", err)
+		}
 	}
 	found.Verdict = "accept"
 	return &found

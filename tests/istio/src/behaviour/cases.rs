@@ -48,7 +48,7 @@ pub fn read(crds: &Path, left_out: &mut LeftOut) -> Vec<Case> {
     let mut groups = Vec::new();
     for (title, folder) in folders {
         let mut templates = 0;
-        let texts = texts(&folder, &mut templates);
+        let texts = texts(&folder, &verdicts::ISTIO, &mut templates);
         *left_out.entry("files that are templates".to_owned()).or_default() += templates;
         assert!(!texts.is_empty(), "{} has no objects", folder.display());
         for (file, text) in texts {
@@ -198,7 +198,7 @@ fn keep_accepted(crds: &Path, groups: &mut [(String, Vec<Value>)], left_out: &mu
             std::fs::write(file, own.to_string()).expect("a file");
         }
     }
-    let verdicts = verdicts::ask_istio(crds, directory.path());
+    let verdicts = verdicts::ask_istio(&[crds.to_owned()], directory.path());
     for (group, (_, objects)) in groups.iter_mut().enumerate() {
         let mut index = 0;
         objects.retain(|own| {

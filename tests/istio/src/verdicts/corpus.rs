@@ -1,4 +1,4 @@
-//! The VirtualServices, DestinationRules and ServiceEntries of folders, one by one.
+//! The objects of folders that the command reads, one by one.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,8 +7,14 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use sluice_e2e::workspace;
 
-/// The kinds that the filters read.
-pub const KINDS: [&str; 3] = ["VirtualService", "DestinationRule", "ServiceEntry"];
+/// Istio's kinds that the filters read.
+pub const ISTIO: [&str; 3] = ["VirtualService", "DestinationRule", "ServiceEntry"];
+
+/// The kinds of the Gateway API that the filters read.
+pub const ROUTES: [&str; 2] = ["HTTPRoute", "GRPCRoute"];
+
+/// The Go module of the Gateway API.
+pub const GATEWAY_API: &str = "sigs.k8s.io/gateway-api";
 
 /// The ends of names of files that are read: YAML, and texts with examples in YAML.
 const ENDS: [&str; 4] = [".yaml", ".yml", ".proto", ".md"];
@@ -38,7 +44,8 @@ pub struct Found {
 /// Reads a folder with its subfolders. Hidden folders and those of builds are skipped.
 pub fn read(folder: &Path) -> Found {
     let mut found = Found { objects: Vec::new(), templates: 0 };
-    for (name, text) in texts(folder, &mut found.templates) {
+    let kinds: Vec<_> = kinds().collect();
+    for (name, text) in texts(folder, &kinds, &mut found.templates) {
         for (index, (part, value)) in documents(&text).into_iter().enumerate() {
             add(&mut found.objects, &name, index, &part, value);
         }
@@ -46,8 +53,14 @@ pub fn read(folder: &Path) -> Found {
     found
 }
 
-/// The texts in YAML of the files of a folder that have objects, by file name; counts templates.
-pub fn texts(folder: &Path, templates: &mut usize) -> Vec<(String, String)> {
+/// All kinds that the filters read.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    ISTIO.into_iter().chain(ROUTES)
+}
+
+/// The texts in YAML of the files of a folder that have objects of some kinds, by file name; counts
+/// templates.
+pub fn texts(folder: &Path, kinds: &[&str], templates: &mut usize) -> Vec<(String, String)> {
     let mut files = Vec::new();
     list(folder, &mut files);
     files.sort();
@@ -56,7 +69,7 @@ pub fn texts(folder: &Path, templates: &mut usize) -> Vec<(String, String)> {
         // Some files of tests are not text on purpose.
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
         let name = file.strip_prefix(folder).unwrap_or(&file).display().to_string();
-        if KINDS.iter().all(|kind| !text.contains(kind)) {
+        if kinds.iter().all(|kind| !text.contains(kind)) {
             continue;
         }
         if text.contains("{{") {
@@ -100,8 +113,7 @@ fn add(objects: &mut Vec<Object>, file: &str, index: usize, text: &str, value: V
         push(kind, text.to_owned(), value.clone());
     } else if value.is_null() {
         // Text that this reader refuses.
-        let kind =
-            KINDS.into_iter().find(|kind| text.lines().any(|l| l == format!("kind: {kind}")));
+        let kind = kinds().find(|kind| text.lines().any(|l| l == format!("kind: {kind}")));
         kind.into_iter().for_each(|kind| push(kind, text.to_owned(), Value::Null));
     }
 }
@@ -114,8 +126,12 @@ fn ends_with_list(kind: &Value) -> bool {
 fn kind_of(value: &Value) -> Option<&'static str> {
     let version = value["apiVersion"].as_str()?;
     let kind = value["kind"].as_str()?;
-    version.starts_with("networking.istio.io/").then_some(())?;
-    KINDS.into_iter().find(|known| *known == kind)
+    let own: &[&'static str] = match version.split_once('/')?.0 {
+        "networking.istio.io" => &ISTIO,
+        "gateway.networking.k8s.io" => &ROUTES,
+        _ => &[],
+    };
+    own.iter().copied().find(|known| *known == kind)
 }
 
 /// The examples in YAML of a text in Markdown, or in comments, as one YAML stream.
@@ -180,6 +196,14 @@ pub fn module(name: &str) -> Option<PathBuf> {
         .ok()?;
     let folder = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (output.status.success() && !folder.is_empty()).then(|| folder.into())
+}
+
+/// The files of the Gateway API's CustomResourceDefinitions for the kinds of [`ROUTES`], of the
+/// experimental channel, which has all fields.
+pub fn gateway_api_crds() -> Option<Vec<PathBuf>> {
+    let folder = module(GATEWAY_API)?.join("config/crd/experimental");
+    let files = ["httproutes", "grpcroutes"];
+    Some(files.map(|own| folder.join(format!("gateway.networking.k8s.io_{own}.yaml"))).into())
 }
 
 #[cfg(test)]

@@ -25,8 +25,12 @@ impl Verdict {
 ///
 /// # Panics
 /// If the program fails.
-pub fn ask_istio(crds: &Path, folder: &Path) -> HashMap<String, Verdict> {
-    let output = Command::new(program()).arg(crds).arg(folder).output().expect("verdict");
+pub fn ask_istio(crds: &[PathBuf], folder: &Path) -> HashMap<String, Verdict> {
+    let mut command = Command::new(program());
+    for file in crds {
+        command.arg("-crds").arg(file);
+    }
+    let output = command.arg(folder).output().expect("verdict");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout).expect("UTF-8");
     // Packages of Istio log lines of text while they are initialized.
