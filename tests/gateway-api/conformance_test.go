@@ -30,8 +30,9 @@ const (
 	leftOutBecause = "left out: "
 )
 
-// families are the starts of the names of the tests that run.
-var families = []string{"HTTPRoute", "GRPC"}
+// families are the starts of the names of the tests that run: those of routes, and that of which
+// listener a request is for.
+var families = []string{"HTTPRoute", "GRPC", "GatewayHTTPListenerIsolation"}
 
 // variable returns an environment variable that has to be set.
 func variable(t *testing.T, name string) string {
