@@ -123,6 +123,13 @@ test-mesh: setup-envoy ## test the example of envoy/istio with a Kubernetes API;
 	cargo build --package sluice-istio --locked
 	ENVOY='$(envoy)' tools/own-network.sh target/debug/sluice-istio kubernetes
 
+.PHONY: test-gateway-api
+test-gateway-api: setup-envoy ## run the conformance tests of the Gateway API; requires Go
+	@tools/setup.sh gateway-api
+	@$(MAKE) build module
+	cargo build --package sluice-cli --locked
+	@ENVOY='$(envoy)' TEST='$(TEST)' tests/gateway-api/run.sh
+
 .PHONY: corpus
 corpus: setup-envoy ## compare checks and behaviour with Istio; SLUICE_CORPUS=DIR adds a folder
 	@tools/setup.sh istio verdict || [ $$? = 77 ]

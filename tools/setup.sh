@@ -3,9 +3,10 @@
 # nothing for parts that are already installed.
 #
 #   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio verdict
-#                                kubernetes deny sbom; without arguments, the first five
+#                                kubernetes gateway-api deny sbom; without arguments, the first
+#                                five
 #
-# Without Go, the parts istio, verdict and kubernetes end with exit code 77.
+# Without Go, the parts istio, verdict, kubernetes and gateway-api end with exit code 77.
 #
 # ENVOY=/path/to/envoy uses your own Envoy instead of installing one.
 set -euo pipefail
@@ -206,6 +207,32 @@ install_go_program() {
     fail "go could not build $2 of $1 (see above)"
 }
 
+check_gateway_api() {
+  check_go "the conformance suite of the Gateway API"
+  PATH="$PATH:/usr/sbin" require ip "install it (Debian: iproute2); the tests have a network"
+  PATH="$PATH:/usr/sbin" require iptables "install it (Debian: iptables); the pods need it"
+}
+
+# Builds the suite with its control plane, and its server. The file definitions has the folder of
+# the CustomResourceDefinitions.
+install_gateway_api() {
+  local go folder=tests/gateway-api built=$PWD/.tools/gateway-api
+  go=$(find_go)
+  if [ -x "$built/conformance" ] &&
+    [ -z "$(find "$folder" -type f -newer "$built/conformance" -print -quit)" ]; then
+    return
+  fi
+  echo "setup: building the conformance suite of the Gateway API, which takes minutes"
+  mkdir -p "$built"
+  (cd "$folder" &&
+    "$go" build -mod=readonly -buildvcs=false -ldflags '-s -w' -o "$built/echo" \
+      sigs.k8s.io/gateway-api/conformance/echo-basic &&
+    "$go" list -mod=readonly -m -f '{{.Dir}}/config/crd/experimental' sigs.k8s.io/gateway-api \
+      >"$built/definitions" &&
+    "$go" test -c -mod=readonly -buildvcs=false -ldflags '-s -w' -o "$built/conformance" .) ||
+    fail "go could not build the conformance suite (see above)"
+}
+
 check_deny() {
   check_rust
 }
@@ -249,11 +276,12 @@ for part in "$@"; do
     istio) check_istio ;;
     verdict) check_verdict ;;
     kubernetes) check_kubernetes ;;
+    gateway-api) check_gateway_api ;;
     deny) check_deny ;;
     sbom) check_sbom ;;
     *)
       fail "unknown part $part; parts are rust, envoy, wasm-tests, tls-tests, scenarios, istio," \
-        "verdict, kubernetes, deny, sbom"
+        "verdict, kubernetes, gateway-api, deny, sbom"
       ;;
   esac
 done

@@ -35,6 +35,7 @@ impl InputArgs {
             gateways: self.gateways.clone(),
             proxy_port: self.proxy_port,
             routes_services: false,
+            attaches_routes: false,
         }
     }
 }

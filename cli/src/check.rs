@@ -59,7 +59,8 @@ pub struct Checked {
 pub fn check(inputs: &[Input], defaults: &Defaults) -> Checked {
     let mut texts = Texts::default();
     let collected = read(inputs, defaults, &mut texts);
-    let Collected { mut bundles, inventory, mut findings, skipped } = collected;
+    let Collected { mut bundles, inventory, mut findings, notices, skipped } = collected;
+    findings.extend(notices);
     let mut rejected = Vec::new();
     let mut reported = HashSet::new();
     for bundle in &mut bundles {

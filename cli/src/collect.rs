@@ -11,6 +11,7 @@
 //!
 //! Objects of other kinds are counted and skipped.
 
+mod attachment;
 mod defaults;
 mod delegates;
 mod embedded;
@@ -36,7 +37,9 @@ use crate::kinds::{
 use crate::lint::inventory::Inventory;
 use crate::source::Source;
 use crate::tree::{self, Tree, Value};
+use attachment::Attachments;
 use object::Object;
+use routes::Refused;
 use services::Service;
 use sluice_policy::document::field_name::is_field;
 use sluice_policy::document::report::Kind;
@@ -61,6 +64,8 @@ struct Collector {
     others: Vec<OtherObject>,
     /// What other objects refer to
     inventory: Inventory,
+    /// The Gateways that routes are attached to
+    attachments: Attachments,
     /// Kinds, namespaces and names of the objects, with the number of objects that have them, and
     /// the place of the first
     names: HashMap<(String, String, String), (usize, Place)>,
@@ -76,6 +81,8 @@ pub struct Collected {
     pub inventory: Inventory,
     /// Findings about objects that are wrong outside of their `spec`, and about files
     pub findings: Vec<Finding>,
+    /// Findings about routes that Gateways do not accept, and about references that they refuse
+    pub notices: Vec<Finding>,
     /// The objects that the filters do not use
     pub skipped: Skipped,
 }
@@ -199,6 +206,9 @@ impl Collector {
             self.services.push(service);
             return;
         }
+        if self.attachments.add(subject, namespace.as_deref(), &document) {
+            return;
+        }
         if kind == "ReferenceGrant" && version.starts_with(GATEWAY_API) {
             return;
         }
@@ -284,8 +294,12 @@ impl Collector {
             self.objects.iter_mut().for_each(|object| object.namespace.clone_from(&own));
             namespaces = vec![own];
         }
-        let refused = routes::place(&mut self.objects, &self.inventory);
-        self.findings.extend(refused);
+        let proxy = self.plugins.iter().find_map(|plugin| plugin.document.field("proxy"));
+        let mut notices = self.attachments.attach(&mut self.objects, proxy, defaults);
+        let is_of_gateway = defaults.attaches_routes && !self.attachments.is_empty();
+        let refused = Refused::by(defaults.attaches_routes, is_of_gateway);
+        let found = routes::place(&mut self.objects, &self.inventory, refused);
+        if is_of_gateway { &mut notices } else { &mut self.findings }.extend(found);
         let first = namespaces.first().cloned().flatten();
         let objects = std::mem::take(&mut self.objects);
         let documents = self.plugins.iter().map(|plugin| &plugin.document);
@@ -323,7 +337,7 @@ impl Collector {
             bundle.others.clone_from(&self.others);
         }
         let Self { inventory, findings, skipped, .. } = self;
-        Collected { bundles, inventory, findings, skipped }
+        Collected { bundles, inventory, findings, notices, skipped }
     }
 
     /// Combines the objects of a namespace and the plugin documents into one document. The rules

@@ -125,7 +125,7 @@ fn read_one(
 ) -> std::io::Result<Option<(Bundle, Compiled<'static>)>> {
     let mut texts = Texts::default();
     let collected = check::read(&input.files.expand(), defaults, &mut texts);
-    let Collected { mut bundles, mut findings, .. } = collected;
+    let Collected { mut bundles, mut findings, notices, .. } = collected;
     let namespace = defaults.namespace.as_deref();
     let names = |bundles: &[Bundle]| {
         let names: Vec<_> = bundles.iter().filter_map(Bundle::namespace).collect();
@@ -133,6 +133,7 @@ fn read_one(
     };
     let is_chosen = |bundle: &Bundle| bundle.namespace() == namespace;
     let mut err = anstream::stderr().lock();
+    notices.iter().try_for_each(|notice| writeln!(err, "{notice}"))?;
     if namespace.is_some() && bundles.len() > 1 && bundles.iter().any(is_chosen) {
         let (chosen, others): (_, Vec<_>) = bundles.into_iter().partition(is_chosen);
         bundles = chosen;
@@ -208,7 +209,7 @@ fn refuse_usage(reason: &str) -> std::io::Result<ExitCode> {
 }
 
 fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
-    let defaults = args.input.defaults();
+    let defaults = Defaults { attaches_routes: true, ..args.input.defaults() };
     // Explanations are about routes, unless the document has none.
     let Some((bundle, compiled)) = read_one(&args.input, &defaults, Some(Filter::Router), args)?
     else {
@@ -238,6 +239,7 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
         defaults.cluster_name = Some(render::CLUSTER_NAME.to_owned());
     }
     defaults.routes_services = args.to == To::Envoy;
+    defaults.attaches_routes = true;
     let Some((bundle, compiled)) = read_one(&args.input, &defaults, None, &NoMetadata)? else {
         return Ok(ExitCode::FAILURE);
     };

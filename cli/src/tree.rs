@@ -298,6 +298,25 @@ pub fn find<'a>(root: &'a Tree, path: &str) -> Found<'a> {
     found
 }
 
+/// As [`find`], to change the value; `None` if the path does not exist.
+pub fn find_mut<'a>(root: &'a mut Tree, path: &str) -> Option<&'a mut Tree> {
+    let (mut tree, mut rest) = (root, path);
+    while !rest.is_empty() {
+        (tree, rest) = match &mut tree.value {
+            Value::Array(elements) => {
+                let (index, tail) = rest.strip_prefix('[')?.split_once(']')?;
+                (elements.get_mut(index.parse::<usize>().ok()?)?, tail)
+            }
+            Value::Object(fields) => fields
+                .iter_mut()
+                .rev()
+                .find_map(|(key, value)| Some((value, strip_key(rest, &key.text)?)))?,
+            _ => return None,
+        };
+    }
+    Some(tree)
+}
+
 /// The value at a path.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {

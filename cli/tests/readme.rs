@@ -21,6 +21,24 @@ spec:
   - directResponse: {status: 200}
 ";
 
+const GATEWAYS: &str = "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: web, namespace: infra}
+spec:
+  gatewayClassName: sluice
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+";
+
+const ROUTES: &str = "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: api, namespace: infra}
+spec:
+  parentRefs: [{name: web, sectionName: http}]
+  rules: [{backendRefs: [{name: api, port: 80}]}]
+";
+
 /// The lines of a README that are commands, with their names of files replaced.
 fn commands(readme: &str) -> Vec<String> {
     let blocks = readme.lines().filter_map(|line| line.strip_prefix("    "));
@@ -37,8 +55,13 @@ fn every_command_of_the_readme_succeeds() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
     fs::create_dir_all(folder.join("k8s/more")).unwrap();
     fs::create_dir_all(folder.join(".zfunc")).unwrap();
-    for file in ["rules.yaml", "k8s/more/rules.yaml"] {
-        fs::write(folder.join(file), RULES).unwrap();
+    for (file, text) in [
+        ("rules.yaml", RULES),
+        ("k8s/more/rules.yaml", RULES),
+        ("gateways.yaml", GATEWAYS),
+        ("routes.yaml", ROUTES),
+    ] {
+        fs::write(folder.join(file), text).unwrap();
     }
     let programs = Path::new(env!("CARGO_BIN_EXE_sluice")).parent().unwrap();
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");

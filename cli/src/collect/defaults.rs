@@ -15,6 +15,9 @@ pub struct Defaults {
     pub proxy_port: Option<u16>,
     /// Whether Services without a rule get one, as they have a route in Istio's sidecars
     pub routes_services: bool,
+    /// Whether documents have only the routes that the Gateways in the files accept, with the hosts
+    /// of their listeners; otherwise only what they do not accept is reported
+    pub attaches_routes: bool,
 }
 
 impl Defaults {

@@ -13,7 +13,8 @@ pub struct Object {
     pub name: String,
     /// Its namespace, or that of the document where a delegate is used
     pub namespace: Option<String>,
-    /// The number of earlier objects with the same kind, namespace and name
+    /// The number of earlier objects with the same kind, namespace and name; a higher number for a
+    /// route that is attached to nothing. Each number makes a document
     pub copy: usize,
     /// The list of a plugin document that has its spec
     pub list: &'static str,

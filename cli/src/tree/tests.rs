@@ -15,6 +15,17 @@ fn paths_lead_to_lines() {
 }
 
 #[test]
+fn paths_lead_to_values_to_change() {
+    let mut root = parse("{a: [1, {b.c: 2}], d: 3}").unwrap().remove(0);
+    *find_mut(&mut root, "a[1][\"b.c\"]").unwrap() = Tree::text("x");
+    *find_mut(&mut root, "d").unwrap() = Tree::text("y");
+    assert_eq!(root.to_json(), r#"{"a":[1,{"b.c":"x"}],"d":"y"}"#);
+    for path in ["a[2]", "a.b", "d.e", "f"] {
+        assert!(find_mut(&mut root, path).is_none(), "{path}");
+    }
+}
+
+#[test]
 fn json_is_written_compact_and_pretty() {
     let root = parse("{a: [1, 1.5, \"x\\n\"], b: {}, c: null, a: true}").unwrap().remove(0);
     assert_eq!(root.to_json(), r#"{"a":[1,1.5,"x\n"],"b":{},"c":null,"a":true}"#);

@@ -118,6 +118,9 @@ impl Cors {
         method: Cow<'a, [u8]>,
     ) -> Vec<(&'static str, Cow<'a, [u8]>)> {
         let mut headers = Vec::new();
+        // Browsers ignore them here, but Envoy sends them, and the Gateway API requires them.
+        let exposed = allowed_origin.as_ref().filter(|_| !self.exposed.is_empty());
+        let exposed = exposed.map(|_| Cow::Borrowed(&*self.exposed));
         headers.extend(allowed_origin.map(|origin| ("access-control-allow-origin", origin)));
         if self.allows_credentials {
             headers.push(("access-control-allow-credentials", Cow::Borrowed(b"true")));
@@ -129,6 +132,7 @@ impl Cors {
         headers.extend(allowed.map(|value| ("access-control-allow-headers", value)));
         let max_age = self.max_age.as_deref().map(Cow::Borrowed);
         headers.extend(max_age.map(|value| ("access-control-max-age", value)));
+        headers.extend(exposed.map(|value| ("access-control-expose-headers", value)));
         headers
     }
 
@@ -235,7 +239,7 @@ mod tests {
             decide(POLICY, &preflight("https://b.com")),
             "200 access-control-allow-origin=https://b.com access-control-allow-credentials=true \
              access-control-allow-methods=POST,GET access-control-allow-headers=X-Foo-Bar,X-Foo-Baz \
-             access-control-max-age=86400"
+             access-control-max-age=86400 access-control-expose-headers=X-Out"
         );
         let any =
             r#"{"allowOrigins": [{"exact": "*"}], "allowMethods": ["*"], "allowHeaders": ["*"]}"#;

@@ -152,11 +152,11 @@ fn read_service(
         object.node.notice_to(Filter::Router, report::Kind::Unresolved, invalid);
         return Ok(None);
     }
+    let port = port.ok_or_else(|| object.absent("port", "is required for a Service"))?;
     if !is_label(name) {
         node.notice_to(Filter::Router, report::Kind::Unresolved, invalid);
         return Ok(None);
     }
-    let port = port.ok_or_else(|| object.absent("port", "is required for a Service"))?;
     let host = qualify(name, namespace.as_deref().or(naming.namespace.as_deref()));
     Ok(Some(Destination::of_service(host, port, naming)))
 }
