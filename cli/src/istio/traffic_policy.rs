@@ -35,7 +35,7 @@ pub fn check(policy: &Tree, path: &str, errors: &mut Errors) {
         && matches!(port.value, Value::Integer(number) if !(1..=65535).contains(&number))
     {
         errors.add_value(
-            &format!("{path}.tunnel.targetPort"),
+            format!("{path}.tunnel.targetPort"),
             port,
             "is not in the range 1 to 65535",
         );
