@@ -328,6 +328,9 @@ impl Collector {
             services::add(&mut self.services, bundle);
             bundle.complete("clusterName", defaults.cluster_name.as_deref().map(Tree::text));
             bundle.complete("proxy", defaults.proxy());
+            if is_of_gateway {
+                self.attachments.isolate(bundle);
+            }
         }
         let unused = self.services.iter().filter(|service| !service.is_used).count();
         if unused > 0 {

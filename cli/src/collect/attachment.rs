@@ -7,6 +7,7 @@ mod namespaces;
 
 use sluice_policy::document::report::Kind;
 
+use crate::bundle::{Bundle, Origin};
 use crate::collect::defaults::Defaults;
 use crate::collect::object::Object;
 use crate::collect::subject::Subject;
@@ -98,6 +99,30 @@ impl Attachments {
             !attaches
         });
         findings
+    }
+
+    /// Adds the hostnames of listeners to the document for one port of one Gateway, if another
+    /// listener of the port includes them: as routes without rules, so that a request for such a
+    /// host never gets to a route of the other listener.
+    pub fn isolate(&self, bundle: &mut Bundle) {
+        let chosen = Chosen::new(bundle.document.field("proxy"));
+        let has_routes = ROUTES.into_iter().any(|list| !bundle.document.list(list).is_empty());
+        let ([name], Some(port), true) = (&chosen.gateways[..], chosen.port, has_routes) else {
+            return;
+        };
+        let mut gateways = self.gateways.iter();
+        let Some((gateway, place)) = gateways.find(|(own, _)| own.full_name() == *name) else {
+            return;
+        };
+        for (index, hostname) in gateway.included_hostnames(port) {
+            let line = place.line;
+            let names = vec![Tree::at(Value::String(hostname.to_owned()), line)];
+            let mut route = Tree::at(Value::Object(Vec::new()), line);
+            route.push_field(Key::at("hostnames", line), Tree::at(Value::Array(names), line));
+            let (file, object) = (place.file.clone(), place.object.clone());
+            let origin = Origin { file, object, place: format!("{}[{index}]", place.path) };
+            bundle.append("grpcRoutes", route, origin);
+        }
     }
 
     /// Attaches a route. Returns whether the document is for it. With `attaches`, the route loses

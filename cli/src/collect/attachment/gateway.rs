@@ -96,6 +96,24 @@ impl Gateway {
         self.name == parent.name && (self.namespace.is_none() || self.namespace == parent.namespace)
     }
 
+    /// Its name as in `proxy.gateways`.
+    pub fn full_name(&self) -> String {
+        full_name(self.namespace.as_deref(), &self.name)
+    }
+
+    /// The hostnames that another listener of the port includes, with the indices of their
+    /// listeners.
+    pub fn included_hostnames(&self, port: i64) -> impl Iterator<Item = (usize, &str)> {
+        let of_port = move |(_, own): &(usize, &Listener)| own.port == port;
+        let listeners = self.listeners.iter().enumerate().filter(of_port);
+        let hostnames =
+            listeners.filter_map(|(index, own)| Some((index, own.hostname.as_deref()?)));
+        hostnames.filter(move |(_, hostname)| {
+            let mut others = self.listeners.iter().filter(|other| other.port == port);
+            others.any(|other| self.nearer_hostnames(other).contains(hostname))
+        })
+    }
+
     /// The hostnames of other listeners with the same port that are more specific than that of
     /// `listener`: a request goes only to the routes of the listener with the most specific one.
     pub fn nearer_hostnames(&self, listener: &Listener) -> Vec<&str> {
@@ -191,10 +209,14 @@ impl Parent {
 
     /// Its name as in `proxy.gateways`.
     pub fn full_name(&self) -> String {
-        match &self.namespace {
-            Some(namespace) => format!("{namespace}/{}", self.name),
-            None => self.name.clone(),
-        }
+        full_name(self.namespace.as_deref(), &self.name)
+    }
+}
+
+fn full_name(namespace: Option<&str>, name: &str) -> String {
+    match namespace {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name.to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use super::*;
-use crate::collect::collect;
+use crate::collect::{Collected, collect};
 use crate::inputs::Input;
 use crate::source::Source;
 use crate::yaml;
@@ -15,6 +15,19 @@ fn attached(
     route: &str,
     port: Option<u16>,
 ) -> (Option<Option<Vec<String>>>, Vec<String>) {
+    let collected = collect_files(gateway, route, port);
+    let routes = collected.bundles.iter().flat_map(|bundle| bundle.document.list("httpRoutes"));
+    let hosts = routes.map(|route| {
+        route.field("hostnames").map(|names| {
+            names.elements().iter().filter_map(Tree::as_str).map(str::to_owned).collect()
+        })
+    });
+    let reasons = collected.notices.into_iter().map(|finding| finding.reason).collect();
+    (hosts.collect::<Vec<_>>().pop(), reasons)
+}
+
+/// What the command makes of a Gateway with listeners, and a route.
+fn collect_files(gateway: &str, route: &str, port: Option<u16>) -> Collected {
     let text = format!(
         "apiVersion: v1\n\
          kind: Namespace\n\
@@ -40,15 +53,7 @@ fn attached(
         attaches_routes: true,
         ..Defaults::default()
     };
-    let collected = collect(vec![source], &defaults);
-    let routes = collected.bundles.iter().flat_map(|bundle| bundle.document.list("httpRoutes"));
-    let hosts = routes.map(|route| {
-        route.field("hostnames").map(|names| {
-            names.elements().iter().filter_map(Tree::as_str).map(str::to_owned).collect()
-        })
-    });
-    let reasons = collected.notices.into_iter().map(|finding| finding.reason).collect();
-    (hosts.collect::<Vec<_>>().pop(), reasons)
+    collect(vec![source], &defaults)
 }
 
 const ALL: &str = "allowedRoutes: {namespaces: {from: All}}";
@@ -170,6 +175,28 @@ fn a_document_has_the_routes_of_its_gateway_and_port() {
     assert_eq!(attached(&listeners, WEB, Some(81)), (None, Vec::new()));
     let other = "parentRefs: [{name: other, namespace: infra}]";
     assert_eq!(attached(&listeners, other, None), (None, Vec::new()));
+}
+
+/// The hosts of the routes without rules in the document for port 80 of a Gateway.
+fn isolated(listeners: &str) -> Vec<String> {
+    let collected = collect_files(listeners, WEB, Some(80));
+    let routes = collected.bundles.iter().flat_map(|bundle| bundle.document.list("grpcRoutes"));
+    routes.map(|route| route.to_json()).collect()
+}
+
+#[test]
+fn hosts_of_listeners_without_a_route_are_isolated() {
+    let listener = |name: &str, port: u16, hostname: &str| {
+        format!("{{name: {name}, port: {port}, protocol: HTTP, hostname: '{hostname}', {ALL}}}")
+    };
+    let a = listener("a", 80, "*.a.com");
+    let x = listener("x", 80, "x.a.com");
+    assert_eq!(isolated(&format!("[{a}, {x}]")), [r#"{"hostnames":["x.a.com"]}"#]);
+    // Of another port, or without a wildcard that includes it.
+    let other = listener("x", 81, "x.a.com");
+    assert_eq!(isolated(&format!("[{a}, {other}]")), Vec::<String>::new());
+    let b = listener("b", 80, "b.com");
+    assert_eq!(isolated(&format!("[{a}, {b}]")), Vec::<String>::new());
 }
 
 #[test]
