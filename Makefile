@@ -110,11 +110,11 @@ churn: setup-envoy build module ## test with hosts, and then documents, that cha
 	  --nocapture
 
 .PHONY: test-istio
-test-istio: setup-envoy ## test the manifests with a real istiod and compare with Istio; requires Go
+test-istio: setup-envoy ## test with a real istiod and compare with Istio; pairs=N; requires Go
 	@tools/setup.sh istio
 	@$(MAKE) build module certificates
 	cargo build --package sluice-cli --package sluice-istio --locked
-	ENVOY='$(envoy)' cargo run --package sluice-istio --locked
+	ENVOY='$(envoy)' SLUICE_PAIRS='$(pairs)' cargo run --package sluice-istio --locked
 
 .PHONY: test-mesh
 test-mesh: setup-envoy ## test the example of envoy/istio with a Kubernetes API; requires Go

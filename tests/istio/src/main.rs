@@ -29,9 +29,8 @@ async fn main() {
         manifests::run().await;
         wasm_plugins::run().await;
     }
-    if is_asked("pairs") {
-        pairs::run().await;
-    }
+    // Each place alone: pairs-gateway, pairs-sidecar.
+    pairs::run(|place| is_asked("pairs") || is_asked(&format!("pairs-{place}"))).await;
     if is_asked("clusters") {
         clusters::run().await;
     }
