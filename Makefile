@@ -117,11 +117,11 @@ test-istio: setup-envoy ## test with a real istiod and compare with Istio; pairs
 	ENVOY='$(envoy)' SLUICE_PAIRS='$(pairs)' cargo run --package sluice-istio --locked
 
 .PHONY: test-mesh
-test-mesh: setup-envoy ## test the example of envoy/istio with a Kubernetes API; requires Go
+test-mesh: setup-envoy ## test envoy/istio and HTTPRoutes with a Kubernetes API; pairs=N; needs Go
 	@tools/setup.sh kubernetes
 	@$(MAKE) build
-	cargo build --package sluice-istio --locked
-	ENVOY='$(envoy)' tools/own-network.sh target/debug/sluice-istio kubernetes
+	cargo build --package sluice-cli --package sluice-istio --locked
+	ENVOY='$(envoy)' SLUICE_PAIRS='$(pairs)' tools/own-network.sh target/debug/sluice-istio kubernetes
 
 .PHONY: corpus
 corpus: setup-envoy ## compare checks and behaviour with Istio; SLUICE_CORPUS=DIR adds a folder

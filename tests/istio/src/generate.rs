@@ -1,6 +1,7 @@
 //! Random VirtualServices and requests from a seed. Few different words are used, so that requests
 //! often match.
 
+pub mod gateway_api;
 pub mod sidecar;
 
 use fastrand::Rng;

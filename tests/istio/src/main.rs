@@ -35,8 +35,10 @@ async fn main() {
         clusters::run().await;
     }
     // This requires the programs of Kubernetes and a network of its own: `make test-mesh`.
-    if parts.iter().any(|asked| asked == "kubernetes") {
-        kubernetes::run().await;
+    for part in ["kubernetes", "routes"] {
+        if parts.iter().any(|asked| asked == part) {
+            kubernetes::run(part == "routes").await;
+        }
     }
     // These three require other programs than the rest: `make corpus`.
     if parts.iter().any(|asked| asked == "references") {

@@ -3,7 +3,7 @@
 //! with the same content. The rules and the requests are generated from a fixed seed.
 
 mod gateway;
-mod known;
+pub(crate) mod known;
 mod sidecar;
 pub(crate) mod ways;
 

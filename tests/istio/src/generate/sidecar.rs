@@ -175,15 +175,7 @@ pub fn asked(rng: &mut Rng, host: &Host) -> Sent {
     let headers = like_gateway.headers.iter();
     let mut headers: Vec<_> =
         headers.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
-    match rng.u32(..8) {
-        0 => add("x-test-delay", "600"),
-        1 | 2 => add("x-test-status", pick(rng, &["500", "503", "502", "404", "409"])),
-        _ => {}
-    }
-    if one_in(rng, 2) {
-        add("x-test-fail", pick(rng, &["1", "2"]));
-    }
+    add_trouble(rng, &mut headers);
     Sent {
         case: host.name.clone(),
         service: host.name.clone(),
@@ -194,5 +186,18 @@ pub fn asked(rng: &mut Rng, host: &Host) -> Sent {
         path: like_gateway.target,
         query: Vec::new(),
         headers,
+    }
+}
+
+/// Adds headers to a request that say what the upstream does with it.
+pub fn add_trouble(rng: &mut Rng, headers: &mut Vec<(String, String)>) {
+    let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
+    match rng.u32(..8) {
+        0 => add("x-test-delay", "600"),
+        1 | 2 => add("x-test-status", pick(rng, &["500", "503", "502", "404", "409"])),
+        _ => {}
+    }
+    if one_in(rng, 2) {
+        add("x-test-fail", pick(rng, &["1", "2"]));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,6 +22,12 @@ const ATTEMPTS: usize = 4;
 
 /// What is left of a request at upstreams after the response: copies, and tries that timed out.
 const REST: Duration = Duration::from_millis(700);
+
+/// With what the names of the upstreams of copies begin.
+const COPY: char = 'c';
+
+/// The header with the time that an upstream has.
+const TIMEOUT: &str = "x-envoy-expected-rq-timeout-ms";
 
 /// The clusters that no rule names: those without a subset, and that of unknown hosts.
 const OWN_CLUSTERS: [&str; 2] = ["outbound|8080||", "PassthroughCluster"];
@@ -43,8 +50,13 @@ type Results = Vec<Result<Seen, String>>;
 /// `x-test-delay` the delay in milliseconds. With `x-test-fail`, this applies only to so many tries
 /// of a request.
 pub fn upstream(name: &str) -> (String, Upstream) {
+    upstream_at(SocketAddr::from(([127, 0, 0, 1], 0)), name)
+}
+
+/// The same at an address.
+pub fn upstream_at(address: SocketAddr, name: &str) -> (String, Upstream) {
     let tries = std::sync::Mutex::new(BTreeMap::<String, u64>::new());
-    let upstream = Upstream::answering(name, move |request| {
+    let upstream = Upstream::at(address, name, move |request| {
         let number = |name: &str| {
             let first = request.header(name).into_iter().next()?;
             first.parse::<u64>().ok()
@@ -172,7 +184,7 @@ fn has_to_do_with_time(
     index: usize,
 ) -> bool {
     let is_late = |own: &Result<Seen, String>| {
-        own.as_ref().is_ok_and(|own| own.is_delayed || own.status == 504)
+        own.as_ref().map_or(true, |own| own.is_delayed || own.status == 504)
     };
     let headers = &requests[index].sent.headers;
     let is_slow = headers.iter().any(|(name, _)| name == "x-test-delay" || name == "x-test-fail");
@@ -183,7 +195,13 @@ fn has_to_do_with_time(
 fn differences(native: &Result<Seen, String>, own: &Result<Seen, String>) -> Vec<String> {
     match (native, own) {
         (Ok(native), Ok(own)) => {
-            let mut differences = compare(native, own);
+            let mut differences = compare(&with_named_copies(native), &with_named_copies(own));
+            let [location, other] = [native, own].map(|own| own.headers.get("location"));
+            if location.is_some_and(|own| other == Some(&without_port(own)))
+                && differences.remove("response location: another value")
+            {
+                differences.insert("response location: a port natively only".to_owned());
+            }
             // istiod has no rules for such a request either: it calls the service itself.
             if OWN_CLUSTERS.iter().any(|start| native.cluster.starts_with(start)) {
                 differences.remove("left to istiod's routes");
@@ -199,4 +217,23 @@ fn differences(native: &Result<Seen, String>, own: &Result<Seen, String>) -> Vec
         (Err(_), Ok(_)) => vec!["no response natively".to_owned()],
         (Ok(_), Err(_)) => vec!["no response through the filters".to_owned()],
     }
+}
+
+/// The same with another name for the timeout that Envoy tells the upstreams of copies.
+fn with_named_copies(seen: &Seen) -> Seen {
+    let mut seen = seen.clone();
+    for copy in seen.received.iter_mut().filter(|own| own.upstream.starts_with(COPY)) {
+        if let Some(value) = copy.headers.remove(TIMEOUT) {
+            copy.headers.insert(format!("{TIMEOUT} of a copy"), value);
+        }
+    }
+    seen
+}
+
+/// A URL without its port.
+fn without_port(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.split(':').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
 }
