@@ -2,6 +2,7 @@
 //! often match.
 
 pub mod gateway_api;
+pub mod inbound;
 pub mod sidecar;
 
 use fastrand::Rng;

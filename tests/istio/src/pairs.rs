@@ -3,16 +3,20 @@
 //! with the same content. The rules and the requests are generated from a fixed seed.
 
 mod gateway;
+mod inbound;
 pub(crate) mod known;
 mod sidecar;
 pub(crate) mod ways;
 
-/// Compares in each of the asked places: `gateway`, `sidecar`.
+/// Compares in each of the asked places: `gateway`, `sidecar`, `inbound`.
 pub async fn run(is_asked: impl Fn(&str) -> bool) {
     if is_asked("gateway") {
         gateway::run().await;
     }
     if is_asked("sidecar") {
         sidecar::run().await;
+    }
+    if is_asked("inbound") {
+        inbound::run().await;
     }
 }

@@ -23,7 +23,7 @@ pub struct Host {
     /// The services that it covers
     pub services: Vec<String>,
     /// The hosts of requests
-    asked: Vec<String>,
+    pub asked: Vec<String>,
 }
 
 /// The host of the `index`th VirtualService, in one of the forms that rules can name services by.
