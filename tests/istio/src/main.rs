@@ -29,7 +29,7 @@ async fn main() {
         manifests::run().await;
         wasm_plugins::run().await;
     }
-    // Each place alone: pairs-gateway, pairs-sidecar, pairs-inbound.
+    // Each place alone: pairs-gateway, pairs-sidecar, pairs-ejections, pairs-inbound.
     pairs::run(|place| is_asked("pairs") || is_asked(&format!("pairs-{place}"))).await;
     if is_asked("clusters") {
         clusters::run().await;
