@@ -110,18 +110,18 @@ churn: setup-envoy build module ## test with hosts, and then documents, that cha
 	  --nocapture
 
 .PHONY: test-istio
-test-istio: setup-envoy ## test the manifests with a real istiod and compare with Istio; requires Go
+test-istio: setup-envoy ## test with a real istiod and compare with Istio; pairs=N; requires Go
 	@tools/setup.sh istio
 	@$(MAKE) build module certificates
 	cargo build --package sluice-cli --package sluice-istio --locked
-	ENVOY='$(envoy)' cargo run --package sluice-istio --locked
+	ENVOY='$(envoy)' SLUICE_PAIRS='$(pairs)' cargo run --package sluice-istio --locked
 
 .PHONY: test-mesh
-test-mesh: setup-envoy ## test the example of envoy/istio with a Kubernetes API; requires Go
+test-mesh: setup-envoy ## test envoy/istio and HTTPRoutes with a Kubernetes API; pairs=N; needs Go
 	@tools/setup.sh kubernetes
 	@$(MAKE) build
-	cargo build --package sluice-istio --locked
-	ENVOY='$(envoy)' tools/own-network.sh target/debug/sluice-istio kubernetes
+	cargo build --package sluice-cli --package sluice-istio --locked
+	ENVOY='$(envoy)' SLUICE_PAIRS='$(pairs)' tools/own-network.sh target/debug/sluice-istio kubernetes
 
 .PHONY: test-gateway-api
 test-gateway-api: setup-envoy ## run the conformance tests of the Gateway API; requires Go

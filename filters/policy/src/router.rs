@@ -105,7 +105,9 @@ impl Router {
                 };
                 if target.is_invalid {
                     let reply = Reply { status: 500, headers: Vec::new(), body: &[] };
-                    return Decision::reply(Outcome::NoBackend, name, reply);
+                    let response = ResponsePlan::new(route, index, None);
+                    let decision = Decision::reply(Outcome::NoBackend, name, reply);
+                    return Decision { response, ..decision };
                 }
                 let mut edits = forward_edits(request, route, path);
                 if let Some(cluster) = &target.cluster_by_port {

@@ -3,14 +3,14 @@
 
 mod batches;
 mod cases;
-mod differences;
+pub(crate) mod differences;
 mod objects;
-mod observe;
+pub(crate) mod observe;
 mod prepare;
 mod rendered;
-mod requests;
+pub(crate) mod requests;
 mod sample;
-mod services;
+pub(crate) mod services;
 mod world;
 
 use std::cell::{Cell, RefCell};

@@ -1,6 +1,10 @@
 //! Random VirtualServices and requests from a seed. Few different words are used, so that requests
 //! often match.
 
+pub mod gateway_api;
+pub mod inbound;
+pub mod sidecar;
+
 use fastrand::Rng;
 use serde_json::{Value, json};
 

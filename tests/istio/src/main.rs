@@ -29,15 +29,16 @@ async fn main() {
         manifests::run().await;
         wasm_plugins::run().await;
     }
-    if is_asked("pairs") {
-        pairs::run().await;
-    }
+    // Each place alone: pairs-gateway, pairs-sidecar, pairs-ejections, pairs-inbound.
+    pairs::run(|place| is_asked("pairs") || is_asked(&format!("pairs-{place}"))).await;
     if is_asked("clusters") {
         clusters::run().await;
     }
     // This requires the programs of Kubernetes and a network of its own: `make test-mesh`.
-    if parts.iter().any(|asked| asked == "kubernetes") {
-        kubernetes::run().await;
+    for part in ["kubernetes", "routes"] {
+        if parts.iter().any(|asked| asked == part) {
+            kubernetes::run(part == "routes").await;
+        }
     }
     // These three require other programs than the rest: `make corpus`.
     if parts.iter().any(|asked| asked == "references") {

@@ -112,8 +112,9 @@ pub fn arrivals(upstreams: &Upstreams) -> BTreeMap<String, Vec<Arrival>> {
             let headers = names.map(|own| (own.to_owned(), request.header(own).join(";")));
             let mut headers: BTreeMap<_, _> = headers.collect();
             // What is left of a timeout depends on when a retry starts.
+            let is_retry = headers.get("x-envoy-attempt-count").is_some_and(|own| own != "1");
             if let Some(rest) = headers.get_mut("x-envoy-expected-rq-timeout-ms")
-                && request.headers.contains_key("x-test-delay")
+                && (is_retry || request.headers.contains_key("x-test-delay"))
             {
                 "any".clone_into(rest);
             }

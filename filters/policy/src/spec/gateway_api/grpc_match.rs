@@ -34,7 +34,7 @@ pub fn read(node: &Node<'_>) -> Result<Ranked, Reported> {
     let object = node.object::<GrpcRouteMatch>()?;
     let method = object.optional("method", read_method);
     let headers = read_headers(&object)?;
-    let mut found = method?.unwrap_or_else(Ranked::any);
+    let mut found = method?.unwrap_or_else(Ranked::any_grpc);
     found.rank.headers = headers.len();
     found.conditions.headers = headers.into();
     Ok(found)

@@ -54,6 +54,12 @@ impl Ranked {
         Self { conditions: HttpMatch::any(), rank, is_prefix: true }
     }
 
+    /// A match for all gRPC requests.
+    pub fn any_grpc() -> Self {
+        let rank = Rank { path: PathRank::Any, ..Rank::default() };
+        Self { rank, ..Self::any() }
+    }
+
     /// Reads an entry of `matches`.
     pub fn read_http(node: &Node<'_>) -> Result<Self, Reported> {
         let object = node.object::<HttpRouteMatch>()?;

@@ -23,9 +23,11 @@ pub struct Rank {
 /// The kind of a condition on the path, lowest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PathRank {
+    /// No condition on the service and the method of gRPC
+    Any,
     /// A regular expression
     Regex,
-    /// A prefix, or no condition
+    /// A prefix; a condition on HTTP requests without a path has the prefix /
     #[default]
     Prefix,
     /// The whole path
@@ -40,6 +42,7 @@ mod tests {
     fn conditions_are_compared_in_the_order_of_the_specification() {
         let any = Rank::default();
         let ranks = [
+            Rank { path: PathRank::Any, headers: 9, ..any },
             Rank { path: PathRank::Regex, length: 99, query: 9, ..any },
             any,
             Rank { query: 1, ..any },

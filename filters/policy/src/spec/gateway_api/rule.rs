@@ -72,6 +72,7 @@ impl<'a> GatewayRule<'a> {
     pub fn read_http(node: &Node<'a>, naming: &Naming) -> Result<Self, Reported> {
         let object = node.object::<HttpRule>()?;
         let matches = object.list("matches", Ranked::read_http);
+        let matches = matches.map(|own| (own, Ranked::any()));
         let filters = Filters::read::<HttpFilter>(&object, naming);
         let fixed = timeouts::read(&object);
         Self::read::<HttpRule>(&object, naming, matches, filters, fixed)
@@ -82,6 +83,7 @@ impl<'a> GatewayRule<'a> {
         let object = node.object::<GrpcRule>()?;
         let matches = object.list("matches", grpc_match::read);
         let filters = Filters::read::<GrpcFilter>(&object, naming);
+        let matches = matches.map(|own| (own, Ranked::any_grpc()));
         Self::read::<GrpcRule>(&object, naming, matches, filters, Ok(Vec::new()))
     }
 
@@ -94,7 +96,7 @@ impl<'a> GatewayRule<'a> {
     fn read<T: Fields>(
         object: &Object<'a>,
         naming: &Naming,
-        matches: Result<Vec<Ranked>, Reported>,
+        matches: Result<(Vec<Ranked>, Ranked), Reported>,
         filters: Result<Filters, Reported>,
         fixed: Result<Vec<FixedEdit>, Reported>,
     ) -> Result<Self, Reported> {
@@ -104,7 +106,7 @@ impl<'a> GatewayRule<'a> {
         if let Some(node) = object.field("sessionPersistence") {
             node.notice_to(Filter::Router, report::Kind::LeftToEnvoy, SESSIONS);
         }
-        let (name, matches, filters) = (name?, matches?, filters?);
+        let (name, (matches, any), filters) = (name?, matches?, filters?);
         let (backends, fixed) = (backends?, fixed?);
         let is_prefix = matches!(matches.as_slice(), [] | [Ranked { is_prefix: true, .. }]);
         if filters.replaces_prefix && !is_prefix {
@@ -124,7 +126,7 @@ impl<'a> GatewayRule<'a> {
             object.node.notice_to(Filter::Router, report::Kind::Unresolved, reason);
         }
         let has_matches = !matches.is_empty();
-        let matches = if has_matches { matches } else { vec![Ranked::any()] };
+        let matches = if has_matches { matches } else { vec![any] };
         let route = compile(filters, &backends, &fixed);
         let list = object.field("backendRefs").unwrap_or(object.node);
         let route = route.map_err(|reason| list.error(reason))?;
@@ -141,7 +143,7 @@ fn compile(
     if filters.has_unknown {
         return Ok(unanswered());
     }
-    let Filters { headers, redirect, rewrite, mirrors, cors, .. } = filters;
+    let Filters { headers, redirect, rewrite, mirrors, mut cors, .. } = filters;
     let (action, is_forwarded) = match redirect {
         Some(redirect) => {
             (Action::Redirect(redirect, headers.response.fixed_edits().into()), false)
@@ -171,7 +173,12 @@ fn compile(
             }
             let is_forwarded = choices.iter().any(|choice| !choice.target.is_invalid);
             let split = match choices.is_empty() {
-                true => Split::single(invalid_target()),
+                true => {
+                    // Like a direct response, to which Envoy applies these edits, but no CORS.
+                    cors = None;
+                    let response = headers.response.fixed_edits().into();
+                    Split::single(Target { response, ..invalid_target() })
+                }
                 false => Split::try_new(choices)?,
             };
             (Action::Forward(split), is_forwarded)
