@@ -10,6 +10,13 @@ use crate::inputs::InputFiles;
 pub struct InputArgs {
     #[command(flatten)]
     pub files: InputFiles,
+    #[command(flatten)]
+    defaults: DefaultArgs,
+}
+
+/// Defaults for objects and documents that do not set these fields.
+#[derive(Args)]
+pub struct DefaultArgs {
     /// The namespace of objects without one; short host names are completed with it
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
@@ -29,6 +36,13 @@ pub struct InputArgs {
 impl InputArgs {
     /// The defaults, independent of the command line.
     pub fn defaults(&self) -> Defaults {
+        self.defaults.read()
+    }
+}
+
+impl DefaultArgs {
+    /// The same, independent of the command line.
+    pub fn read(&self) -> Defaults {
         Defaults {
             namespace: self.namespace.clone(),
             cluster_name: self.cluster_name.clone(),
@@ -46,4 +60,11 @@ pub enum Format {
     Text,
     /// One JSON document, for programs
     Json,
+}
+
+/// Reads `NAME=VALUE`.
+pub fn read_pair(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = parts.ok_or("must be NAME=VALUE, such as app=web")?;
+    Ok((name.to_owned(), value.to_owned()))
 }

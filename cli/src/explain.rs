@@ -1,5 +1,6 @@
 //! `sluice explain`: what the filters do with a request and why, rule by rule.
 
+mod effect;
 mod explanation;
 mod json;
 mod normalize;
@@ -7,8 +8,9 @@ mod others;
 mod request;
 mod text;
 
-pub use explanation::Explanation;
-pub use request::ExplainArgs;
+pub use effect::{Effect, Part};
+pub use explanation::{Detail, Explanation};
+pub use request::{Client, ExplainArgs, Logged};
 
 #[cfg(test)]
 mod tests;

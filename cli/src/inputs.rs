@@ -32,6 +32,13 @@ pub struct Input {
     pub is_named: bool,
 }
 
+impl Input {
+    /// The file `path`, or all files to read in the folder `path` and its subfolders.
+    pub fn all_of(path: &str) -> Vec<Self> {
+        InputFiles { files: vec![path.to_owned()], filenames: Vec::new(), recursive: true }.expand()
+    }
+}
+
 impl InputFiles {
     /// The files, each once, in the order of the arguments and by name in a folder. A folder
     /// without files to read stands for itself, and [`crate::source::read`] reports it.

@@ -6,6 +6,7 @@ mod bundle;
 mod check;
 mod collect;
 mod columns;
+mod diff;
 mod explain;
 mod filters;
 mod finding;
@@ -30,12 +31,14 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use arguments::{Format, InputArgs};
+use arguments::Format;
 use bundle::Bundle;
 use check::Compiled;
 use collect::{Collected, Defaults};
-use explain::{ExplainArgs, Explanation};
+use diff::{Compared, DiffArgs, Side};
+use explain::{Detail, ExplainArgs, Explanation};
 use finding::{Finding, Severity};
+use inputs::Input;
 use output::{OutputArgs, write_full};
 use render::{RenderArgs, RenderError, Rendered, To};
 use sluice_policy::desk::explain::Explainer;
@@ -62,6 +65,8 @@ enum Command {
     Check(CheckArgs),
     /// Show what the filters do with a request, and which rules decide it
     Explain(Box<ExplainArgs>),
+    /// Compare what two versions of the rules do with the requests of an access log
+    Diff(DiffArgs),
     /// Combine files and write them in a format for Envoy or Istio
     Render(Box<RenderArgs>),
     /// Print the JSON Schema of plugin documents
@@ -82,7 +87,7 @@ enum Command {
 #[derive(Args)]
 struct CheckArgs {
     #[command(flatten)]
-    input: InputArgs,
+    input: arguments::InputArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -92,6 +97,7 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Check(args) => run_check(args),
         Command::Explain(args) => run_explain(args),
+        Command::Diff(args) => run_diff(args),
         Command::Render(args) => run_render(args),
         Command::Schema => run_schema(),
         Command::Completion { shell } => run_completion(*shell),
@@ -118,13 +124,13 @@ fn run_check(args: &CheckArgs) -> std::io::Result<ExitCode> {
 /// The plugin document of files, compiled for the filters that it needs and for `other`; none if
 /// they have errors, or not exactly one document. Of several namespaces, `namespace` chooses one.
 fn read_one(
-    input: &InputArgs,
+    inputs: &[Input],
     defaults: &Defaults,
     other: Option<Filter>,
     metadata: &dyn NodeMetadata,
 ) -> std::io::Result<Option<(Bundle, Compiled<'static>)>> {
     let mut texts = Texts::default();
-    let collected = check::read(&input.files.expand(), defaults, &mut texts);
+    let collected = check::read(inputs, defaults, &mut texts);
     let Collected { mut bundles, mut findings, notices, .. } = collected;
     let namespace = defaults.namespace.as_deref();
     let names = |bundles: &[Bundle]| {
@@ -211,8 +217,8 @@ fn refuse_usage(reason: &str) -> std::io::Result<ExitCode> {
 fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
     let defaults = Defaults { attaches_routes: true, ..args.input.defaults() };
     // Explanations are about routes, unless the document has none.
-    let Some((bundle, compiled)) = read_one(&args.input, &defaults, Some(Filter::Router), args)?
-    else {
+    let inputs = args.input.files.expand();
+    let Some((bundle, compiled)) = read_one(&inputs, &defaults, Some(Filter::Router), args)? else {
         return Ok(ExitCode::FAILURE);
     };
     let client = match args.client(&bundle.document) {
@@ -222,11 +228,40 @@ fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
     let explainer = Explainer::new(&compiled.document);
     // 32 bits are short enough to type, and exact in every JSON reader.
     let seed = args.seed.unwrap_or_else(|| fastrand::u32(..).into());
-    let explanation = Explanation::new(&bundle, &compiled.document, &explainer, &client, seed);
+    let (document, detail) = (&compiled.document, Detail::Rules);
+    let explanation = Explanation::new(&bundle, document, &explainer, &client, seed, detail);
     let text = match args.format {
         Format::Json => explanation.to_json(),
         Format::Text => explanation.to_text(args.seed.is_some()),
     };
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lines without a request that are shown.
+const SHOWN_SKIPPED: usize = 3;
+
+fn run_diff(args: &DiffArgs) -> std::io::Result<ExitCode> {
+    let defaults = Defaults { attaches_routes: true, ..args.defaults.read() };
+    let mut sides = Vec::new();
+    for inputs in args.inputs() {
+        match read_one(&inputs, &defaults, Some(Filter::Router), &NoMetadata)? {
+            Some((bundle, compiled)) => sides.push(Side { bundle, compiled }),
+            None => return Ok(ExitCode::FAILURE),
+        }
+    }
+    let [old, new] = &sides[..] else { return Ok(ExitCode::FAILURE) };
+    let Compared { text, skipped } = match args.compare(old, new) {
+        Ok(compared) => compared,
+        Err(reason) => return refuse_usage(&reason),
+    };
+    let mut err = anstream::stderr().lock();
+    skipped.iter().take(SHOWN_SKIPPED).try_for_each(|line| writeln!(err, "{line}"))?;
+    if !skipped.is_empty() {
+        writeln!(err, "sluice: {} lines without a request are left out", skipped.len())?;
+    }
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;
@@ -240,12 +275,13 @@ fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {
     }
     defaults.routes_services = args.to == To::Envoy;
     defaults.attaches_routes = true;
-    let Some((bundle, compiled)) = read_one(&args.input, &defaults, None, &NoMetadata)? else {
+    let inputs = args.input.files.expand();
+    let Some((bundle, compiled)) = read_one(&inputs, &defaults, None, &NoMetadata)? else {
         return Ok(ExitCode::FAILURE);
     };
     match render::render(&bundle, &compiled, args) {
         Ok(Rendered { text, mut left_out }) => {
-            check::sort(&mut left_out, &args.input.files.expand());
+            check::sort(&mut left_out, &inputs);
             let mut err = anstream::stderr().lock();
             for finding in &left_out {
                 writeln!(err, "{}", finding.labelled("left out"))?;

@@ -38,7 +38,7 @@ use std::net::SocketAddr;
 use clap::Args;
 use sluice_policy::document::filter::Filter;
 
-use crate::arguments::InputArgs;
+use crate::arguments::{InputArgs, read_pair};
 use crate::bundle::Bundle;
 use crate::check::Compiled;
 use crate::filters::{self, Module};
@@ -73,7 +73,7 @@ pub struct RenderArgs {
     #[arg(long, value_name = "NAME")]
     workload_namespace: Option<String>,
     /// A label of the workloads; may be repeated [default: all workloads of the namespace]
-    #[arg(long, value_name = "NAME=VALUE", value_parser = read_label)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = read_pair)]
     selector: Vec<(String, String)>,
     /// The listeners of the mesh to add the filters to
     #[arg(long, value_enum, default_value = "SIDECAR_OUTBOUND")]
@@ -122,12 +122,6 @@ pub struct RenderArgs {
     /// Write the output although it leaves out the values that are listed on standard error
     #[arg(long)]
     pub allow_partial: bool,
-}
-
-fn read_label(text: &str) -> Result<(String, String), String> {
-    let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
-    let (name, value) = parts.ok_or("must be NAME=VALUE, such as app=web")?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn read_sha256(text: &str) -> Result<String, String> {

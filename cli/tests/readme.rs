@@ -39,6 +39,8 @@ spec:
   rules: [{backendRefs: [{name: api, port: 80}]}]
 ";
 
+const LOG: &str = r#"{"method": "PUT", "path": "/v1/a", "authority": "api.example.com"}"#;
+
 /// The lines of a README that are commands, with their names of files replaced.
 fn commands(readme: &str) -> Vec<String> {
     let blocks = readme.lines().filter_map(|line| line.strip_prefix("    "));
@@ -47,19 +49,28 @@ fn commands(readme: &str) -> Vec<String> {
         matches!(program, Some("sluice" | "kubectl"))
     };
     let commands = blocks.filter(is_command);
-    commands.map(|own| own.replace("FILE...", "rules.yaml").replace("FOLDER", "k8s")).collect()
+    let replaced = |own: &str| {
+        let own = own.replace("FILE...", "rules.yaml").replace("FOLDER", "k8s");
+        own.replace("OLD NEW --requests FILE", "rules changed-rules --requests access.log")
+    };
+    commands.map(replaced).collect()
 }
 
 #[test]
 fn every_command_of_the_readme_succeeds() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
     fs::create_dir_all(folder.join("k8s/more")).unwrap();
-    fs::create_dir_all(folder.join(".zfunc")).unwrap();
+    for new in [".zfunc", "rules", "changed-rules"] {
+        fs::create_dir_all(folder.join(new)).unwrap();
+    }
     for (file, text) in [
         ("rules.yaml", RULES),
         ("k8s/more/rules.yaml", RULES),
         ("gateways.yaml", GATEWAYS),
         ("routes.yaml", ROUTES),
+        ("rules/api.yaml", RULES),
+        ("changed-rules/api.yaml", &RULES.replace("503", "504")),
+        ("access.log", LOG),
     ] {
         fs::write(folder.join(file), text).unwrap();
     }

@@ -31,6 +31,15 @@ impl Draws for Recorder {
     }
 }
 
+/// What an explanation has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// The decisions, and the rules that were tried
+    Rules,
+    /// Only the decisions, for many requests
+    Decisions,
+}
+
 /// The decisions of the filters about one request.
 pub struct Explanation<'a> {
     bundle: &'a Bundle,
@@ -94,12 +103,16 @@ impl<'a> Explanation<'a> {
         explainer: &'a Explainer,
         client: &'a Client,
         seed: u64,
+        detail: Detail,
     ) -> Self {
         let request = Request::new(&client.headers, client);
         let show = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         let (method, host) = (show(request.method), show(request.authority));
         let url = format!("{}://{host}{}", show(request.scheme), show(request.path_and_query));
-        let trace = explainer.trace(&request);
+        let trace = match detail {
+            Detail::Rules => explainer.trace(&request),
+            Detail::Decisions => Trace::default(),
+        };
         // Each filter has a generator of its own, as in a proxy.
         let mut source = fastrand::Rng::with_seed(seed);
         let mut draws = [(); 4].map(|()| Recorder { generator: source.fork(), drawn: Vec::new() });
@@ -137,7 +150,10 @@ impl<'a> Explanation<'a> {
         });
         let outlier = others::outlier(document, cluster, &request);
         let namespace = bundle.document.field("namespace").and_then(Tree::as_str);
-        let left_out = explainer.left_out(&request, namespace);
+        let left_out = match detail {
+            Detail::Rules => explainer.left_out(&request, namespace),
+            Detail::Decisions => Vec::new(),
+        };
         let left_out = left_out.iter().map(ToString::to_string).collect();
         let sent_path = client.sent_path.as_deref();
         Self {

@@ -10,7 +10,7 @@ use sluice_policy::value::host_name::without_port;
 
 use super::normalize::normalize;
 
-use crate::arguments::{Format, InputArgs};
+use crate::arguments::{Format, InputArgs, read_pair};
 use crate::tree::Tree;
 
 /// Arguments of `sluice explain`.
@@ -66,12 +66,6 @@ pub struct ExplainArgs {
     pub format: Format,
 }
 
-fn read_pair(text: &str) -> Result<(String, String), String> {
-    let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
-    let (name, value) = parts.ok_or("must be NAME=VALUE, such as app=web")?;
-    Ok((name.to_owned(), value.to_owned()))
-}
-
 /// The properties of the proxy's workload that the arguments give, in place of Envoy's metadata.
 impl NodeMetadata for ExplainArgs {
     fn namespace(&self) -> Option<String> {
@@ -97,6 +91,47 @@ pub struct Client {
     pub sni: Option<String>,
     /// The path as the client sent it, if Envoy normalizes it to another one
     pub sent_path: Option<String>,
+}
+
+/// A request in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// The method
+    pub method: String,
+    /// `http` or `https`
+    pub scheme: String,
+    /// The host, with or without a port
+    pub authority: String,
+    /// The path with the query
+    pub path: String,
+    /// The other headers, with names in lower case
+    pub headers: Vec<(String, String)>,
+    /// The port that the client connected to, if it is known
+    pub port: Option<u16>,
+    /// The address of the client, if it is known
+    pub source: Option<IpAddr>,
+}
+
+impl From<Logged> for Client {
+    /// The request as a proxy saw it: its path is taken as it is.
+    fn from(logged: Logged) -> Self {
+        let Logged { method, scheme, authority, path, headers, port, source } = logged;
+        let of_host = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let default = if scheme == "https" { 443 } else { 80 };
+        let name = without_port(authority.as_bytes());
+        let name = String::from_utf8_lossy(name).into_owned();
+        let pseudo =
+            [(":authority", authority), (":path", path), (":method", method), (":scheme", scheme)];
+        let pseudo = pseudo.map(|(name, value)| (name.to_owned(), value.into_bytes()));
+        let headers = headers.into_iter().map(|(name, value)| (name, value.into_bytes()));
+        Self {
+            headers: pseudo.into_iter().chain(headers).collect(),
+            port: port.or(of_host).or(Some(default)),
+            destination_ip: name.trim_matches(['[', ']']).parse().ok(),
+            source_address: source.map(|address| address.to_string().into_bytes()),
+            ..Self::default()
+        }
+    }
 }
 
 impl Client {

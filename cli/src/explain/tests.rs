@@ -4,7 +4,7 @@
 use clap::Parser as _;
 use sluice_policy::desk::explain::Explainer;
 
-use super::{ExplainArgs, Explanation};
+use super::{Detail, ExplainArgs, Explanation};
 use crate::check::compile;
 use crate::collect::{Defaults, collect};
 use crate::inputs::Input;
@@ -43,7 +43,9 @@ fn choices(seeds: u64) -> Vec<[bool; 3]> {
     let arguments = Arguments::parse_from(["sluice", "rules.yaml", "--request", "/"]);
     let client = arguments.explain.client(&bundle.document).unwrap();
     let choice = |seed| {
-        let explanation = Explanation::new(bundle, &compiled.document, &explainer, &client, seed);
+        let document = &compiled.document;
+        let explanation =
+            Explanation::new(bundle, document, &explainer, &client, seed, Detail::Rules);
         let routed = explanation.routed.unwrap();
         let is_b = routed.decision.edits().any(|edit| &*edit.value == b"b.com");
         [explanation.fault.unwrap().plan.delay.is_some(), !routed.copies.copies.is_empty(), is_b]

@@ -153,7 +153,8 @@ impl Explanation<'_> {
         }
     }
 
-    fn shown_place(&self, path: &str) -> String {
+    /// A place in the files, with its line if it is known.
+    pub(super) fn shown_place(&self, path: &str) -> String {
         let place = self.place(path);
         let line = if place.line > 0 { format!(":{}", place.line) } else { String::new() };
         let rule = match place.object.as_str() {

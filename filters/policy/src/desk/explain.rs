@@ -32,7 +32,7 @@ pub struct Explainer {
 }
 
 /// The rules that were tried for a request, up to the first one that matches.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     /// Whether any virtual service has the request's host
     pub has_virtual_host: bool,
