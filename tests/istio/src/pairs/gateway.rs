@@ -25,10 +25,9 @@ const UNEQUAL: [&str; 4] =
     ["date", "x-envoy-upstream-service-time", "x-request-id", "content-length"];
 
 /// Known differences; the README explains them.
-const KNOWN: [&str; 5] = [
+const KNOWN: [&str; 4] = [
     "request x-envoy-attempt-count: natively only",
     "request x-envoy-original-host: natively only",
-    "response access-control-expose-headers of a preflight: natively only",
     "response edits of an abort: natively only",
     "response x-sluice-fault of an abort: through the filters only",
 ];
@@ -192,7 +191,6 @@ fn compare(native: &Seen, filtered: &Seen) -> Vec<String> {
         return vec![format!("status {} {}", native.status, filtered.status)];
     }
     let is_abort = filtered.headers.contains_key("x-sluice-fault");
-    let is_preflight = native.headers.contains_key("access-control-allow-methods");
     for difference in headers::differences("response", &native.headers, &filtered.headers) {
         differences.push(match difference.split_once(": ") {
             Some((name, side)) if is_abort && name.ends_with("x-sluice-fault") => {
@@ -202,9 +200,6 @@ fn compare(native: &Seen, filtered: &Seen) -> Vec<String> {
                 if is_abort && (name.contains(" x-set-") || name.contains(" x-added-")) =>
             {
                 format!("response edits of an abort: {side}")
-            }
-            Some((name, side)) if is_preflight && name.ends_with("-expose-headers") => {
-                format!("{name} of a preflight: {side}")
             }
             _ => difference,
         });
