@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures the run time of sluice for its start and for checks of ten thousand rules. Each time is
-# the best of five runs.
+# Measures the run time of sluice for its start, for checks of ten thousand rules, and for a diff.
+# Each time is the best of five runs.
 #
 #   cli/tests/speed.sh [PROGRAM]      target/release/sluice by default
 set -euo pipefail
@@ -55,6 +55,9 @@ rules 10000 'headers: {end-user: {exact: user-%d}}' >headers.yaml
 rules 10000 'uri: {prefix: /api/%d/}' >prefixes.yaml
 rules 5000 'uri: {regex: "/api/%d/[a-z]+(/.*)?"}' >regexes.yaml
 services 10000 >services.yaml
+seq 100000 | while read -r number; do
+  printf '{"method": "GET", "authority": "a.example.com", "path": "/api/%d/x"}\n' "$((number % 12000))"
+done >access.log
 
 fastest '--version' --version
 fastest 'check: 1 rule' check small.yaml
@@ -62,3 +65,4 @@ fastest 'check: 10,000 rules by header' check headers.yaml
 fastest 'check: 10,000 rules by prefix' check prefixes.yaml
 fastest 'check: 5,000 rules by regular expression' check regexes.yaml
 fastest 'check: 10,000 VirtualServices' check services.yaml
+fastest 'diff: 100,000 requests, 10,000 rules' diff prefixes.yaml prefixes.yaml --requests access.log
