@@ -56,7 +56,8 @@ rules 10000 'uri: {prefix: /api/%d/}' >prefixes.yaml
 rules 5000 'uri: {regex: "/api/%d/[a-z]+(/.*)?"}' >regexes.yaml
 services 10000 >services.yaml
 seq 100000 | while read -r number; do
-  printf '{"method": "GET", "authority": "a.example.com", "path": "/api/%d/x"}\n' "$((number % 12000))"
+  printf '{"method": "GET", "authority": "a.example.com", "path": "/api/%d/x"}\n' \
+    "$((number % 12000))"
 done >access.log
 
 fastest '--version' --version
