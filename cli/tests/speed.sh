@@ -66,4 +66,4 @@ fastest 'check: 10,000 rules by header' check headers.yaml
 fastest 'check: 10,000 rules by prefix' check prefixes.yaml
 fastest 'check: 5,000 rules by regular expression' check regexes.yaml
 fastest 'check: 10,000 VirtualServices' check services.yaml
-fastest 'diff: 100,000 requests, 10,000 rules' diff prefixes.yaml prefixes.yaml --requests access.log
+fastest 'diff: 100,000 requests, 10,000 rules' diff prefixes.yaml prefixes.yaml -r access.log
