@@ -207,6 +207,7 @@ impl Collector {
             return;
         }
         if self.attachments.add(subject, namespace.as_deref(), &document) {
+            self.others.push(OtherObject { file: file.to_owned(), title, object: document });
             return;
         }
         if kind == "ReferenceGrant" && version.starts_with(GATEWAY_API) {

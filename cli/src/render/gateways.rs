@@ -8,7 +8,9 @@ use sluice_policy::spec::proxy::MESH;
 use crate::bundle::{Bundle, OtherObject};
 use crate::columns::Position;
 use crate::finding::{Finding, Place};
-use crate::tree::{self, Tree};
+use crate::tree::{self, Tree, Value};
+
+use super::destinations::number;
 
 /// Groups of the API whose objects change how proxies handle traffic.
 const GROUPS: [&str; 6] = [
@@ -35,6 +37,8 @@ pub fn left_out(bundle: &Bundle, document: &Json) -> Vec<Finding> {
             if serves(document, other) {
                 add_gateway(other, document, &mut found);
             }
+        } else if kind == "Gateway" && group == "gateway.networking.k8s.io" {
+            add_listeners(other, document, &mut found);
         } else if GROUPS.contains(&group) && !WITHOUT_EFFECT.contains(&kind) {
             add(other, "", "the rendered Envoy does not have what this object says", &mut found);
         }
@@ -77,6 +81,32 @@ fn add_gateway(gateway: &OtherObject, document: &Json, found: &mut Vec<Finding>)
             let reason = "rules have more hosts than the server, and the listener serves all";
             add(gateway, &format!("{path}.hosts"), reason, found);
         }
+    }
+}
+
+/// The listeners of a Gateway of the Gateway API. Those for HTTP are rendered, as attached routes
+/// have their hosts.
+fn add_listeners(gateway: &OtherObject, document: &Json, found: &mut Vec<Finding>) {
+    let proxy = document.field("proxy").filter(|own| own.field("gateways").is_some());
+    if proxy.is_some_and(|proxy| !is_bound(proxy, gateway)) {
+        return;
+    }
+    let fixed = number(document.field("proxy").and_then(|proxy| proxy.field("port")));
+    let listeners = gateway.object.field("spec").map_or(&[][..], |spec| spec.list("listeners"));
+    for (index, listener) in listeners.iter().enumerate() {
+        let is_other = |port: u16| {
+            let own = listener.field("port").map(|own| &own.value);
+            !matches!(own, Some(Value::Integer(own)) if *own == i64::from(port))
+        };
+        if fixed.is_some_and(is_other) {
+            continue;
+        }
+        let reason = match listener.field("protocol").and_then(Tree::as_str) {
+            Some("HTTP") => continue,
+            Some("HTTPS") => "the rendered listener does not terminate TLS, it accepts plain HTTP",
+            _ => "the rendered Envoy has no listener for this protocol",
+        };
+        add(gateway, &format!("spec.listeners[{index}].protocol"), reason, found);
     }
 }
 
