@@ -86,7 +86,13 @@ const READMES: [Readme; 9] = [
     },
     Readme {
         file: "filters/fault/README.md",
-        blocks: &[Document("fault", Http), Document("fault", Http), Commands, Commands],
+        blocks: &[
+            Document("fault", Http),
+            Document("fault", Http),
+            Document("fault", Http),
+            Commands,
+            Commands,
+        ],
     },
     Readme {
         file: "filters/egress/README.md",
