@@ -131,3 +131,26 @@ pub fn http_plugin(context: &str, port: u16, filter: &str, configuration: &Value
         } },
     })
 }
+
+/// The route of Envoy to the cluster that the router filter names, and to those of as many copies
+/// as `mirrors` says.
+pub fn steered_route(mirrors: usize) -> Value {
+    let mirrors = (0..mirrors).map(|index| {
+        json!({
+            "cluster_header": format!("x-sluice-mirror-{index}"),
+            "disable_shadow_host_suffix_append": true,
+        })
+    });
+    json!({
+        "name": "sluice",
+        "match": {
+            "prefix": "/",
+            "headers": [{ "name": "x-sluice-cluster", "present_match": true }],
+        },
+        "route": {
+            "cluster_header": "x-sluice-cluster",
+            "timeout": "0s",
+            "request_mirror_policies": mirrors.collect::<Vec<_>>(),
+        },
+    })
+}

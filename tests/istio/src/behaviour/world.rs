@@ -267,29 +267,10 @@ fn envoy_filter(
         }
     }
     let matched = json!({ "context": name });
-    let mirrors: Vec<_> = (0..4)
-        .filter(|_| copies > 0)
-        .map(|index| {
-            json!({
-                "cluster_header": format!("x-sluice-mirror-{index}"),
-                "disable_shadow_host_suffix_append": true,
-            })
-        })
-        .collect();
+    let mirrors = if copies > 0 { 4 } else { 0 };
     patches.push(json!({ "applyTo": "HTTP_ROUTE", "match": matched, "patch": {
         "operation": "INSERT_FIRST",
-        "value": {
-            "name": "sluice",
-            "match": {
-                "prefix": "/",
-                "headers": [{ "name": "x-sluice-cluster", "present_match": true }],
-            },
-            "route": {
-                "cluster_header": "x-sluice-cluster",
-                "timeout": "0s",
-                "request_mirror_policies": mirrors,
-            },
-        },
+        "value": mesh::steered_route(mirrors),
     } }));
     patches.push(json!({ "applyTo": "VIRTUAL_HOST", "match": matched, "patch": {
         "operation": "MERGE",

@@ -4,7 +4,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use super::sidecar::add_trouble;
-use super::{QUERIES, USERS, one_in, pick};
+use super::{METHODS, PATHS, QUERIES, USERS, one_in, pick};
 use crate::behaviour::requests::Sent;
 
 /// The Services of backends.
@@ -19,25 +19,9 @@ pub const NAMESPACES: [&str; 2] = ["routes", "team"];
 /// The port of the Services.
 pub const PORT: u16 = 80;
 
-/// Paths of requests; the values of `Exact` are those that the API accepts.
-const PATHS: [&str; 12] = [
-    "/",
-    "/a",
-    "/a/",
-    "/a/b",
-    "/A/b",
-    "/ab",
-    "/api",
-    "/api/v1/users",
-    "/api/v2/users/7",
-    "/old/x.png",
-    "/a%2Fb",
-    "/x//y",
-];
 const PREFIXES: [&str; 7] = ["/", "/", "/a", "/a/", "/api", "/api/v1", "/old"];
 const EXPRESSIONS: [&str; 5] =
     ["/a/.*", "/api/v[0-9]+/.*", "/(a|old)/[^/]+", "/.*[.]png", "/[a-z]*"];
-const METHODS: [&str; 4] = ["GET", "POST", "PUT", "OPTIONS"];
 const GRPC_SERVICES: [&str; 3] = ["shop.Cart", "shop.CartV2", "shop.Order"];
 const GRPC_METHODS: [&str; 3] = ["Get", "GetAll", "Put"];
 

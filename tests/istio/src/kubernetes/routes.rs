@@ -266,25 +266,7 @@ fn envoy_filter(document: &Value) -> String {
         if filters.is_empty() {
             continue;
         }
-        let mirrors = (0..2).map(|index| {
-            json!({
-                "cluster_header": format!("x-sluice-mirror-{index}"),
-                "disable_shadow_host_suffix_append": true,
-            })
-        });
-        let route = json!({
-            "name": "sluice",
-            "match": {
-                "prefix": "/",
-                "headers": [{ "name": "x-sluice-cluster", "present_match": true }],
-            },
-            "route": {
-                "cluster_header": "x-sluice-cluster",
-                "timeout": "0s",
-                "request_mirror_policies": mirrors.collect::<Vec<_>>(),
-            },
-        });
-        add(&mut patches, "HTTP_ROUTE", "INSERT_FIRST", route);
+        add(&mut patches, "HTTP_ROUTE", "INSERT_FIRST", mesh::steered_route(2));
         // The second as in istiod's virtual hosts of routes.
         let removed = json!({
             "request_headers_to_remove": ["x-sluice-cluster"],

@@ -232,14 +232,7 @@ fn envoy_filter(port: u16, filters: &[&str], services: &[Value]) -> String {
     patches.extend([
         json!({ "applyTo": "HTTP_ROUTE", "match": routes, "patch": {
                 "operation": "INSERT_FIRST",
-                "value": {
-                    "name": "sluice",
-                    "match": {
-                        "prefix": "/",
-                        "headers": [{ "name": "x-sluice-cluster", "present_match": true }],
-                    },
-                    "route": { "cluster_header": "x-sluice-cluster", "timeout": "0s" },
-                },
+                "value": mesh::steered_route(0),
             } }),
         json!({ "applyTo": "VIRTUAL_HOST", "match": routes, "patch": {
                 "operation": "MERGE",

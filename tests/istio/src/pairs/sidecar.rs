@@ -190,26 +190,9 @@ fn envoy_filter(index: usize, filters: &[&str], document: &Value) -> String {
         patch["match"]["listener"].as_object_mut().and_then(|own| own.remove("portNumber"));
     }
     if !filters.is_empty() {
-        let mirrors = (0..2).map(|index| {
-            json!({
-                "cluster_header": format!("x-sluice-mirror-{index}"),
-                "disable_shadow_host_suffix_append": true,
-            })
-        });
         patches.push(json!({ "applyTo": "HTTP_ROUTE", "match": matched, "patch": {
             "operation": "INSERT_FIRST",
-            "value": {
-                "name": "sluice",
-                "match": {
-                    "prefix": "/",
-                    "headers": [{ "name": "x-sluice-cluster", "present_match": true }],
-                },
-                "route": {
-                    "cluster_header": "x-sluice-cluster",
-                    "timeout": "0s",
-                    "request_mirror_policies": mirrors.collect::<Vec<_>>(),
-                },
-            },
+            "value": mesh::steered_route(2),
         } }));
         patches.push(json!({ "applyTo": "VIRTUAL_HOST", "match": matched, "patch": {
             "operation": "MERGE",
