@@ -39,7 +39,7 @@ pub fn outlier_settings(text: &str) -> Settings {
 /// Reads an `outlierDetection` of a document that has nothing else.
 pub fn read_outlier_settings(node: &Node<'_>) -> Result<Settings, Reported> {
     let proxy = Proxy::unknown(&NoMetadata);
-    let scope = Scope { namespace: None, proxy: &proxy, gateways: &[], is_delegate: false };
+    let scope = Scope::of_document(None, &proxy);
     Settings::read(node, None, &scope).map(|(settings, _)| settings)
 }
 

@@ -376,7 +376,7 @@ fn read_detection<'a>(
 ) -> Result<Detection, Reported> {
     // The clusters belong to no gateway.
     let (namespace, proxy) = (context.naming.namespace.as_deref(), context.proxy);
-    let scope = Scope { namespace, proxy, gateways: &[], is_delegate: false };
+    let scope = Scope::of_document(namespace, proxy);
     let (settings, fallback) = Settings::read(node, context.enforcement, &scope)?;
     let name = fallback.as_ref().map(Node::string).transpose()?;
     if let (Some(fallback), Some(name)) = (fallback, name) {

@@ -194,12 +194,7 @@ impl Document {
             Err(_) => Proxy::unknown(metadata),
         };
         let own_namespace = namespace.as_ref().ok().and_then(Option::as_deref);
-        let scope = Scope {
-            namespace: own_namespace,
-            proxy: &own_proxy,
-            gateways: &[],
-            is_delegate: false,
-        };
+        let scope = Scope::of_document(own_namespace, &own_proxy);
         let faults = object.optional("faults", |node| FaultSettings::read(node, &scope));
         let own_services = object.list_with("services", |node| Service::read(node, own_namespace));
         let mut naming = Naming {

@@ -8,6 +8,7 @@
 pub mod backend;
 pub mod cors;
 pub mod filter;
+pub mod filter_type;
 pub mod grpc_match;
 pub mod header_modifier;
 pub mod http_match;

@@ -222,6 +222,14 @@ impl HttpRoute {
     }
 }
 
+impl From<Action> for HttpRoute {
+    /// A route that does only this.
+    fn from(action: Action) -> Self {
+        let (rewrite, mirrors) = (Rewrite::default(), Box::default());
+        Self { action, rewrite, cors: None, fault: None, mirrors }
+    }
+}
+
 impl RouteRules {
     /// Adds the rules of a route, one for each match.
     pub(crate) fn add(

@@ -20,6 +20,13 @@ pub struct Scope<'a> {
     pub is_delegate: bool,
 }
 
+impl<'a> Scope<'a> {
+    /// The scope of what is for every gateway and no virtual service.
+    pub fn of_document(namespace: Option<&'a str>, proxy: &'a Proxy<'a>) -> Self {
+        Self { namespace, proxy, gateways: &[], is_delegate: false }
+    }
+}
+
 impl Scope<'_> {
     /// Returns whether the virtual service is bound to gateways other than the mesh.
     pub fn is_for_gateway(&self) -> bool {

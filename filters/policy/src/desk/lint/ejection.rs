@@ -39,7 +39,7 @@ pub(super) fn lint(document: &Json) -> Vec<Finding> {
 fn no_effect(detection: &Json, endpoints: Option<usize>) -> Option<String> {
     let report = Report::new(Filter::Outlier);
     let proxy = Proxy::unknown(&NoMetadata);
-    let scope = Scope { namespace: None, proxy: &proxy, gateways: &[], is_delegate: false };
+    let scope = Scope::of_document(None, &proxy);
     let node = Node::root(detection, &report);
     let (settings, fallback) = Settings::read(&node, None, &scope).ok()?;
     let rates = [

@@ -11,7 +11,6 @@ use crate::document::report::{self, Reported};
 use crate::spec::http_match::HttpMatch;
 use crate::spec::http_route::{Action, HttpRoute, RouteRules};
 use crate::spec::place::{List, Place, Places};
-use crate::spec::rewrite::Rewrite;
 use crate::spec::scope::Scope;
 use crate::spec::split::Split;
 use crate::spec::virtual_service::VirtualService;
@@ -61,13 +60,8 @@ fn read_rule(
         super::read(&node)
     });
     let (name, matches, fault) = (name?, matches?, fault?);
-    let route = Arc::new(HttpRoute {
-        action: Action::Forward(Split::default()),
-        rewrite: Rewrite::default(),
-        cors: None,
-        fault: Some(fault),
-        mirrors: Box::default(),
-    });
+    let passed = HttpRoute::from(Action::Forward(Split::default()));
+    let route = Arc::new(HttpRoute { fault: Some(fault), ..passed });
     found.add(Places { route: place, matches: None }, name, matches, &route);
     Ok(())
 }

@@ -184,7 +184,7 @@ mod tests {
 
     fn read(node: &Node<'_>) -> Result<FaultSettings, Reported> {
         let proxy = Proxy::unknown(&NoMetadata);
-        let scope = Scope { namespace: None, proxy: &proxy, gateways: &[], is_delegate: false };
+        let scope = Scope::of_document(None, &proxy);
         FaultSettings::read(node, &scope).map(|(settings, _)| settings)
     }
 

@@ -5,6 +5,7 @@ use crate::document::filter::Filter;
 use crate::document::node::{Node, Object};
 use crate::document::report::{self, Reported};
 use crate::spec::destination::{Destination, Naming};
+use crate::spec::gateway_api::filter_type;
 use crate::spec::gateway_api::header_modifier::{self, HeaderModifier};
 use crate::spec::header_operations::Headers;
 use crate::spec::proxy::read_namespace;
@@ -56,18 +57,6 @@ const MAX_WEIGHT: i64 = 1_000_000;
 
 /// A filter of a backend.
 struct BackendFilter;
-
-/// The field of each type of filter, in the order of [`TYPES`].
-const FIELDS: [&str; 8] = [
-    "requestHeaderModifier",
-    "responseHeaderModifier",
-    "cors",
-    "extensionRef",
-    "externalAuth",
-    "requestMirror",
-    "requestRedirect",
-    "urlRewrite",
-];
 
 /// Types of filters. Of those, only the first two are supported on a backend.
 const TYPES: [&str; 8] = [
@@ -128,8 +117,8 @@ const UNANSWERED: &str = "is not a Service: its share of the requests is answere
 const NOT_COPIED: &str = "is not a Service: no copies are sent to it";
 
 /// What becomes of backends with filters that only a rule may have.
-const NOT_ON_BACKEND: &str = "this type is not supported on a backend, so its share of the requests is \
-    answered with 500; put it on the rule";
+const NOT_ON_BACKEND: &str = "this type is not supported on a backend, so its share of the \
+    requests is answered with 500; put it on the rule";
 
 /// Reads the fields of a reference. If it is not to a Service, returns `None` after the notice
 /// `invalid`.
@@ -173,13 +162,7 @@ fn read_filter(node: &Node<'_>) -> Result<(&'static str, Headers), Reported> {
     let request = object.optional("requestHeaderModifier", header_modifier::read_request);
     let response = object.optional("responseHeaderModifier", header_modifier::read_response);
     let headers = (request?, response?);
-    let index = TYPES.iter().position(|own| *own == kind).unwrap_or_default();
-    let own = FIELDS.get(index).copied().unwrap_or_default();
-    for other in FIELDS.iter().filter(|other| **other != own) {
-        if let Some(node) = object.field(other) {
-            return Err(node.error(format_args!("cannot be used with type {kind}")));
-        }
-    }
+    let own = filter_type::field(&object, kind, &TYPES)?;
     if object.field(own).is_none() {
         return Err(object.absent(own, "is required"));
     }

@@ -9,6 +9,7 @@ use crate::spec::cors::Cors;
 use crate::spec::destination::Naming;
 use crate::spec::gateway_api::backend::{MirrorBackend, read_mirror};
 use crate::spec::gateway_api::cors::{self, CorsFilter};
+use crate::spec::gateway_api::filter_type;
 use crate::spec::gateway_api::header_modifier::{self, HeaderModifier};
 use crate::spec::gateway_api::url::{RequestRedirect, UrlRewrite, read_redirect, read_rewrite};
 use crate::spec::header_operations::Headers;
@@ -57,18 +58,6 @@ const HTTP_TYPES: [&str; 8] = [
 const GRPC_TYPES: [&str; 4] =
     ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "ExtensionRef"];
 
-/// The field of each type of filter, in the order of [`HTTP_TYPES`].
-const FIELDS: [&str; 8] = [
-    "requestHeaderModifier",
-    "responseHeaderModifier",
-    "requestMirror",
-    "requestRedirect",
-    "urlRewrite",
-    "cors",
-    "externalAuth",
-    "extensionRef",
-];
-
 fields!(HttpFilter as "GatewayHTTPRouteFilter", "What a rule does with requests and responses.", {
     "type" required: Kind::OneOf(&HTTP_TYPES) =>
         "The field that has the filter's settings. With ExtensionRef or ExternalAuth, which are not \
@@ -115,7 +104,8 @@ fields!(Fraction as "GatewayFraction", "A share: numerator divided by denominato
 });
 
 const EXTENSION: &str = "ExtensionRef is not supported, so the requests of the rule are answered \
-    with 500; use the settings of the document (faults, mirroring, sampling) or put an Envoy filter beside it";
+    with 500; use the settings of the document (faults, mirroring, sampling) or put an Envoy filter \
+    beside it";
 const AUTHORIZATION: &str = "ExternalAuth is not supported, so the requests of the rule are \
     answered with 500; put Envoy's ext_authz filter before this one in the filter chain";
 
@@ -150,13 +140,7 @@ impl Filters {
         let types: &[&str] = if names.contains(&"urlRewrite") { &HTTP_TYPES } else { &GRPC_TYPES };
         let (node, kind) =
             object.required("type").and_then(|node| Ok((node, node.one_of(types)?)))?;
-        let index = HTTP_TYPES.iter().position(|own| *own == kind).unwrap_or_default();
-        let field = FIELDS.get(index).copied().unwrap_or_default();
-        for other in FIELDS.iter().filter(|other| names.contains(other) && **other != field) {
-            if let Some(node) = object.field(other) {
-                return Err(node.error(format_args!("cannot be used with type {kind}")));
-            }
-        }
+        let field = filter_type::field(object, kind, types)?;
         let unsupported = match kind {
             "ExtensionRef" => Some(EXTENSION),
             "ExternalAuth" => Some(AUTHORIZATION),

@@ -13,7 +13,6 @@ use crate::spec::gateway_api::grpc_match::{self, GrpcRouteMatch};
 use crate::spec::gateway_api::http_match::{HttpRouteMatch, Ranked};
 use crate::spec::gateway_api::timeouts::{self, Retry, Timeouts};
 use crate::spec::http_route::{Action, HttpRoute, Target, WeightedDestination, target};
-use crate::spec::rewrite::Rewrite;
 use crate::spec::split::{Choice, InvalidSplit, Split};
 use crate::value::header::FixedEdit;
 
@@ -191,9 +190,7 @@ fn compile(
 
 /// Returns the route of a rule that is answered with 500.
 fn unanswered() -> Arc<HttpRoute> {
-    let action = Action::Forward(Split::single(invalid_target()));
-    let (rewrite, mirrors) = (Rewrite::default(), Box::default());
-    Arc::new(HttpRoute { action, rewrite, cors: None, fault: None, mirrors })
+    Arc::new(Action::Forward(Split::single(invalid_target())).into())
 }
 
 /// Returns the target of a backend that does not exist.

@@ -6,7 +6,7 @@ use crate::testing::{self, FixedConnection, FixedDraw};
 
 fn read(text: &str, hosts: &[&str]) -> Result<TlsRoute, String> {
     let proxy = Proxy::new(&NoMetadata);
-    let scope = Scope { namespace: None, proxy: &proxy, gateways: &[], is_delegate: false };
+    let scope = Scope::of_document(None, &proxy);
     let template = testing::read(r#""{host}[:{port}]""#, |node| {
         crate::spec::destination::ClusterTemplate::read(node)
     });
