@@ -84,8 +84,8 @@ impl Faults {
 
     /// The faults of a request: those of the first rule of `faults.rules` that matches, otherwise
     /// those of the first matching route. Fault headers of the request, if allowed, override the
-    /// delay and the abort. The draw for the abort is made later, by [`Plan::draw_abort`]; all other
-    /// draws are made here. `now` is called only if the settings have `notAfter`.
+    /// delay and the abort. The draw for the abort is made later, by [`Plan::draw_abort`]; all
+    /// other draws are made here. `now` is called only if the settings have `notAfter`.
     pub fn plan(
         &self,
         request: &Request<'_>,

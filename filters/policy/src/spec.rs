@@ -31,6 +31,7 @@ pub mod service_entry;
 pub mod sni;
 pub mod split;
 pub mod string_match;
+pub mod target;
 pub mod timeouts;
 pub mod tls_route;
 pub mod virtual_service;

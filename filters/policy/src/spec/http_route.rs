@@ -9,7 +9,7 @@ use crate::document::report::{self, Reported};
 use crate::request::Request;
 use crate::spec::cors::Cors;
 use crate::spec::delegate::{Delegate, Delegation};
-use crate::spec::destination::{self, ClusterName, Destination, Naming};
+use crate::spec::destination::{Destination, Naming};
 use crate::spec::direct_response::DirectResponse;
 use crate::spec::fault::{self, FAULT, Fault};
 use crate::spec::header_operations::{self, Headers};
@@ -19,13 +19,11 @@ use crate::spec::place::{Place, Places};
 use crate::spec::redirect::Redirect;
 use crate::spec::rewrite::Rewrite;
 use crate::spec::scope::Scope;
-use crate::spec::split::{Choice, Split, read_weight};
+use crate::spec::split::Split;
+use crate::spec::target::{self, TWO_AUTHORITIES, Target, WeightedDestination};
 use crate::spec::timeouts::{self, Retries};
-use crate::value::header::{CLUSTER, FixedEdit, HeaderOperation};
+use crate::value::header::FixedEdit;
 use crate::value::percent::Percent;
-
-/// Error for a route or a destination with more than one new authority.
-const TWO_AUTHORITIES: &str = "sets the authority more than once";
 
 /// A match with its route.
 #[derive(Debug)]
@@ -64,20 +62,6 @@ pub enum Action {
     Redirect(Redirect, Box<[FixedEdit]>),
     /// Answers with a fixed response.
     Respond(DirectResponse, Box<[FixedEdit]>),
-}
-
-/// A destination with the edits that do not depend on the request.
-#[derive(Debug)]
-pub struct Target {
-    /// Edits of the request, including the header that selects the cluster unless its name depends
-    /// on the port that the client called
-    pub request: Box<[FixedEdit]>,
-    /// Name of the cluster if it depends on the port that the client called
-    pub cluster_by_port: Option<Box<ClusterName>>,
-    /// Edits of the response
-    pub response: Box<[FixedEdit]>,
-    /// Whether there is no such destination, so that its share of the requests is answered with 500
-    pub is_invalid: bool,
 }
 
 /// Rules of routes that apply to this proxy.
@@ -167,7 +151,7 @@ impl HttpRoute {
         });
         let is_merged = places.matches.is_some(); // istiod does not check merged routes
         let mirrors = read_mirrors(&object, naming, is_merged);
-        let targets = read_destinations(&object, naming);
+        let targets = target::read_destinations(&object, naming);
         let redirect = object.optional("redirect", |node| {
             Ok(Redirect::read(node)?.for_called_port(scope.proxy.port))
         });
@@ -204,7 +188,7 @@ impl HttpRoute {
             (None, Some(response)) => Action::Respond(response, edits()),
             (None, None) => {
                 let entries = object.field("route").filter(|_| !targets.is_empty());
-                let split = |list| split(&list, &targets, &headers, &rewrite, &fixed);
+                let split = |list| target::split(&list, &targets, &headers, &rewrite, &fixed);
                 Action::Forward(entries.map_or(Ok(Split::default()), split)?)
             }
         };
@@ -225,8 +209,8 @@ impl HttpRoute {
 impl From<Action> for HttpRoute {
     /// A route that does only this.
     fn from(action: Action) -> Self {
-        let (rewrite, mirrors) = (Rewrite::default(), Box::default());
-        Self { action, rewrite, cors: None, fault: None, mirrors }
+        let rewrite = Rewrite::default();
+        Self { action, rewrite, cors: None, fault: None, mirrors: Box::default() }
     }
 }
 
@@ -314,89 +298,4 @@ fn check_action(object: &Object<'_>) -> Result<(), Reported> {
         result = Err(object.node.error(reason));
     }
     result
-}
-
-/// `HTTPRouteDestination`: an entry of `route[]`.
-pub(crate) struct WeightedDestination {
-    pub(crate) destination: Destination,
-    pub(crate) weight: u32,
-    pub(crate) headers: Headers,
-}
-
-fields!(WeightedDestination as "HTTPRouteDestination", "A destination with its weight.", {
-    "destination" required: Kind::Object(Destination::schema) => "Destination of the requests.";
-    "weight": Kind::Integer(0, i32::MAX as i64) =>
-        "Share of the requests, relative to the sum of all weights; 0 if absent.";
-    "headers": Kind::Object(Headers::schema) => "Operations on request and response headers.";
-});
-
-fn read_destinations(
-    object: &Object<'_>,
-    naming: &Naming,
-) -> Result<Vec<WeightedDestination>, Reported> {
-    object.list_with("route", |node| {
-        let object = node.object::<WeightedDestination>()?;
-        let destination = object.required("destination");
-        let destination = destination.and_then(|node| destination::read(&node, naming));
-        let weight = object.optional("weight", read_weight);
-        let headers = object.optional("headers", header_operations::read);
-        let headers = headers?.unwrap_or_default();
-        if headers.request.has_two_authorities {
-            return Err(node.error(TWO_AUTHORITIES));
-        }
-        let weight = weight?.unwrap_or_default();
-        Ok(WeightedDestination { destination: destination?, weight, headers })
-    })
-}
-
-fn split(
-    list: &Node<'_>,
-    entries: &[WeightedDestination],
-    headers: &Headers,
-    rewrite: &Rewrite,
-    fixed: &[FixedEdit],
-) -> Result<Split<Target>, Reported> {
-    if let [entry] = entries {
-        for node in list.elements()? {
-            header_operations::notice_overridden(&node, headers, &entry.headers);
-        }
-    }
-    let choice = |entry: &WeightedDestination| Choice {
-        weight: entry.weight,
-        sampling_name: match entries {
-            [_] => Box::default(),
-            _ => entry.destination.sampling_name().into(),
-        },
-        target: target(entry, headers, rewrite, fixed),
-    };
-    Split::try_new(entries.iter().map(choice).collect()).map_err(|reason| list.error(reason))
-}
-
-/// Returns a destination with its edits, in the order in which they apply.
-pub(crate) fn target(
-    entry: &WeightedDestination,
-    headers: &Headers,
-    rewrite: &Rewrite,
-    fixed: &[FixedEdit],
-) -> Target {
-    let own = &entry.headers;
-    let authority = [&rewrite.authority, &headers.request.authority, &own.request.authority];
-    let authority = authority.into_iter().flatten().next();
-    let set = |value: &[u8]| FixedEdit::new(HeaderOperation::Set, ":authority", value);
-    let authority = authority.map(|value| set(value));
-    let cluster = &entry.destination.cluster;
-    let cluster_by_port = cluster.is_by_port().then(|| Box::new(cluster.clone()));
-    let (own_edits, of_route) = (own.request.fixed_edits(), headers.request.fixed_edits());
-    let more = usize::from(authority.is_some()) + usize::from(cluster_by_port.is_none());
-    let mut request = Vec::with_capacity(own_edits.len() + of_route.len() + fixed.len() + more);
-    request.extend_from_slice(own_edits);
-    request.extend_from_slice(of_route);
-    request.extend(authority);
-    request.extend_from_slice(fixed);
-    if cluster_by_port.is_none() {
-        request.push(FixedEdit::steering(CLUSTER, cluster.text().as_bytes()));
-    }
-    let response = [own.response.fixed_edits(), headers.response.fixed_edits()].concat();
-    let (request, response) = (request.into(), response.into());
-    Target { request, cluster_by_port, response, is_invalid: false }
 }

@@ -12,8 +12,9 @@ use crate::spec::gateway_api::filter::{Filters, GrpcFilter, HttpFilter};
 use crate::spec::gateway_api::grpc_match::{self, GrpcRouteMatch};
 use crate::spec::gateway_api::http_match::{HttpRouteMatch, Ranked};
 use crate::spec::gateway_api::timeouts::{self, Retry, Timeouts};
-use crate::spec::http_route::{Action, HttpRoute, Target, WeightedDestination, target};
+use crate::spec::http_route::{Action, HttpRoute};
 use crate::spec::split::{Choice, InvalidSplit, Split};
+use crate::spec::target::{Target, WeightedDestination, target};
 use crate::value::header::FixedEdit;
 
 /// `HTTPRouteRule`
