@@ -146,6 +146,17 @@ impl Bundle {
         }
     }
 
+    /// The place of the value at `path` as text, with its line if it is known.
+    pub fn shown_place(&self, path: &str) -> String {
+        let place = self.place(path);
+        let line = if place.line > 0 { format!(":{}", place.line) } else { String::new() };
+        let value = match place.object.as_str() {
+            "" => path.to_owned(),
+            object => format!("{object}: {}", place.path),
+        };
+        format!("{}{line}: {value}", place.file)
+    }
+
     /// The position in its file of the value at `path`. Of a field that does not exist in an object
     /// of this kind, the name is wrong and not the value.
     fn position(&self, path: &str) -> Position {

@@ -2,6 +2,7 @@
 
 mod effect;
 mod explanation;
+mod header;
 mod json;
 mod normalize;
 mod others;
@@ -10,6 +11,7 @@ mod text;
 
 pub use effect::{Effect, Part};
 pub use explanation::{Detail, Explanation};
+pub use header::Explained;
 pub use request::{Client, ExplainArgs, Logged};
 
 #[cfg(test)]

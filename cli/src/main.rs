@@ -36,7 +36,7 @@ use bundle::Bundle;
 use check::Compiled;
 use collect::{Collected, Defaults};
 use diff::{Compared, DiffArgs, Side};
-use explain::{Detail, ExplainArgs, Explanation};
+use explain::{Detail, ExplainArgs, Explained, Explanation};
 use finding::{Finding, Severity};
 use inputs::Input;
 use output::{OutputArgs, write_full};
@@ -221,6 +221,13 @@ fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
     let Some((bundle, compiled)) = read_one(&inputs, &defaults, Some(Filter::Router), args)? else {
         return Ok(ExitCode::FAILURE);
     };
+    if let Some(header) = &args.from_header {
+        return match (Explained::read(header), args.format) {
+            (Ok(explained), Format::Json) => print(&explained.to_json()),
+            (Ok(explained), Format::Text) => print(&explained.to_text(&bundle)),
+            (Err(reason), _) => refuse_usage(&reason),
+        };
+    }
     let client = match args.client(&bundle.document) {
         Ok(client) => client,
         Err(reason) => return refuse_usage(&reason),
@@ -234,6 +241,11 @@ fn run_explain(args: &ExplainArgs) -> std::io::Result<ExitCode> {
         Format::Json => explanation.to_json(),
         Format::Text => explanation.to_text(args.seed.is_some()),
     };
+    print(&text)
+}
+
+/// Prints the result of a command.
+fn print(text: &str) -> std::io::Result<ExitCode> {
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;
@@ -262,10 +274,7 @@ fn run_diff(args: &DiffArgs) -> std::io::Result<ExitCode> {
     if !skipped.is_empty() {
         writeln!(err, "sluice: {} lines without a request are left out", skipped.len())?;
     }
-    let mut out = anstream::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    print(&text)
 }
 
 fn run_render(args: &RenderArgs) -> std::io::Result<ExitCode> {

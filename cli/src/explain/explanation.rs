@@ -9,7 +9,6 @@ use sluice_policy::request::{Draws, Request};
 use sluice_policy::router::decision::Decision;
 use sluice_policy::spec::document::Document;
 use sluice_policy::spec::fault::AbortStatus;
-use sluice_policy::value::header::CLUSTER;
 
 use super::others::{self, EgressOutcome, OutlierOutcome, SniOutcome};
 use super::request::Client;
@@ -144,10 +143,7 @@ impl<'a> Explanation<'a> {
             Routed { copies, has_budget, decision, drawn }
         });
         let is_random = draws.iter().any(|draws| !draws.drawn.is_empty());
-        let cluster = routed.as_ref().and_then(|routed| {
-            let edit = routed.decision.edits().filter(|edit| edit.name == CLUSTER).last()?;
-            Some(String::from_utf8_lossy(&edit.value).into_owned())
-        });
+        let cluster = routed.as_ref().and_then(|routed| routed.decision.cluster());
         let outlier = others::outlier(document, cluster, &request);
         let namespace = bundle.document.field("namespace").and_then(Tree::as_str);
         let left_out = match detail {
@@ -179,5 +175,10 @@ impl<'a> Explanation<'a> {
     /// The place of a rule: in its object, or in its plugin document.
     pub(super) fn place(&self, path: &str) -> Place {
         self.bundle.place(path)
+    }
+
+    /// A place in the files, with its line if it is known.
+    pub(super) fn shown_place(&self, path: &str) -> String {
+        self.bundle.shown_place(path)
     }
 }

@@ -77,16 +77,6 @@ impl Explanation<'_> {
 
     fn json_router(&self, routed: &Routed<'_>) -> Value {
         let decision = &routed.decision;
-        let outcome = match decision.outcome {
-            Outcome::Forwarded => "forwarded",
-            Outcome::NoBackend => "noBackend",
-            Outcome::NoRoute => "noRoute",
-            Outcome::NoVirtualHost => "noVirtualHost",
-            Outcome::Passed => "passed",
-            Outcome::Preflight => "preflight",
-            Outcome::Redirected => "redirected",
-            Outcome::Responded => "responded",
-        };
         let is_shared = matches!(decision.outcome, Outcome::Forwarded | Outcome::NoBackend);
         let shares = self.trace.shares.iter().filter(|_| is_shared);
         let shares = shares.map(|(weight, cluster)| json!({"cluster": cluster, "weight": weight}));
@@ -103,7 +93,7 @@ impl Explanation<'_> {
         let response = decision.response.as_ref();
         let response = response.map(|plan| plan.edits().map(|own| edit(&own)).collect::<Value>());
         json!({
-            "outcome": outcome,
+            "outcome": decision.outcome.name(),
             "route": self.trace.route().map(|place| self.json_place(&place.to_string())),
             "shares": shares.collect::<Value>(),
             "drawn": routed.drawn,

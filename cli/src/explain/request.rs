@@ -19,8 +19,18 @@ pub struct ExplainArgs {
     #[command(flatten)]
     pub input: InputArgs,
     /// The request: a URL or path, as curl takes it, or 'METHOD URL'; --url is the same
-    #[arg(short, long, alias = "url", value_name = "REQUEST")]
-    request: String,
+    #[arg(
+        short,
+        long,
+        alias = "url",
+        value_name = "REQUEST",
+        required_unless_present = "from_header"
+    )]
+    request: Option<String>,
+    /// Show what a running filter has explained, in place of a request: the value of its header, or
+    /// - for a response or a log on standard input
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["request", "seed"])]
+    pub from_header: Option<String>,
     /// The method [default: GET, with --data POST]
     #[arg(short = 'X', long, value_name = "METHOD")]
     method: Option<String>,
@@ -225,14 +235,14 @@ impl ExplainArgs {
     /// # Errors
     /// The argument that is not a request, header or claim, and what it must be.
     pub fn client(&self, document: &Tree) -> Result<Client, String> {
-        let words: Vec<&str> = self.request.split_ascii_whitespace().collect();
+        let request = self.request.as_deref().unwrap_or_default();
+        let words: Vec<&str> = request.split_ascii_whitespace().collect();
         let (method, target) = match words.as_slice() {
             [target] => (None, *target),
             [method, target] => (Some(*method), *target),
             _ => {
                 return Err(format!(
-                    "--request must be 'METHOD PATH', such as 'GET /status/200', not {:?}",
-                    self.request
+                    "--request must be 'METHOD PATH', such as 'GET /status/200', not {request:?}"
                 ));
             }
         };

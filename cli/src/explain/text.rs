@@ -15,9 +15,9 @@ use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 use super::explanation::{Explanation, FaultOutcome, Routed};
 use super::others::{EgressOutcome, OutlierOutcome, SniOutcome};
 
-const BOLD: Style = Style::new().bold();
-const GOOD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Green)));
-const BAD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Red)));
+pub(super) const BOLD: Style = Style::new().bold();
+pub(super) const GOOD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Green)));
+pub(super) const BAD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Red)));
 
 impl Explanation<'_> {
     /// The explanation as lines of text. A seed that the user did not give is shown.
@@ -151,17 +151,6 @@ impl Explanation<'_> {
                 ),
             );
         }
-    }
-
-    /// A place in the files, with its line if it is known.
-    pub(super) fn shown_place(&self, path: &str) -> String {
-        let place = self.place(path);
-        let line = if place.line > 0 { format!(":{}", place.line) } else { String::new() };
-        let rule = match place.object.as_str() {
-            "" => path.to_owned(),
-            object => format!("{object}: {}", place.path),
-        };
-        format!("{}{line}: {rule}", place.file)
     }
 
     fn route(&self, text: &mut String, routed: &Routed<'_>) {

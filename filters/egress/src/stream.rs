@@ -5,10 +5,11 @@
 use std::rc::Rc;
 
 use sluice_host::attributes::StreamAttributes;
+use sluice_host::explained::{Explained, Place};
 use sluice_host::filter::{Action, HttpStream, NetworkStream};
 use sluice_host::http::HttpHost;
 use sluice_host::network::NetworkHost;
-use sluice_policy::request::header_map;
+use sluice_policy::request::{Request, header_map};
 
 use crate::worker::Worker;
 
@@ -40,9 +41,17 @@ impl<H: HttpHost> HttpStream for Stream<H> {
         }
         let authority = authority.unwrap_or_default();
         let is_connect = method == Some(b"CONNECT");
-        let destination = StreamAttributes(&self.host).destination();
-        let decision = self.worker.egress.request(authority, is_connect, destination);
-        self.worker.apply(decision, &self.host)
+        let attributes = StreamAttributes(&self.host);
+        let explained = Explained::default();
+        if let Some(explaining) = &self.worker.explaining {
+            let request = Request::of_encoded(&headers, &attributes);
+            let place = Place::BeforeOthers;
+            explained.begin(explaining, place, &request, &self.host, |own| {
+                own.egress = Some(self.worker.explain(&request, &self.host).0);
+            });
+        }
+        let decision = self.worker.egress.request(authority, is_connect, attributes.destination());
+        self.worker.apply(decision, &explained, &self.host)
     }
 }
 

@@ -1,14 +1,19 @@
 //! The egress filter on one worker: what its streams share.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use sluice_host::attributes::StreamAttributes;
 use sluice_host::counters;
 use sluice_host::counters::Counters;
+use sluice_host::explained::{Explained, Explaining};
 use sluice_host::filter::Action;
 use sluice_host::host::{Host, PluginHost};
 use sluice_host::http::{HttpHost, LocalReply};
 use sluice_policy::egress::{Decision, Egress, Reason};
+use sluice_policy::explain;
+use sluice_policy::request::Request;
 
 /// The note with the decision, `%FILTER_STATE(wasm.sluice.egress:PLAIN)%`.
 pub const NOTE: &str = "sluice.egress";
@@ -54,24 +59,39 @@ pub struct Worker {
     pub egress: Arc<Egress>,
     /// The counters
     pub counters: Counters<Event>,
+    /// Who gets explanations
+    pub explaining: Option<Rc<Explaining>>,
 }
 
 impl Worker {
     /// The filter of a worker.
     pub fn with_policy(egress: Arc<Egress>, host: &impl PluginHost) -> Self {
-        Self { egress, counters: Counters::define(host) }
+        let explaining = Explaining::new(egress.explain.as_ref());
+        Self { egress, counters: Counters::define(host), explaining }
+    }
+
+    /// Explains the decision about a request. Returns also whether the request is refused.
+    pub fn explain(&self, request: &Request<'_>, host: &impl HttpHost) -> (String, bool) {
+        let is_connect = request.method == b"CONNECT";
+        let destination = StreamAttributes(host).destination();
+        let decision = self.egress.request(request.authority, is_connect, destination);
+        let is_violation = matches!(decision, Decision::Refused(_));
+        let is_refused = is_violation && !self.egress.settings.only_reports;
+        (explain::egress(decision, is_refused), is_refused)
     }
 
     /// Carries out a decision about a request: allows the request, or answers it.
-    pub fn apply(&self, decision: Decision, host: &impl HttpHost) -> Action {
+    pub fn apply(&self, decision: Decision, explained: &Explained, host: &impl HttpHost) -> Action {
         let Some(reason) = self.settle(decision, host) else { return Action::Continue };
         let status = self.egress.settings.block_status;
         // Istio's 502 has no body.
         let body = if status == 502 { "" } else { text(reason) };
+        let headers = explained.reply_headers(host);
+        let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         host.reply(&LocalReply {
             status,
             grpc_status: None,
-            headers: Vec::new(),
+            headers: headers.collect(),
             body: body.as_bytes(),
             details: details(reason),
         });

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use sluice_host::attributes::StreamAttributes;
+use sluice_host::explained::{Explained, Place};
 use sluice_host::filter::{Action, HttpStream};
 use sluice_host::followed::Followed;
 use sluice_host::http::HttpHost;
@@ -20,7 +21,7 @@ use crate::worker::{Event, NOTE, State, Waiting, Worker};
 pub const MARK: &str = "x-sluice-fault";
 
 /// One request. `K` is what other filters keep of it.
-pub struct Stream<H, K = ()> {
+pub struct Stream<H, K = Explained> {
     id: u32,
     host: H,
     worker: Rc<Worker<K>>,
@@ -99,6 +100,11 @@ impl<H: HttpHost, K: Default> Stream<H, K> {
             true => Action::Pause,
             false => Action::Continue,
         }
+    }
+
+    /// What the filter has done to the request.
+    pub fn note(&self) -> Option<&'static str> {
+        self.state.fault.get()
     }
 
     /// Marks the response of a request that had a fault.
@@ -189,12 +195,19 @@ impl<H: HttpHost> HttpStream for Stream<H> {
         let headers = self.host.encoded_request_headers();
         let attributes = StreamAttributes(&self.host);
         let request = Request::of_encoded(&headers, &attributes);
+        if let Some(explaining) = &worker.explaining {
+            let place = Place::BeforeOthers;
+            self.kept().begin(explaining, place, &request, &self.host, |own| {
+                own.fault = Some(worker.explain(&request, &self.host));
+            });
+        }
         let plan = worker.faults.plan(&request, || self.host.time_of_day(), &mut &worker.random);
         self.apply(plan)
     }
 
     fn on_response_headers(&self, _: bool) -> Action {
         self.mark_response();
+        self.kept().on_response_headers(self.note(), &self.host);
         Action::Continue
     }
 

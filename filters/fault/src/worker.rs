@@ -8,10 +8,13 @@ use std::time::Instant;
 use sluice_host::counters;
 use sluice_host::counters::Counters;
 use sluice_host::delay::Delays;
+use sluice_host::explained::{Explained, Explaining};
 use sluice_host::host::{ActiveStreams, Host, PluginHost};
 use sluice_host::http::{HttpHost, LocalReply};
 use sluice_host::random::Random;
+use sluice_policy::explain::{self, FaultExplanation};
 use sluice_policy::fault::{ABORT_BODY, Faults, Plan};
+use sluice_policy::request::Request;
 use sluice_policy::spec::fault::AbortStatus;
 use sluice_policy::value::budget::Spending;
 
@@ -44,13 +47,15 @@ counters! {
 
 /// What all streams of a worker share. `K` is what other filters keep of a request that waits.
 #[derive(Debug)]
-pub struct Worker<K = ()> {
+pub struct Worker<K = Explained> {
     /// The compiled policy
     pub faults: Arc<Faults>,
     /// The counters
     pub counters: Counters<Event>,
     /// Draws for shares and lengths
     pub random: Random,
+    /// Who gets explanations
+    pub explaining: Option<Rc<Explaining>>,
     /// The streams that wait
     pub delays: Delays<Waiting<K>>,
     active_faults: ActiveStreams,
@@ -83,6 +88,7 @@ impl<K> Worker<K> {
     /// The filter of a worker, without streams.
     pub fn with_policy(faults: Arc<Faults>, host: &impl PluginHost) -> Self {
         Self {
+            explaining: Explaining::new(faults.explain.as_ref()),
             faults,
             counters: Counters::define(host),
             random: Random::default(),
@@ -90,6 +96,12 @@ impl<K> Worker<K> {
             active_faults: host.define_active_streams(ACTIVE_FAULTS),
             spending: Spending::default(),
         }
+    }
+
+    /// Explains the next plan.
+    pub fn explain(&self, request: &Request<'_>, host: &impl Host) -> FaultExplanation {
+        let now = || host.time_of_day();
+        explain::fault(&self.faults, request, now, &mut &self.random.ahead())
     }
 
     /// Admits a fault if the limits allow it. The fault of the stream is active then.

@@ -14,6 +14,7 @@ pub mod attributes;
 pub mod counters;
 pub mod random;
 pub mod log_rate;
+pub mod explained;
 pub mod delay;
 pub mod followed;
 pub mod foreign;

@@ -30,6 +30,13 @@ impl Default for Random {
     }
 }
 
+impl Random {
+    /// Returns a generator of the numbers that this one will return next.
+    pub fn ahead(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
 impl Draws for &Random {
     fn draw(&mut self) -> u64 {
         self.0.borrow_mut().u64(..)

@@ -9,7 +9,9 @@ use sluice_host::counters::Counters;
 use sluice_host::host::PluginHost;
 use sluice_host::log_rate::LogRate;
 use sluice_host::random::Random;
+use sluice_policy::explain;
 use sluice_policy::mirror::Mirrors;
+use sluice_policy::request::Request;
 use sluice_policy::value::budget::Spending;
 
 counters! {
@@ -85,5 +87,10 @@ impl Worker {
             mismatch_log: LogRate::default(),
             unknown_clusters: RefCell::default(),
         }
+    }
+
+    /// Explains the next plan.
+    pub fn explain(&self, request: &Request<'_>) -> String {
+        explain::mirror(&self.mirrors, request, &mut &self.random.ahead())
     }
 }

@@ -1,5 +1,4 @@
 //! What only the command uses: explanations, and rules that have no effect.
 
-pub mod conditions;
 pub mod explain;
 pub mod lint;

@@ -9,12 +9,14 @@
 pub mod registry;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::document::filter::{Filter, Filters};
 use crate::document::json::Json;
 use crate::egress::registry::{Registry, Unknown};
 use crate::spec::document::Document;
 use crate::spec::egress::{EgressFields, EgressSettings, Port};
+use crate::spec::explain::ExplainSettings;
 use crate::spec::policy::Policy;
 use crate::spec::service_entry::Protocol;
 use crate::value::host_name::{self, without_port};
@@ -26,6 +28,8 @@ pub struct Egress {
     allows_any: bool,
     /// The settings in `egress` of the document
     pub settings: EgressSettings,
+    /// `explain` of the document
+    pub explain: Option<Arc<ExplainSettings>>,
 }
 
 /// The decision about a request or a connection.
@@ -88,7 +92,12 @@ impl Policy for Egress {
 
     fn new(document: &Document) -> Self {
         let EgressFields { entries, allows_any, settings, .. } = &document.egress;
-        Self { registry: Registry::new(entries), allows_any: *allows_any, settings: *settings }
+        Self {
+            registry: Registry::new(entries),
+            allows_any: *allows_any,
+            settings: *settings,
+            explain: document.explain.clone(),
+        }
     }
 }
 

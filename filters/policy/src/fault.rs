@@ -12,13 +12,15 @@ use xxhash_rust::xxh64::xxh64;
 
 use crate::document::filter::{Filter, Filters};
 use crate::document::json::Json;
-use crate::request::{Draws, Request};
+use crate::request::{Chance, Draws, Request};
 use crate::spec::document::Document;
+use crate::spec::explain::ExplainSettings;
 use crate::spec::fault::settings::FaultSettings;
 use crate::spec::fault::{Abort, AbortStatus};
 use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
 use crate::spec::virtual_services::{Match, VirtualServices};
+use crate::value::percent::Percent;
 
 /// The body of an abort, or its message for gRPC. The text is the same as in Envoy.
 pub const ABORT_BODY: &str = "fault filter abort";
@@ -33,6 +35,8 @@ pub struct Faults {
     may_inject: bool,
     /// Settings for all routes
     pub settings: FaultSettings,
+    /// `explain` of the document
+    pub explain: Option<Arc<ExplainSettings>>,
 }
 
 /// The faults of a request.
@@ -50,12 +54,6 @@ pub struct Plan {
     pub malformed_headers: u32,
 }
 
-/// Inputs of the hash of a user, one for each kind of fault, so that the draws are independent.
-const DELAY_DRAW: &[u8] = b"delay";
-const ABORT_DRAW: &[u8] = b"abort";
-const RESET_DRAW: &[u8] = b"reset";
-const RATE_LIMIT_DRAW: &[u8] = b"rate limit";
-
 impl Policy for Faults {
     fn filters(_: &Json) -> Filters {
         Filter::Fault.into()
@@ -72,6 +70,7 @@ impl Policy for Faults {
                 || has_fault
                 || document.fault_rules.is_some(),
             settings,
+            explain: document.explain.clone(),
         }
     }
 }
@@ -95,13 +94,28 @@ impl Faults {
         if self.is_over(now) {
             return Plan::default();
         }
-        self.plan_matched(self.services.find(request).ok(), request, draws)
+        self.plan_matched(self.find(request), request, draws)
     }
 
     /// Returns whether the settings have a `notAfter` that has passed. Requests have no faults
     /// then. `now` is called only if the settings have `notAfter`.
     pub fn is_over(&self, now: impl FnOnce() -> SystemTime) -> bool {
         self.settings.not_after.is_some_and(|end| now() > end)
+    }
+
+    /// Returns the route that applies to a request.
+    pub fn find(&self, request: &Request<'_>) -> Option<Match<'_>> {
+        self.services.find(request).ok()
+    }
+
+    /// Returns the rule with the faults of a request: of `faults.rules` or, if none of them applies
+    /// or has faults, of the route `matched`.
+    pub fn source<'a>(
+        &'a self,
+        matched: Option<Match<'a>>,
+        request: &Request<'_>,
+    ) -> Option<Match<'a>> {
+        self.rule(request).filter(|rule| rule.route.fault.is_some()).or(matched)
     }
 
     /// Returns the rule of `faults.rules` that applies to a request.
@@ -118,8 +132,7 @@ impl Faults {
         draws: &mut dyn Draws,
     ) -> Plan {
         let mut plan = Plan::default();
-        let ruled = self.rule(request).and_then(|matched| matched.route.fault);
-        let fault = ruled.or_else(|| matched.and_then(|matched| matched.route.fault));
+        let fault = self.source(matched, request).and_then(|source| source.route.fault);
         let from_headers = self.settings.headers.read(request);
         plan.malformed_headers = from_headers.malformed;
         let delay = from_headers.delay.or(fault.and_then(|fault| fault.delay));
@@ -131,17 +144,17 @@ impl Faults {
         }
         plan.user = self.sampling.user(request);
         if let Some(delay) = delay {
-            let is_hit = delay.percentage.hit(draw(plan.user, DELAY_DRAW, draws));
+            let is_hit = hits(delay.percentage, plan.user, "delay", draws);
             let length = is_hit.then(|| delay.length.draw(draws.draw()));
             // Envoy skips delays of zero length.
             plan.delay = length.filter(|length| !length.is_zero());
         }
         if let Some(reset) = reset {
-            let is_hit = reset.percentage.hit(draw(plan.user, RESET_DRAW, draws));
+            let is_hit = hits(reset.percentage, plan.user, "reset", draws);
             plan.reset_after = is_hit.then_some(reset.after_bytes);
         }
         if let Some(limit) = rate_limit {
-            let is_hit = limit.percentage.hit(draw(plan.user, RATE_LIMIT_DRAW, draws));
+            let is_hit = hits(limit.percentage, plan.user, "rate limit", draws);
             plan.bytes_per_second = is_hit.then_some(limit.bytes_per_second);
         }
         plan
@@ -162,14 +175,17 @@ impl Plan {
     /// Draws whether the request is aborted. Call this once, after the delay.
     pub fn draw_abort(&self, draws: &mut dyn Draws) -> Option<AbortStatus> {
         let abort = self.abort?;
-        let is_hit = abort.percentage.hit(draw(self.user, ABORT_DRAW, draws));
+        let is_hit = hits(abort.percentage, self.user, "abort", draws);
         is_hit.then_some(abort.status)
     }
 }
 
-/// The draw `name`: a hash of the user if there is one, otherwise a random number.
-fn draw(user: Option<u64>, name: &[u8], draws: &mut dyn Draws) -> u64 {
-    user.map_or_else(|| draws.draw(), |user| xxh64(name, user))
+/// Whether the fault `name` happens: by the hash of the user if there is one, otherwise by a random
+/// number. The name is the input of the hash, so that the choices of a user are independent.
+fn hits(percent: Percent, user: Option<u64>, name: &'static str, draws: &mut dyn Draws) -> bool {
+    let draw = user.map_or_else(|| draws.draw(), |user| xxh64(name.as_bytes(), user));
+    draws.chose(Chance::of_percent(name, percent, draw));
+    percent.hit(draw)
 }
 
 #[cfg(test)]

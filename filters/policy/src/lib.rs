@@ -15,6 +15,7 @@
 //!   reader, the compiled form.
 //! - [`router`], [`fault`], [`mirror`], [`sni`], [`egress`] and [`outlier`] are the policies, one
 //!   for each filter. [`chain`] combines those of an HTTP request.
+//! - [`explain`] explains the decisions about a request to those who may ask.
 //! - [`desk`] explains and warns, for the command only.
 //!
 //! # From a document to a policy
@@ -49,6 +50,7 @@ pub mod sni;
 pub mod egress;
 pub mod outlier;
 pub mod chain;
+pub mod explain;
 pub mod desk;
 #[cfg(test)]
 mod testing;

@@ -17,7 +17,7 @@ use xxhash_rust::xxh64::xxh64;
 use crate::bytes;
 use crate::document::filter::{Filter, Filters};
 use crate::document::json::Json;
-use crate::request::{Draws, Request};
+use crate::request::{Chance, Draws, Request};
 use crate::spec::cors::CorsDecision;
 use crate::spec::document::Document;
 use crate::spec::mirror::settings::MirrorSettings;
@@ -99,7 +99,12 @@ impl Mirrors {
         }
         let needs_draw = mirrors.iter().any(|mirror| mirror.percentage != Percent::ALL);
         let draw = if needs_draw { self.draw(request, draws) } else { 0 };
-        let copied = mirrors.iter().filter(|mirror| mirror.percentage.hit(draw));
+        let copied = mirrors.iter().filter(|mirror| {
+            if needs_draw {
+                draws.chose(Chance::of_percent("mirror", mirror.percentage, draw));
+            }
+            mirror.percentage.hit(draw)
+        });
         plan.copies.extend(copied.map(|mirror| Copy::new(mirror, || request.destination_port())));
         plan.not_sampled = mirrors.len().saturating_sub(plan.copies.len());
         plan

@@ -10,6 +10,7 @@ use std::cell::{Cell, OnceCell};
 
 use crate::bytes;
 use crate::request::header_map::{HeaderRefs, NameFilter};
+use crate::value::percent::Percent;
 
 /// The attributes of a request that are not in its headers. Each one is read only when a rule needs
 /// it, because each read is a call to Envoy.
@@ -30,6 +31,31 @@ pub trait Attributes {
 pub trait Draws {
     /// Returns a random number from the full range of `u64`.
     fn draw(&mut self) -> u64;
+
+    /// Takes note of a choice, for explanations.
+    fn chose(&mut self, _choice: Chance) {}
+}
+
+/// A choice by a number, which is random or a hash of the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chance {
+    /// What was chosen, such as `delay`
+    pub of: &'static str,
+    /// The number
+    pub drawn: u64,
+    /// The number is below this one
+    pub total: u64,
+    /// It happens if the number is below this one; `None` for one of several destinations, which
+    /// each have a share of the numbers
+    pub below: Option<u64>,
+}
+
+impl Chance {
+    /// The choice whether something with a percentage happens, by the draw `random`.
+    pub fn of_percent(of: &'static str, percent: Percent, random: u64) -> Self {
+        let total = Percent::ALL.per_million().into();
+        Self { of, drawn: random % total, total, below: Some(percent.per_million().into()) }
+    }
 }
 
 /// The headers of a request in their order, with names in lower case, as Envoy passes them.

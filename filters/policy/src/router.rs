@@ -15,6 +15,7 @@ use crate::router::decision::{Decision, Outcome, Reply, ResponsePlan};
 use crate::spec::cors::CorsDecision;
 use crate::spec::destination::ClusterName;
 use crate::spec::document::Document;
+use crate::spec::explain::ExplainSettings;
 use crate::spec::http_match::MatchedPath;
 use crate::spec::http_route::{Action, HttpRoute};
 use crate::spec::policy::Policy;
@@ -32,6 +33,8 @@ pub struct Router {
     services: Arc<VirtualServices>,
     sampling: Sampling,
     passes_unmatched_hosts: bool,
+    /// `explain` of the document
+    pub explain: Option<Arc<ExplainSettings>>,
 }
 
 impl Policy for Router {
@@ -44,11 +47,17 @@ impl Policy for Router {
             services: Arc::clone(&document.services),
             sampling: document.sampling.clone(),
             passes_unmatched_hosts: document.passes_unmatched_hosts,
+            explain: document.explain.clone(),
         }
     }
 }
 
 impl Router {
+    /// The rules.
+    pub fn rules(&self) -> &VirtualServices {
+        &self.services
+    }
+
     /// Decides about a request. A weighted choice that is not sticky takes a number from `draws`.
     #[inline]
     pub fn route<'a, 'r: 'a>(

@@ -9,6 +9,7 @@ pub mod destination_rule;
 pub mod direct_response;
 pub mod document;
 pub mod egress;
+pub mod explain;
 pub mod fault;
 pub mod gateway_api;
 pub mod header_condition;

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use sluice_host::attributes::StreamAttributes;
+use sluice_host::explained::{Explained, Place};
 use sluice_host::filter::{Action, HttpStream};
 use sluice_host::http::HttpHost;
 use sluice_policy::request::Request;
@@ -15,12 +16,13 @@ pub struct Stream<H> {
     host: H,
     worker: Rc<Worker>,
     routed: Routed,
+    explained: Explained,
 }
 
 impl<H> Stream<H> {
     /// A stream that has just begun.
     pub fn new(host: H, worker: Rc<Worker>) -> Self {
-        Self { host, worker, routed: Routed::default() }
+        Self { host, worker, routed: Routed::default(), explained: Explained::default() }
     }
 }
 
@@ -31,6 +33,11 @@ impl<H: HttpHost> HttpStream for Stream<H> {
         let headers = self.host.encoded_request_headers();
         let attributes = StreamAttributes(&self.host);
         let request = Request::of_encoded(&headers, &attributes);
+        if let Some(explaining) = &worker.explaining {
+            self.explained.begin(explaining, Place::Last, &request, &self.host, |own| {
+                own.routed.push(worker.explain(&request));
+            });
+        }
         let decision = worker.router.route(&request, &mut &worker.random);
         self.routed.apply(decision, worker, &self.host)
     }
@@ -38,6 +45,7 @@ impl<H: HttpHost> HttpStream for Stream<H> {
     /// Edits the response, which may be the upstream's or this filter's own.
     fn on_response_headers(&self, _: bool) -> Action {
         self.routed.on_response_headers(&self.host);
+        self.explained.on_response_headers(None, &self.host);
         Action::Continue
     }
 }

@@ -1,11 +1,15 @@
 //! The router on one worker: what its streams share.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use sluice_host::counters;
 use sluice_host::counters::Counters;
+use sluice_host::explained::Explaining;
 use sluice_host::host::PluginHost;
 use sluice_host::random::Random;
+use sluice_policy::explain;
+use sluice_policy::request::Request;
 use sluice_policy::router::Router;
 use sluice_policy::router::decision::Outcome;
 
@@ -20,12 +24,24 @@ pub struct Worker {
     pub counters: Counters<Event>,
     /// Draws for weighted choices
     pub random: Random,
+    /// Who gets explanations
+    pub explaining: Option<Rc<Explaining>>,
 }
 
 impl Worker {
     /// The filter of a worker.
     pub fn with_policy(router: Arc<Router>, host: &impl PluginHost) -> Self {
-        Self { router, counters: Counters::define(host), random: Random::default() }
+        Self {
+            counters: Counters::define(host),
+            random: Random::default(),
+            explaining: Explaining::new(router.explain.as_ref()),
+            router,
+        }
+    }
+
+    /// Explains the next decision.
+    pub fn explain(&self, request: &Request<'_>) -> String {
+        explain::router(&self.router, request, &mut &self.random.ahead())
     }
 }
 

@@ -68,6 +68,8 @@ impl<H: HttpHost + Clone + 'static> HttpStream for Stream<H> {
         if let Some(fault) = self.fault() {
             fault.mark_response();
         }
+        let note = self.fault().and_then(FaultStream::note);
+        self.kept().explained.on_response_headers(note, &self.host);
         Action::Continue
     }
 

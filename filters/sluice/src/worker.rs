@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sluice_fault::stream::Stream as FaultStream;
 use sluice_host::attributes::StreamAttributes;
+use sluice_host::explained::{Explained, Explaining, Place};
 use sluice_host::filter::Action;
 use sluice_host::host::PluginHost;
 use sluice_host::http::HttpHost;
@@ -34,6 +35,8 @@ pub struct Kept {
     pub copies: Copies,
     /// For the response
     pub routed: Routed,
+    /// The explanations of all parts
+    pub explained: Explained,
 }
 
 /// The part of a request that is run.
@@ -69,11 +72,14 @@ impl Worker {
         let headers = host.encoded_request_headers();
         let attributes = StreamAttributes(host);
         let request = Request::of_encoded(&headers, &attributes);
+        if let Some(explaining) = &self.router.explaining {
+            self.explain(explaining, &phase, &request, kept, host);
+        }
         if let (Some(egress), Phase::Start(_)) = (&self.egress, &phase) {
             let is_connect = request.method == b"CONNECT";
             let destination = attributes.destination();
             let decision = egress.egress.request(request.authority, is_connect, destination);
-            if egress.apply(decision, host) == Action::Pause {
+            if egress.apply(decision, &Explained::default(), host) == Action::Pause {
                 return Action::Pause;
             }
         }
@@ -92,5 +98,35 @@ impl Worker {
         let router = &self.router;
         let decision = router.router.route_matched(matched, &request, &mut &router.random);
         kept.routed.apply(decision, router, host)
+    }
+
+    /// Explains the decisions about a request that may ask for it.
+    #[cold]
+    #[inline(never)]
+    fn explain<H: HttpHost>(
+        &self,
+        explaining: &Rc<Explaining>,
+        phase: &Phase<'_, H>,
+        request: &Request<'_>,
+        kept: &Kept,
+        host: &H,
+    ) {
+        let routed = || {
+            let mirror = self.mirror.as_ref().map(|mirror| mirror.explain(request));
+            mirror.into_iter().chain([self.router.explain(request)]).collect()
+        };
+        if let Phase::AfterDelay = phase {
+            // Other requests have taken the random numbers of the first explanation.
+            return kept.explained.change(|own| own.routed = routed());
+        }
+        kept.explained.begin(explaining, Place::Last, request, host, |own| {
+            let egress = self.egress.as_ref().map(|egress| egress.explain(request, host));
+            let is_refused = egress.as_ref().is_some_and(|(_, is_refused)| *is_refused);
+            own.egress = egress.map(|(text, _)| text);
+            if !is_refused {
+                own.fault = self.fault.as_ref().map(|fault| fault.explain(request, host));
+                own.routed = routed();
+            }
+        });
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::desk::conditions::{Condition, conditions};
+use crate::explain::conditions::{Condition, conditions};
 use crate::fault::{self, Faults};
 use crate::lookup::virtual_hosts::VirtualHosts;
 use crate::mirror::{self, Mirrors};
@@ -17,9 +17,8 @@ use crate::spec::document::{Document, LeftOut};
 use crate::spec::http_route::Action;
 use crate::spec::place::Place;
 use crate::spec::policy::Policy;
-use crate::spec::target::Target;
+use crate::spec::target::cluster;
 use crate::spec::virtual_services::{NoMatch, VirtualServices};
-use crate::value::header::{CLUSTER, FixedEdit};
 use crate::value::host_name::aliases;
 
 /// The rules of a document.
@@ -130,19 +129,6 @@ impl Explainer {
     pub fn mirror<'a>(&'a self, request: &Request<'_>, draws: &mut dyn Draws) -> mirror::Plan<'a> {
         self.mirrors.plan(request, draws)
     }
-}
-
-/// The cluster of a destination, or what happens to the share of an invalid one.
-fn cluster(target: &Target, request: &Request<'_>) -> String {
-    if target.is_invalid {
-        return "500 (no valid backend)".to_owned();
-    }
-    if let Some(cluster) = &target.cluster_by_port {
-        return cluster.at(|| request.destination_port()).into_owned();
-    }
-    let edit = target.request.iter().rev().find(|edit| edit.name() == CLUSTER);
-    let edit = edit.map(FixedEdit::as_edit);
-    edit.map_or(String::new(), |edit| String::from_utf8_lossy(&edit.value).into_owned())
 }
 
 impl Trace {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::spec::http_route::HttpRoute;
-use crate::value::header::{FixedEdit, HeaderEdit};
+use crate::value::header::{CLUSTER, FixedEdit, HeaderEdit, HeaderOperation};
 
 /// The decision about one request.
 #[derive(Debug)]
@@ -53,6 +53,15 @@ impl<'a> Decision<'a> {
         let own = self.own_edits.iter().map(HeaderEdit::borrowed);
         own.chain(self.fixed_edits.iter().map(FixedEdit::as_edit))
     }
+
+    /// The name of the cluster that the request goes to, if the filter selects one.
+    pub fn cluster(&self) -> Option<String> {
+        let selects = |edit: &HeaderEdit<'_>| {
+            edit.name == CLUSTER && edit.operation != HeaderOperation::Remove
+        };
+        let edit = self.edits().filter(selects).last()?;
+        Some(String::from_utf8_lossy(&edit.value).into_owned())
+    }
 }
 
 /// The outcome of a decision.
@@ -74,6 +83,22 @@ pub enum Outcome {
     Redirected,
     /// The reply is a direct response.
     Responded,
+}
+
+impl Outcome {
+    /// The name in explanations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::NoBackend => "noBackend",
+            Self::NoRoute => "noRoute",
+            Self::NoVirtualHost => "noVirtualHost",
+            Self::Passed => "passed",
+            Self::Preflight => "preflight",
+            Self::Redirected => "redirected",
+            Self::Responded => "responded",
+        }
+    }
 }
 
 /// A local reply: a response that the filter sends itself.

@@ -14,6 +14,7 @@ use crate::spec::delegates;
 use crate::spec::destination::{ClusterTemplate, Naming};
 use crate::spec::destination_rule::{DestinationRule, DestinationRules};
 use crate::spec::egress::{EgressFields, EgressSettings, OutboundTrafficPolicy};
+use crate::spec::explain::ExplainSettings;
 use crate::spec::fault::settings::FaultSettings;
 use crate::spec::gateway_api;
 use crate::spec::gateway_api::route::{GrpcRouteSpec, HttpRouteSpec};
@@ -57,6 +58,8 @@ pub struct Document {
     pub sni: SniSettings,
     /// `serviceEntries`, `outboundTrafficPolicy` and `egress`
     pub egress: EgressFields,
+    /// `explain`, if the document has it
+    pub explain: Option<Arc<ExplainSettings>>,
     /// HTTP rules that do not apply to this proxy
     pub left_out: Vec<LeftOut>,
 }
@@ -106,12 +109,16 @@ fields!(Document as "PluginDocument",
     "sni": Kind::Object(SniSettings::schema) => "Checks of the sni filter on TLS server names.";
     "egress": Kind::Object(EgressSettings::schema) => "Settings of the egress filter.";
     "outlier": Kind::Object(OutlierSettings::schema) => "Settings of the outlier filter.";
+    "explain": Kind::AnyOf(&Kind::Object(ExplainSettings::schema), &EXPLAINED) =>
+        "Who gets an explanation of a filter's decision; nobody if absent.";
 });
 
 /// Patterns of cluster names: visible ASCII characters and known placeholders.
 const CLUSTER_NAME: &str = r"([!-z|~]|\{(host|subset|port)\})+";
 
 const ROUTES: [&str; 3] = ["http", "tls", "tcp"];
+
+const EXPLAINED: [&str; 3] = ["secret", "secretSha256", "logPercentage"];
 
 const UNMATCHED_HOSTS: [&str; 2] = ["notFound", "pass"];
 
@@ -187,6 +194,7 @@ impl Document {
         let outbound = object.optional("outboundTrafficPolicy", OutboundTrafficPolicy::read);
         let egress = object.optional("egress", EgressSettings::read);
         let outlier = object.optional("outlier", OutlierSettings::read);
+        let explain = object.optional("explain", ExplainSettings::read);
 
         // If a field below has an error, the rest of the document is read with an unknown value.
         let own_proxy = match proxy {
@@ -272,6 +280,7 @@ impl Document {
                 allows_any: outbound?.unwrap_or_default(),
                 settings: egress?.unwrap_or_default(),
             },
+            explain: explain?.map(Arc::new),
             left_out,
         })
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::document::node::Node;
 use crate::document::report::Reported;
-use crate::request::Draws;
+use crate::request::{Chance, Draws};
 use crate::spec::sampling;
 
 /// Destinations with weights, of which at least one is above 0, or no destinations.
@@ -90,6 +90,8 @@ impl<T> Split<T> {
             (choices, Some(user)) => winner(choices, user),
             (choices, None) => {
                 let mut rest = draws.draw().checked_rem(self.total)?;
+                let (of, total) = ("destination", self.total);
+                draws.chose(Chance { of, drawn: rest, total, below: None });
                 choices.iter().position(|choice| {
                     let weight = u64::from(choice.weight);
                     let is_inside = rest < weight;

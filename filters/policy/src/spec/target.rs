@@ -3,6 +3,7 @@
 use crate::document::fields::fields;
 use crate::document::node::{Node, Object};
 use crate::document::report::Reported;
+use crate::request::Request;
 use crate::spec::destination::{self, ClusterName, Destination, Naming};
 use crate::spec::header_operations::{self, Headers};
 use crate::spec::rewrite::Rewrite;
@@ -111,4 +112,17 @@ pub(crate) fn target(
     let response = [own.response.fixed_edits(), headers.response.fixed_edits()].concat();
     let (request, response) = (request.into(), response.into());
     Target { request, cluster_by_port, response, is_invalid: false }
+}
+
+/// The cluster of a destination, or what happens to the share of an invalid one.
+pub(crate) fn cluster(target: &Target, request: &Request<'_>) -> String {
+    if target.is_invalid {
+        return "500 (no valid backend)".to_owned();
+    }
+    if let Some(cluster) = &target.cluster_by_port {
+        return cluster.at(|| request.destination_port()).into_owned();
+    }
+    let edit = target.request.iter().rev().find(|edit| edit.name() == CLUSTER);
+    let edit = edit.map(FixedEdit::as_edit);
+    edit.map_or(String::new(), |edit| String::from_utf8_lossy(&edit.value).into_owned())
 }
