@@ -91,7 +91,7 @@ costs: build ## rewrite the tables of module costs and interfaces: tests/wasm/*.
 .PHONY: capabilities
 capabilities: build ## rewrite the lists of host calls that Envoy allows the modules
 	cargo xtask capabilities
-	UPDATE_GOLDEN=1 cargo test --package sluice-cli --locked --bin sluice --test golden
+	UPDATE_GOLDEN=1 cargo test --package sluice-cli --locked --lib --test golden
 
 .PHONY: memory
 memory: build ## test that module memory does not grow over a million streams; takes minutes
