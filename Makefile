@@ -171,6 +171,17 @@ sandbox: setup-envoy build certificates ## run Envoy with the modules until Ctrl
 	@[ '$(SANDBOX_ATTACH)' != native ] || $(MAKE) module
 	@ENVOY='$(envoy)' tools/sandbox.sh
 
+.PHONY: playground
+playground: setup-rust ## build the page dist/playground: sluice check and explain in a browser
+	@tools/setup.sh playground
+	@tools/playground.sh
+
+.PHONY: test-playground
+test-playground: playground ## test the page in headless Chromium
+	@tools/setup.sh playground-tests
+	cargo build --package sluice-cli --locked
+	node --test tests/playground
+
 .PHONY: compose-test
 compose-test: setup-envoy build certificates ## test docker-compose.yaml, if there is Docker
 	@ENVOY='$(envoy)' tests/compose/run.sh
