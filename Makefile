@@ -177,10 +177,10 @@ playground: setup-rust ## build the page dist/playground: sluice check and expla
 	@tools/playground.sh
 
 .PHONY: test-playground
-test-playground: playground ## test the page in headless Chromium
+test-playground: setup-envoy build certificates playground ## test the page in headless Chromium
 	@tools/setup.sh playground-tests
-	cargo build --package sluice-cli --locked
-	node --test tests/playground
+	cargo build --package sluice-cli --package sluice-playground-server --locked
+	ENVOY='$(envoy)' node --test tests/playground
 
 .PHONY: compose-test
 compose-test: setup-envoy build certificates ## test docker-compose.yaml, if there is Docker

@@ -116,6 +116,15 @@ pub fn simulate(rules: &str, asked: &Asked, users: Users<'_>) -> Result<Counts, 
     })
 }
 
+/// The plugin document of rules, as `sluice render` writes it, but on one line.
+///
+/// # Errors
+/// As [`explain`].
+pub fn document(rules: &str) -> Result<String, String> {
+    let (_, rules) = read(rules, &ExplainArgs::default())?;
+    Ok(rules.bundle.document.to_json())
+}
+
 /// Rules that decide about requests.
 struct Rules {
     bundle: Bundle,
@@ -136,6 +145,20 @@ impl Rules {
     }
 }
 
+/// Reads rules as `sluice explain` does. Returns the notices and the rules.
+fn read(text: &str, args: &ExplainArgs) -> Result<(String, Rules), String> {
+    let inputs = [Input::in_memory(FILE, text)];
+    let defaults = Defaults { attaches_routes: true, ..Defaults::default() };
+    let mut written = Vec::new();
+    let read = read_one(&inputs, &defaults, Some(Filter::Router), args, &mut written, false);
+    let written = strip_str(&String::from_utf8_lossy(&written)).to_string();
+    let Some((bundle, compiled)) = read.map_err(|error| error.to_string())? else {
+        return Err(written);
+    };
+    let explainer = Explainer::new(&compiled.document);
+    Ok((written, Rules { bundle, compiled, explainer }))
+}
+
 /// Reads the rules and the request as `sluice explain` does, and passes the notices, the rules and
 /// the request to `answer`.
 fn decide<T>(
@@ -143,17 +166,9 @@ fn decide<T>(
     asked: &Asked,
     answer: impl FnOnce(String, &Rules, &mut Client) -> T,
 ) -> Result<T, String> {
-    let inputs = [Input::in_memory(FILE, text)];
-    let defaults = Defaults { attaches_routes: true, ..Defaults::default() };
     let args = ExplainArgs::new(asked.request.clone(), asked.headers.clone());
-    let mut written = Vec::new();
-    let read = read_one(&inputs, &defaults, Some(Filter::Router), &args, &mut written, false);
-    let written = strip_str(&String::from_utf8_lossy(&written)).to_string();
-    let Some((bundle, compiled)) = read.map_err(|error| error.to_string())? else {
-        return Err(written);
-    };
-    let mut client =
-        args.client(&bundle.document).map_err(|reason| format!("sluice: {reason}\n"))?;
-    let explainer = Explainer::new(&compiled.document);
-    Ok(answer(written, &Rules { bundle, compiled, explainer }, &mut client))
+    let (notices, rules) = read(text, &args)?;
+    let client = args.client(&rules.bundle.document);
+    let mut client = client.map_err(|reason| format!("sluice: {reason}\n"))?;
+    Ok(answer(notices, &rules, &mut client))
 }

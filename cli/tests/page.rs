@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use sluice_cli::page::{Asked, FILE, Users, check, explain, simulate};
+use sluice_cli::page::{Asked, FILE, Users, check, document, explain, simulate};
 
 use common::{Outcome, arguments, folders, run};
 
@@ -146,6 +146,24 @@ fn a_simulated_request_has_the_explanation_of_its_seed() {
         let edit = format!("adds x-sluice-cluster: {destination}\n");
         assert!(text.contains(&edit), "{seed}: {destination}: {text}");
     }
+}
+
+#[test]
+fn documents_are_those_that_render_writes() {
+    let mut rendered = 0;
+    for (name, rules) in all_rules().into_iter().filter(|(name, _)| name.starts_with("render-")) {
+        let folder = folder_of(&rules, &name);
+        let expected = command(&["render", FILE, "--allow-partial"], &folder);
+        // What no filter needs is an error of render only.
+        if let (Ok(own), true) = (document(&rules), expected.status == 0) {
+            let read = |text: &str| -> Value { serde_json::from_str(text).unwrap() };
+            assert_eq!(read(&own), read(&expected.out), "{name}");
+            rendered += 1;
+        }
+    }
+    assert!(rendered > 20, "{rendered} rendered");
+    let wrong = SPLIT.replace("weight: 75", "weight: -1");
+    assert!(document(&wrong).unwrap_err().starts_with("rules.yaml:12: error: "));
 }
 
 #[test]

@@ -61,14 +61,22 @@ function offsetOf(line, column) {
   return before + own.join('').length;
 }
 
+// Scrolls the editor to a line, unless it is in view.
+function reveal(line) {
+  const mark = byId('marks').children[line - 1];
+  if (!mark) return;
+  const isAbove = mark.offsetTop < rules.scrollTop;
+  const isBelow = mark.offsetTop + mark.offsetHeight > rules.scrollTop + rules.clientHeight;
+  if (isAbove || isBelow) rules.scrollTop = mark.offsetTop - rules.clientHeight / 3;
+}
+
 // Moves the cursor to the value of a finding.
 function show(finding) {
   const start = offsetOf(finding.line, finding.column ?? 1);
   const end = finding.endColumn ? offsetOf(finding.line, finding.endColumn) : start;
   rules.focus();
   rules.setSelectionRange(start, end);
-  const lineHeight = rules.scrollHeight / Math.max(rules.value.split('\n').length, 1);
-  rules.scrollTop = Math.max(0, (finding.line - 6) * lineHeight);
+  reveal(finding.line);
 }
 
 // A finding as a button that leads to its line.
@@ -111,6 +119,9 @@ function update() {
   check();
   explain();
   drawMarks(byId('gutter'), byId('marks'), rules.value, findings, explanation);
+  // Whoever types in the editor looks at another line.
+  const route = explanation?.router?.route;
+  if (route && document.activeElement !== rules) reveal(route.line);
   scrollMarks();
 }
 
@@ -143,32 +154,54 @@ function add(sums, more) {
   for (const [label, count] of Object.entries(more)) sums[label] = (sums[label] ?? 0) + count;
 }
 
-// The run of simulated requests that is under way. A newer one ends it.
+// The run of many requests that is under way. A newer one ends it.
 let run = 0;
 
-async function simulate() {
+// Starts a run: empties the bars, and returns its number of requests, the header with the user, a
+// function that tells whether the run goes on, and one that adds the answer to `count` requests.
+function startRun() {
   run += 1;
   const own = run;
   const total = Math.min(Math.max(Math.trunc(Number(byId('count').value)) || 1, 1), 100000);
   const userHeader = byId('users').checked ? byId('user-header').value.trim() : '';
-  const form = JSON.stringify({ ...readForm(), userHeader });
-  const step = Math.ceil(total / STEPS);
   const sums = { destinations: {}, effects: {} };
-  for (let sent = 0; sent < total && own === run; ) {
-    const count = Math.min(step, total - sent);
-    const answer = ask('simulate', form, sent, count);
+  let done = 0;
+  const isWanted = () => own === run;
+  const draw = (answer, count) => {
+    if (!isWanted()) return;
     if (answer.error) {
       byId('progress').textContent = answer.error;
       return;
     }
+    done += count;
     add(sums.destinations, answer.destinations);
     add(sums.effects, answer.effects);
-    sent += count;
     drawBars(byId('bars'), sums.destinations, total);
     drawBars(byId('effects'), sums.effects, total);
-    byId('progress').textContent = `${sent} of ${total}`;
+    byId('progress').textContent = `${done} of ${total}`;
+  };
+  byId('progress').textContent = '';
+  drawBars(byId('bars'), {}, total);
+  drawBars(byId('effects'), {}, total);
+  return { total, userHeader, isWanted, draw };
+}
+
+async function simulate() {
+  const { total, userHeader, isWanted, draw } = startRun();
+  const form = JSON.stringify({ ...readForm(), userHeader });
+  const step = Math.ceil(total / STEPS);
+  for (let first = 0; first < total && isWanted(); first += step) {
+    const count = Math.min(step, total - first);
+    const answer = ask('simulate', form, first, count);
+    draw(answer, count);
+    if (answer.error) return;
     await new Promise((resolve) => { requestAnimationFrame(resolve); });
   }
+}
+
+async function send() {
+  const { total, userHeader, isWanted, draw } = startRun();
+  await sendBatches(total, userHeader, isWanted, draw);
 }
 
 // Puts an example into the editor and the form.
@@ -177,7 +210,7 @@ function load(example) {
   rules.scrollTop = 0;
   rules.scrollLeft = 0;
   byId('method').value = 'GET';
-  byId('host').value = '';
+  byId('host').value = example.host ?? '';
   byId('headers').value = '';
   byId('user-header').value = 'end-user';
   byId('path').value = example.path ?? '/';
@@ -211,8 +244,10 @@ async function start() {
     event.preventDefault();
     simulate();
   });
+  byId('send').addEventListener('click', send);
   byId('command').addEventListener('focus', () => byId('command').select());
   load(EXAMPLES[0]);
+  await startSandbox();
 }
 
 start().catch((error) => {

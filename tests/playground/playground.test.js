@@ -1,10 +1,10 @@
-// The page of the playground in headless Chromium, see CONTRIBUTING.md. SCREENSHOTS=FOLDER saves
-// pictures of it.
+// The page of the playground in headless Chromium. SCREENSHOTS=FOLDER saves pictures of it.
 
 import assert from 'node:assert/strict';
-import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { command, fileUrl, launch, open, serve } from './site.js';
+import {
+  bars, command, fileUrl, launch, open, screenshot, serve, verdict,
+} from './site.js';
 
 const SPLIT = `clusterName: '{host}'
 virtualServices:
@@ -35,30 +35,11 @@ after(async () => {
   site?.server.close();
 });
 
-// The numbers of the bars by their labels.
-async function bars(page) {
-  const rows = await page.locator('#bars tbody tr').all();
-  const read = async (row) => {
-    const label = await row.locator('th').innerText();
-    return [label, Number.parseInt(await row.locator('td').last().innerText(), 10)];
-  };
-  return Object.fromEntries(await Promise.all(rows.map(read)));
-}
-
-async function verdict(page, text) {
-  await page.locator('#verdict', { hasText: text }).waitFor();
-}
-
 // The numbers of the lines with a class, counted from 1.
 function linesOf(page, name) {
   return page.locator('#marks .line').evaluateAll((lines, own) => lines
     .map((line, index) => (line.classList.contains(own) ? index + 1 : 0))
     .filter(Boolean), name);
-}
-
-async function screenshot(page, name) {
-  const folder = process.env.SCREENSHOTS;
-  if (folder) await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage: true });
 }
 
 test('an error is shown at its line until it is mended', async () => {
@@ -151,7 +132,7 @@ test('examples are correct, except the one with errors', async () => {
   const names = await page.locator('#example option').allInnerTexts();
   assert.ok(names.length > 3, String(names));
   for (const name of names) {
-    await page.getByLabel('Example').selectOption(name);
+    await page.getByLabel('Example', { exact: true }).selectOption(name);
     const hasErrors = name === 'Rules with errors';
     await verdict(page, hasErrors ? '3 errors, 0 warnings' : '0 errors, 0 warnings');
     const text = await page.locator('#explanation').textContent();

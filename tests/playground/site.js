@@ -9,7 +9,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+// The repository.
+export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 
 // The folder of the page.
 export const folder = path.join(root, 'dist/playground');
@@ -65,4 +66,25 @@ export async function command(rules, words) {
   } finally {
     await rm(own, { recursive: true });
   }
+}
+
+// The numbers of the bars by their labels.
+export async function bars(page) {
+  const rows = await page.locator('#bars tbody tr').all();
+  const read = async (row) => {
+    const label = await row.locator('th').innerText();
+    return [label, Number.parseInt(await row.locator('td').last().innerText(), 10)];
+  };
+  return Object.fromEntries(await Promise.all(rows.map(read)));
+}
+
+// Waits for the counts of findings.
+export async function verdict(page, text) {
+  await page.locator('#verdict', { hasText: text }).waitFor();
+}
+
+// Saves a picture of the page, if there is a folder for it.
+export async function screenshot(page, name) {
+  const folder = process.env.SCREENSHOTS;
+  if (folder) await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage: true });
 }
