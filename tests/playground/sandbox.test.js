@@ -109,6 +109,21 @@ test('faults, failures and counters are shown', async () => {
   await page.close();
 });
 
+test('requests of an ejected host go to the other version', async () => {
+  const { page, errors } = await open(browser, address);
+  await page.getByLabel('Each from another user').uncheck();
+  await page.getByLabel('User', { exact: true }).fill('cheng');
+  await page.getByLabel('Host').fill('127.0.0.1');
+  await page.getByLabel('Other headers').fill('fail: yes');
+  const failing = await run(page, 'Send to the sandbox', 10);
+  assert.ok(failing['v2, 503'] >= 3, JSON.stringify(failing));
+  // Three failures in a row eject version 2 for ten seconds.
+  assert.deepEqual(await run(page, 'Send to the sandbox', 10), { 'v1, 200': 10 });
+  assert.match(await page.locator('#counters').textContent(), /sluice\.outlier\.\S*eject/);
+  assert.deepEqual(errors, []);
+  await page.close();
+});
+
 test('rules with errors stay in the page', async () => {
   const { page } = await open(browser, address);
   const rules = page.getByRole('textbox', { name: 'Rules' });
