@@ -13,9 +13,9 @@ use sluice_cli::page::{Asked, FILE, Users, check, document, explain, simulate};
 
 use common::{Outcome, arguments, folders, run};
 
-/// A folder of its own with rules under the name that the page has for them.
-fn folder_of(rules: &str, name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page").join(name);
+/// A folder of a test with rules under the name that the page has for them.
+fn folder_of(test: &str, rules: &str, name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page").join(test).join(name);
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join(FILE), rules).unwrap();
     folder
@@ -58,7 +58,7 @@ fn asked(request: &str, headers: &[&str]) -> Asked {
 fn findings_are_those_of_the_command() {
     let mut found = 0;
     for (name, rules) in all_rules() {
-        let folder = folder_of(&rules, &name);
+        let folder = folder_of("check", &rules, &name);
         let expected = command(&["check", FILE, "--format", "json"], &folder).out;
         let own = check(&rules);
         assert_eq!(own, expected, "{name}");
@@ -72,7 +72,7 @@ fn findings_are_those_of_the_command() {
 fn explanations_are_those_of_the_command() {
     let (mut explained, mut refused) = (0, 0);
     for (name, rules) in all_rules() {
-        let folder = folder_of(&rules, &name);
+        let folder = folder_of("explain", &rules, &name);
         let (request, header) = ("GET /a/../reviews?x=1", "end-user: jason");
         let words = ["explain", FILE, "--request", request, "-H", header, "--seed", "7"];
         let text = command(&words, &folder);
@@ -152,7 +152,7 @@ fn a_simulated_request_has_the_explanation_of_its_seed() {
 fn documents_are_those_that_render_writes() {
     let mut rendered = 0;
     for (name, rules) in all_rules().into_iter().filter(|(name, _)| name.starts_with("render-")) {
-        let folder = folder_of(&rules, &name);
+        let folder = folder_of("render", &rules, &name);
         let expected = command(&["render", FILE, "--allow-partial"], &folder);
         // What no filter needs is an error of render only.
         if let (Ok(own), true) = (document(&rules), expected.status == 0) {
