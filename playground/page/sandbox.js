@@ -96,7 +96,6 @@ async function startSandbox() {
     byId('applied').textContent = answer.error;
     return;
   }
-  byId('send').hidden = false;
   byId('where').textContent = 'Istio traffic rules, checked and explained by the code of the '
     + 'filters. Sends requests and rules to the sandbox only.';
   const own = { rules: answer.rules, path: '/payment/balance/query', host: SPLIT_HOST };
@@ -114,5 +113,6 @@ async function startSandbox() {
   byId('share').addEventListener('change', apply);
   rules.addEventListener('input', showShare);
   byId('example').addEventListener('change', showShare);
+  byId('send').hidden = false;
   await showCounters();
 }

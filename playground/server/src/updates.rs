@@ -104,7 +104,7 @@ impl Rules {
     /// # Errors
     /// Envoy does not answer.
     pub async fn counters(&self) -> Result<Vec<(String, u64)>> {
-        self.stats("/stats?format=json&usedonly&filter=%5Ewasmcustom%5C.sluice").await
+        self.stats("/stats?format=json&usedonly&filter=wasmcustom%5C.sluice").await
     }
 
     /// Counters and gauges of Envoy's admin interface.
