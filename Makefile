@@ -91,7 +91,7 @@ costs: build ## rewrite the tables of module costs and interfaces: tests/wasm/*.
 .PHONY: capabilities
 capabilities: build ## rewrite the lists of host calls that Envoy allows the modules
 	cargo xtask capabilities
-	UPDATE_GOLDEN=1 cargo test --package sluice-cli --locked --bin sluice --test golden
+	UPDATE_GOLDEN=1 cargo test --package sluice-cli --locked --lib --test golden
 
 .PHONY: memory
 memory: build ## test that module memory does not grow over a million streams; takes minutes
@@ -170,6 +170,17 @@ hostile-requests: setup-envoy build module ## send hostile connections, count=20
 sandbox: setup-envoy build certificates ## run Envoy with the modules until Ctrl-C
 	@[ '$(SANDBOX_ATTACH)' != native ] || $(MAKE) module
 	@ENVOY='$(envoy)' tools/sandbox.sh
+
+.PHONY: playground
+playground: setup-rust ## build the page dist/playground: sluice check and explain in a browser
+	@tools/setup.sh playground
+	@tools/playground.sh
+
+.PHONY: test-playground
+test-playground: setup-envoy build certificates playground ## test the page in headless Chromium
+	@tools/setup.sh playground-tests
+	cargo build --package sluice-cli --package sluice-playground-server --locked
+	ENVOY='$(envoy)' node --test tests/playground
 
 .PHONY: compose-test
 compose-test: setup-envoy build certificates ## test docker-compose.yaml, if there is Docker

@@ -6,6 +6,8 @@
 #   SANDBOX_ATTACH        native: dist/libsluice.so instead of the wasm modules that it replaces
 #   SANDBOX_PORT          the port that the configuration listens on, 10000 by default
 #   SANDBOX_ADMIN_PORT    the port of the admin interface, 9901 by default
+#
+# If there is dist/playground (make playground), Envoy also serves it, see playground/README.md.
 set -euo pipefail
 # Paths of modules in the configuration are relative to this folder.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -72,9 +74,14 @@ $url/payment/balance/query
 -H 'Host: shop.example.com' https://blog.example.com/
     HTTP/1.1 421 Misdirected Request, because server name and host do not belong together
 
-The rules are in $config, and the log is in $log.
+The rules are in $rules, and the log is in $log.
 Envoy's admin interface is on http://127.0.0.1:$admin. Ctrl-C stops the sandbox.
 END
+  if [ -n "$page" ]; then
+    echo "The playground shows and changes the rules, and sends requests: $page"
+  else
+    echo "make playground adds a page that shows and changes the rules, and sends requests."
+  fi
 }
 
 fail() {
@@ -99,6 +106,25 @@ is_running() {
   [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null
 }
 
+# Starts the playground beside Envoy. Sets `page`, the address of the page, and `config`.
+start_playground() {
+  local folder=.tools/playground
+  cargo build --quiet --package sluice-playground-server --locked ||
+    fail "the server of the playground cannot be built"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  # Only the user may read the token in the address.
+  (umask 077 && : >"$folder/address")
+  setsid "${CARGO_TARGET_DIR:-target}/debug/sluice-playground-server" "$config" dist/playground \
+    "$folder" >"$folder/address" 2>"$folder/log" </dev/null &
+  playground=$!
+  until page=$(cat "$folder/address") && [ -n "$page" ]; do
+    kill -0 "$playground" 2>/dev/null || fail "$(cat "$folder/log")"
+    sleep 0.1
+  done
+  config=$folder/envoy.json
+}
+
 # The line of the log that best explains why Envoy ended.
 reason() {
   local line
@@ -114,6 +140,7 @@ reason() {
 
 # shellcheck disable=SC2317 # the trap calls it
 stop() {
+  [ -z "$playground" ] || kill "$playground" 2>/dev/null || true
   is_running || return 0
   kill -TERM "$pid" 2>/dev/null || true
   for _ in {1..50}; do
@@ -124,6 +151,8 @@ stop() {
 }
 
 pid=
+playground=
+page=
 trap stop EXIT
 trap 'exit 0' INT TERM HUP
 
@@ -148,6 +177,8 @@ for number in $(sed -n 's/.*port_value: \([1-9][0-9]*\).*/\1/p' "$config" | sort
 done
 
 mkdir -p "$(dirname "$log")"
+rules=$config
+[ ! -f dist/playground/index.html ] || start_playground
 # Envoy runs in its own session, so that only this script gets Ctrl-C and then stops Envoy.
 # One worker, so that counts do not depend on the worker that accepts a connection.
 setsid "$envoy" --config-path "$config" --log-level warning --concurrency 1 \

@@ -3,8 +3,8 @@
 # nothing for parts that are already installed.
 #
 #   tools/setup.sh [PART]...     parts: rust envoy wasm-tests tls-tests scenarios istio verdict
-#                                kubernetes gateway-api deny sbom; without arguments, the first
-#                                five
+#                                kubernetes gateway-api deny sbom playground playground-tests;
+#                                without arguments, the first five
 #
 # Without Go, the parts istio, verdict, kubernetes and gateway-api end with exit code 77.
 #
@@ -101,17 +101,52 @@ check_wasm_tests() {
 }
 
 install_wasm_tests() {
-  # The runner and the library in the tests must have the same version.
-  local version runner=.tools/bin/wasm-bindgen-test-runner
+  install_wasm_bindgen
+}
+
+# Builds the runner of the wasm tests, and the program for the page of the playground. Two builds
+# would take twice as long.
+install_wasm_bindgen() {
+  # The programs and the library must have the same version.
+  local version name missing=
   version=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"/\1/p;}' Cargo.lock)
   [ -n "$version" ] || return 0
-  if [ -x "$runner" ] && [[ "$("$runner" --version)" == *" $version" ]]; then
-    return
-  fi
-  echo "setup: building wasm-bindgen-test-runner $version, which takes minutes"
-  cargo install wasm-bindgen-cli --quiet --force --version "=$version" \
+  for name in wasm-bindgen wasm-bindgen-test-runner; do
+    if [ ! -x ".tools/bin/$name" ] || [[ "$(".tools/bin/$name" --version)" != *" $version" ]]; then
+      missing=$name
+    fi
+  done
+  [ -n "$missing" ] || return 0
+  echo "setup: building wasm-bindgen $version, which takes minutes"
+  cargo install wasm-bindgen-cli --quiet --force --version "=$version" --bin wasm-bindgen \
     --bin wasm-bindgen-test-runner --root .tools ||
     fail "cargo could not install wasm-bindgen-cli $version (see above)"
+}
+
+check_playground() {
+  check_rust
+}
+
+install_playground() {
+  install_wasm_bindgen
+}
+
+# The browser that the tests of the playground use.
+check_playground_tests() {
+  require npm "install Node.js with npm; the tests of the playground run in it"
+  if [ -z "${CHROMIUM:-}" ]; then
+    require chromium "install it (Debian: chromium), or set CHROMIUM=/path/to/chromium"
+  fi
+}
+
+install_playground_tests() {
+  local folder=tests/playground
+  if [ -f "$folder/node_modules/.package-lock.json" ] &&
+    [ "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ]; then
+    return
+  fi
+  npm ci --prefix "$folder" --silent --no-audit --no-fund ||
+    fail "npm could not install what $folder/package.json names (see above)"
 }
 
 check_tls_tests() {
@@ -279,9 +314,11 @@ for part in "$@"; do
     gateway-api) check_gateway_api ;;
     deny) check_deny ;;
     sbom) check_sbom ;;
+    playground) check_playground ;;
+    playground-tests) check_playground_tests ;;
     *)
       fail "unknown part $part; parts are rust, envoy, wasm-tests, tls-tests, scenarios, istio," \
-        "verdict, kubernetes, gateway-api, deny, sbom"
+        "verdict, kubernetes, gateway-api, deny, sbom, playground, playground-tests"
       ;;
   esac
 done

@@ -6,7 +6,7 @@ use crate::collect::Defaults;
 use crate::inputs::InputFiles;
 
 /// Files, and defaults for objects and documents that do not set these fields.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct InputArgs {
     #[command(flatten)]
     pub files: InputFiles,
@@ -15,7 +15,7 @@ pub struct InputArgs {
 }
 
 /// Defaults for objects and documents that do not set these fields.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct DefaultArgs {
     /// The namespace of objects without one; short host names are completed with it
     #[arg(short, long, value_name = "NAME")]
@@ -54,9 +54,10 @@ impl DefaultArgs {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Text, with colours on a terminal
+    #[default]
     Text,
     /// One JSON document, for programs
     Json,

@@ -73,8 +73,7 @@ pub fn check(inputs: &[Input], defaults: &Defaults) -> Checked {
         let mut found: Vec<_> = match compile(bundle, None) {
             Ok(document) => {
                 let warnings = warnings(&document);
-                // The process ends soon and frees all objects at once, faster than one by one.
-                std::mem::forget(document);
+                discard(document);
                 warnings.iter().map(|finding| bundle.locate(finding)).collect()
             }
             Err(errors) => errors,
@@ -91,8 +90,18 @@ pub fn check(inputs: &[Input], defaults: &Defaults) -> Checked {
     found.retain(|finding| reported.insert(Identity::of(finding)));
     findings.extend(found);
     sort(&mut findings, inputs);
-    std::mem::forget((bundles, inventory));
+    discard((bundles, inventory));
     Checked { findings, skipped, texts }
+}
+
+/// Frees a value where the process lives on: in a web page. The command ends soon and frees all
+/// objects at once, faster than one by one.
+fn discard<T>(value: T) {
+    if cfg!(target_family = "wasm") {
+        drop(value);
+    } else {
+        std::mem::forget(value);
+    }
 }
 
 /// The plugin documents of files, and findings about the files. Adds the files to `texts`.

@@ -3,6 +3,8 @@
 mod report;
 mod requests;
 
+use std::time::SystemTime;
+
 use clap::Args;
 
 use crate::arguments::{DefaultArgs, Format, read_pair};
@@ -105,7 +107,8 @@ impl DiffArgs {
 fn effect(side: &Side, explainer: &Explainer, client: &Client, seed: u64) -> Effect {
     let Side { bundle, compiled } = side;
     let document = &compiled.document;
-    Explanation::new(bundle, document, explainer, client, seed, Detail::Decisions).effect()
+    let (detail, now) = (Detail::Decisions, SystemTime::now());
+    Explanation::new(bundle, document, explainer, client, seed, detail, now).effect()
 }
 
 fn shown(logged: &Logged) -> String {

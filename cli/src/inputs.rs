@@ -10,7 +10,7 @@ use clap::Args;
 const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
 /// Arguments that name files and folders.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct InputFiles {
     /// Files, and folders with YAML or JSON files; - for standard input
     #[arg(value_name = "FILE", required_unless_present = "filenames")]
@@ -30,9 +30,16 @@ pub struct Input {
     pub file: String,
     /// Whether an argument is this path; otherwise it was found in a folder
     pub is_named: bool,
+    /// The content, if it is already in memory; otherwise it is read from `file`
+    pub text: Option<String>,
 }
 
 impl Input {
+    /// A text in memory, which findings name `file`.
+    pub fn in_memory(file: &str, text: &str) -> Self {
+        Self { file: file.to_owned(), is_named: true, text: Some(text.to_owned()) }
+    }
+
     /// The file `path`, or all files to read in the folder `path` and its subfolders.
     pub fn all_of(path: &str) -> Vec<Self> {
         InputFiles { files: vec![path.to_owned()], filenames: Vec::new(), recursive: true }.expand()
@@ -55,7 +62,7 @@ impl InputFiles {
                     Some(known) => known.is_named |= is_named,
                     None => {
                         places.insert(file.clone(), inputs.len());
-                        inputs.push(Input { file, is_named });
+                        inputs.push(Input { file, is_named, text: None });
                     }
                 }
             }

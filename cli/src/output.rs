@@ -87,7 +87,11 @@ impl OutputArgs {
 }
 
 /// Writes findings, each with its line of source.
-pub fn write_full(out: &mut impl Write, findings: &[Finding], texts: &Texts) -> Result<()> {
+pub fn write_full(
+    out: &mut (impl Write + ?Sized),
+    findings: &[Finding],
+    texts: &Texts,
+) -> Result<()> {
     findings
         .iter()
         .try_for_each(|finding| write!(out, "{finding}\n{}", snippet::render(finding, texts)))

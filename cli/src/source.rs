@@ -69,7 +69,7 @@ impl Texts {
 /// The error for which a file cannot be used.
 pub type Unusable = Box<Finding>;
 
-/// Reads a file, or standard input for `-`.
+/// Reads a file, or standard input for `-`, unless the input is in memory.
 ///
 /// # Errors
 /// The file cannot be read, is not UTF-8 text, is empty, or is neither YAML nor JSON. Empty files
@@ -83,14 +83,19 @@ pub fn read(input: &Input, texts: &mut Texts) -> Result<Source, Unusable> {
         Box::new(Finding { kind, place, value: None, reason, other: None })
     };
     let refuse = |line: usize, reason| report(Kind::Error, line.into(), reason);
-    if file != "-" && Path::new(file).is_dir() {
+    let is_file = file != "-" && input.text.is_none();
+    if is_file && Path::new(file).is_dir() {
         let reason = match fs::read_dir(file) {
             Ok(_) => NO_FILES.to_owned(),
             Err(error) => format!("cannot be read: {error}"),
         };
         return Err(refuse(0, reason));
     }
-    let bytes = read_bytes(file).map_err(|error| refuse(0, format!("cannot be read: {error}")))?;
+    let bytes = match &input.text {
+        Some(text) => Ok(text.clone().into_bytes()),
+        None => read_bytes(file),
+    };
+    let bytes = bytes.map_err(|error| refuse(0, format!("cannot be read: {error}")))?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(refuse(0, format!("is longer than {MAX_BYTES} bytes; split it")));
     }

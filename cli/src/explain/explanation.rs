@@ -95,7 +95,7 @@ pub(super) struct Routed<'a> {
 }
 
 impl<'a> Explanation<'a> {
-    /// Makes the decisions about the request of `client`.
+    /// Makes the decisions about the request of `client` at the time `now`.
     pub fn new(
         bundle: &'a Bundle,
         document: &'a Document,
@@ -103,6 +103,7 @@ impl<'a> Explanation<'a> {
         client: &'a Client,
         seed: u64,
         detail: Detail,
+        now: SystemTime,
     ) -> Self {
         let request = Request::new(&client.headers, client);
         let show = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
@@ -125,7 +126,7 @@ impl<'a> Explanation<'a> {
         let has_rules = bundle.has_http_routes();
         let is_decided = has_rules && !is_refused;
         let fault = is_decided.then(|| {
-            let plan = explainer.fault(&request, SystemTime::now(), of_fault);
+            let plan = explainer.fault(&request, now, of_fault);
             let abort = plan.draw_abort(of_fault);
             let is_drawn = !of_fault.drawn.is_empty();
             let is_limited = bundle.document.field("faults").is_some();

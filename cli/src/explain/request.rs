@@ -14,7 +14,7 @@ use crate::arguments::{Format, InputArgs, read_pair};
 use crate::tree::Tree;
 
 /// Arguments of `sluice explain`.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct ExplainArgs {
     #[command(flatten)]
     pub input: InputArgs,
@@ -230,6 +230,11 @@ fn is_like_host(text: &str) -> bool {
 }
 
 impl ExplainArgs {
+    /// The arguments for a request, `METHOD URL`, with headers, `NAME: VALUE`.
+    pub fn new(request: String, headers: Vec<String>) -> Self {
+        Self { request: Some(request), headers, ..Self::default() }
+    }
+
     /// The request; without a host it is for the first host of `document`.
     ///
     /// # Errors

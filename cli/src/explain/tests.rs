@@ -1,6 +1,8 @@
 //! Random choices of explanations: a seed repeats its choices, and many seeds together have the
 //! shares of the rules.
 
+use std::time::SystemTime;
+
 use clap::Parser as _;
 use sluice_policy::desk::explain::Explainer;
 
@@ -33,7 +35,7 @@ struct Arguments {
 /// Whether the request is delayed, copied, and sent to b.com, for each of the seeds from 0 on.
 fn choices(seeds: u64) -> Vec<[bool; 3]> {
     let documents = yaml::parse(RULES).unwrap();
-    let input = Input { file: "rules.yaml".to_owned(), is_named: true };
+    let input = Input { file: "rules.yaml".to_owned(), is_named: true, text: None };
     let collected =
         collect(vec![Source { input, documents, may_be_template: false }], &Defaults::default());
     assert_eq!(collected.findings, []);
@@ -43,9 +45,9 @@ fn choices(seeds: u64) -> Vec<[bool; 3]> {
     let arguments = Arguments::parse_from(["sluice", "rules.yaml", "--request", "/"]);
     let client = arguments.explain.client(&bundle.document).unwrap();
     let choice = |seed| {
-        let document = &compiled.document;
+        let (document, now) = (&compiled.document, SystemTime::UNIX_EPOCH);
         let explanation =
-            Explanation::new(bundle, document, &explainer, &client, seed, Detail::Rules);
+            Explanation::new(bundle, document, &explainer, &client, seed, Detail::Rules, now);
         let routed = explanation.routed.unwrap();
         let is_b = routed.decision.edits().any(|edit| &*edit.value == b"b.com");
         [explanation.fault.unwrap().plan.delay.is_some(), !routed.copies.copies.is_empty(), is_b]

@@ -104,8 +104,8 @@ impl Workspace {
     }
 }
 
-/// Directories without sources, which are skipped.
-const LEFT_OUT: [&str; 4] = [".git", ".tools", "dist", "target"];
+/// Directories without sources of this workspace, which are skipped.
+const LEFT_OUT: [&str; 5] = [".git", ".tools", "dist", "node_modules", "target"];
 
 fn is_library(kind: &str) -> bool {
     matches!(kind, "lib" | "rlib" | "dylib" | "cdylib" | "staticlib" | "proc-macro")

@@ -44,7 +44,7 @@ fn collect_files(gateway: &str, route: &str, port: Option<u16>) -> Collected {
          spec:\n  {}\n  rules: [{{backendRefs: [{{name: cart, port: 80}}]}}]\n",
         route.replace('\n', "\n  ")
     );
-    let input = Input { file: "input.yaml".to_owned(), is_named: true };
+    let input = Input { file: "input.yaml".to_owned(), is_named: true, text: None };
     let documents = yaml::parse(&text).unwrap();
     let source = Source { input, documents, may_be_template: false };
     let defaults = Defaults {
