@@ -128,6 +128,10 @@ pub trait PluginHost: Host + Clone + 'static {
     /// Returns the counter `wasmcustom.NAME` of Envoy's statistics.
     fn define_counter(&self, name: &'static str) -> Counter;
 
+    /// As [`define_counter`](Self::define_counter), for a name that comes from the document. Envoy
+    /// keeps a counter until it ends, so names must not come from requests.
+    fn define_own_counter(&self, name: &str) -> Counter;
+
     /// Returns the gauge `wasmcustom.NAME` of Envoy's statistics.
     fn define_gauge(&self, name: &'static str) -> Gauge;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sluice_host::counters;
 use sluice_host::counters::Counters;
-use sluice_host::host::PluginHost;
+use sluice_host::host::{Counter, Host, PluginHost};
 use sluice_host::random::Random;
 use sluice_policy::router::Router;
 use sluice_policy::router::decision::Outcome;
@@ -18,6 +18,8 @@ pub struct Worker {
     pub router: Arc<Router>,
     /// The counters
     pub counters: Counters<Event>,
+    /// The counters of routes, by number
+    routes: Box<[Counter]>,
     /// Draws for weighted choices
     pub random: Random,
 }
@@ -25,7 +27,15 @@ pub struct Worker {
 impl Worker {
     /// The filter of a worker.
     pub fn with_policy(router: Arc<Router>, host: &impl PluginHost) -> Self {
-        Self { router, counters: Counters::define(host), random: Random::default() }
+        let routes = router.counter_names().iter().map(|name| host.define_own_counter(name));
+        let routes = routes.collect();
+        Self { router, counters: Counters::define(host), routes, random: Random::default() }
+    }
+
+    /// Adds one to the counter of a route, which has this number in the policy.
+    pub fn count_route(&self, number: u32, host: &impl Host) {
+        let counter = usize::try_from(number).ok().and_then(|number| self.routes.get(number));
+        counter.into_iter().for_each(|counter| host.increment(*counter));
     }
 }
 

@@ -74,6 +74,10 @@ impl PluginHost for FakeHost {
     }
 
     fn define_counter(&self, name: &'static str) -> Counter {
+        self.define_own_counter(name)
+    }
+
+    fn define_own_counter(&self, name: &str) -> Counter {
         Counter(metric(name))
     }
 

@@ -72,6 +72,10 @@ impl PluginHost for Envoy {
     }
 
     fn define_counter(&self, name: &'static str) -> Counter {
+        self.define_own_counter(name)
+    }
+
+    fn define_own_counter(&self, name: &str) -> Counter {
         Counter(configurations::metric(name, calls::define_counter).unwrap_or(u32::MAX))
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::LevelFilter;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, StreamType};
+use sluice_policy::name_set::NameSet;
 use sluice_policy::request::header_map;
 use smallvec::SmallVec;
 
@@ -84,6 +85,10 @@ impl PluginHost for Envoy {
 
     fn define_counter(&self, name: &'static str) -> Counter {
         Counter(metric(MetricType::Counter, name))
+    }
+
+    fn define_own_counter(&self, name: &str) -> Counter {
+        Counter(own_metric(MetricType::Counter, name))
     }
 
     fn define_gauge(&self, name: &'static str) -> Gauge {
@@ -165,6 +170,23 @@ fn metric(kind: MetricType, name: &'static str) -> u32 {
         let metric = abi::define_metric(kind, name).unwrap_or(u32::MAX);
         defined.push((name, metric));
         metric
+    })
+}
+
+/// As [`metric`], for one of the many names that a document can have.
+fn own_metric(kind: MetricType, name: &str) -> u32 {
+    thread_local! {
+        /// The names, and the number of each in Envoy.
+        static DEFINED: RefCell<(NameSet, Vec<u32>)> = RefCell::default();
+    }
+    DEFINED.with_borrow_mut(|(names, numbers)| {
+        let index = names.add(name.as_bytes());
+        if let Some(number) = numbers.get(index) {
+            return *number;
+        }
+        let number = abi::define_metric(kind, name).unwrap_or(u32::MAX);
+        numbers.push(number);
+        number
     })
 }
 
