@@ -20,7 +20,7 @@ struct Configuration {
 /// The numbers of metrics in a configuration, by name. Each configuration has its own.
 pub type Metrics = Arc<Mutex<HashMap<Box<str>, u32>>>;
 
-/// The counter of hooks that have panicked.
+/// A hook of the dynamic module has panicked.
 const PANICS: &str = "sluice.panics";
 
 /// Identifies a configuration. Envoy passes it on as a pointer, and it is never used again.

@@ -12,7 +12,7 @@ use sluice_policy::request::header_map;
 use smallvec::SmallVec;
 
 use crate::foreign;
-use crate::host::{ActiveStreams, Counter, Gauge, Host, Memory, PluginHost};
+use crate::host::{ActiveStreams, Counter, Gauge, Histogram, Host, Memory, PluginHost};
 use crate::http::Headers;
 use crate::network::NetworkHost;
 use crate::random;
@@ -47,6 +47,10 @@ impl Host for Envoy {
 
     fn change(&self, gauge: Gauge, by: i64) {
         abi::increment_metric(gauge.0, by);
+    }
+
+    fn record(&self, histogram: Histogram, value: u64) {
+        abi::proxy_record_metric(histogram.0, value);
     }
 
     fn now(&self) -> Instant {
@@ -93,6 +97,10 @@ impl PluginHost for Envoy {
 
     fn define_gauge(&self, name: &'static str) -> Gauge {
         Gauge(metric(MetricType::Gauge, name))
+    }
+
+    fn define_histogram(&self, name: &'static str) -> Histogram {
+        Histogram(metric(MetricType::Histogram, name))
     }
 
     fn define_active_streams(&self, name: &'static str) -> ActiveStreams {
