@@ -1,6 +1,7 @@
 //! Every query of the dashboard returns data from a real Prometheus, which scrapes the sandbox's
 //! Envoy under load.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -113,13 +114,24 @@ fn queries() -> Vec<String> {
     found.iter().map(|query| query.replace("$__rate_interval", "10s")).collect()
 }
 
-/// The names of the statistics of the filters in Envoy's format for Prometheus, without the parts
-/// of histograms.
-async fn own_metrics(admin: &Client) -> Vec<String> {
+/// The statistics of the filters in Envoy's format for Prometheus, each with its type.
+async fn own_metrics(admin: &Client) -> BTreeMap<String, String> {
     let text = admin.get("/stats/prometheus").send().await.text();
-    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let names = types.filter_map(|line| line.split(' ').next());
-    names.filter(|name| name.starts_with("sluice_")).map(str::to_owned).collect()
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let own = types.filter(|(name, _)| name.starts_with("sluice_"));
+    own.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
+}
+
+/// The statistics in the table of `docs/statistics.md`, in the same form, but without labels and
+/// without those of the dynamic module.
+fn documented_metrics() -> BTreeMap<String, String> {
+    let page = fs::read_to_string(workspace().join("docs/statistics.md")).unwrap();
+    let rows = page.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("| `sluice.")?.split_once("` | ")?;
+        let (name, kind) = (name.split(';').next()?, rest.split(" |").next()?);
+        Some((format!("sluice_{}", name.replace('.', "_")), kind.to_owned()))
+    });
+    rows.filter(|(name, _)| name != "sluice_panics").collect()
 }
 
 async fn send_requests(edge: &Client) {
@@ -144,8 +156,10 @@ async fn every_query_of_the_dashboard_returns_data() {
     let mut missing = queries();
     assert!(missing.len() > 50, "{} queries", missing.len());
     let shown = missing.join("\n");
-    for metric in own_metrics(&Client::new(admin)).await {
-        assert!(shown.contains(&metric), "the dashboard has no {metric}");
+    let metrics = own_metrics(&Client::new(admin)).await;
+    assert_eq!(metrics, documented_metrics(), "Envoy, and docs/statistics.md");
+    for metric in metrics.keys() {
+        assert!(shown.contains(metric), "the dashboard has no {metric}");
     }
     until("every query returns series", async || {
         send_requests(&edge).await;
