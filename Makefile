@@ -67,7 +67,7 @@ test: setup-tests build module certificates ## run all tests: native, real Envoy
 	ENVOY='$(envoy)' ATTACH=native cargo test --package sluice-e2e --locked \
 	  --test bundle --test configuration --test conformance --test effects --test ending \
 	  --test fault --test fault_response --test grpc --test hostile_input --test mirror \
-	  --test observability --test outlier_marks --test splits
+	  --test observability --test outlier_marks --test route_metrics --test splits --test tracing
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER='$(wasm_test_runner)' \
 	  cargo test --package sluice-conformance --target wasm32-unknown-unknown --locked
 

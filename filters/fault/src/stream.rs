@@ -85,6 +85,8 @@ impl<H: HttpHost, K: Default> Stream<H, K> {
             && worker.admit(&self.state, &self.host)
         {
             self.count(Event::Delayed);
+            let milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            self.host.record(worker.delay_time, milliseconds);
             self.host.note(NOTE, "delay");
             self.state.fault.set(Some("delay"));
             let now = self.host.now();

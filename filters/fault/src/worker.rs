@@ -9,7 +9,7 @@ use sluice_host::counters;
 use sluice_host::counters::Counters;
 use sluice_host::delay::Delays;
 use sluice_host::explained::{Explained, Explaining};
-use sluice_host::host::{ActiveStreams, Host, PluginHost};
+use sluice_host::host::{ActiveStreams, Histogram, Host, PluginHost};
 use sluice_host::http::{HttpHost, LocalReply};
 use sluice_host::random::Random;
 use sluice_policy::explain::{self, FaultExplanation};
@@ -21,8 +21,11 @@ use sluice_policy::value::budget::Spending;
 /// The note with the fault of a request, `%FILTER_STATE(wasm.sluice.fault:PLAIN)%`.
 pub const NOTE: &str = "sluice.fault";
 
-/// The gauge of the active faults. Its value is that of the whole Envoy.
+/// Faults that are active, in the whole Envoy.
 pub const ACTIVE_FAULTS: &str = "sluice.fault.active_faults";
+
+/// Lengths of the delays of requests, in milliseconds. A client can leave before its delay ends.
+pub const DELAY_TIME: &str = "sluice.fault.delay_ms";
 
 counters! {
     /// What is counted, as `wasmcustom.sluice.fault.*` in Envoy's statistics. The names are those
@@ -58,6 +61,8 @@ pub struct Worker<K = Explained> {
     pub explaining: Option<Rc<Explaining>>,
     /// The streams that wait
     pub delays: Delays<Waiting<K>>,
+    /// The lengths of delays
+    pub delay_time: Histogram,
     active_faults: ActiveStreams,
     spending: Spending,
 }
@@ -93,6 +98,7 @@ impl<K> Worker<K> {
             counters: Counters::define(host),
             random: Random::default(),
             delays: Delays::default(),
+            delay_time: host.define_histogram(DELAY_TIME),
             active_faults: host.define_active_streams(ACTIVE_FAULTS),
             spending: Spending::default(),
         }

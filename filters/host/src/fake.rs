@@ -29,6 +29,8 @@ struct State {
     declared_notes: RefCell<Vec<String>>,
     /// By number
     metrics: RefCell<HashMap<u32, i64>>,
+    /// The values of histograms, by number
+    recorded: RefCell<HashMap<u32, Vec<u64>>>,
     active_streams: RefCell<HashMap<&'static str, ActiveStreams>>,
     /// The contexts of what was resumed
     resumed: RefCell<Vec<Option<u32>>>,
@@ -62,6 +64,7 @@ impl Default for State {
             notes: RefCell::default(),
             declared_notes: RefCell::default(),
             metrics: RefCell::default(),
+            recorded: RefCell::default(),
             active_streams: RefCell::default(),
             resumed: RefCell::default(),
             resets: Cell::default(),
@@ -251,6 +254,11 @@ impl FakeHost {
     /// The sum of the changes of the gauge with this name in this host.
     pub fn gauge(&self, gauge: &str) -> i64 {
         self.sum(metric(gauge))
+    }
+
+    /// The values that were added to the histogram with this name in this host, in order.
+    pub fn recorded(&self, histogram: &str) -> Vec<u64> {
+        self.0.recorded.borrow().get(&metric(histogram)).cloned().unwrap_or_default()
     }
 
     fn sum(&self, metric: u32) -> i64 {

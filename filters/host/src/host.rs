@@ -23,6 +23,10 @@ pub struct Counter(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gauge(pub u32);
 
+/// A histogram that a plugin has defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Histogram(pub u32);
+
 /// The memory of a VM, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -95,6 +99,9 @@ pub trait Host {
     /// Adds a number, which may be negative, to a gauge.
     fn change(&self, gauge: Gauge, by: i64);
 
+    /// Adds a value to a histogram.
+    fn record(&self, histogram: Histogram, value: u64);
+
     /// Returns the time, for measuring durations.
     fn now(&self) -> Instant;
 
@@ -128,8 +135,16 @@ pub trait PluginHost: Host + Clone + 'static {
     /// Returns the counter `wasmcustom.NAME` of Envoy's statistics.
     fn define_counter(&self, name: &'static str) -> Counter;
 
+    /// As [`define_counter`](Self::define_counter), for a name that comes from the document. Envoy
+    /// keeps a counter until it ends, so names must not come from requests.
+    fn define_own_counter(&self, name: &str) -> Counter;
+
     /// Returns the gauge `wasmcustom.NAME` of Envoy's statistics.
     fn define_gauge(&self, name: &'static str) -> Gauge;
+
+    /// Returns the histogram `wasmcustom.NAME` of Envoy's statistics. Its name ends in the unit of
+    /// its values.
+    fn define_histogram(&self, name: &'static str) -> Histogram;
 
     /// Returns the number of active streams whose gauge has this name.
     fn define_active_streams(&self, name: &'static str) -> ActiveStreams;

@@ -196,6 +196,10 @@ impl Comparison {
             hash.update(&copy.body);
         }
         let copy = compare.answer(&copy.headers, &copy.trailers, &hash);
+        if let Some(difference) = self.original.difference_of_time(&copy) {
+            let histogram = if difference < 0 { worker.faster } else { worker.slower };
+            host.record(histogram, difference.unsigned_abs());
+        }
         let differences = compare.differences(&self.original, &copy);
         if differences.is_empty() {
             return counters.increment(Event::Match, host);

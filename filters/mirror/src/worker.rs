@@ -6,13 +6,20 @@ use std::sync::Arc;
 
 use sluice_host::counters;
 use sluice_host::counters::Counters;
-use sluice_host::host::PluginHost;
+use sluice_host::host::{Histogram, PluginHost};
 use sluice_host::log_rate::LogRate;
 use sluice_host::random::Random;
 use sluice_policy::explain;
 use sluice_policy::mirror::Mirrors;
 use sluice_policy::request::Request;
 use sluice_policy::value::budget::Spending;
+
+/// How much longer compared copies took than their originals, in milliseconds. Copies that took as
+/// long are 0.
+pub const SLOWER: &str = "sluice.mirror.compare_slower_ms";
+
+/// How much faster compared copies were than their originals, in milliseconds.
+pub const FASTER: &str = "sluice.mirror.compare_faster_ms";
 
 counters! {
     /// What is counted, as `wasmcustom.sluice.mirror.*` in Envoy's statistics.
@@ -59,6 +66,10 @@ pub struct Worker {
     pub mirrors: Arc<Mirrors>,
     /// The counters
     pub counters: Counters<Event>,
+    /// How much longer copies took than their originals
+    pub slower: Histogram,
+    /// How much faster copies were than their originals
+    pub faster: Histogram,
     /// Draws for percentages
     pub random: Random,
     /// The copies in the current window of the budget
@@ -80,6 +91,8 @@ impl Worker {
             plugin,
             mirrors,
             counters: Counters::define(host),
+            slower: host.define_histogram(SLOWER),
+            faster: host.define_histogram(FASTER),
             random: Random::default(),
             spending: Spending::default(),
             active: Cell::default(),

@@ -5,7 +5,7 @@ use sluice_host::counters::Counters;
 use sluice_host::host::{Gauge, Host, PluginHost};
 use sluice_policy::outlier::{Effect, EffectKind, Reason};
 
-/// The gauge of the ejected hosts. Its value is that of the whole Envoy.
+/// Hosts that are ejected, in the whole Envoy.
 pub const EJECTIONS_ACTIVE: &str = "sluice.outlier.ejections_active";
 
 counters! {

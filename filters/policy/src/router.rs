@@ -2,6 +2,7 @@
 //! virtual services of the document. Picks a destination of the matching route by weight.
 
 pub mod decision;
+pub mod route_counters;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use crate::document::json::Json;
 use crate::request::header_map::NameFilter;
 use crate::request::{Draws, Request};
 use crate::router::decision::{Decision, Outcome, Reply, ResponsePlan};
+use crate::router::route_counters::RouteCounters;
 use crate::spec::cors::CorsDecision;
 use crate::spec::destination::ClusterName;
 use crate::spec::document::Document;
@@ -35,6 +37,7 @@ pub struct Router {
     passes_unmatched_hosts: bool,
     /// `explain` of the document
     pub explain: Option<Arc<ExplainSettings>>,
+    counters: Option<RouteCounters>,
 }
 
 impl Policy for Router {
@@ -48,6 +51,7 @@ impl Policy for Router {
             sampling: document.sampling.clone(),
             passes_unmatched_hosts: document.passes_unmatched_hosts,
             explain: document.explain.clone(),
+            counters: document.metrics.routes.then(|| RouteCounters::new(&document.services)),
         }
     }
 }
@@ -56,6 +60,19 @@ impl Router {
     /// The rules.
     pub fn rules(&self) -> &VirtualServices {
         &self.services
+    }
+
+    /// Returns the names of the counters of routes, by number; none unless the document asks for
+    /// them (`metrics.routes`).
+    pub fn counter_names(&self) -> &[String] {
+        self.counters.as_ref().map_or(&[], RouteCounters::names)
+    }
+
+    /// Returns the number of the counter of a request, if the document asks for it. `target` is the
+    /// index of its destination, or `None` if the filter answers it.
+    #[inline]
+    fn counter(&self, matched: &Match<'_>, target: Option<usize>) -> Option<u32> {
+        self.counters.as_ref().and_then(|counters| counters.number(matched, target))
     }
 
     /// Decides about a request. A weighted choice that is not sticky takes a number from `draws`.
@@ -76,7 +93,7 @@ impl Router {
         request: &Request<'r>,
         draws: &mut dyn Draws,
     ) -> Decision<'a> {
-        let Match { route, name, path } = match matched {
+        let matched = match matched {
             Ok(matched) => matched,
             Err(NoMatch::Route) => return Decision::not_found(Outcome::NoRoute, "no route"),
             Err(NoMatch::VirtualHost) if self.passes_unmatched_hosts => return pass(request),
@@ -84,11 +101,13 @@ impl Router {
                 return Decision::not_found(Outcome::NoVirtualHost, NO_VIRTUAL_HOST);
             }
         };
+        let Match { route, name, path } = matched;
         let cors = route.cors.as_ref().map(|cors| cors.decide(request));
         let allowed_origin = match cors {
             Some(CorsDecision::Preflight(headers)) => {
                 let reply = Reply { status: 200, headers, body: &[] };
-                return Decision::reply(Outcome::Preflight, name, reply);
+                let counter = self.counter(&matched, None);
+                return Decision { counter, ..Decision::reply(Outcome::Preflight, name, reply) };
             }
             Some(CorsDecision::Allowed(origin)) => Some(origin),
             Some(CorsDecision::Forward) | None => None,
@@ -98,14 +117,14 @@ impl Router {
                 let location = Cow::Owned(redirect.location(request, path));
                 let headers = vec![("location", location)];
                 let reply = Reply { status: redirect.status, headers, body: &[] };
-                (Decision::reply(Outcome::Redirected, name, reply), 0)
+                (Decision::reply(Outcome::Redirected, name, reply), None)
             }
             Action::Respond(response, _) => {
                 let (status, body) = (response.status, &*response.body);
                 let location = response.location(request).map(Cow::Owned);
                 let headers = location.into_iter().map(|own| ("location", own)).collect();
                 let reply = Reply { status, headers, body };
-                (Decision::reply(Outcome::Responded, name, reply), 0)
+                (Decision::reply(Outcome::Responded, name, reply), None)
             }
             Action::Forward(split) => {
                 let user = self.sampling.user(request);
@@ -116,16 +135,21 @@ impl Router {
                     let reply = Reply { status: 500, headers: Vec::new(), body: &[] };
                     let response = ResponsePlan::new(route, index, None);
                     let decision = Decision::reply(Outcome::NoBackend, name, reply);
-                    return Decision { response, ..decision };
+                    return Decision {
+                        response,
+                        counter: self.counter(&matched, None),
+                        ..decision
+                    };
                 }
                 let mut edits = forward_edits(request, route, path);
                 if let Some(cluster) = &target.cluster_by_port {
                     edits.push(steer_by_port(cluster, request));
                 }
-                (Decision::forward(Outcome::Forwarded, name, edits, &target.request), index)
+                (Decision::forward(Outcome::Forwarded, name, edits, &target.request), Some(index))
             }
         };
-        Decision { response: ResponsePlan::new(route, target, allowed_origin), ..decision }
+        let response = ResponsePlan::new(route, target.unwrap_or_default(), allowed_origin);
+        Decision { response, counter: self.counter(&matched, target), ..decision }
     }
 }
 

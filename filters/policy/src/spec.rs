@@ -17,6 +17,7 @@ pub mod header_operations;
 pub mod http_match;
 pub mod http_route;
 pub mod known_ports;
+pub mod metrics;
 pub mod mirror;
 pub mod outlier;
 pub mod outlier_detection;

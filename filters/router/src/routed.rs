@@ -22,6 +22,9 @@ impl Routed {
         host: &impl HttpHost,
     ) -> Action {
         worker.counters.increment(decision.outcome.into(), host);
+        if let Some(number) = decision.counter {
+            worker.count_route(number, host);
+        }
         host.note(NOTE, decision.note);
         self.0.set(decision.response.take());
         if let Some(reply) = &decision.reply {

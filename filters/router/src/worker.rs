@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sluice_host::counters;
 use sluice_host::counters::Counters;
 use sluice_host::explained::Explaining;
-use sluice_host::host::PluginHost;
+use sluice_host::host::{Counter, Host, PluginHost};
 use sluice_host::random::Random;
 use sluice_policy::explain;
 use sluice_policy::request::Request;
@@ -22,6 +22,8 @@ pub struct Worker {
     pub router: Arc<Router>,
     /// The counters
     pub counters: Counters<Event>,
+    /// The counters of routes, by number
+    routes: Box<[Counter]>,
     /// Draws for weighted choices
     pub random: Random,
     /// Who gets explanations
@@ -31,8 +33,10 @@ pub struct Worker {
 impl Worker {
     /// The filter of a worker.
     pub fn with_policy(router: Arc<Router>, host: &impl PluginHost) -> Self {
+        let routes = router.counter_names().iter().map(|name| host.define_own_counter(name));
         Self {
             counters: Counters::define(host),
+            routes: routes.collect(),
             random: Random::default(),
             explaining: Explaining::new(router.explain.as_ref()),
             router,
@@ -42,6 +46,12 @@ impl Worker {
     /// Explains the next decision.
     pub fn explain(&self, request: &Request<'_>) -> String {
         explain::router(&self.router, request, &mut &self.random.ahead())
+    }
+
+    /// Adds one to the counter of a route, which has this number in the policy.
+    pub fn count_route(&self, number: u32, host: &impl Host) {
+        let counter = usize::try_from(number).ok().and_then(|number| self.routes.get(number));
+        counter.into_iter().for_each(|counter| host.increment(*counter));
     }
 }
 

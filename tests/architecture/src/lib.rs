@@ -18,3 +18,4 @@ pub mod unsafe_code;
 pub mod repeats;
 pub mod width;
 pub mod named_tests;
+pub mod statistics;

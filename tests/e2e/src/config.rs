@@ -28,6 +28,7 @@ pub struct Bootstrap {
     workers: u32,
     drain_time: Duration,
     hot_restart: HotRestart,
+    settings: Vec<(String, Value)>,
 }
 
 /// The event log of Envoy's own outlier detection.
@@ -55,7 +56,14 @@ impl Bootstrap {
             workers: CommandLine::default().workers,
             drain_time: CommandLine::default().drain_time,
             hot_restart: HotRestart::Disabled,
+            settings: Vec::new(),
         }
+    }
+
+    /// Sets a field of the bootstrap configuration, in Envoy's format.
+    pub fn setting(mut self, field: &str, value: Value) -> Self {
+        self.settings.push((field.to_owned(), value));
+        self
     }
 
     /// Adds a listener.
@@ -216,6 +224,9 @@ impl Bootstrap {
             "static_resources": { "clusters": clusters },
             "cluster_manager": { "outlier_detection": { "event_log_path": OUTLIER_EVENTS } },
         });
+        for (field, value) in &self.settings {
+            bootstrap[field] = value.clone();
+        }
         if self.dynamic_listeners {
             let file = write_listeners(directory, &self.listeners);
             bootstrap["dynamic_resources"] = json!({ "lds_config": {

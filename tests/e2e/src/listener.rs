@@ -42,6 +42,7 @@ pub struct Listener {
     normalizes_paths: bool,
     internal_clients: bool,
     claims: Option<Value>,
+    tracing: Option<Value>,
     is_native: bool,
 }
 
@@ -73,6 +74,7 @@ impl Listener {
             normalizes_paths: false,
             internal_clients: false,
             claims: None,
+            tracing: None,
             is_native: is_native(),
         }
     }
@@ -214,6 +216,11 @@ impl Listener {
         Self { claims: Some(claims), ..self }
     }
 
+    /// Traces requests, as this field of the connection manager says.
+    pub fn tracing(self, tracing: Value) -> Self {
+        Self { tracing: Some(tracing), ..self }
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         let mut listener = json!({
             "name": self.name,
@@ -329,6 +336,9 @@ impl Listener {
             "upgrade_configs": [{ "upgrade_type": "CONNECT" }],
             "route_config": { "virtual_hosts": [routes.to_json()] },
         });
+        if let Some(tracing) = &self.tracing {
+            manager["tracing"] = tracing.clone();
+        }
         if self.normalizes_paths {
             manager["normalize_path"] = true.into();
         }

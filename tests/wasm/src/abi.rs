@@ -187,6 +187,14 @@ impl<'a, 'c> Call<'a, 'c> {
                 *value += by;
                 Ok(OK)
             }
+            "proxy_record_metric" => {
+                let (id, value) = (self.number(0), self.arguments[1].i64().unwrap_or_default());
+                let Some((_, last)) = self.host().metrics.get_mut(id as usize) else {
+                    return Ok(BAD_ARGUMENT);
+                };
+                *last = value;
+                Ok(OK)
+            }
             "proxy_get_metric" => {
                 let id = self.number(0);
                 let Some((_, value)) = self.host().metrics.get(id as usize) else {

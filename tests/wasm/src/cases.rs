@@ -146,6 +146,8 @@ fn router() -> Vec<Case> {
     ] }]);
     let mut sticky = routes(split.clone());
     sticky["sampling"] = json!({ "key": [{ "header": "end-user" }], "salt": "2026" });
+    let mut counted = routes(split.clone());
+    counted["metrics"] = json!({ "routes": true });
     let regex = json!([{
         "match": [{ "headers": { "end-user": { "regex": "user-[0-9]+(-[a-z]*)?" } } }],
         "route": destination("reviews"),
@@ -167,6 +169,7 @@ fn router() -> Vec<Case> {
                 "/service-9/books?id=1",
             ),
             ("split", routes(split), "/"),
+            ("split, routes are counted", counted, "/"),
             ("sticky split", sticky, "/"),
             ("header regex", routes(regex), "/"),
             ("header operations", routes(headers), "/"),

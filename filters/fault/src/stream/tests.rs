@@ -8,7 +8,7 @@ use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
-use crate::worker::ACTIVE_FAULTS;
+use crate::worker::{ACTIVE_FAULTS, DELAY_TIME};
 
 const PLUGIN: u32 = 1;
 
@@ -71,6 +71,7 @@ fn a_request_waits_and_then_continues() {
     assert_eq!(stream.on_request_headers(), Action::Pause);
     assert_eq!(stream.host.timer(), Some(Duration::from_secs(1)));
     assert_eq!(counts(&stream), [1, 0, 0, 0, 1]);
+    assert_eq!(stream.host.recorded(DELAY_TIME), [1_000]);
     assert_eq!(stream.host.resumptions(), 0);
     tick(&stream);
     assert_eq!(stream.host.resumptions(), 1);

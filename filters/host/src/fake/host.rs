@@ -8,7 +8,7 @@ use sluice_policy::request::header_map::encode;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
 use crate::fake::{FakeHost, FakeReply, metric};
-use crate::host::{ActiveStreams, Counter, Gauge, Host, Memory, PluginHost};
+use crate::host::{ActiveStreams, Counter, Gauge, Histogram, Host, Memory, PluginHost};
 use crate::http::{Call, Headers, HttpHost, LocalReply};
 use crate::network::NetworkHost;
 use crate::shared_data::{SharedData, Stored, Version};
@@ -51,6 +51,10 @@ impl Host for FakeHost {
         *self.0.metrics.borrow_mut().entry(gauge.0).or_default() += by;
     }
 
+    fn record(&self, histogram: Histogram, value: u64) {
+        self.0.recorded.borrow_mut().entry(histogram.0).or_default().push(value);
+    }
+
     fn now(&self) -> Instant {
         self.0.start + self.0.elapsed.get()
     }
@@ -74,11 +78,19 @@ impl PluginHost for FakeHost {
     }
 
     fn define_counter(&self, name: &'static str) -> Counter {
+        self.define_own_counter(name)
+    }
+
+    fn define_own_counter(&self, name: &str) -> Counter {
         Counter(metric(name))
     }
 
     fn define_gauge(&self, name: &'static str) -> Gauge {
         Gauge(metric(name))
+    }
+
+    fn define_histogram(&self, name: &'static str) -> Histogram {
+        Histogram(metric(name))
     }
 
     fn define_active_streams(&self, name: &'static str) -> ActiveStreams {

@@ -91,6 +91,20 @@ unsafe extern "C" {
         label_count: usize,
         id: *mut usize,
     ) -> u32;
+    pub fn envoy_dynamic_module_callback_http_filter_config_define_histogram(
+        configuration: *mut c_void,
+        name: Buffer,
+        labels: *const Buffer,
+        label_count: usize,
+        id: *mut usize,
+    ) -> u32;
+    pub fn envoy_dynamic_module_callback_http_filter_record_histogram_value(
+        stream: *mut c_void,
+        id: usize,
+        labels: *const Buffer,
+        label_count: usize,
+        value: u64,
+    ) -> u32;
     pub fn envoy_dynamic_module_callback_http_filter_increment_counter(
         stream: *mut c_void,
         id: usize,

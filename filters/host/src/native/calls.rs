@@ -114,6 +114,11 @@ pub fn define_gauge(configuration: Handle, name: &str) -> Option<u32> {
     define(envoy_dynamic_module_callback_http_filter_config_define_gauge, configuration, name)
 }
 
+/// Defines a histogram of a configuration, and returns its number.
+pub fn define_histogram(configuration: Handle, name: &str) -> Option<u32> {
+    define(envoy_dynamic_module_callback_http_filter_config_define_histogram, configuration, name)
+}
+
 fn define(function: Define, configuration: Handle, name: &str) -> Option<u32> {
     let (mut id, name) = (0, Buffer::of(name.as_bytes()));
     // SAFETY: see above.
@@ -138,6 +143,21 @@ pub fn change_gauge(stream: Handle, gauge: u32, by: i64) {
     };
     // SAFETY: see above.
     unsafe { change(stream.0, gauge as usize, ptr::null(), 0, by.unsigned_abs()) };
+}
+
+/// Adds a value to a histogram of the stream's configuration.
+pub fn record(stream: Handle, histogram: u32, value: u64) {
+    let (stream, id) = (stream.0, histogram as usize);
+    // SAFETY: see above.
+    unsafe {
+        envoy_dynamic_module_callback_http_filter_record_histogram_value(
+            stream,
+            id,
+            ptr::null(),
+            0,
+            value,
+        )
+    };
 }
 
 /// The headers of a map, with names in lower case, in order.

@@ -18,9 +18,9 @@ struct Configuration {
 }
 
 /// The numbers of metrics in a configuration, by name. Each configuration has its own.
-pub type Metrics = Arc<Mutex<HashMap<&'static str, u32>>>;
+pub type Metrics = Arc<Mutex<HashMap<Box<str>, u32>>>;
 
-/// The counter of hooks that have panicked.
+/// A hook of the dynamic module has panicked.
 const PANICS: &str = "sluice.panics";
 
 /// Identifies a configuration. Envoy passes it on as a pointer, and it is never used again.
@@ -99,7 +99,7 @@ pub fn remove(key: Key) {
 }
 
 /// Returns the number of a metric. `define` is called for a new one while Envoy allows that.
-pub fn metric(name: &'static str, define: fn(Handle, &str) -> Option<u32>) -> Option<u32> {
+pub fn metric(name: &str, define: fn(Handle, &str) -> Option<u32>) -> Option<u32> {
     BEING_MADE.with_borrow(|being_made| {
         let (metrics, handle) = being_made.as_ref()?;
         let mut metrics = lock(metrics);
@@ -107,7 +107,7 @@ pub fn metric(name: &'static str, define: fn(Handle, &str) -> Option<u32>) -> Op
             return Some(*known);
         }
         let defined = define((*handle)?, name)?;
-        metrics.insert(name, defined);
+        metrics.insert(name.into(), defined);
         Some(defined)
     })
 }

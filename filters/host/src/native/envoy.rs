@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::LevelFilter;
 
-use crate::host::{ActiveStreams, Counter, Gauge, Host, Memory, PluginHost};
+use crate::host::{ActiveStreams, Counter, Gauge, Histogram, Host, Memory, PluginHost};
 use crate::native::{attributes, calls, configurations, current, settle, streams};
 use crate::random;
 
@@ -37,6 +37,12 @@ impl Host for Envoy {
     fn change(&self, gauge: Gauge, by: i64) {
         if let Some(stream) = current::handle() {
             calls::change_gauge(stream, gauge.0, by);
+        }
+    }
+
+    fn record(&self, histogram: Histogram, value: u64) {
+        if let Some(stream) = current::handle() {
+            calls::record(stream, histogram.0, value);
         }
     }
 
@@ -72,11 +78,19 @@ impl PluginHost for Envoy {
     }
 
     fn define_counter(&self, name: &'static str) -> Counter {
+        self.define_own_counter(name)
+    }
+
+    fn define_own_counter(&self, name: &str) -> Counter {
         Counter(configurations::metric(name, calls::define_counter).unwrap_or(u32::MAX))
     }
 
     fn define_gauge(&self, name: &'static str) -> Gauge {
         Gauge(configurations::metric(name, calls::define_gauge).unwrap_or(u32::MAX))
+    }
+
+    fn define_histogram(&self, name: &'static str) -> Histogram {
+        Histogram(configurations::metric(name, calls::define_histogram).unwrap_or(u32::MAX))
     }
 
     fn define_active_streams(&self, name: &'static str) -> ActiveStreams {

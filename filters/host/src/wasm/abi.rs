@@ -20,6 +20,8 @@ unsafe extern "C" {
     safe fn proxy_close_stream(stream: StreamType) -> Status;
     safe fn proxy_continue_stream(stream: StreamType) -> Status;
     safe fn proxy_increment_metric(metric: u32, by: i64) -> Status;
+    /// Adds a value to a histogram.
+    pub(crate) safe fn proxy_record_metric(metric: u32, value: u64) -> Status;
     safe fn proxy_set_effective_context(context: u32) -> Status;
     safe fn proxy_set_tick_period_milliseconds(period: u32) -> Status;
 

@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
 use proxy_wasm::types::{BufferType, MapType};
+use sluice_policy::spec::mirror::compare::UPSTREAM_TIME;
 
 use crate::host::PluginHost;
 use crate::http::{Call, CallAnswer, CallFailure, OnAnswer};
@@ -19,9 +20,6 @@ use crate::wasm::{abi, timer};
 /// How many calls are sent in one tick; the others are sent in the next one. If Envoy fails a call
 /// at once, it calls the module inside of the tick, so the limit bounds the stack of the VM.
 const CALLS_PER_TICK: usize = 32;
-
-/// The header that Envoy adds to the answers of upstreams, but not to its own.
-const FROM_UPSTREAM: &str = "x-envoy-upstream-service-time";
 
 /// The status of Envoy's own answer when a call takes too long.
 const TIMEOUT_STATUS: &[u8] = b"504";
@@ -145,7 +143,7 @@ abi::callback! {
             body_size,
         };
         let header = |wanted: &str| answer.headers.iter().find(|(name, _)| name == wanted);
-        let result = if header(FROM_UPSTREAM).is_some() {
+        let result = if header(UPSTREAM_TIME).is_some() {
             Ok(answer)
         } else if header(":status").is_some_and(|(_, status)| status == TIMEOUT_STATUS) {
             Err(CallFailure::Timeout)

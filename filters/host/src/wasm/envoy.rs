@@ -7,11 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::LevelFilter;
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, StreamType};
+use sluice_policy::name_set::NameSet;
 use sluice_policy::request::header_map;
 use smallvec::SmallVec;
 
 use crate::foreign;
-use crate::host::{ActiveStreams, Counter, Gauge, Host, Memory, PluginHost};
+use crate::host::{ActiveStreams, Counter, Gauge, Histogram, Host, Memory, PluginHost};
 use crate::http::Headers;
 use crate::network::NetworkHost;
 use crate::random;
@@ -46,6 +47,10 @@ impl Host for Envoy {
 
     fn change(&self, gauge: Gauge, by: i64) {
         abi::increment_metric(gauge.0, by);
+    }
+
+    fn record(&self, histogram: Histogram, value: u64) {
+        abi::proxy_record_metric(histogram.0, value);
     }
 
     fn now(&self) -> Instant {
@@ -86,8 +91,16 @@ impl PluginHost for Envoy {
         Counter(metric(MetricType::Counter, name))
     }
 
+    fn define_own_counter(&self, name: &str) -> Counter {
+        Counter(own_metric(MetricType::Counter, name))
+    }
+
     fn define_gauge(&self, name: &'static str) -> Gauge {
         Gauge(metric(MetricType::Gauge, name))
+    }
+
+    fn define_histogram(&self, name: &'static str) -> Histogram {
+        Histogram(metric(MetricType::Histogram, name))
     }
 
     fn define_active_streams(&self, name: &'static str) -> ActiveStreams {
@@ -165,6 +178,23 @@ fn metric(kind: MetricType, name: &'static str) -> u32 {
         let metric = abi::define_metric(kind, name).unwrap_or(u32::MAX);
         defined.push((name, metric));
         metric
+    })
+}
+
+/// As [`metric`], for one of the many names that a document can have.
+fn own_metric(kind: MetricType, name: &str) -> u32 {
+    thread_local! {
+        /// The names, and the number of each in Envoy.
+        static DEFINED: RefCell<(NameSet, Vec<u32>)> = RefCell::default();
+    }
+    DEFINED.with_borrow_mut(|(names, numbers)| {
+        let index = names.add(name.as_bytes());
+        if let Some(number) = numbers.get(index) {
+            return *number;
+        }
+        let number = abi::define_metric(kind, name).unwrap_or(u32::MAX);
+        numbers.push(number);
+        number
     })
 }
 

@@ -5,11 +5,13 @@ use sluice_host::fake::FakeHost;
 use sluice_host::filter::Filter;
 use sluice_host::http::{CallAnswer, CallFailure};
 use sluice_policy::mirror::Mirrors;
+use sluice_policy::spec::mirror::compare::UPSTREAM_TIME;
 use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
 
 use super::*;
 use crate::comparison::MAX_KEPT_BYTES;
+use crate::worker::{FASTER, SLOWER};
 
 const PLUGIN: u32 = 3;
 const COMPARE: &str = r#""compare": {"statuses": true, "headers": ["x"], "bodyHash": true,
@@ -195,6 +197,32 @@ fn answers_match_or_differ() {
         assert_eq!(counted, expected, "{answer:?}");
     }
     assert_eq!(worker.unknown_clusters.borrow().len(), 1);
+}
+
+#[test]
+fn times_are_compared_if_envoy_gives_both() {
+    let worker = worker(COMPARE);
+    let time = |own: &str| (UPSTREAM_TIME.to_owned(), own.as_bytes().to_vec());
+    for (original, own, slower, faster) in [
+        ("20", "35", vec![15], vec![]),
+        ("20", "20", vec![0], vec![]),
+        ("20", "5", vec![], vec![15]),
+        ("20", "", vec![], vec![]),
+        ("x", "5", vec![], vec![]),
+        ("20", "18446744073709551615", vec![], vec![]),
+        ("99999999999999999999", "5", vec![], vec![]),
+    ] {
+        let host = answered("GET").with_response_header(UPSTREAM_TIME, original);
+        let stream = finished(&worker, host);
+        for call in stream.host.take_calls() {
+            let mut answer = copy("200", "1", "ok");
+            answer.headers.push(time(own));
+            (call.on_answer)(&stream.host, Ok(answer));
+        }
+        let recorded = [SLOWER, FASTER].map(|name| stream.host.recorded(name));
+        assert_eq!(recorded, [slower, faster], "{original} {own}");
+        assert_eq!(count(&stream, "compare_match"), 1, "times are no difference");
+    }
 }
 
 #[test]

@@ -21,6 +21,9 @@ pub struct Decision<'a> {
     pub reply: Option<Reply<'a>>,
     /// Edits of the response, either from the upstream or the local reply
     pub response: Option<ResponsePlan>,
+    /// The number of the counter of its route and destination, see
+    /// [`counter_names`](super::Router::counter_names)
+    pub counter: Option<u32>,
 }
 
 impl<'a> Decision<'a> {
@@ -32,7 +35,7 @@ impl<'a> Decision<'a> {
         own_edits: Vec<HeaderEdit<'a>>,
         fixed_edits: &'a [FixedEdit],
     ) -> Self {
-        Self { outcome, note, own_edits, fixed_edits, reply: None, response: None }
+        Self { outcome, note, own_edits, fixed_edits, reply: None, response: None, counter: None }
     }
 
     /// Answers the request with a local reply.

@@ -19,6 +19,7 @@ use crate::spec::fault::settings::FaultSettings;
 use crate::spec::gateway_api;
 use crate::spec::gateway_api::route::{GrpcRouteSpec, HttpRouteSpec};
 use crate::spec::known_ports::{KnownPorts, Source};
+use crate::spec::metrics::MetricsSettings;
 use crate::spec::mirror::settings::MirrorSettings;
 use crate::spec::outlier::OutlierSettings;
 use crate::spec::place::{List, Place};
@@ -50,6 +51,8 @@ pub struct Document {
     pub destination_rules: Arc<DestinationRules>,
     /// `mirroring`
     pub mirroring: MirrorSettings,
+    /// `metrics`
+    pub metrics: MetricsSettings,
     /// `virtualServices[].tls`
     pub tls: Arc<TlsRoutes>,
     /// Hosts of the virtual services that apply to this proxy; short names are not completed
@@ -106,6 +109,7 @@ fields!(Document as "PluginDocument",
     "faults": Kind::Object(FaultSettings::schema) => "Settings and limits of the fault filter.";
     "mirroring": Kind::Object(MirrorSettings::schema) =>
         "Which requests may be copied, and how responses to copies are compared.";
+    "metrics": Kind::Object(MetricsSettings::schema) => "Statistics that are off by default.";
     "sni": Kind::Object(SniSettings::schema) => "Checks of the sni filter on TLS server names.";
     "egress": Kind::Object(EgressSettings::schema) => "Settings of the egress filter.";
     "outlier": Kind::Object(OutlierSettings::schema) => "Settings of the outlier filter.";
@@ -188,6 +192,7 @@ impl Document {
         let sampling = object.optional("sampling", Sampling::read);
         let unmatched = object.optional("unmatchedHosts", |node| node.one_of(&UNMATCHED_HOSTS));
         let mirroring = object.optional("mirroring", MirrorSettings::read);
+        let metrics = object.optional("metrics", MetricsSettings::read);
         let sni = object.optional("sni", SniSettings::read);
         require_fields(&object, &sni);
         let entries = object.list("serviceEntries", ServiceEntry::read);
@@ -267,6 +272,7 @@ impl Document {
             fault_rules: fault_rules.map(Arc::new),
             destination_rules: Arc::new(rules?.unwrap_or_default()),
             mirroring: mirroring?.unwrap_or_default(),
+            metrics: metrics?.unwrap_or_default(),
             tls: Arc::new(if filters.need(&[Filter::Sni]) {
                 TlsRoutes::new(tls)
             } else {

@@ -27,6 +27,19 @@ pub struct Target {
     pub is_invalid: bool,
 }
 
+impl Target {
+    /// Returns the name of the cluster, with the placeholder `{port}` if it depends on the port
+    /// that the client called; `None` if there is no such destination.
+    pub fn cluster(&self) -> Option<String> {
+        if let Some(cluster) = &self.cluster_by_port {
+            return Some(cluster.text().to_owned());
+        }
+        // The last edit: header operations of the document come before it.
+        let edit = self.request.iter().rfind(|edit| edit.name() == CLUSTER)?;
+        Some(String::from_utf8_lossy(&edit.as_edit().value).into_owned())
+    }
+}
+
 /// `HTTPRouteDestination`: an entry of `route[]`.
 pub(crate) struct WeightedDestination {
     pub(crate) destination: Destination,

@@ -7,6 +7,13 @@ use crate::compare;
 use crate::observe::Observer;
 use crate::variants::{Variant, cluster, of, start};
 
+/// The counter of copies that are compared.
+const COMPARED: &str = "wasmcustom.sluice.mirror.compare_match";
+/// The histogram of delays.
+const DELAYS: &str = "sluice_fault_delay";
+/// The histograms of the times of copies.
+const TIMES: &str = "sluice_mirror_compare_DIFFERENCE";
+
 fn primary() -> Value {
     json!([{ "destination": { "host": "primary" } }])
 }
@@ -100,7 +107,7 @@ async fn run(
 async fn the_router_needs_each_call() {
     let document = any_host(routes().into());
     run("router", &document, &[], async |observer| {
-        observer.count(None, see_routes).await;
+        observer.count(&[], see_routes).await;
     })
     .await;
 }
@@ -109,7 +116,7 @@ async fn the_router_needs_each_call() {
 async fn the_fault_filter_needs_each_call() {
     let document = any_host(faults().into());
     run("fault", &document, &[("/", "primary")], async |observer| {
-        observer.count(None, see_faults).await;
+        observer.count(&[DELAYS], see_faults).await;
     })
     .await;
 }
@@ -119,9 +126,8 @@ async fn the_mirror_filter_needs_each_call() {
     let mut document = any_host(json!([{ "mirror": { "host": "copy" }, "route": primary() }]));
     document["mirroring"] = comparing();
     run("mirror", &document, &[("/", "primary")], async |observer| {
-        let awaited = "wasmcustom.sluice.mirror.compare_match";
         observer
-            .count(Some(awaited), async |observer| {
+            .count(&[COMPARED, TIMES], async |observer| {
                 observer.get("/mirror").await;
                 // Requests with other methods are not compared: Envoy makes their copies.
                 observer.send("POST", "/other", &[("x-sluice-mirror-1", "other")]).await;
@@ -143,9 +149,8 @@ async fn the_bundle_needs_each_call() {
     let mut document = any_host(rules.into());
     document["mirroring"] = comparing();
     run("sluice", &document, &[], async |observer| {
-        let awaited = "wasmcustom.sluice.mirror.compare_match";
         observer
-            .count(Some(awaited), async |observer| {
+            .count(&[COMPARED, DELAYS, TIMES], async |observer| {
                 observer.get("/mirror").await;
                 see_faults(observer).await;
                 see_routes(observer).await;

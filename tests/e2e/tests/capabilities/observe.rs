@@ -113,8 +113,8 @@ impl<'a> Observer<'a> {
     }
 
     /// Calls `requests`, and then sees by how much they have changed the counters and how often the
-    /// log has the notice of the document. `awaited` is a counter that changes later.
-    pub async fn count(&mut self, awaited: Option<&str>, requests: impl AsyncFnOnce(&mut Self)) {
+    /// log has the notice of the document. `awaited` are counters that change later.
+    pub async fn count(&mut self, awaited: &[&str], requests: impl AsyncFnOnce(&mut Self)) {
         let before = counters(self.envoy).await;
         requests(self).await;
         let deadline = tokio::time::Instant::now() + self.limit();
@@ -124,7 +124,7 @@ impl<'a> Observer<'a> {
             for (name, value) in &mut changes {
                 *value -= before.get(name).copied().unwrap_or_default();
             }
-            let is_there = awaited.is_none_or(|name| changes.get(name).is_some_and(|by| *by > 0));
+            let is_there = awaited.iter().all(|name| changes.get(*name).is_some_and(|by| *by > 0));
             if is_there || tokio::time::Instant::now() > deadline {
                 break;
             }

@@ -56,7 +56,7 @@ async fn the_outlier_filter_needs_each_call() {
     let (envoy, _files) = start(listeners, clusters).await;
     compare(&envoy, &variants, async |observer| {
         observer
-            .count(None, async |observer| {
+            .count(&[], async |observer| {
                 // The host fails once, and the filter may try it once more.
                 let mut failed = 0;
                 for number in 0..8 {

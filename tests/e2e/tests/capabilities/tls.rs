@@ -59,7 +59,7 @@ async fn the_egress_filter_needs_each_call() {
     let (envoy, _files) = start(listeners.collect(), clusters(&primary).await).await;
     compare(&envoy, &variants, async |observer| {
         observer
-            .count(None, async |observer| {
+            .count(&[], async |observer| {
                 observer.get("/known").await;
                 observer.send("GET", "/unknown", &[("host", "b.example.com")]).await;
                 for name in ["a.example.com", "b.example.com"] {
@@ -108,7 +108,7 @@ async fn the_sni_filter_needs_each_call() {
     let (envoy, _files) = start(listeners.collect(), clusters(&primary).await).await;
     compare(&envoy, &variants, async |observer| {
         observer
-            .count(None, async |observer| {
+            .count(&[], async |observer| {
                 observer.get("/plain").await;
                 for name in ["a.example.com", "b.example.com"] {
                     observer.talk("tls", name, &hello(name)).await;

@@ -213,6 +213,8 @@ pub async fn start(listeners: Vec<Value>, clusters: Vec<Value>) -> (Envoy, TempD
     let configuration = json!({
         "node": { "id": "e2e", "cluster": "e2e", "metadata": { "LABELS": { "app": "edge" } } },
         "admin": { "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } } },
+        // Then histograms have their values.
+        "stats_flush_interval": "0.1s",
         "dynamic_resources": {
             "cds_config": source("cds.json", clusters),
             "lds_config": source("lds.json", listeners),
@@ -225,9 +227,20 @@ fn write(path: &Path, value: &Value) {
     std::fs::write(path, value.to_string()).unwrap();
 }
 
-/// The values of all counters and gauges of the modules.
+/// The values of all counters and gauges of the modules, and how many values their histograms have.
 pub async fn counters(envoy: &Envoy) -> BTreeMap<String, i64> {
-    let text = envoy.admin("/stats?filter=^wasmcustom").await.text();
-    let lines = text.lines().filter_map(|line| line.split_once(": "));
-    lines.map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).collect()
+    let text = envoy.admin("/stats?filter=^wasmcustom&type=Counters").await.text();
+    let gauges = envoy.admin("/stats?filter=^wasmcustom&type=Gauges").await.text();
+    let lines = text.lines().chain(gauges.lines()).filter_map(|line| line.split_once(": "));
+    let number = |value: &str| value.parse().expect("a number");
+    let mut counters: BTreeMap<_, _> =
+        lines.map(|(name, value)| (name.to_owned(), number(value))).collect();
+    let text = envoy.admin("/stats/prometheus?filter=^wasmcustom").await.text();
+    let counts = text.lines().filter_map(|line| line.split_once("_ms_count{} "));
+    for (name, value) in counts.filter(|(name, _)| !name.starts_with('#')) {
+        // Which of the two it is depends on the load of the machine.
+        let name = name.replace("slower", "DIFFERENCE").replace("faster", "DIFFERENCE");
+        *counters.entry(name).or_default() += number(value);
+    }
+    counters
 }

@@ -7,7 +7,7 @@ use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Request, Upstream, any_host
 use tokio::task::JoinSet;
 
 use crate::{
-    Counts, LAG, NONE, abort, all, assert_counts, counts, delay, faulty, route, start,
+    Counts, LAG, NONE, abort, all, assert_counts, cases, counts, delay, faulty, route, start,
     until_active, with_settings,
 };
 
@@ -35,6 +35,28 @@ async fn a_client_that_leaves_is_forgotten() {
     assert_eq!(edge.get("/other").send().await.status, 200);
     assert_eq!(upstream.received("/gone").len(), 0);
     assert_counts(&envoy, Counts { delays: 2, ..NONE }).await;
+}
+
+#[tokio::test]
+async fn lengths_of_delays_are_in_a_histogram() {
+    let lengths = [("short", delay("30ms")), ("long", delay("700ms"))];
+    let document = cases(lengths.map(|(name, fault)| (name.to_owned(), fault)));
+    let upstream = Upstream::echo("service");
+    let envoy = Envoy::start(
+        &Bootstrap::new()
+            .setting("stats_flush_interval", json!("0.1s"))
+            .listener(Listener::new("edge").fault(&document).plugin(&document))
+            .cluster("service", &[upstream.address()]),
+    )
+    .await;
+    let edge = envoy.listener("edge");
+    for case in ["short", "none", "long", "short"] {
+        assert_eq!(edge.get("/").header("case", case).send().await.status, 200);
+    }
+    let delays = envoy.histogram("sluice.fault.delay_ms", 3).await;
+    let counts = ["25", "50", "500", "1000"].map(|bound| delays.up_to(bound));
+    assert_eq!(counts, [0, 2, 2, 3], "{delays:?}");
+    assert_counts(&envoy, Counts { delays: 3, ..NONE }).await;
 }
 
 #[tokio::test]

@@ -93,6 +93,35 @@ async fn answers_are_compared_and_what_differs_is_counted_and_logged() {
 }
 
 #[tokio::test]
+async fn differences_of_time_are_in_histograms() {
+    if sluice_e2e::is_left_out("comparisons need a wasm module") {
+        return;
+    }
+    // One of the two responses comes a second later, far more than anything else takes.
+    let answers = |slow: &'static str| {
+        move |received: &sluice_e2e::Received| {
+            let is_slow = received.path == slow;
+            let delay = Duration::from_secs(if is_slow { 1 } else { 0 });
+            Answer { delay, body: Some("body"), ..Answer::default() }
+        }
+    };
+    let primary = Upstream::answering("primary", answers("/slow-original"));
+    let copy = Upstream::answering("copy", answers("/slow-copy"));
+    let document = comparing(json!({ "timeout": "30s" }));
+    let listener = Listener::new("edge").mirror(&document).plugin(&document).mirroring(to_copy());
+    let bootstrap = bootstrap(&primary, copy.address()).listener(listener);
+    let envoy = Envoy::start(&bootstrap.setting("stats_flush_interval", json!("0.1s"))).await;
+    let edge = Edge { envoy, primary, copy };
+    for path in ["/slow-copy", "/slow-original", "/slow-copy"] {
+        assert_eq!(edge.client().get(path).host("a.com").send().await.status, 200);
+    }
+    counted(&edge, "compare_match", 3).await;
+    let slower = edge.envoy.histogram("sluice.mirror.compare_slower_ms", 2).await;
+    let faster = edge.envoy.histogram("sluice.mirror.compare_faster_ms", 1).await;
+    assert_eq!([slower.up_to("100"), faster.up_to("100")], [0, 0], "{slower:?} {faster:?}");
+}
+
+#[tokio::test]
 async fn mismatches_are_logged_at_a_bounded_rate() {
     if sluice_e2e::is_left_out("comparisons need a wasm module") {
         return;

@@ -67,7 +67,7 @@ fn envoy_accepts_documents_and_configurations() {
                     whole.add(&name, "router", Place::Http, &document);
                 }
                 Kind::Envoy => whole.add_parts(&name, &block.text),
-                Kind::Commands | Kind::Log | Kind::Other(_) => {}
+                Kind::Bootstrap | Kind::Commands | Kind::Log | Kind::Other(_) => {}
             }
         }
     }
@@ -97,6 +97,7 @@ fn examples_are_in_the_sandbox() {
                         services.is_some_and(|rules| rules.iter().any(|rule| has(rule, &shown)))
                     })
                 }
+                Kind::Bootstrap => has(&sandbox(), &parse(&name, &block.text)),
                 _ => continue,
             };
             assert!(is_there, "{name}: the sandbox does not have this:\n{}", block.text);

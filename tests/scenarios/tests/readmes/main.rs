@@ -37,13 +37,15 @@ enum Kind {
     Complete,
     /// Parts of an Envoy configuration, which Envoy accepts.
     Envoy,
+    /// Fields of Envoy's bootstrap configuration, which the sandbox has too.
+    Bootstrap,
     /// Lines of the sandbox's log with these fields, after the commands.
     Log,
     /// Anything else; the text is its beginning. It is not tested here.
     Other(&'static str),
 }
 
-use Kind::{Commands, Complete, Document, Envoy, Log, Other, Sandbox, VirtualService};
+use Kind::{Bootstrap, Commands, Complete, Document, Envoy, Log, Other, Sandbox, VirtualService};
 use Place::{Http, Network, Upstream};
 
 /// In the order in which the sandbox runs their commands: the mirror filter shows counters of
@@ -81,6 +83,8 @@ const READMES: [Readme; 9] = [
             Commands,
             Commands,
             Commands,
+            Other("sluice.router.requests;route=ROUTE"),
+            Bootstrap,
             Other("                               10 rules"),
         ],
     },
@@ -161,7 +165,7 @@ impl Kind {
             Other(beginning) => {
                 block.fence.is_none() && !is_command && block.text.starts_with(beginning)
             }
-            Sandbox(..) | Document(..) | VirtualService | Complete | Envoy => is_yaml,
+            Sandbox(..) | Document(..) | VirtualService | Complete | Envoy | Bootstrap => is_yaml,
         }
     }
 }

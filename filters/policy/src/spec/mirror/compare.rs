@@ -43,7 +43,13 @@ pub struct Answer {
     headers: Vec<(String, Vec<u8>)>,
     /// Hash of the body
     body_hash: u64,
+    /// Time of the upstream, in milliseconds, if Envoy says so
+    time: Option<u64>,
 }
+
+/// The response header in which Envoy's router writes the time from the end of the request to the
+/// response of the upstream, in milliseconds. Envoy's own responses do not have it.
+pub const UPSTREAM_TIME: &str = "x-envoy-upstream-service-time";
 
 /// Hash of a body that arrives in pieces.
 #[derive(Clone, Default)]
@@ -178,6 +184,10 @@ impl Compare {
             status: status.map(|(_, status)| status.clone()).unwrap_or_default(),
             headers: headers.iter().chain(trailers).filter(is_compared).cloned().collect(),
             body_hash: body.0.digest(),
+            time: headers.iter().find_map(|(name, value)| match name == UPSTREAM_TIME {
+                true => std::str::from_utf8(value).ok()?.parse().ok(),
+                false => None,
+            }),
         }
     }
 
@@ -201,6 +211,13 @@ impl Answer {
     /// Returns the status as received.
     pub fn status(&self) -> &[u8] {
         &self.status
+    }
+
+    /// Returns by how much another response took longer than this one, in milliseconds; negative if
+    /// it was faster. `None` if one of the times is not known.
+    pub fn difference_of_time(&self, other: &Self) -> Option<i64> {
+        let [own, other] = [self.time?, other.time?].map(|time| i64::try_from(time).ok());
+        other?.checked_sub(own?)
     }
 
     fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
