@@ -14,6 +14,8 @@ use crate::worker::{NOTE, Worker};
 
 impl<H: HttpHost + NetworkHost + PluginHost> Filter<H> for Worker {
     const NAME: &'static str = "egress";
+    // As in the router.
+    const NEEDS_TIME: bool = true;
     const NOTES: &'static [&'static str] = &[NOTE];
     const UNCONFIGURED: Action = Action::Pause;
 

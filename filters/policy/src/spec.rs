@@ -18,6 +18,7 @@ pub mod http_match;
 pub mod http_route;
 pub mod known_ports;
 pub mod metrics;
+pub mod left_out;
 pub mod mirror;
 pub mod outlier;
 pub mod outlier_detection;

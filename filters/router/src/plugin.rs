@@ -13,6 +13,8 @@ use crate::worker::{NOTE, Worker};
 
 impl<H: HttpHost + PluginHost> Filter<H> for Worker {
     const NAME: &'static str = "router";
+    // The lines of explanations are limited by time.
+    const NEEDS_TIME: bool = true;
     const NOTES: &'static [&'static str] = &[NOTE];
 
     type Policy = Router;

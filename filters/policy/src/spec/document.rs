@@ -19,10 +19,11 @@ use crate::spec::fault::settings::FaultSettings;
 use crate::spec::gateway_api;
 use crate::spec::gateway_api::route::{GrpcRouteSpec, HttpRouteSpec};
 use crate::spec::known_ports::{KnownPorts, Source};
+use crate::spec::left_out::{LeftOut, separate_left_out};
 use crate::spec::metrics::MetricsSettings;
 use crate::spec::mirror::settings::MirrorSettings;
 use crate::spec::outlier::OutlierSettings;
-use crate::spec::place::{List, Place};
+use crate::spec::place::List;
 use crate::spec::proxy::{MESH, NoMetadata, NodeMetadata, Proxy, ProxySettings, read_namespace};
 use crate::spec::sampling::Sampling;
 use crate::spec::scope::Scope;
@@ -65,16 +66,6 @@ pub struct Document {
     pub explain: Option<Arc<ExplainSettings>>,
     /// HTTP rules that do not apply to this proxy
     pub left_out: Vec<LeftOut>,
-}
-
-/// Rules that do not apply to this proxy because of its gateways, labels, namespace or port. The
-/// compiled filters do not contain them.
-#[derive(Clone, Debug)]
-pub struct LeftOut {
-    /// Place of the virtual service, route or match
-    pub place: Place,
-    /// Hosts of the virtual service; short names are completed
-    pub hosts: Arc<[String]>,
 }
 
 fields!(Document as "PluginDocument",
@@ -384,19 +375,4 @@ fn require_fields(object: &Object<'_>, sni: &Result<Option<SniSettings>, Reporte
         let reason = "has no destinationRules, so nothing is done";
         object.node.notice_to(Filter::Outlier, report::Kind::NoEffect, reason);
     }
-}
-
-/// Returns the virtual services that apply to this proxy, and the rules that do not.
-fn separate_left_out(
-    services: Vec<VirtualService>,
-    namespace: Option<&str>,
-) -> (Vec<VirtualService>, Vec<LeftOut>) {
-    let mut left_out = Vec::new();
-    for service in services.iter().filter(|service| !service.left_out.is_empty()) {
-        let hosts: Arc<[String]> =
-            service.hosts.iter().map(|host| service.domain(host, namespace)).collect();
-        let places = service.left_out.iter();
-        left_out.extend(places.map(|place| LeftOut { place: *place, hosts: Arc::clone(&hosts) }));
-    }
-    (services.into_iter().filter(|service| service.is_for_this_proxy).collect(), left_out)
 }
