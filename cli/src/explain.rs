@@ -12,7 +12,7 @@ mod text;
 pub use effect::{Effect, Part};
 pub use explanation::{Detail, Explanation};
 pub use header::Explained;
-pub use request::{Client, ExplainArgs, Logged};
+pub use request::{Client, ExplainArgs, Logged, host_and_path};
 
 #[cfg(test)]
 mod tests;

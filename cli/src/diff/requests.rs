@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use crate::explain::Logged;
+use crate::explain::{Logged, host_and_path};
 
 /// A request with its place in a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -144,8 +144,7 @@ fn of_entry(entry: &Value) -> Result<Logged, String> {
         return Err(format!("request.url: {url:?} is not a URL of http or https"));
     };
     let rest = rest.split('#').next().unwrap_or_default();
-    let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let slash = if path.starts_with('/') { "" } else { "/" };
+    let (host, path) = host_and_path(rest);
     let mut authority = host.to_owned();
     let mut headers = Vec::new();
     for header in field("headers").and_then(Value::as_array).into_iter().flatten() {
@@ -161,7 +160,7 @@ fn of_entry(entry: &Value) -> Result<Logged, String> {
         method: method.to_owned(),
         scheme: scheme.to_owned(),
         authority,
-        path: format!("{slash}{path}"),
+        path,
         headers,
         port: None,
         source: None,

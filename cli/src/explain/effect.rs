@@ -5,6 +5,7 @@ use sluice_policy::spec::fault::AbortStatus;
 use sluice_policy::value::header::{CLUSTER, HeaderEdit, HeaderOperation};
 
 use super::explanation::{Explanation, Routed};
+use super::request::lossy;
 
 /// Something that a filter does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,22 +94,23 @@ impl Explanation<'_> {
                 let location = reply.headers.iter().find(|(name, _)| *name == "location");
                 effect.destination = Part {
                     label: format!("{}, {what}", reply.status),
-                    value: location.map(|(_, value)| text(value)).unwrap_or_default(),
+                    value: location.map(|(_, value)| lossy(value)).unwrap_or_default(),
                 };
                 let headers = reply.headers.iter().filter(|(name, _)| *name != "location");
-                edits
-                    .extend(headers.map(|(name, value)| {
-                        Part::from(format!("header {name}: {}", text(value)))
-                    }));
+                edits.extend(
+                    headers.map(|(name, value)| {
+                        Part::from(format!("header {name}: {}", lossy(value)))
+                    }),
+                );
                 if !reply.body.is_empty() {
-                    edits.push(format!("body {:?}", text(reply.body)).into());
+                    edits.push(format!("body {:?}", lossy(reply.body)).into());
                 }
             }
             None => {
                 let mut cluster = None;
                 for edit in decision.edits() {
                     match edit.name == CLUSTER {
-                        true => cluster = Some(text(&edit.value)),
+                        true => cluster = Some(lossy(&edit.value)),
                         false => edits.push(shown("request", &edit)),
                     }
                 }
@@ -132,7 +134,7 @@ impl Explanation<'_> {
 }
 
 fn shown(what: &str, edit: &HeaderEdit<'_>) -> Part {
-    let (name, value) = (&edit.name, text(&edit.value));
+    let (name, value) = (&edit.name, lossy(&edit.value));
     let verb = match edit.operation {
         HeaderOperation::Add => "added",
         HeaderOperation::Remove => return format!("{what} header {name} removed").into(),
@@ -141,8 +143,4 @@ fn shown(what: &str, edit: &HeaderEdit<'_>) -> Part {
     let is_of_path = OF_PATH.iter().any(|own| name.eq_ignore_ascii_case(own));
     let label = format!("{what} header {name} {verb}");
     if is_of_path { Part { label, value } } else { format!("{label}: {value}").into() }
-}
-
-fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).into_owned()
 }

@@ -11,7 +11,7 @@ use sluice_policy::spec::document::Document;
 use sluice_policy::spec::fault::AbortStatus;
 
 use super::others::{self, EgressOutcome, OutlierOutcome, SniOutcome};
-use super::request::Client;
+use super::request::{Client, lossy};
 use crate::bundle::Bundle;
 use crate::finding::Place;
 use crate::tree::Tree;
@@ -106,9 +106,8 @@ impl<'a> Explanation<'a> {
         now: SystemTime,
     ) -> Self {
         let request = Request::new(&client.headers, client);
-        let show = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-        let (method, host) = (show(request.method), show(request.authority));
-        let url = format!("{}://{host}{}", show(request.scheme), show(request.path_and_query));
+        let (method, host) = (lossy(request.method), lossy(request.authority));
+        let url = format!("{}://{host}{}", lossy(request.scheme), lossy(request.path_and_query));
         let trace = match detail {
             Detail::Rules => explainer.trace(&request),
             Detail::Decisions => Trace::default(),

@@ -9,6 +9,7 @@ use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
 use super::explanation::{Explanation, FaultOutcome, Routed};
 use super::others::{EgressOutcome, OutlierOutcome, SniOutcome};
+use super::request::lossy;
 
 impl Explanation<'_> {
     /// The explanation as one JSON document. What does not happen is `null`.
@@ -82,11 +83,11 @@ impl Explanation<'_> {
         let shares = shares.map(|(weight, cluster)| json!({"cluster": cluster, "weight": weight}));
         let reply = decision.reply.as_ref().map(|reply| {
             let headers = reply.headers.iter();
-            let headers = headers.map(|(name, value)| json!({"name": name, "value": text(value)}));
+            let headers = headers.map(|(name, value)| json!({"name": name, "value": lossy(value)}));
             json!({
                 "status": reply.status,
                 "headers": headers.collect::<Value>(),
-                "body": text(reply.body),
+                "body": lossy(reply.body),
             })
         });
         let request = decision.edits().filter(|_| reply.is_none()).map(|own| edit(&own));
@@ -149,12 +150,8 @@ fn json_mirror(routed: &Routed<'_>) -> Value {
 
 fn edit(edit: &HeaderEdit<'_>) -> Value {
     match edit.operation {
-        HeaderOperation::Add => json!({"add": edit.name, "value": text(&edit.value)}),
+        HeaderOperation::Add => json!({"add": edit.name, "value": lossy(&edit.value)}),
         HeaderOperation::Remove => json!({"remove": edit.name}),
-        HeaderOperation::Set => json!({"set": edit.name, "value": text(&edit.value)}),
+        HeaderOperation::Set => json!({"set": edit.name, "value": lossy(&edit.value)}),
     }
-}
-
-fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).into_owned()
 }

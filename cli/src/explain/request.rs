@@ -128,8 +128,7 @@ impl From<Logged> for Client {
         let Logged { method, scheme, authority, path, headers, port, source } = logged;
         let of_host = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         let default = if scheme == "https" { 443 } else { 80 };
-        let name = without_port(authority.as_bytes());
-        let name = String::from_utf8_lossy(name).into_owned();
+        let name = lossy(without_port(authority.as_bytes()));
         let pseudo =
             [(":authority", authority), (":path", path), (":method", method), (":scheme", scheme)];
         let pseudo = pseudo.map(|(name, value)| (name.to_owned(), value.into_bytes()));
@@ -188,6 +187,11 @@ impl Attributes for Client {
     }
 }
 
+/// Bytes as text, with replacements for those that are no UTF-8.
+pub(super) fn lossy(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
+}
+
 /// The parts of a URL, or of a path alone.
 struct Target<'a> {
     scheme: &'a str,
@@ -210,7 +214,7 @@ impl<'a> Target<'a> {
             }
             None => ("http", text),
         };
-        let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (host, path) = host_and_path(rest);
         if host.contains('@') {
             let reason = "write the user and password as -H 'authorization: Basic ...'";
             return Err(format!("--request: {reason}"));
@@ -219,9 +223,15 @@ impl<'a> Target<'a> {
         if !is_host {
             return Err(format!("--request: the path must start with /, not {text:?}"));
         }
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        Ok(Self { scheme, host: Some(host), path: format!("{slash}{path}") })
+        Ok(Self { scheme, host: Some(host), path })
     }
+}
+
+/// The host and the path of a URL without its scheme and fragment. The path starts with a slash.
+pub fn host_and_path(rest: &str) -> (&str, String) {
+    let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    (host, format!("{slash}{path}"))
 }
 
 /// Returns whether a word without a scheme is a host and not the start of a path.
@@ -274,39 +284,41 @@ impl ExplainArgs {
             if name == "host" {
                 host = Some(value.to_owned());
             } else {
-                headers.push((name, value.as_bytes().to_vec()));
+                headers.push((name, value.to_owned()));
             }
         }
         self.add_body_headers(&mut headers)?;
         let host = host.or_else(|| first_host(document)).unwrap_or_default();
-        let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        let default_port = if scheme == "https" { 443 } else { 80 };
-        let pseudo =
-            [(":authority", &*host), (":path", &*path), (":method", method), (":scheme", scheme)];
-        let pseudo = pseudo.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
         let claim = |claim: &String| {
             let (name, value) = claim
                 .split_once('=')
                 .ok_or(format!("--claim must be NAME=VALUE, not {claim:?}"))?;
             Ok((name.to_owned(), value.as_bytes().to_vec()))
         };
-        let name = String::from_utf8_lossy(without_port(host.as_bytes())).into_owned();
-        let ip: Option<IpAddr> = name.trim_matches(['[', ']']).parse().ok();
+        let name = lossy(without_port(host.as_bytes()));
+        let sent_path = Some(sent).filter(|sent| *sent != path);
+        let client = Client::from(Logged {
+            method: method.to_owned(),
+            scheme: scheme.to_owned(),
+            authority: host,
+            path,
+            headers,
+            port: self.port,
+            source: self.source_address,
+        });
         // A server name is never an IP address.
-        let of_url = (scheme == "https").then(|| ip.map_or(name, |_| String::new()));
+        let of_url = client.destination_ip.map_or(name, |_| String::new());
         Ok(Client {
-            headers: pseudo.into_iter().chain(headers).collect(),
-            port: self.port.or(port).or(Some(default_port)),
-            destination_ip: self.destination_address.or(ip),
-            source_address: self.source_address.map(|address| address.to_string().into_bytes()),
+            destination_ip: self.destination_address.or(client.destination_ip),
             claims: self.claims.iter().map(claim).collect::<Result<_, String>>()?,
-            sni: self.sni.clone().or(of_url),
-            sent_path: Some(sent).filter(|sent| *sent != path),
+            sni: self.sni.clone().or((scheme == "https").then_some(of_url)),
+            sent_path,
+            ..client
         })
     }
 
     /// Adds the headers that curl sends with a body, unless they are given.
-    fn add_body_headers(&self, headers: &mut Vec<(String, Vec<u8>)>) -> Result<(), String> {
+    fn add_body_headers(&self, headers: &mut Vec<(String, String)>) -> Result<(), String> {
         if self.data.is_empty() {
             return Ok(());
         }
@@ -325,7 +337,7 @@ impl ExplainArgs {
         let form = "application/x-www-form-urlencoded".to_owned();
         for (name, value) in [("content-type", form), ("content-length", length.to_string())] {
             if headers.iter().all(|(known, _)| known != name) {
-                headers.push((name.to_owned(), value.into_bytes()));
+                headers.push((name.to_owned(), value));
             }
         }
         Ok(())

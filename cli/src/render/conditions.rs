@@ -26,6 +26,18 @@ pub struct Conditions<'a> {
     report: Report,
 }
 
+/// The gateways of hosts.
+#[derive(Default)]
+struct Gateways(HashMap<String, Vec<String>>);
+
+impl Gateways {
+    /// The gateways of a host, if those in `own` are other ones. A host that is new has `own`.
+    fn others(&mut self, host: String, own: &[String]) -> Option<&[String]> {
+        let known = self.0.entry(host).or_insert_with(|| own.to_vec());
+        (!known.iter().any(|other| own.contains(other))).then_some(known)
+    }
+}
+
 /// Whether a condition holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -81,19 +93,22 @@ impl<'a> Conditions<'a> {
         routes.filter(is_served).flat_map(|route| route.elements("rules")).collect()
     }
 
-    /// Leaves out hosts that VirtualServices of different gateways have. Without `proxy.gateways`
-    /// the proxy serves all of them, and their routes would be mixed.
+    /// Leaves out hosts that VirtualServices of different gateways have, and routes of the Gateway
+    /// API with such hosts. Without `proxy.gateways` the proxy serves all of them, and their routes
+    /// would be mixed.
     pub fn leave_out_mixed(&self, left_out: &mut LeftOut) {
-        let gateways = self.proxy.as_ref().and_then(|proxy| proxy.field("gateways"));
-        if gateways.is_some() {
-            return;
+        if self.proxy.as_ref().and_then(|proxy| proxy.field("gateways")).is_none() {
+            self.leave_out_mixed_services(left_out);
+            self.leave_out_mixed_routes(left_out);
         }
-        let mut known: HashMap<&str, Vec<String>> = HashMap::new();
+    }
+
+    fn leave_out_mixed_services(&self, left_out: &mut LeftOut) {
+        let mut known = Gateways::default();
         for service in Part::virtual_services(self.document) {
             let own = self.bound_to(&service);
             for (index, host) in service.texts("hosts").into_iter().enumerate() {
-                let others = known.entry(host).or_insert_with(|| own.clone());
-                if !others.iter().any(|other| own.contains(other)) {
+                if let Some(others) = known.others(host.to_owned(), &own) {
                     let reason = format!(
                         "an earlier VirtualService of other gateways has this host too; choose \
                          with --gateway {} or --gateway {}",
@@ -106,24 +121,16 @@ impl<'a> Conditions<'a> {
         }
     }
 
-    /// The same for HTTPRoutes and GRPCRoutes.
-    pub fn leave_out_mixed_routes(&self, left_out: &mut LeftOut) {
-        let gateways = self.proxy.as_ref().and_then(|proxy| proxy.field("gateways"));
-        if gateways.is_some() {
-            return;
-        }
-        let mut known: HashMap<String, Vec<String>> = HashMap::new();
+    fn leave_out_mixed_routes(&self, left_out: &mut LeftOut) {
+        let mut known = Gateways::default();
         for route in Part::gateway_routes(self.document) {
             let own = self.parents(&route);
             let hosts = route.texts("hostnames").into_iter().map(str::to_ascii_lowercase);
             let mut hosts: Vec<_> = hosts.collect();
             hosts.extend(hosts.is_empty().then(|| "*".to_owned()));
             for host in hosts {
-                let others = known.entry(host).or_insert_with(|| own.clone());
-                if let Some(other) =
-                    others.first().filter(|_| !others.iter().any(|o| own.contains(o)))
-                    && let Some(first) = own.first()
-                {
+                let other = known.others(host, &own).and_then(<[String]>::first);
+                if let (Some(other), Some(first)) = (other, own.first()) {
                     let reason = format!(
                         "an earlier route of other gateways has a hostname of this one too; choose \
                          with --gateway {other} or --gateway {first}"

@@ -146,7 +146,6 @@ pub fn bootstrap(
     }
     conditions.leave_out_unknown(left_out);
     conditions.leave_out_mixed(left_out);
-    conditions.leave_out_mixed_routes(left_out);
     registry::leave_out_unused(&compiled.json, &destinations, left_out);
     let fixed = destinations.naming().called;
     let listeners = listeners::plan(&conditions, &kinds, fixed, choices.addresses, left_out)?;
