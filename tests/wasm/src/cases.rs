@@ -148,6 +148,8 @@ fn router() -> Vec<Case> {
     sticky["sampling"] = json!({ "key": [{ "header": "end-user" }], "salt": "2026" });
     let mut counted = routes(split.clone());
     counted["metrics"] = json!({ "routes": true });
+    let mut explained = routes(split.clone());
+    explained["explain"] = json!({ "secret": "open-sesame-12345" });
     let regex = json!([{
         "match": [{ "headers": { "end-user": { "regex": "user-[0-9]+(-[a-z]*)?" } } }],
         "route": destination("reviews"),
@@ -178,6 +180,13 @@ fn router() -> Vec<Case> {
             case(name.to_owned(), document, exchange(path, &user, "200"), FORWARDED)
         }),
     );
+    let secret = ("x-sluice-explain", "open-sesame-12345");
+    for (name, sent) in
+        [("split, could be explained", &[user[0]][..]), ("split, explained", &[user[0], secret])]
+    {
+        let stream = exchange("/", sent, "200");
+        cases.push(case(name.to_owned(), explained.clone(), stream, FORWARDED));
+    }
     cases
 }
 
