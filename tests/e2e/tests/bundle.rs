@@ -77,11 +77,12 @@ impl Edge {
         }
     }
 
-    /// The counters that are not zero.
+    /// The counters that are not zero. Histograms are left out: they have no single number.
     async fn counters(&self) -> BTreeMap<String, u64> {
         let text = self.envoy.admin("/stats?filter=wasmcustom.sluice").await.text();
         let counters = text.lines().filter_map(|line| line.split_once(": "));
-        let counters = counters.map(|(name, value)| (name.to_owned(), value.parse().unwrap()));
+        let counters =
+            counters.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
         counters.filter(|(_, value)| *value > 0).collect()
     }
 }
