@@ -7,6 +7,7 @@
 
 mod configuration;
 mod sandbox;
+mod tutorials;
 
 use std::fs;
 

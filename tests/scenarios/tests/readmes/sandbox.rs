@@ -71,7 +71,7 @@ fn has_fields(logged: &str, shown: &str) -> bool {
 
 /// Rounds curl's times to whole seconds: the rest differs each time, and Envoy's timers may end a
 /// few milliseconds early.
-fn whole_seconds(output: &str) -> String {
+pub fn whole_seconds(output: &str) -> String {
     let mut parts = output.split("after ");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| match part.split_once(" s") {
