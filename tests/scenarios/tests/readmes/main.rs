@@ -51,7 +51,7 @@ use Place::{Http, Network, Upstream};
 
 /// In the order in which the sandbox runs their commands: the mirror filter shows counters of
 /// services, which later commands increase, and the outlier filter ejects a host of a service.
-const READMES: [Readme; 11] = [
+const READMES: [Readme; 12] = [
     Readme {
         file: "filters/mirror/README.md",
         blocks: &[Envoy, Document("mirror", Http), Commands, Other("mirror route=")],
@@ -76,6 +76,19 @@ const READMES: [Readme; 11] = [
     Readme {
         file: "docs/sandbox.md",
         blocks: &[Other("make sandbox "), Other("make build")], // tests/playground, tests/compose
+    },
+    Readme {
+        file: "docs/operations.md",
+        blocks: &[
+            Other("sluice check rules/"), // cli/tests/readme.rs
+            Document("router", Http),
+            Commands,
+            Commands,
+            Other("virtualServices[0].http[1].rout: unknown field"),
+            Other("   unmatchedHosts: pass"), // filters/policy
+            Commands,
+            Envoy,
+        ],
     },
     Readme {
         file: "filters/router/README.md",
