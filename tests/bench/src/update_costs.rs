@@ -28,10 +28,7 @@ const ALL: [Attached; 5] = [
         add: |listener, document| listener.fault(document).mirror(document).plugin(document),
     },
     Attached { name: "sluice.wasm", add: |listener, document| listener.bundle(document) },
-    Attached {
-        name: "libsluice.so",
-        add: |listener, document| listener.bundle(document).native(),
-    },
+    Attached { name: "libsluice.so", add: |listener, document| listener.bundle(document).native() },
 ];
 
 /// Measures and prints a table for each number of rules.
