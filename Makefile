@@ -140,7 +140,8 @@ corpus: setup-envoy ## compare checks and behaviour with Istio; SLUICE_CORPUS=DI
 .PHONY: bench
 bench: setup-envoy build module ## measure the filters, compared with Envoy's own features
 	cargo build --release --package sluice-bench --locked
-	@set -- requests rules patterns start lists updates delays waiting mirrors sni egress outliers; \
+	@set -- requests rules patterns start lists updates update-costs delays waiting mirrors sni \
+	  egress outliers; \
 	number=0; \
 	for benchmark; do \
 	  number=$$((number + 1)); \
