@@ -20,6 +20,7 @@ pub mod known_ports;
 pub mod metrics;
 pub mod left_out;
 pub mod mirror;
+pub mod mode;
 pub mod outlier;
 pub mod outlier_detection;
 pub mod place;
