@@ -42,7 +42,7 @@ impl Explanation<'_> {
         let mut effect = Effect::default();
         if self.agreement.as_ref().is_some_and(|own| own.is_refused) {
             effect.destination = "421 by the sni filter".to_owned().into();
-        } else if let Some(own) = self.egress.as_ref().filter(|own| own.is_refused()) {
+        } else if let Some(own) = self.egress.as_ref().filter(|own| own.is_refused) {
             let reason = own.reason().unwrap_or_default();
             effect.destination = format!("{} by the egress filter: {reason}", own.status).into();
         } else {

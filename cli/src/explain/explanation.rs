@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use sluice_policy::desk::explain::{Explainer, Trace};
 use sluice_policy::fault;
 use sluice_policy::mirror;
-use sluice_policy::request::{Draws, Request};
+use sluice_policy::request::{Chance, Draws, Request};
 use sluice_policy::router::decision::Decision;
 use sluice_policy::spec::document::Document;
 use sluice_policy::spec::fault::AbortStatus;
@@ -16,17 +16,22 @@ use crate::bundle::Bundle;
 use crate::finding::Place;
 use crate::tree::Tree;
 
-/// A filter's generator of random numbers, which keeps what it has generated.
+/// A filter's generator of random numbers, which takes down the filter's choices.
 struct Recorder {
     generator: fastrand::Rng,
-    drawn: Vec<u64>,
+    /// Whether a random number was drawn: the choices for a user are made by a hash
+    is_random: bool,
+    chances: Vec<Chance>,
 }
 
 impl Draws for Recorder {
     fn draw(&mut self) -> u64 {
-        let number = self.generator.u64(..);
-        self.drawn.push(number);
-        number
+        self.is_random = true;
+        self.generator.u64(..)
+    }
+
+    fn chose(&mut self, chance: Chance) {
+        self.chances.push(chance);
     }
 }
 
@@ -114,20 +119,24 @@ impl<'a> Explanation<'a> {
         };
         // Each filter has a generator of its own, as in a proxy.
         let mut source = fastrand::Rng::with_seed(seed);
-        let mut draws = [(); 4].map(|()| Recorder { generator: source.fork(), drawn: Vec::new() });
+        let mut draws = [(); 4].map(|()| Recorder {
+            generator: source.fork(),
+            is_random: false,
+            chances: Vec::new(),
+        });
         let [of_fault, of_mirror, of_router, of_sni] = &mut draws;
         let tree = &bundle.document;
         let connection = others::connection(tree, document, client, of_sni);
         let agreement = others::agreement(tree, document, client, &request);
         let egress = others::egress(tree, document, client, &request);
-        let is_refused = egress.as_ref().is_some_and(EgressOutcome::is_refused)
+        let is_refused = egress.as_ref().is_some_and(|own| own.is_refused)
             || agreement.as_ref().is_some_and(|own| own.is_refused);
         let has_rules = bundle.has_http_routes();
         let is_decided = has_rules && !is_refused;
         let fault = is_decided.then(|| {
             let plan = explainer.fault(&request, now, of_fault);
             let abort = plan.draw_abort(of_fault);
-            let is_drawn = !of_fault.drawn.is_empty();
+            let is_drawn = of_fault.is_random;
             let is_limited = bundle.document.field("faults").is_some();
             let rule = explainer.fault_rule(&request);
             FaultOutcome { plan, abort, is_drawn, is_limited, rule }
@@ -138,11 +147,11 @@ impl<'a> Explanation<'a> {
             let mirroring = bundle.document.field("mirroring");
             let has_budget = mirroring.is_some_and(|own| own.field("budget").is_some());
             let decision = explainer.route(&request, of_router);
-            let total: u64 = trace.shares.iter().map(|(weight, _)| u64::from(*weight)).sum();
-            let drawn = of_router.drawn.first().map(|drawn| drawn % total.max(1));
+            let chance = of_router.chances.first().filter(|_| of_router.is_random);
+            let drawn = chance.map(|chance| chance.drawn);
             Routed { copies, has_budget, decision, drawn }
         });
-        let is_random = draws.iter().any(|draws| !draws.drawn.is_empty());
+        let is_random = draws.iter().any(|draws| draws.is_random);
         let cluster = routed.as_ref().and_then(|routed| routed.decision.cluster());
         let outlier = others::outlier(document, cluster, &request);
         let namespace = bundle.document.field("namespace").and_then(Tree::as_str);

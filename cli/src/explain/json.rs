@@ -70,8 +70,8 @@ impl Explanation<'_> {
         };
         json!({
             "reason": own.reason(),
-            "isRefused": own.is_refused(),
-            "httpStatus": own.is_refused().then_some(own.status),
+            "isRefused": own.is_refused,
+            "httpStatus": own.is_refused.then_some(own.status),
             "serviceEntry": entry.map(|entry| self.json_place(&format!("serviceEntries[{entry}]"))),
         })
     }

@@ -27,8 +27,8 @@ pub struct EgressOutcome {
     pub decision: egress::Decision,
     /// The status of the answer to a refused request
     pub status: u16,
-    /// Whether violations are only counted
-    pub only_reports: bool,
+    /// Whether the filter answers the request itself
+    pub is_refused: bool,
     /// Whether the address that the client connected to is known
     pub knows_address: bool,
 }
@@ -40,11 +40,6 @@ impl EgressOutcome {
             egress::Decision::Refused(reason) => Some(reason.name()),
             egress::Decision::Known { .. } | egress::Decision::Passthrough => None,
         }
-    }
-
-    /// Returns whether the filter answers the request.
-    pub fn is_refused(&self) -> bool {
-        self.reason().is_some() && !self.only_reports
     }
 }
 
@@ -103,10 +98,11 @@ pub fn egress(
     tree.field("outboundTrafficPolicy")?;
     let policy = Egress::new(document);
     let is_connect = request.method == b"CONNECT";
+    let decision = policy.request(request.authority, is_connect, client.destination());
     Some(EgressOutcome {
-        decision: policy.request(request.authority, is_connect, client.destination()),
+        decision,
+        is_refused: policy.refuses(decision).is_some(),
         status: policy.settings.block_status,
-        only_reports: policy.settings.only_reports,
         knows_address: client.knows_address(),
     })
 }

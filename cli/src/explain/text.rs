@@ -84,7 +84,7 @@ impl Explanation<'_> {
             egress::Decision::Passthrough => {
                 "allows the request: no ServiceEntry has it, and the mode is ALLOW_ANY".to_owned()
             }
-            egress::Decision::Refused(reason) if own.only_reports => {
+            egress::Decision::Refused(reason) if !own.is_refused => {
                 format!("only reports the request: {}", reason.name())
             }
             egress::Decision::Refused(reason) => {

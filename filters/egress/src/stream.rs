@@ -39,18 +39,17 @@ impl<H: HttpHost> HttpStream for Stream<H> {
                 _ => {}
             }
         }
-        let authority = authority.unwrap_or_default();
-        let is_connect = method == Some(b"CONNECT");
-        let attributes = StreamAttributes(&self.host);
+        let (method, authority) = (method.unwrap_or_default(), authority.unwrap_or_default());
         let explained = Explained::default();
         if let Some(explaining) = &self.worker.explaining {
+            let attributes = StreamAttributes(&self.host);
             let request = Request::of_encoded(&headers, &attributes);
             let place = Place::BeforeOthers;
             explained.begin(explaining, place, &request, &self.host, |own| {
                 own.egress = Some(self.worker.explain(&request, &self.host).0);
             });
         }
-        let decision = self.worker.egress.request(authority, is_connect, attributes.destination());
+        let decision = self.worker.decide(method, authority, &self.host);
         self.worker.apply(decision, &explained, &self.host)
     }
 }

@@ -70,13 +70,16 @@ impl Worker {
         Self { egress, counters: Counters::define(host), explaining }
     }
 
+    /// Decides about a request by its method and authority.
+    pub fn decide(&self, method: &[u8], authority: &[u8], host: &impl HttpHost) -> Decision {
+        let destination = StreamAttributes(host).destination();
+        self.egress.request(authority, method == b"CONNECT", destination)
+    }
+
     /// Explains the decision about a request. Returns also whether the request is refused.
     pub fn explain(&self, request: &Request<'_>, host: &impl HttpHost) -> (String, bool) {
-        let is_connect = request.method == b"CONNECT";
-        let destination = StreamAttributes(host).destination();
-        let decision = self.egress.request(request.authority, is_connect, destination);
-        let is_violation = matches!(decision, Decision::Refused(_));
-        let is_refused = is_violation && !self.egress.settings.only_reports;
+        let decision = self.decide(request.method, request.authority, host);
+        let is_refused = self.egress.refuses(decision).is_some();
         (explain::egress(decision, is_refused), is_refused)
     }
 
@@ -115,12 +118,11 @@ impl Worker {
         };
         self.counters.increment(event, host);
         host.note(NOTE, &note);
-        let Decision::Refused(reason) = decision else { return None };
-        if self.egress.settings.only_reports {
+        let refused = self.egress.refuses(decision);
+        if refused.is_none() && matches!(decision, Decision::Refused(_)) {
             self.counters.increment(Event::Reported, host);
-            return None;
         }
-        Some(reason)
+        refused
     }
 }
 

@@ -150,6 +150,15 @@ impl Egress {
         self.decide(server_name, &[Protocol::Tls], port, address)
     }
 
+    /// Why traffic with this decision is stopped; `None` if it is allowed or only reported
+    /// (`egress.mode`).
+    pub fn refuses(&self, decision: Decision) -> Option<Reason> {
+        match decision {
+            Decision::Refused(reason) if !self.settings.only_reports => Some(reason),
+            _ => None,
+        }
+    }
+
     /// Decides about a name or an address. One of `protocols` must match; there is at least one.
     fn decide(
         &self,

@@ -76,9 +76,7 @@ impl Worker {
             self.explain(explaining, &phase, &request, kept, host);
         }
         if let (Some(egress), Phase::Start(_)) = (&self.egress, &phase) {
-            let is_connect = request.method == b"CONNECT";
-            let destination = attributes.destination();
-            let decision = egress.egress.request(request.authority, is_connect, destination);
+            let decision = egress.decide(request.method, request.authority, host);
             if egress.apply(decision, &Explained::default(), host) == Action::Pause {
                 return Action::Pause;
             }

@@ -132,10 +132,8 @@ pub(crate) fn cluster(target: &Target, request: &Request<'_>) -> String {
     if target.is_invalid {
         return "500 (no valid backend)".to_owned();
     }
-    if let Some(cluster) = &target.cluster_by_port {
-        return cluster.at(|| request.destination_port()).into_owned();
+    match &target.cluster_by_port {
+        Some(cluster) => cluster.at(|| request.destination_port()).into_owned(),
+        None => target.cluster().unwrap_or_default(),
     }
-    let edit = target.request.iter().rev().find(|edit| edit.name() == CLUSTER);
-    let edit = edit.map(FixedEdit::as_edit);
-    edit.map_or(String::new(), |edit| String::from_utf8_lossy(&edit.value).into_owned())
 }
