@@ -123,6 +123,7 @@ impl Lines<'_> {
             let [sampled, eligible] = left_out;
             self.line(format_args!("  {sampled} not sampled, {eligible} not eligible"));
         }
+        self.shadow(own);
         self.chances(own);
     }
 
@@ -146,6 +147,7 @@ impl Lines<'_> {
         }
         let by = place.map(|place| format!(", by {place}")).unwrap_or_default();
         self.line(format_args!("{BOLD}router{BOLD:#}   {}{by}", text("outcome")));
+        self.shadow(own);
         let shares: Vec<_> = list(own, "shares").iter().map(share).collect();
         if shares.len() > 1 {
             let how = list(own, "chances").is_empty().then_some(", by the hash of the user");
@@ -157,6 +159,13 @@ impl Lines<'_> {
         }
         if own["cluster"].is_string() {
             self.line(format_args!("  cluster {}", text("cluster")));
+        }
+    }
+
+    /// Whether a decision is not carried out.
+    fn shadow(&mut self, own: &Value) {
+        if own["isShadow"] == true {
+            self.line(format_args!("  only counted, because the mode is shadow"));
         }
     }
 

@@ -95,6 +95,7 @@ impl Explanation<'_> {
         let response = response.map(|plan| plan.edits().map(|own| edit(&own)).collect::<Value>());
         json!({
             "outcome": decision.outcome.name(),
+            "isShadow": routed.is_shadow,
             "route": self.trace.route().map(|place| self.json_place(&place.to_string())),
             "shares": shares.collect::<Value>(),
             "drawn": routed.drawn,
@@ -106,7 +107,7 @@ impl Explanation<'_> {
 }
 
 fn json_fault(fault: &FaultOutcome) -> Value {
-    let FaultOutcome { plan, abort, is_limited, rule, .. } = fault;
+    let FaultOutcome { plan, abort, is_limited, is_shadow, rule, .. } = fault;
     let [http, grpc] = match *abort {
         Some(AbortStatus::Http(status)) => [Some(status), None],
         Some(AbortStatus::Grpc(status)) => [None, Some(u16::from(status))],
@@ -121,6 +122,7 @@ fn json_fault(fault: &FaultOutcome) -> Value {
         "resetAfterBytes": of_response(plan.reset_after),
         "bytesPerSecond": of_response(plan.bytes_per_second),
         "isLimited": is_limited,
+        "isShadow": is_shadow,
         "rule": rule,
     })
 }
@@ -145,6 +147,7 @@ fn json_mirror(routed: &Routed<'_>) -> Value {
         "notSampled": plan.not_sampled,
         "notEligible": plan.not_eligible,
         "hasBudget": routed.has_budget,
+        "isShadow": routed.copies_in_shadow,
     })
 }
 

@@ -170,6 +170,10 @@ impl Explanation<'_> {
             format!(", by {}", self.shown_place(&place.to_string()))
         });
         line(text, format_args!("{BOLD}router{BOLD:#}   {outcome}{by}"));
+        if routed.is_shadow {
+            let reason = "only counted, because router.mode is shadow: Envoy's own routes apply";
+            line(text, format_args!("  {reason}"));
+        }
         let shares = &self.trace.shares;
         let is_shared = matches!(decision.outcome, Outcome::Forwarded | Outcome::NoBackend);
         if is_shared && shares.len() > 1 {
@@ -202,7 +206,7 @@ fn line(text: &mut String, arguments: Arguments<'_>) {
 }
 
 fn describe_fault(text: &mut String, fault: &FaultOutcome) {
-    let FaultOutcome { plan, abort, is_drawn, is_limited, rule } = fault;
+    let FaultOutcome { plan, abort, is_drawn, is_limited, is_shadow, rule } = fault;
     let mut effects = Vec::new();
     effects.extend(plan.delay.map(|delay| format!("delays the request by {delay:?}")));
     effects.extend(abort.map(|status| match status {
@@ -226,6 +230,9 @@ fn describe_fault(text: &mut String, fault: &FaultOutcome) {
     } else {
         let by = rule.as_ref().map(|rule| format!(", by {rule}")).unwrap_or_default();
         line(text, format_args!("{BOLD}fault{BOLD:#}    {}{by}", effects.join(", ")));
+        if *is_shadow {
+            line(text, format_args!("  only counted, because faults.mode is shadow"));
+        }
         if *is_limited {
             line(
                 text,
@@ -286,6 +293,9 @@ fn mirror(text: &mut String, routed: &Routed<'_>) {
     let plan = &routed.copies;
     for copy in &plan.copies {
         line(text, format_args!("{BOLD}mirror{BOLD:#}   a copy goes to {}", copy.cluster()));
+    }
+    if routed.copies_in_shadow && !plan.copies.is_empty() {
+        line(text, format_args!("  only counted, because mirroring.mode is shadow"));
     }
     if routed.has_budget && !plan.copies.is_empty() {
         line(

@@ -125,6 +125,9 @@ pub fn mirror(mirrors: &Mirrors, request: &Request<'_>, draws: &mut dyn Draws) -
     members.list("copies", MAX_DESTINATIONS, copies);
     members.number("notSampled", plan.not_sampled as u64);
     members.number("notEligible", plan.not_eligible as u64);
+    if mirrors.settings.mode.is_shadow() {
+        members.flag("isShadow", true);
+    }
     add_chances(&mut members, &draws.chances);
     named("mirror", members)
 }
@@ -142,6 +145,9 @@ pub fn router(router: &Router, request: &Request<'_>, draws: &mut dyn Draws) -> 
 
     let mut members = Members::default();
     members.string("outcome", decision.outcome.name());
+    if router.shadow.as_ref().is_some_and(|shadow| shadow.replaces_decisions()) {
+        members.flag("isShadow", true);
+    }
     if let Some(reply) = &decision.reply {
         members.number("status", reply.status.into());
     }

@@ -20,6 +20,7 @@ use crate::spec::document::Document;
 use crate::spec::explain::ExplainSettings;
 use crate::spec::http_match::MatchedPath;
 use crate::spec::http_route::{Action, HttpRoute};
+use crate::spec::mode::Mode;
 use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
 use crate::spec::timeouts::ROUTER_HEADERS;
@@ -37,7 +38,28 @@ pub struct Router {
     passes_unmatched_hosts: bool,
     /// `explain` of the document
     pub explain: Option<Arc<ExplainSettings>>,
+    /// What happens beside decisions or in their place; `None` without a shadow mode
+    pub shadow: Option<Box<Shadow>>,
     counters: Option<RouteCounters>,
+}
+
+/// The part of a document that changes nothing for requests.
+#[derive(Debug)]
+pub struct Shadow {
+    mode: Mode,
+}
+
+impl Shadow {
+    /// Creates the shadow of a document; `None` without `router.mode: shadow`.
+    fn new(document: &Document) -> Option<Box<Self>> {
+        let mode = document.router.mode;
+        mode.is_shadow().then(|| Box::new(Self { mode }))
+    }
+
+    /// Returns whether decisions are only counted (`router.mode: shadow`).
+    pub fn replaces_decisions(&self) -> bool {
+        self.mode.is_shadow()
+    }
 }
 
 impl Policy for Router {
@@ -51,6 +73,7 @@ impl Policy for Router {
             sampling: document.sampling.clone(),
             passes_unmatched_hosts: document.passes_unmatched_hosts,
             explain: document.explain.clone(),
+            shadow: Shadow::new(document),
             counters: document.metrics.routes.then(|| RouteCounters::new(&document.services)),
         }
     }
@@ -83,6 +106,13 @@ impl Router {
         draws: &mut dyn Draws,
     ) -> Decision<'a> {
         self.route_matched(self.services.find(request), request, draws)
+    }
+
+    /// Returns a decision with the outcome, name and counter of `decision` that leaves the request
+    /// to Envoy's own routes.
+    pub fn withheld<'a, 'r: 'a>(decision: Decision<'a>, request: &Request<'r>) -> Decision<'a> {
+        let Decision { outcome, note, counter, .. } = decision;
+        Decision { outcome, note, counter, ..pass(request) }
     }
 
     /// Like [`Router::route`], if the rule that applies to the request is already found.

@@ -28,6 +28,7 @@ pub mod policy;
 pub mod proxy;
 pub mod redirect;
 pub mod rewrite;
+pub mod router;
 pub mod sampling;
 pub mod scope;
 pub mod service;

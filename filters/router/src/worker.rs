@@ -7,11 +7,13 @@ use sluice_host::counters;
 use sluice_host::counters::Counters;
 use sluice_host::explained::Explaining;
 use sluice_host::host::{Counter, Host, PluginHost};
+use sluice_host::http::HttpHost;
 use sluice_host::random::Random;
 use sluice_policy::explain;
 use sluice_policy::request::Request;
-use sluice_policy::router::Router;
-use sluice_policy::router::decision::Outcome;
+use sluice_policy::router::decision::{Decision, Outcome};
+use sluice_policy::router::{Router, Shadow};
+use sluice_policy::spec::virtual_services::{Match, NoMatch};
 
 pub use sluice_host::host::ROUTE_NOTE as NOTE;
 
@@ -48,6 +50,38 @@ impl Worker {
         explain::router(&self.router, request, &mut &self.random.ahead())
     }
 
+    /// Decides about a request, to which the rule `matched` applies.
+    #[inline]
+    pub fn decide<'a, 'r: 'a>(
+        &'a self,
+        matched: Result<Match<'a>, NoMatch>,
+        request: &Request<'r>,
+        host: &impl HttpHost,
+    ) -> Decision<'a> {
+        match &self.router.shadow {
+            None => self.router.route_matched(matched, request, &mut &self.random),
+            Some(shadow) => self.decide_in_shadow(shadow, matched, request, host),
+        }
+    }
+
+    /// Like [`Worker::decide`], if the document has a shadow mode.
+    #[cold]
+    #[inline(never)]
+    fn decide_in_shadow<'a, 'r: 'a>(
+        &'a self,
+        shadow: &Shadow,
+        matched: Result<Match<'a>, NoMatch>,
+        request: &Request<'r>,
+        host: &impl HttpHost,
+    ) -> Decision<'a> {
+        let decision = self.router.route_matched(matched, request, &mut &self.random);
+        if !shadow.replaces_decisions() {
+            return decision;
+        }
+        self.counters.increment(Event::Shadowed, host);
+        Router::withheld(decision, request)
+    }
+
     /// Adds one to the counter of a route, which has this number in the policy.
     pub fn count_route(&self, number: u32, host: &impl Host) {
         let counter = usize::try_from(number).ok().and_then(|number| self.routes.get(number));
@@ -74,6 +108,8 @@ counters! {
         Redirected = "redirected",
         /// The response was a fixed one.
         Responded = "responded",
+        /// `mode: shadow` left the request to Envoy's own routes. Its decision is counted too.
+        Shadowed = "shadowed",
     }
 }
 

@@ -25,6 +25,7 @@ use crate::spec::mirror::settings::MirrorSettings;
 use crate::spec::outlier::OutlierSettings;
 use crate::spec::place::List;
 use crate::spec::proxy::{MESH, NoMetadata, NodeMetadata, Proxy, ProxySettings, read_namespace};
+use crate::spec::router::RouterSettings;
 use crate::spec::sampling::Sampling;
 use crate::spec::scope::Scope;
 use crate::spec::service::Service;
@@ -40,6 +41,8 @@ use crate::value::host_name::qualify;
 pub struct Document {
     /// `virtualServices[].http`
     pub services: Arc<VirtualServices>,
+    /// `router`
+    pub router: RouterSettings,
     /// `sampling`
     pub sampling: Sampling,
     /// Whether requests for hosts without virtual service pass (`unmatchedHosts: pass`)
@@ -95,6 +98,7 @@ fields!(Document as "PluginDocument",
     "unmatchedHosts": Kind::OneOf(&UNMATCHED_HOSTS) =>
         "What happens to requests for hosts without VirtualService: notFound (default) answers \
          404, pass leaves them to Envoy's own routes.";
+    "router": Kind::Object(RouterSettings::schema) => "Settings of the router.";
     "sampling": Kind::Object(Sampling::schema) =>
         "Makes random choices depend on the user, so that a user always gets the same choice.";
     "faults": Kind::Object(FaultSettings::schema) => "Settings and limits of the fault filter.";
@@ -182,6 +186,7 @@ impl Document {
         let template = object.optional("clusterName", ClusterTemplate::read);
         let sampling = object.optional("sampling", Sampling::read);
         let unmatched = object.optional("unmatchedHosts", |node| node.one_of(&UNMATCHED_HOSTS));
+        let router = object.optional("router", RouterSettings::read);
         let mirroring = object.optional("mirroring", MirrorSettings::read);
         let metrics = object.optional("metrics", MetricsSettings::read);
         let sni = object.optional("sni", SniSettings::read);
@@ -257,6 +262,7 @@ impl Document {
         let (faults, fault_rules) = faults?.unwrap_or_default();
         Ok(Self {
             services: Arc::new(entered),
+            router: router?.unwrap_or_default(),
             sampling: sampling?.unwrap_or_default(),
             passes_unmatched_hosts: unmatched? == Some("pass"),
             faults,

@@ -84,3 +84,28 @@ fn a_reply_is_sent_once_and_edited_like_a_response() {
     let added = ("x-out".to_owned(), b"1".to_vec());
     assert!(host.response_headers().contains(&added));
 }
+
+#[test]
+fn in_shadow_mode_decisions_are_counted_and_requests_left_to_the_routes_of_envoy() {
+    let document = DOCUMENT.replacen('{', r#"{"router": {"mode": "shadow"}, "#, 1);
+    for (authority, path, counter, note) in [
+        ("a.com", "/", "forwarded", "all"),
+        ("a.com", "/gone", "responded", "gone"),
+        ("b.com", "/", "no_virtual_host", "no virtual host"),
+    ] {
+        let host = host(authority, path)
+            .with_request_header("x-in", "1")
+            .with_request_header("x-sluice-cluster", "evil");
+        let stream = stream(&document, &host);
+        assert_eq!(stream.on_request_headers(), Action::Continue);
+        let names: Vec<_> = host.request_headers().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, [":authority", ":path", "x-in"], "clients must not select a cluster");
+        assert_eq!(host.replies(), []);
+        for counter in [counter, "shadowed"] {
+            assert_eq!(host.count(&format!("sluice.router.{counter}")), 1, "{counter}");
+        }
+        assert_eq!(host.notes(), [(NOTE.to_owned(), note.to_owned())]);
+        stream.on_response_headers(false);
+        assert_eq!(host.response_headers(), [("server".to_owned(), b"x".to_vec())]);
+    }
+}
