@@ -132,7 +132,7 @@ impl Explanation<'_> {
     }
 
     /// A rule by its place in the files, if `name` is a JSON path, else by its name.
-    fn named(&self, name: &str) -> String {
+    pub(super) fn named(&self, name: &str) -> String {
         let is_path = name.contains("].") && self.place(name).line > 0;
         if is_path { self.shown_place(name) } else { name.to_owned() }
     }

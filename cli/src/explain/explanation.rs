@@ -5,8 +5,9 @@ use std::time::SystemTime;
 use sluice_policy::desk::explain::{Explainer, Trace};
 use sluice_policy::fault;
 use sluice_policy::mirror;
-use sluice_policy::request::{Chance, Draws, Request};
+use sluice_policy::request::{Chance, Draws, Request, SharedDraw};
 use sluice_policy::router::decision::Decision;
+use sluice_policy::router::shadow::ShadowDecision;
 use sluice_policy::spec::document::Document;
 use sluice_policy::spec::fault::AbortStatus;
 
@@ -101,6 +102,8 @@ pub(super) struct Routed<'a> {
     pub(super) decision: Decision<'a>,
     /// Whether the decision is only counted (`router.mode: shadow`)
     pub(super) is_shadow: bool,
+    /// The decision of the second policy; `None` without one
+    pub(super) shadow: Option<ShadowDecision<'a>>,
     /// The random number of the router, below the sum of all weights
     pub(super) drawn: Option<u64>,
 }
@@ -153,12 +156,14 @@ impl<'a> Explanation<'a> {
             let copies = explainer.mirror(&request, of_mirror);
             let mirroring = bundle.document.field("mirroring");
             let has_budget = mirroring.is_some_and(|own| own.field("budget").is_some());
-            let decision = explainer.route(&request, of_router);
+            let mut shared = SharedDraw::new(of_router);
+            let decision = explainer.route(&request, &mut shared);
+            let shadow = explainer.shadow(&decision, &request, &mut shared);
             let chance = of_router.chances.first().filter(|_| of_router.is_random);
             let drawn = chance.map(|chance| chance.drawn);
             let copies_in_shadow = document.mirroring.mode.is_shadow();
             let is_shadow = document.router.mode.is_shadow();
-            Routed { copies, has_budget, copies_in_shadow, decision, is_shadow, drawn }
+            Routed { copies, has_budget, copies_in_shadow, decision, is_shadow, shadow, drawn }
         });
         let is_random = draws.iter().any(|draws| draws.is_random);
         let carried_out = routed.as_ref().filter(|routed| !routed.is_shadow);

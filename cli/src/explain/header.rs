@@ -160,6 +160,23 @@ impl Lines<'_> {
         if own["cluster"].is_string() {
             self.line(format_args!("  cluster {}", text("cluster")));
         }
+        let second = &own["shadow"];
+        if second.is_object() {
+            let member = |name: &str| second[name].as_str().unwrap_or_default();
+            let cluster = match member("cluster") {
+                "" => String::new(),
+                cluster => format!(" to {cluster}"),
+            };
+            let by = self.bundle.shown_place(member("route"));
+            let difference = match member("difference") {
+                "" => "the same".to_owned(),
+                difference => format!("another {difference}"),
+            };
+            let outcome = member("outcome");
+            self.line(format_args!(
+                "{BOLD}shadow{BOLD:#}   {difference}: {outcome}{cluster}, by {by}"
+            ));
+        }
     }
 
     /// Whether a decision is not carried out.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use sluice_policy::egress::Decision;
 use sluice_policy::router::decision::Outcome;
+use sluice_policy::router::shadow::Difference;
 use sluice_policy::spec::fault::AbortStatus;
 use sluice_policy::spec::outlier::Enforcement;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
@@ -102,6 +103,12 @@ impl Explanation<'_> {
             "reply": reply,
             "request": request.collect::<Value>(),
             "response": response.unwrap_or_else(|| json!([])),
+            "shadow": routed.shadow.as_ref().map(|own| json!({
+                "outcome": own.decision.outcome.name(),
+                "route": own.decision.note,
+                "cluster": own.decision.cluster(),
+                "difference": own.difference.map(Difference::name),
+            })),
         })
     }
 }

@@ -6,6 +6,7 @@ use clap::builder::styling::{AnsiColor, Color, Style};
 use sluice_policy::desk::explain::Tried;
 use sluice_policy::egress;
 use sluice_policy::router::decision::Outcome;
+use sluice_policy::router::shadow::{Difference, ShadowDecision};
 use sluice_policy::spec::fault::AbortStatus;
 use sluice_policy::spec::outlier::Enforcement;
 use sluice_policy::spec::outlier_detection::Consecutive;
@@ -155,16 +156,7 @@ impl Explanation<'_> {
 
     fn route(&self, text: &mut String, routed: &Routed<'_>) {
         let decision = &routed.decision;
-        let outcome = match decision.outcome {
-            Outcome::Forwarded => "forwards",
-            Outcome::NoBackend => "answers: no valid backend",
-            Outcome::NoRoute => "answers: no route",
-            Outcome::NoVirtualHost => "answers: no virtual service has the host",
-            Outcome::Passed => "leaves it to Envoy's own routes: no virtual service has the host",
-            Outcome::Preflight => "answers the CORS preflight",
-            Outcome::Redirected => "redirects",
-            Outcome::Responded => "answers with the fixed response",
-        };
+        let outcome = describe_outcome(decision.outcome);
         let by = self.trace.route();
         let by = by.map_or(String::new(), |place| {
             format!(", by {}", self.shown_place(&place.to_string()))
@@ -197,6 +189,43 @@ impl Explanation<'_> {
         if let Some(response) = &decision.response {
             edits(text, "response", response.edits());
         }
+        if let Some(shadow) = &routed.shadow {
+            self.shadow(text, shadow);
+        }
+    }
+
+    /// The decision of the second policy, which is not carried out.
+    fn shadow(&self, text: &mut String, own: &ShadowDecision<'_>) {
+        let decision = &own.decision;
+        let difference = match own.difference {
+            None => "the same",
+            Some(Difference::Outcome) => "another outcome",
+            Some(Difference::Reply) => "another answer",
+            Some(Difference::Cluster) => "another cluster",
+            Some(Difference::Request) => "other changes to the request",
+            Some(Difference::Response) => "other changes to the response",
+        };
+        let to = decision.cluster().map(|cluster| format!(" to {cluster}")).unwrap_or_default();
+        let has_rule = !matches!(
+            decision.outcome,
+            Outcome::NoRoute | Outcome::NoVirtualHost | Outcome::Passed
+        );
+        let by = has_rule.then(|| format!(", by {}", self.named(decision.note)));
+        let (outcome, by) = (describe_outcome(decision.outcome), by.unwrap_or_default());
+        line(text, format_args!("{BOLD}shadow{BOLD:#}   {difference}: {outcome}{to}{by}"));
+    }
+}
+
+fn describe_outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Forwarded => "forwards",
+        Outcome::NoBackend => "answers: no valid backend",
+        Outcome::NoRoute => "answers: no route",
+        Outcome::NoVirtualHost => "answers: no virtual service has the host",
+        Outcome::Passed => "leaves it to Envoy's own routes: no virtual service has the host",
+        Outcome::Preflight => "answers the CORS preflight",
+        Outcome::Redirected => "redirects",
+        Outcome::Responded => "answers with the fixed response",
     }
 }
 

@@ -33,6 +33,7 @@ pub mod sampling;
 pub mod scope;
 pub mod service;
 pub mod service_entry;
+pub mod shadow;
 pub mod sni;
 pub mod split;
 pub mod string_match;

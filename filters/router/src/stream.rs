@@ -38,8 +38,8 @@ impl<H: HttpHost> HttpStream for Stream<H> {
                 own.routed.push(worker.explain(&request));
             });
         }
-        let matched = worker.router.rules().find(&request);
-        let decision = worker.decide(matched, &request, &self.host);
+        let find = || worker.router.rules().find(&request);
+        let decision = worker.decide(find, &request, &self.host);
         self.routed.apply(decision, worker, &self.host)
     }
 

@@ -93,7 +93,7 @@ impl Worker {
             let plan = mirror.mirrors.plan_matched(matched, &request, &mut &mirror.random);
             kept.copies.apply(&plan, &request, mirror, host);
         }
-        let decision = self.router.decide(matched, &request, host);
+        let decision = self.router.decide(|| matched, &request, host);
         kept.routed.apply(decision, &self.router, host)
     }
 

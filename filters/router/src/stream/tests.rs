@@ -109,3 +109,41 @@ fn in_shadow_mode_decisions_are_counted_and_requests_left_to_the_routes_of_envoy
         assert_eq!(host.response_headers(), [("server".to_owned(), b"x".to_vec())]);
     }
 }
+
+#[test]
+fn a_second_policy_is_counted_and_changes_nothing() {
+    let shadow = r#"{"metrics": {"routes": true}, "shadow": {"virtualServices": [
+        {"hosts": ["a.com"], "http": [
+            {"match": [{"uri": {"prefix": "/same"}}], "headers": {"request": {"remove": ["x-in"]},
+             "response": {"remove": ["server"], "set": {"x-out": "2"}}},
+             "route": [{"destination": {"host": "b"}}]},
+            {"directResponse": {"status": 418}}]}]}, "#;
+    let document = DOCUMENT.replacen('{', shadow, 1);
+    for (authority, path, decision, route) in [
+        ("a.com", "/same", "same", Some("all")),
+        ("a.com", "/other", "different", Some("all")),
+        ("a.com", "/gone", "different", Some("gone")),
+        ("b.com", "/", "same", None),
+    ] {
+        let own = host(authority, path).with_request_header("x-in", "1");
+        let stream = stream(&document, &own);
+        let plain = host(authority, path).with_request_header("x-in", "1");
+        let without = self::stream(DOCUMENT, &plain);
+        assert_eq!(stream.on_request_headers(), without.on_request_headers());
+        stream.on_response_headers(false);
+        without.on_response_headers(false);
+        assert_eq!(own.request_headers(), plain.request_headers());
+        assert_eq!(own.response_headers(), plain.response_headers());
+        assert_eq!(own.replies().len(), plain.replies().len());
+        assert_eq!(own.notes(), plain.notes());
+        for word in ["same", "different"] {
+            let expected = usize::from(word == decision);
+            assert_eq!(own.count(&format!("sluice.router.shadow_{word}")), expected, "{path}");
+            for known in ["all", "gone"] {
+                let name = format!("sluice.router.shadow;route={known};decision={word};");
+                let expected = usize::from(word == decision && route == Some(known));
+                assert_eq!(own.count(&name), expected, "{path} {name}");
+            }
+        }
+    }
+}

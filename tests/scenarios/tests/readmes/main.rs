@@ -85,6 +85,8 @@ const READMES: [Readme; 9] = [
             Commands,
             Other("sluice.router.requests;route=ROUTE"),
             Bootstrap,
+            Document("router", Http),
+            Other("shadow difference="),
             Other("                               10 rules"),
         ],
     },
