@@ -197,7 +197,7 @@ fn cluster(
         _ => Discovery::StrictDns,
     };
     let ClusterFields { own: own_fields, http, protocol, .. } = fields;
-    let options = HttpOptions::new(protocol, http, detection.as_ref());
+    let options = HttpOptions::new(protocol, http, detection.as_ref(), Some(name));
     Cluster {
         name: name.to_owned(),
         source: own.source,

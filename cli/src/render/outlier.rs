@@ -119,12 +119,20 @@ pub struct HttpOptions {
     statuses: Option<String>,
     /// The outlier filter
     filter: Option<FilterEntry>,
+    /// Its `root_id`
+    root_id: String,
 }
 
 impl HttpOptions {
     /// The options with `fields` and those of the outlier detection; `None` without any.
-    /// `protocol` is the field that all options must have.
-    pub fn new(protocol: Object, fields: Object, detection: Option<&Detection>) -> Option<Self> {
+    /// `protocol` is the field that all options must have. `cluster` is the name of the cluster, if
+    /// the options are only for this one.
+    pub fn new(
+        protocol: Object,
+        fields: Object,
+        detection: Option<&Detection>,
+        cluster: Option<&str>,
+    ) -> Option<Self> {
         let (statuses, filter) = match detection {
             Some(Detection::Native(own)) => (own.statuses.clone(), own.filter.clone()),
             Some(Detection::Filter { filter }) => (None, Some(filter.clone())),
@@ -133,13 +141,17 @@ impl HttpOptions {
         let is_needed = !fields.is_empty() || statuses.is_some() || filter.is_some();
         let mut all = protocol;
         all.extend(fields);
-        is_needed.then(|| Self { fields: templates::fields(all), statuses, filter })
+        let root_id = match cluster {
+            Some(name) => format!("upstream/{name}"),
+            None => "upstream".to_owned(),
+        };
+        is_needed.then(|| Self { fields: templates::fields(all), statuses, filter, root_id })
     }
 
     /// The options that only the outlier detection needs.
     fn of_detection(detection: &Detection) -> Option<Self> {
         let protocol = json!({ "explicit_http_config": { "http_protocol_options": {} } });
-        Self::new(Object::new(protocol), Object::default(), Some(detection))
+        Self::new(Object::new(protocol), Object::default(), Some(detection), None)
     }
 }
 

@@ -147,16 +147,19 @@ impl Monitor {
     /// [`Attempt`]: if Envoy itself chose an ejected host, the attempt is a try. Returns whether it
     /// has to be refused, because all hosts are ejected. `endpoints` reads the number of endpoints:
     /// since the known one was read, the cluster may have got a host that can serve the request.
+    /// What other workers have changed is known after 1 ms at the latest.
     pub fn refuses(
         &self,
         address: &[u8],
         is_chosen: bool,
+        now: Duration,
         endpoints: impl FnOnce() -> u64,
         context: UpdateContext<'_>,
         host: &impl SharedData,
     ) -> bool {
         {
-            let view = self.view(host);
+            self.state.refresh_for_attempt(now, host);
+            let view = self.state.view();
             let is_ejected = !view.is_whole() && view.standing(address).is_ejected;
             if !is_ejected || !is_chosen || self.state.is_superseded() {
                 return false;
@@ -165,7 +168,6 @@ impl Monitor {
                 return view.refuses(self.endpoints()) && view.refuses(endpoints());
             }
         }
-        let now = host.uptime();
         self.state.update(context, host, |cluster| {
             cluster.record_try(address, now).then(|| (Vec::new(), true))
         });

@@ -1,6 +1,6 @@
 //! The state of a cluster in the store ([`crate::stored`]), and what a worker has read of it.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,10 @@ use crate::stored::{self, Keys};
 /// How many times a write is tried. Each failure is a success of another worker, so this many
 /// failures in a row do not happen.
 const MAX_TRIES: usize = 1000;
+
+/// How long an attempt may go by what the worker has read, as if the attempt had begun earlier.
+/// Each value that is read costs a quarter of an attempt in a wasm module.
+pub(crate) const FRESH: Duration = Duration::from_millis(1);
 
 /// What an update needs beside the store.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +41,8 @@ pub struct State {
     configured: Duration,
     keys: Keys,
     known: RefCell<Known>,
+    /// Until when attempts go by `known`, unless this worker finds a failure
+    fresh_until: Cell<Duration>,
 }
 
 /// What was read of the values in the store.
@@ -66,6 +72,7 @@ impl State {
             has_fallback,
             configured,
             known: RefCell::default(),
+            fresh_until: Cell::default(),
         }
     }
 
@@ -99,6 +106,14 @@ impl State {
     /// Whether a newer configuration has replaced the state.
     pub fn is_superseded(&self) -> bool {
         self.known.borrow().is_superseded
+    }
+
+    /// Reads the state if it has changed, unless an attempt has just done so.
+    pub fn refresh_for_attempt(&self, now: Duration, host: &impl SharedData) {
+        if now >= self.fresh_until.get() {
+            self.refresh(host);
+            self.fresh_until.set(now.saturating_add(FRESH));
+        }
     }
 
     /// Reads the state if it has changed.
@@ -164,6 +179,7 @@ impl State {
             if !host.replace(key, &value, stored.as_ref().map(|stored| stored.version)) {
                 continue;
             }
+            self.fresh_until.set(Duration::ZERO);
             if is_relevant || is_new {
                 let sign = &self.keys.sign;
                 let endpoints = host.stored(sign).map_or(vec![0; 4], |stored| stored.value);
@@ -238,6 +254,8 @@ impl State {
             if after == before {
                 return detections;
             }
+            // More failures may follow, also in other workers.
+            self.fresh_until.set(Duration::ZERO);
             let value = stored::encode_counts(fingerprint, after);
             if host.replace(&key, &value, stored.map(|stored| stored.version)) {
                 return detections;

@@ -94,11 +94,13 @@ impl<H: HttpHost + SharedData> Stream<H> {
 
     /// Returns the outlier detection of a cluster.
     fn detection(&self, cluster: &[u8]) -> Option<Detection> {
-        let detection = self.worker.detection(cluster, &self.host)?;
-        if let Detection::Counts(monitor) = &detection {
+        self.worker.detection(cluster, &self.host).inspect(|own| self.arm_for(own))
+    }
+
+    fn arm_for(&self, detection: &Detection) {
+        if let Detection::Counts(monitor) = detection {
             self.worker.arm_for(monitor, &self.host);
         }
-        Some(detection)
     }
 
     /// Returns the monitor of a cluster in which the filter ejects hosts.
@@ -108,15 +110,17 @@ impl<H: HttpHost + SharedData> Stream<H> {
 
     /// `list` is the list of hosts that the request had.
     fn begin_attempt(&self, list: Option<&[u8]>) -> Action {
-        let cluster = self.host.property(&["xds", "cluster_name"]);
-        let detection = cluster.and_then(|cluster| self.detection(&cluster));
+        let began = self.host.uptime();
+        let Some(detection) = self.worker.detection_of_attempt(began, &self.host) else {
+            return Action::Continue;
+        };
+        self.arm_for(&detection);
         let attempt = match detection {
-            None => return Action::Continue,
-            Some(Detection::Marks(settings)) => {
+            Detection::Marks(settings) => {
                 let rule = self.rule(&settings.failures);
-                Attempt::Marked { settings, rule, began: self.host.uptime() }
+                Attempt::Marked { settings, rule, began }
             }
-            Some(Detection::Counts(monitor)) => {
+            Detection::Counts(monitor) => {
                 // Envoy 1.36 also begins attempts that it has given up because there are too many.
                 let Some(address) = self.host.property(&["upstream", "address"]) else {
                     return Action::Continue;
@@ -129,7 +133,7 @@ impl<H: HttpHost + SharedData> Stream<H> {
                 }
                 let context = self.worker.update_context();
                 let endpoints = || self.endpoints();
-                if monitor.refuses(&address, is_chosen, endpoints, context, &self.host) {
+                if monitor.refuses(&address, is_chosen, began, endpoints, context, &self.host) {
                     return self.refuse();
                 }
                 Attempt::Counted(CountedAttempt {
@@ -137,7 +141,7 @@ impl<H: HttpHost + SharedData> Stream<H> {
                     monitor,
                     address,
                     is_chosen,
-                    began: self.host.uptime(),
+                    began,
                     reported: Cell::new(Reported::Nothing),
                     is_2xx: Cell::default(),
                 })

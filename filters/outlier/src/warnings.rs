@@ -34,6 +34,17 @@ pub fn ignores_lists(cluster: &str, host: &impl SharedData) {
 
 const TYPE: &str = "type.googleapis.com/envoy.extensions.load_balancing_policies";
 
+/// The `root_id` of the plugin names another cluster than the one of an attempt.
+pub fn is_elsewhere(named: &[u8], cluster: &[u8], host: &impl SharedData) {
+    let [named, cluster] = [named, cluster].map(String::from_utf8_lossy);
+    if is_first("root_id", &named, host) {
+        log::error!(
+            "outlier cluster={cluster:?} error=\"the plugin has root_id: upstream/{named}, but is \
+             in this cluster too; the name is ignored\""
+        );
+    }
+}
+
 /// The route of the request has a fixed cluster, so that the fallback cannot be chosen.
 pub fn cannot_fall_back(cluster: &str, host: &impl SharedData) {
     if is_first("fallback", cluster, host) {

@@ -16,7 +16,8 @@ use sluice_policy::spec::outlier_detection::Settings;
 
 use crate::metrics::Metrics;
 use crate::monitor::Monitor;
-use crate::state::UpdateContext;
+use crate::state::{FRESH, UpdateContext};
+use crate::warnings;
 
 /// How many clusters are kept. Clients may name many clusters that do not exist.
 const MAX_CLUSTERS: usize = 10_000;
@@ -69,10 +70,14 @@ pub struct Worker {
     armed: Cell<Option<Duration>>,
     /// Whether the plugin is in a cluster; unknown before the first stream
     pub(crate) is_in_cluster: Cell<Option<bool>>,
+    /// The cluster that the plugin's `root_id` names, while no attempt contradicts it
+    named: RefCell<Option<Box<[u8]>>>,
+    /// Until when attempts are in the named cluster without a question to Envoy
+    named_until: Cell<Duration>,
 }
 
-/// The `root_id` of the plugin in a cluster.
-pub const IN_CLUSTER: &str = "upstream";
+/// The `root_id` of the plugin in a cluster. The name of the cluster may follow, after a slash.
+const IN_CLUSTER: &str = "upstream";
 
 impl Worker {
     /// The filter of a worker, whose plugin is configured now.
@@ -88,6 +93,8 @@ impl Worker {
             is_needless: Cell::default(),
             armed: Cell::default(),
             is_in_cluster: Cell::default(),
+            named: RefCell::default(),
+            named_until: Cell::default(),
         }
     }
 
@@ -98,8 +105,11 @@ impl Worker {
         if let Some(known) = self.is_in_cluster.get() {
             return known;
         }
-        let is_declared = !H::IS_NATIVE
-            && host.property(&["plugin_root_id"]).as_deref() == Some(IN_CLUSTER.as_bytes());
+        let root = if H::IS_NATIVE { None } else { host.property(&["plugin_root_id"]) };
+        let after = root.as_deref().and_then(|root| root.strip_prefix(IN_CLUSTER.as_bytes()));
+        let named = after.and_then(|rest| rest.strip_prefix(b"/"));
+        let is_declared = named.is_some() || after.is_some_and(<[u8]>::is_empty);
+        *self.named.borrow_mut() = named.map(Box::from);
         let has_host = host.property(&["upstream", "address"]).is_some();
         if has_host && !is_declared && !H::IS_NATIVE {
             log::error!("outlier error=\"in a cluster the plugin needs root_id: {IN_CLUSTER}\"");
@@ -118,6 +128,29 @@ impl Worker {
         let rotation = self.rotation.get();
         self.rotation.set(rotation.wrapping_add(1));
         rotation
+    }
+
+    /// Returns the outlier detection of the cluster of an attempt that begins `now`.
+    ///
+    /// Envoy's answer to the question for the cluster costs as much as all else that the filter
+    /// does at this time. If the `root_id` names the cluster, it is asked once a millisecond, since
+    /// plugins with equal configurations in several clusters are one.
+    pub fn detection_of_attempt(&self, now: Duration, host: &impl SharedData) -> Option<Detection> {
+        if now < self.named_until.get() {
+            return self.last.borrow().as_ref().and_then(|last| last.detection.clone());
+        }
+        let cluster = host.property(&["xds", "cluster_name"])?;
+        let mut named = self.named.borrow_mut();
+        if let Some(name) = named.take() {
+            if bytes::equal(&name, &cluster) {
+                self.named_until.set(now.saturating_add(FRESH));
+                *named = Some(name);
+            } else {
+                warnings::is_elsewhere(&name, &cluster, host);
+            }
+        }
+        drop(named);
+        self.detection(&cluster, host)
     }
 
     /// Returns the outlier detection of a cluster, or `None` if it has none.

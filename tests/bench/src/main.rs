@@ -4,8 +4,8 @@
 //!     cargo run --release -p sluice-bench -- BENCHMARK
 //!     cargo run --release -p sluice-bench -- soak MINUTES
 //!
-//! where BENCHMARK is requests, rules, patterns, start, lists, updates, delays, waiting, mirrors,
-//! outliers, sni, egress or keep.
+//! where BENCHMARK is requests, rules, patterns, start, lists, updates, update-costs, delays,
+//! waiting, mirrors, outliers, sni, egress or keep.
 
 mod client_hello;
 mod delays;
@@ -26,6 +26,7 @@ mod samples;
 mod sni;
 mod soak;
 mod start;
+mod update_costs;
 mod updates;
 mod waiting;
 
@@ -52,12 +53,13 @@ fn main() -> ExitCode {
             return runtime.block_on(soak::run(minutes));
         }
         ["sni"] => runtime.block_on(sni::run()),
+        ["update-costs"] => runtime.block_on(update_costs::run()),
         ["updates"] => runtime.block_on(updates::run()),
         ["waiting"] => runtime.block_on(waiting::run()),
         _ => {
             eprintln!(
-                "usage: sluice-bench requests|rules|patterns|start|lists|updates|delays|waiting|mirrors|\
-                 outliers|sni|egress|keep, or sluice-bench soak MINUTES"
+                "usage: sluice-bench requests|rules|patterns|start|lists|updates|update-costs|delays|\
+                 waiting|mirrors|outliers|sni|egress|keep, or sluice-bench soak MINUTES"
             );
             return ExitCode::from(2);
         }

@@ -87,10 +87,10 @@ async fn measure(title: &str, change: Change) {
 
 /// Two listeners with five filters, and one without a filter.
 fn listeners(version: usize, change: Change) -> Vec<Listener> {
-    let changed = document(version);
+    let changed = document(version, RULES);
     let others = match change {
-        Change::All => document(version),
-        Change::One => document(0),
+        Change::All => document(version, RULES),
+        Change::One => document(0, RULES),
     };
     let listener = |name| Listener::new(name).direct_response();
     vec![
@@ -100,14 +100,15 @@ fn listeners(version: usize, change: Change) -> Vec<Listener> {
     ]
 }
 
-fn document(version: usize) -> Value {
+/// A document with this number of rules, which differ in each version.
+pub fn document(version: usize, rules: usize) -> Value {
     let rule = |number: usize| {
         json!({
             "match": [{ "headers": { "x-rule": { "exact": format!("{version}-{number}") } } }],
             "route": [{ "destination": { "host": "service" } }],
         })
     };
-    any_host((0..RULES).map(rule).collect())
+    any_host((0..rules).map(rule).collect())
 }
 
 /// Sends requests from a separate thread, one every millisecond.

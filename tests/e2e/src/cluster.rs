@@ -91,7 +91,8 @@ impl Cluster {
                     true => native(filter, configuration),
                     false => {
                         let mut plugin = wasm(filter, &self.name, configuration);
-                        plugin["typed_config"]["config"]["root_id"] = "upstream".into();
+                        plugin["typed_config"]["config"]["root_id"] =
+                            format!("upstream/{}", self.name).into();
                         plugin
                     }
                 };

@@ -355,8 +355,11 @@ fn outlier() -> Vec<Case> {
     request.properties.extend(properties(&[("sluice.route", b"rule")]));
     let mut marked = attempt("an attempt, marked", "503");
     marked.document["outlier"] = json!({ "enforcement": "envoy" });
+    let mut named = attempt("an attempt, success, the root_id names the cluster", "200");
+    named.properties.extend(properties(&[("plugin_root_id", b"upstream/reviews")]));
     vec![
         attempt("an attempt, success", "200"),
+        named,
         attempt("an attempt, failure", "503"),
         marked,
         request,

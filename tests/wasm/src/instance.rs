@@ -23,8 +23,8 @@ const PAUSE: i32 = 1;
 /// Maximum pause of a stream, in ticks.
 const MAX_TICKS: usize = 1_000;
 
-/// Time between two streams, in nanoseconds: 1,000 streams per second.
-const BETWEEN_STREAMS: u64 = 1_000_000;
+/// Time between two streams, in nanoseconds: 10,000 streams per second, a busy worker.
+const BETWEEN_STREAMS: u64 = 100_000;
 
 /// The path of the folder with the modules that ship.
 fn dist() -> PathBuf {

@@ -11,6 +11,7 @@ use crate::metrics::EJECTIONS_ACTIVE;
 
 mod choice;
 mod marks;
+mod reads;
 
 /// Workers of one Envoy, with the same time and the same settings of the cluster `pool`.
 struct World {
