@@ -142,6 +142,7 @@ fn json_outlier(own: &OutlierOutcome) -> Value {
             Enforcement::Envoy => "envoy",
             Enforcement::Filter => "filter",
         },
+        "isShadow": settings.mode.is_shadow(),
         "failureRule": own.rule,
         "fallback": own.target.fallback,
     })

@@ -295,6 +295,9 @@ fn outlier(text: &mut String, own: &OutlierOutcome) {
         Enforcement::Filter => "the filter",
     };
     line(text, format_args!("{BOLD}outlier{BOLD:#}  {by} ejects failing hosts of {cluster}"));
+    if settings.mode.is_shadow() {
+        return line(text, format_args!("  only counted, because outlier.mode is shadow"));
+    }
     let enforced = |own: &Consecutive| own.threshold > 0 && own.enforcing > 0;
     let local = Some(&settings.consecutive_local_origin_failure);
     for (detector, failures) in [

@@ -222,10 +222,9 @@ impl Document {
         if names_clusters(node.filters()) && naming.template.has_port() {
             naming.ports = known_ports(&own_services, &entries, own_namespace);
         }
-        let enforcement =
-            outlier.as_ref().ok().copied().flatten().and_then(|settings| settings.enforcement);
+        let of_outlier = outlier.as_ref().ok().copied().flatten().unwrap_or_default();
         let rules = object.optional("destinationRules", |node| {
-            DestinationRules::read(node, &naming, &own_proxy, enforcement)
+            DestinationRules::read(node, &naming, &own_proxy, of_outlier)
         });
         let services = object
             .elements("virtualServices")
