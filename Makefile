@@ -142,9 +142,12 @@ corpus: setup-envoy ## compare checks and behaviour with Istio; SLUICE_CORPUS=DI
 .PHONY: bench
 bench: setup-envoy build module ## measure the filters, compared with Envoy's own features
 	cargo build --release --package sluice-bench --locked
-	@for benchmark in requests rules patterns start lists updates update-costs delays waiting mirrors \
-	    sni egress outliers; do \
-	  echo; echo "== $$benchmark"; \
+	@set -- requests rules patterns start lists updates update-costs delays waiting mirrors sni \
+	  egress outliers; \
+	number=0; \
+	for benchmark; do \
+	  number=$$((number + 1)); \
+	  echo; echo "== $$benchmark ($$number of $$#)"; \
 	  ENVOY='$(envoy)' target/release/sluice-bench $$benchmark || exit 1; \
 	done
 

@@ -9,6 +9,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+source tools/progress.sh
+
 seconds=${1:?seconds for each target}
 shift
 targets=("$@")
@@ -33,8 +35,9 @@ mkdir -p target/fuzz/documents
 jq -c '.[].config | objects' tests/conformance/{cases,rejections}/*.json |
   split --lines=1 --suffix-length=4 - target/fuzz/documents/
 
+# fuzz NUMBER TARGET
 fuzz() {
-  local target=$1 log=target/fuzz/$1.log
+  local number=$1 target=$2 log=target/fuzz/$2.log
   mkdir -p "target/fuzz/corpus/$target"
   local seeds=()
   [ "$target" != document ] || seeds=(target/fuzz/documents)
@@ -42,19 +45,29 @@ fuzz() {
     -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=1 \
     -artifact_prefix="target/fuzz/$target-" "target/fuzz/corpus/$target" \
     ${seeds[@]+"${seeds[@]}"} >"$log" 2>&1; then
-    echo "$target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") executions"
+    clear_bar
+    echo "$number/${#targets[@]} $target:" \
+      "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log") executions"
   else
+    clear_bar
     tail -n 40 "$log"
-    echo "$target: FAILED"
+    echo "$number/${#targets[@]} $target: FAILED"
     return 1
   fi
 }
 
-failed=0 running=()
+at_once=$(nproc)
+total=$((seconds * ((${#targets[@]} + at_once - 1) / at_once)))
+echo "fuzzing ${#targets[@]} targets for $seconds s each, $at_once at once: $(about "$total")"
+begin_bar "$total"
+trap end_bar EXIT
+
+failed=0 running=() number=0
 for target in "${targets[@]}"; do
-  fuzz "$target" &
+  number=$((number + 1))
+  fuzz "$number" "$target" &
   running+=($!)
-  if [ ${#running[@]} -ge "$(nproc)" ]; then
+  if [ ${#running[@]} -ge "$at_once" ]; then
     wait "${running[0]}" || failed=1
     running=("${running[@]:1}")
   fi

@@ -14,7 +14,7 @@ use crate::bundle::Bundle;
 use crate::check::{self, Compiled};
 use crate::collect::Defaults;
 use crate::document::read_one;
-use crate::explain::{Client, Detail, ExplainArgs, Explanation};
+use crate::explain::{self, Client, Detail, ExplainArgs, Explanation};
 use crate::finding::to_json;
 use crate::inputs::Input;
 
@@ -84,6 +84,22 @@ pub fn explain(rules: &str, asked: &Asked) -> Result<Explained, String> {
             text: strip_str(&explanation.to_text(true)).to_string(),
             json: explanation.to_json(),
         }
+    })
+}
+
+/// Explains what a running filter has done with a request, with the lines of the rules that it has.
+/// `headers` are the values of `x-sluice-explain` in the response, one per line. The JSON has only
+/// `rules` and `router.route`, with their places.
+///
+/// # Errors
+/// The headers have no explanation, or the rules have an error.
+pub fn explain_answer(rules: &str, headers: &str) -> Result<Explained, String> {
+    let explained = explain::Explained::parse(headers)?;
+    let (notices, rules) = read(rules, &ExplainArgs::default())?;
+    Ok(Explained {
+        notices,
+        text: strip_str(&explained.to_text(&rules.bundle)).to_string(),
+        json: explained.to_places(&rules.bundle).to_string(),
     })
 }
 

@@ -179,4 +179,6 @@ fn nullable(schema: Value) -> Value {
 #[cfg(test)]
 mod differences;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;

@@ -69,12 +69,12 @@ fn documents() -> Vec<(Value, &'static str)> {
 }
 
 #[test]
-fn limits_are_reported_in_the_words_of_the_readme() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
+fn limits_are_reported_in_the_words_of_the_page() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let page = std::fs::read_to_string(page).unwrap();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     for (document, expected) in documents() {
-        assert!(readme.contains(expected), "the README lacks {expected:?}");
+        assert!(page.contains(expected), "the page lacks {expected:?}");
         let text = document.to_string();
         let filter = if text.contains("serviceEntries") { Filter::Egress } else { Filter::Router };
         let errors = Document::parse(text.as_bytes(), Filters::from(filter), &NoMetadata);

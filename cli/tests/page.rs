@@ -8,8 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
-use sluice_cli::page::{Asked, FILE, Users, check, document, explain, simulate};
+use serde_json::{Value, json};
+use sluice_cli::page::{Asked, FILE, Users, check, document, explain, explain_answer, simulate};
 
 use common::{Outcome, arguments, folders, run};
 
@@ -91,6 +91,47 @@ fn explanations_are_those_of_the_command() {
         }
     }
     assert!(explained > 50 && refused > 20, "{explained} explained, {refused} refused");
+}
+
+/// A running filter names places of its document. They are those of the explanation without it.
+#[test]
+fn explanations_of_answers_are_those_of_the_command() {
+    let routes = "\
+clusterName: '{host}'
+virtualServices:
+- hosts: [a.com]
+  http:
+  - match: [{uri: {prefix: /old}}, {uri: {prefix: /new}}]
+    route: [{destination: {host: old.com}}]
+  - route: [{destination: {host: b.com}}]
+";
+    let folder = folder_of("answers", routes, "routes");
+    for (path, tried, place) in [
+        ("/new", &[0][..], "virtualServices[0].http[0].match[1]"),
+        ("/other", &[0, 1], "virtualServices[0].http[1]"),
+    ] {
+        let tried = tried.iter().map(|number| {
+            let place = format!("virtualServices[0].http[0].match[{number}]");
+            json!({"place": place, "field": "uri", "wanted": "prefix", "found": path})
+        });
+        let router = json!({
+            "outcome": "forwarded", "place": place, "rules": tried.collect::<Value>(),
+        });
+        let header = json!({ "router": router }).to_string();
+        let own = explain_answer(routes, &header).unwrap();
+        let printed = command(&["explain", FILE, "--from-header", &header], &folder);
+        assert_eq!(own.text, printed.out);
+        let own: Value = serde_json::from_str(&own.json).unwrap();
+        let desk = explain(routes, &asked(&format!("GET http://a.com{path}"), &[])).unwrap();
+        let mut desk: Value = serde_json::from_str(&desk.json).unwrap();
+        for rule in desk["rules"].as_array_mut().unwrap() {
+            rule.as_object_mut().unwrap().remove("conditions");
+        }
+        assert_eq!(own["router"]["route"], desk["router"]["route"], "{path}");
+        assert_eq!(own["rules"], desk["rules"], "{path}");
+    }
+    assert!(explain_answer(routes, "").is_err());
+    assert!(explain_answer("virtualServices: 1", r#"{"router":{}}"#).is_err());
 }
 
 const SPLIT: &str = "\

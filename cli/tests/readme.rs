@@ -1,4 +1,5 @@
-//! Every command in the README of the command is run as it is written.
+//! Every command in the README of the command, and every `sluice` command in the page for
+//! operators, is run as it is written.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -57,10 +58,10 @@ fn commands(readme: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_command_of_the_readme_succeeds() {
+fn every_command_of_the_pages_succeeds() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
     fs::create_dir_all(folder.join("k8s/more")).unwrap();
-    for new in [".zfunc", "rules", "changed-rules"] {
+    for new in [".zfunc", "rules", "changed-rules", "old-rules"] {
         fs::create_dir_all(folder.join(new)).unwrap();
     }
     for (file, text) in [
@@ -69,14 +70,16 @@ fn every_command_of_the_readme_succeeds() {
         ("gateways.yaml", GATEWAYS),
         ("routes.yaml", ROUTES),
         ("rules/api.yaml", RULES),
+        ("old-rules/api.yaml", RULES),
         ("changed-rules/api.yaml", &RULES.replace("503", "504")),
         ("access.log", LOG),
     ] {
         fs::write(folder.join(file), text).unwrap();
     }
     let programs = Path::new(env!("CARGO_BIN_EXE_sluice")).parent().unwrap();
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let commands = commands(&fs::read_to_string(readme).unwrap());
+    let pages = ["README.md", "../docs/operations.md"]
+        .map(|page| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap());
+    let commands: Vec<_> = pages.iter().flat_map(|page| commands(page)).collect();
     assert!(commands.len() > 8, "{commands:?}");
     for command in commands {
         let output = Command::new("sh")

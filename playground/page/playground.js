@@ -16,6 +16,9 @@ const STEPS = 50;
 let findings = [];
 let explanation = null;
 
+// The check of the last change, which waits for a pause.
+let timer = 0;
+
 function plural(number, noun) {
   return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
@@ -118,6 +121,11 @@ function explain() {
 function update() {
   check();
   explain();
+  redraw();
+}
+
+// Draws the marks of the findings and of the explanation.
+function redraw() {
   drawMarks(byId('gutter'), byId('marks'), rules.value, findings, explanation);
   // Whoever types in the editor looks at another line.
   const route = explanation?.router?.route;
@@ -200,8 +208,29 @@ async function simulate() {
 }
 
 async function send() {
+  // A change must not replace the explanation of the answer.
+  clearTimeout(timer);
+  update();
   const { total, userHeader, isWanted, draw } = startRun();
-  await sendBatches(total, userHeader, isWanted, draw);
+  let last;
+  await sendBatches(total, userHeader, isWanted, (answer, count) => {
+    draw(answer, count);
+    last = answer.last;
+  });
+  if (last && isWanted()) showLast(last);
+}
+
+// Shows how Envoy itself explains its answer to the last request. The rules are marked if they are
+// those in the editor.
+function showLast(last) {
+  const isCurrent = last.rules === rules.value;
+  const output = byId('explanation');
+  output.classList.remove('failed');
+  output.textContent = `Envoy, about the last request that was sent: ${last.label}\n`
+    + (isCurrent ? '' : 'Its rules are not those in the editor.\n')
+    + `\n${last.text}`;
+  explanation = isCurrent ? last.explanation : null;
+  redraw();
 }
 
 // Puts an example into the editor and the form.
@@ -224,7 +253,6 @@ async function start() {
   const list = byId('example');
   list.append(...EXAMPLES.map((example) => new Option(example.name)));
   list.addEventListener('change', () => load(EXAMPLES[list.selectedIndex]));
-  let timer = 0;
   const later = () => {
     clearTimeout(timer);
     timer = setTimeout(update, PAUSE);

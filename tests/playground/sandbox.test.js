@@ -6,7 +6,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { bars, launch, open, root, screenshot, verdict } from './site.js';
+import { bars, command, launch, open, root, screenshot, verdict } from './site.js';
 
 // Added to each port of envoy/sandbox.yaml, so that a sandbox of somebody else can run meanwhile.
 const OFFSET = 21000;
@@ -101,6 +101,65 @@ test('the sandbox answers as the page simulates, before and after an update', as
   }
   const own = requested.filter((url) => !url.startsWith(`http://127.0.0.1:${PORT}/`));
   assert.deepEqual(own, []);
+  assert.deepEqual(errors, []);
+  await page.close();
+});
+
+// Applies the rules in the editor, and waits until Envoy has them.
+async function apply(page) {
+  await page.locator('#applied').evaluate((own) => { own.textContent = ''; });
+  await page.getByRole('button', { name: 'Apply' }).click();
+  await page.locator('#applied', { hasText: 'Envoy has accepted the rules' }).waitFor();
+}
+
+// The texts of the lines with a mark.
+async function marked(page, name) {
+  const lines = await page.locator(`#marks .${name}`).allTextContents();
+  return lines.map((line) => line.trim());
+}
+
+test('Envoy explains its answer to the last request', async () => {
+  const { page, errors } = await openSandbox();
+  await page.getByLabel('Each from another user').uncheck();
+  await page.getByLabel('Host').fill('127.0.0.1');
+  const shown = page.locator('#explanation');
+  const rules = page.getByRole('textbox', { name: 'Rules' });
+  const own = await rules.inputValue();
+  for (const [user, version, line] of [
+    ['jim', 'v1', 'subset: v1'], ['cheng', 'v2', 'subset: v2'],
+  ]) {
+    await page.getByLabel('User', { exact: true }).fill(user);
+    await run(page, 'Send to the sandbox', 3);
+    await shown.filter({ hasText: `Envoy, about the last request that was sent: ${version}, 200` })
+      .waitFor();
+    // The same as the command prints about the headers.
+    const headers = { 'end-user': user, 'x-sluice-explain': 'secret-of-the-sandbox' };
+    const answer = await fetch(`http://127.0.0.1:${PORT}/payment/balance/query`, { headers });
+    const values = answer.headers.get('x-sluice-explain');
+    const words = ['explain', 'rules.yaml', '--from-header', values];
+    const { stdout } = await command(own, words);
+    assert.equal((await shown.textContent()).split('\n\n')[1], stdout);
+    assert.ok((await marked(page, 'taken')).includes(line));
+    const isTried = (await marked(page, 'tried')).includes('exact: cheng');
+    assert.equal(isTried, user === 'jim');
+    if (user === 'jim') await screenshot(page, 'explained');
+  }
+
+  // Other rules than those in the sandbox are not marked.
+  const other = 'virtualServices: [{hosts: [a.com], http: [{directResponse: {status: 203}}]}]';
+  await rules.fill(other);
+  await run(page, 'Send to the sandbox', 1);
+  await shown.filter({ hasText: 'Its rules are not those in the editor.' }).waitFor();
+  assert.deepEqual(await marked(page, 'taken'), []);
+
+  // Rules without a secret get that of the sandbox.
+  await apply(page);
+  await page.getByLabel('Host').fill('a.com');
+  await run(page, 'Send to the sandbox', 1);
+  await shown.filter({ hasText: 'that was sent: 203' }).waitFor();
+  assert.deepEqual(await marked(page, 'taken'), [other]);
+  await rules.fill(own);
+  await apply(page);
   assert.deepEqual(errors, []);
   await page.close();
 });

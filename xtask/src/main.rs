@@ -12,6 +12,7 @@ mod provenance;
 mod sbom;
 mod shared_object;
 mod source_paths;
+mod speed;
 mod strip;
 mod workspace;
 
@@ -34,7 +35,8 @@ commands:
   provenance verify FOLDER
                      check that no file of a release is missing, extra or changed
   test-module        build the dynamic module of the end-to-end tests, which
-                     panics, into the target folder";
+                     panics, into the target folder
+  speed              draw the table of docs/performance.md as docs/speed.svg";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         ["build"] => build::run(),
         ["capabilities"] => capabilities::write(),
         ["module"] => native::run(None),
+        ["speed"] => speed::write(),
         ["test-module"] => native::run_test(),
         ["module", target] => native::run(Some(target)),
         ["command"] => native::run_command(None),

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::io::Read as _;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::text::{BAD, BOLD, GOOD};
 use crate::bundle::Bundle;
@@ -28,6 +28,14 @@ impl Explained {
             let read = std::io::stdin().read_to_string(&mut text);
             read.map_err(|error| format!("standard input: {error}"))?;
         }
+        Self::parse(&text)
+    }
+
+    /// Reads the lines of a response or log that have explanations, and passes over others.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut found = Map::new();
         for (filter, own) in text.lines().flat_map(explanations) {
             if found.insert(filter.clone(), own).is_some() {
@@ -43,6 +51,25 @@ impl Explained {
     /// The explanations as one JSON document.
     pub fn to_json(&self) -> String {
         format!("{:#}\n", Value::Object(self.0.clone()))
+    }
+
+    /// The places of the rules in the files of `bundle`: as in the JSON of an explanation without a
+    /// proxy, `rules` has the matches, and `router.route` is the rule that decides.
+    pub fn to_places(&self, bundle: &Bundle) -> Value {
+        let router = self.0.get("router").unwrap_or(&Value::Null);
+        let path = |own: &Value| own["place"].as_str().map(str::to_owned);
+        let tried = list(router, "rules").iter().filter_map(path).map(|path| (path, false));
+        let fitting = path(router);
+        // The place is that of the match that holds, or of a rule without one.
+        let rule = |path: &String| {
+            let end = path.find(".match[").or_else(|| path.find(".matches["));
+            path.get(..end.unwrap_or(path.len())).unwrap_or_default().to_owned()
+        };
+        let route = fitting.as_ref().map(|path| bundle.place(&rule(path)).to_json());
+        let matches = tried.chain(fitting.map(|path| (path, true)));
+        let matches = matches
+            .map(|(path, fits)| json!({"place": bundle.place(&path).to_json(), "fits": fits}));
+        json!({"rules": matches.collect::<Value>(), "router": {"route": route}})
     }
 
     /// The explanations as lines of text, with places in the files of `bundle`.
@@ -235,7 +262,7 @@ mod tests {
 
     #[test]
     fn explanations_are_of_one_request() {
-        let error = |text: &str| Explained::read(text).err();
+        let error = |text: &str| Explained::parse(text).err();
         assert_eq!(error("x").as_deref(), Some("--from-header: has no explanation of a filter"));
         let twice = "{\"router\":{}}\n{\"router\":{}}";
         let reason = "--from-header: router occurs twice; give one response";

@@ -12,19 +12,17 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
+use sluice_cli::page;
 
 use crate::requests::Batch;
-use crate::updates::Rules;
+use crate::sandbox::hosts;
+use crate::updates::{Current, Rules};
 
 /// The maximum length of a request's body, in bytes.
 const MAX_BYTES: usize = 1 << 20;
 
 /// The path of the page.
 const PAGE: &str = "/playground/";
-
-/// The hosts that a request may name. A page of another site that resolves its own host to this
-/// machine names that host.
-const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
 
 /// What the page gets.
 pub struct Api {
@@ -55,7 +53,7 @@ impl Api {
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if !is_local(request.headers()) {
+        if !self.is_local(request.headers()) {
             return fail(StatusCode::MISDIRECTED_REQUEST, "this host is not served");
         }
         let path = request.uri().path().to_owned();
@@ -70,6 +68,13 @@ impl Api {
             Some(Err(name)) if request.method() == Method::GET => self.file(name),
             _ => fail(StatusCode::NOT_FOUND, "there is no such file"),
         }
+    }
+
+    /// Returns whether a request names a host of the page, with any port.
+    fn is_local(&self, headers: &HeaderMap) -> bool {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        hosts(self.rules.edge().ip()).iter().any(|own| own == name)
     }
 
     fn has_token(&self, headers: &HeaderMap) -> bool {
@@ -102,7 +107,7 @@ impl Api {
             Err(error) => return fail(StatusCode::BAD_REQUEST, &error.to_string()),
         };
         let answer = match (method.as_str(), name) {
-            ("GET", "rules") => Ok(json!({"rules": self.rules.current().await})),
+            ("GET", "rules") => Ok(json!({"rules": self.rules.current().await.rules})),
             ("PUT", "rules") => self.replace(&body).await,
             ("POST", "requests") => self.send(&body).await,
             ("GET", "counters") => self.counters().await,
@@ -121,20 +126,29 @@ impl Api {
 
     async fn send(&self, body: &[u8]) -> Result<Value> {
         let batch: Batch = serde_json::from_slice(body)?;
-        Ok(serde_json::to_value(batch.send(self.rules.port()).await?)?)
+        let Current { rules, secret } = self.rules.current().await;
+        let answers = batch.send(self.rules.edge(), secret.as_ref()).await?;
+        let mut answer = serde_json::to_value(&answers)?;
+        if let Some(last) = answers.last
+            && let Ok(explained) = page::explain_answer(&rules, &last.explanation)
+            && let Some(fields) = answer.as_object_mut()
+        {
+            let places: Value = serde_json::from_str(&explained.json)?;
+            let last = json!({
+                "label": last.label,
+                "rules": rules,
+                "text": explained.text,
+                "explanation": places,
+            });
+            fields.insert("last".to_owned(), last);
+        }
+        Ok(answer)
     }
 
     async fn counters(&self) -> Result<Value> {
         let counters = self.rules.counters().await?;
         Ok(counters.into_iter().map(|(name, value)| (name, json!(value))).collect())
     }
-}
-
-/// Returns whether a request names a host of [`HOSTS`], with any port.
-fn is_local(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    HOSTS.contains(&name)
 }
 
 fn json_answer(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
@@ -174,7 +188,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("filter.json");
-        let sandbox = Sandbox::read(CONFIGURATION, "filter.json", 1).unwrap();
+        let sandbox = Sandbox::read(CONFIGURATION, "filter.json", 1, "x").unwrap();
         let rules = Rules::new(sandbox, file).unwrap();
         let api = Api::new(&root.join("../page"), "secret".to_owned(), rules).unwrap();
         let answer = api.answer(request.body(Full::<Bytes>::default()).unwrap()).await;

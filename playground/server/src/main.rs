@@ -9,6 +9,7 @@
 mod api;
 mod requests;
 mod sandbox;
+mod secret;
 mod updates;
 
 use std::fs;
@@ -48,13 +49,13 @@ async fn run() -> Result<()> {
     fs::create_dir_all(folder)?;
     let file = absolute(Path::new(folder).join("filter.json"))?;
     let port = listener.local_addr()?.port();
-    let sandbox = Sandbox::read(&text, &file.display().to_string(), port)?;
-    let edge = sandbox.port;
+    let (token, secret) = (token()?, token()?);
+    let sandbox = Sandbox::read(&text, &file.display().to_string(), port, &secret)?;
+    let edge = sandbox.edge;
     let bootstrap = sandbox.bootstrap.to_string();
-    let token = token()?;
     let api = Arc::new(Api::new(Path::new(page), token.clone(), Rules::new(sandbox, file)?)?);
     fs::write(Path::new(folder).join("envoy.json"), bootstrap)?;
-    println!("http://127.0.0.1:{edge}/#{token}");
+    println!("http://{edge}/#{token}");
     loop {
         let (stream, _) = listener.accept().await?;
         let api = Arc::clone(&api);

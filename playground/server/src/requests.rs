@@ -1,19 +1,21 @@
 //! Requests to the sandbox, and what came back.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::HOST;
+use hyper::header::{HOST, HeaderName};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+
+use crate::secret::Secret;
 
 /// The maximum number of requests at the same time.
 pub const MAX_REQUESTS: u32 = 50;
@@ -48,25 +50,48 @@ pub struct Answers {
     destinations: BTreeMap<String, u64>,
     /// The numbers of answers to requests with a fault, by fault
     effects: BTreeMap<String, u64>,
+    /// The answer to the last request, if Envoy has explained it
+    #[serde(skip)]
+    pub last: Option<Last>,
+}
+
+/// The answer to the last of several requests.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Last {
+    /// The name of the answer among the destinations
+    pub label: String,
+    /// The headers with the explanations of the filters, one per line
+    pub explanation: String,
 }
 
 impl Batch {
-    /// Sends the requests to a port of 127.0.0.1, each on its own connection.
+    /// Sends the requests to this address, each on its own connection. The last one is explained,
+    /// if there is a secret for it.
     ///
     /// # Errors
     /// A part of the requests cannot be sent as HTTP, or there are too many.
-    pub async fn send(&self, port: u16) -> Result<Answers> {
+    pub async fn send(&self, edge: SocketAddr, secret: Option<&Secret>) -> Result<Answers> {
         ensure!(self.path.starts_with('/'), "the path must start with /");
         let known = 1..=MAX_REQUESTS;
         ensure!(known.contains(&self.count), "count must be in the range 1 to {MAX_REQUESTS}");
         let mut running = JoinSet::new();
-        for user in (self.first..).take(usize::try_from(self.count)?) {
-            let request = self.request(user)?;
-            running.spawn(async move { tokio::time::timeout(TIMEOUT, send(port, request)).await });
+        for number in 1..=self.count {
+            let mut request = self.request(self.first.saturating_add(number - 1))?;
+            let secret = secret.filter(|_| number == self.count);
+            if let Some(secret) = secret {
+                let name = HeaderName::try_from(&secret.header)?;
+                request.headers_mut().insert(name, secret.value.parse()?);
+            }
+            let header = secret.map(|own| own.header.clone());
+            running.spawn(async move {
+                let answer = tokio::time::timeout(TIMEOUT, send(edge, request)).await;
+                (answer.ok().and_then(Result::ok), header)
+            });
         }
         let mut answers = Answers::default();
         while let Some(answer) = running.join_next().await {
-            answers.add(answer.ok().and_then(Result::ok).and_then(Result::ok));
+            let (answer, header) = answer.unwrap_or_default();
+            answers.add(answer, header.as_deref());
         }
         Ok(answers)
     }
@@ -88,8 +113,15 @@ impl Batch {
 }
 
 impl Answers {
-    fn add(&mut self, answer: Option<Response<Bytes>>) {
+    /// Adds an answer. `header` has the explanations of the last one.
+    fn add(&mut self, answer: Option<Response<Bytes>>, header: Option<&str>) {
         let label = answer.as_ref().map_or("no answer".to_owned(), label);
+        if let (Some(answer), Some(header)) = (&answer, header) {
+            let values = answer.headers().get_all(header).iter();
+            let lines: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
+            let explanation = lines.join("\n");
+            self.last = Some(Last { label: label.clone(), explanation });
+        }
         *self.destinations.entry(label).or_default() += 1;
         let fault = answer.as_ref().and_then(|own| own.headers().get("x-sluice-fault"));
         if let Some(fault) = fault {
@@ -114,8 +146,8 @@ fn label(answer: &Response<Bytes>) -> String {
     }
 }
 
-async fn send(port: u16, request: Request<Empty<Bytes>>) -> Result<Response<Bytes>> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+async fn send(to: SocketAddr, request: Request<Empty<Bytes>>) -> Result<Response<Bytes>> {
+    let stream = TcpStream::connect(to).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let (parts, body) = sender.send_request(request).await?.into_parts();
@@ -124,13 +156,13 @@ async fn send(port: u16, request: Request<Empty<Bytes>>) -> Result<Response<Byte
     Ok(Response::from_parts(parts, body))
 }
 
-/// Sends a GET request to a port of 127.0.0.1. Returns the body.
+/// Sends a GET request. Returns the body.
 ///
 /// # Errors
 /// There is no answer, or its status is not 200.
-pub async fn get(port: u16, path: &str) -> Result<Bytes> {
+pub async fn get(from: SocketAddr, path: &str) -> Result<Bytes> {
     let request = Request::builder().uri(path).header(HOST, "127.0.0.1").body(Empty::new())?;
-    let answer = tokio::time::timeout(TIMEOUT, send(port, request)).await??;
+    let answer = tokio::time::timeout(TIMEOUT, send(from, request)).await??;
     ensure!(answer.status() == 200, "{path} is answered with {}", answer.status());
     Ok(answer.into_body())
 }
@@ -167,11 +199,24 @@ mod tests {
         let mut answers = Answers::default();
         let mut own = answer(500, "fault filter abort");
         own.headers_mut().insert("x-sluice-fault", "abort".parse().unwrap());
-        answers.add(Some(own));
-        answers.add(None);
+        answers.add(Some(own), None);
+        answers.add(None, Some("x-why"));
         let destinations = [("500 fault filter abort".to_owned(), 1), ("no answer".to_owned(), 1)];
         let effects = [("fault: abort".to_owned(), 1)];
-        assert_eq!(answers, Answers { destinations: destinations.into(), effects: effects.into() });
+        let (destinations, effects) = (destinations.into(), effects.into());
+        assert_eq!(answers, Answers { destinations, effects, last: None });
+    }
+
+    #[test]
+    fn the_last_answer_has_its_explanations() {
+        let mut answers = Answers::default();
+        let mut own = answer(200, "v1");
+        own.headers_mut().append("x-why", "{\"fault\":{}}".parse().unwrap());
+        own.headers_mut().append("x-why", "{\"router\":{}}".parse().unwrap());
+        answers.add(Some(own), Some("x-why"));
+        answers.add(Some(answer(200, "v2")), None);
+        let explanation = "{\"fault\":{}}\n{\"router\":{}}".to_owned();
+        assert_eq!(answers.last, Some(Last { label: "v1, 200".to_owned(), explanation }));
     }
 
     #[test]
@@ -204,7 +249,8 @@ mod tests {
             count,
         };
         for (path, count) in [("x", 1), ("/", 0), ("/", MAX_REQUESTS + 1)] {
-            assert!(batch(path, count).send(1).await.is_err(), "{path} {count}");
+            let answers = batch(path, count).send(([127, 0, 0, 1], 1).into(), None).await;
+            assert!(answers.is_err(), "{path} {count}");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Updates of the sandbox's rules, which Envoy reads from a file.
 
 use std::fs;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -12,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::requests::get;
 use crate::sandbox::Sandbox;
+use crate::secret::Secret;
 
 /// The time in which Envoy reads a changed file.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -27,8 +29,17 @@ pub struct Rules {
     sandbox: Sandbox,
     /// The file that Envoy reads
     file: PathBuf,
-    /// The rules as YAML, as Envoy has accepted them
-    current: Mutex<String>,
+    /// The rules that Envoy has accepted
+    current: Mutex<Current>,
+}
+
+/// Rules that Envoy has accepted.
+#[derive(Clone, Debug)]
+pub struct Current {
+    /// The rules as YAML
+    pub rules: String,
+    /// What a request needs to be explained
+    pub secret: Option<Secret>,
 }
 
 /// How often Envoy has accepted and rejected an update.
@@ -44,14 +55,13 @@ impl Rules {
     /// # Errors
     /// The rules have an error, or the file cannot be written.
     pub fn new(sandbox: Sandbox, file: PathBuf) -> Result<Self> {
-        let current = Mutex::new(sandbox.rules.clone());
-        let rules = Self { sandbox, file, current };
-        rules.write(&rules.sandbox.rules)?;
-        Ok(rules)
+        let secret = write(&sandbox, &file, &sandbox.rules)?;
+        let current = Mutex::new(Current { rules: sandbox.rules.clone(), secret });
+        Ok(Self { sandbox, file, current })
     }
 
-    /// The rules as YAML.
-    pub async fn current(&self) -> String {
+    /// The rules.
+    pub async fn current(&self) -> Current {
         self.current.lock().await.clone()
     }
 
@@ -64,7 +74,7 @@ impl Rules {
         // One update at a time, so that a counter belongs to its update.
         let mut current = self.current.lock().await;
         let before = self.updates().await?;
-        self.write(rules)?;
+        let secret = write(&self.sandbox, &self.file, rules)?;
         let deadline = Instant::now() + DEADLINE;
         loop {
             let now = self.updates().await?;
@@ -72,7 +82,7 @@ impl Rules {
                 bail!("Envoy has rejected the rules, see its log");
             }
             if now.accepted > before.accepted {
-                rules.clone_into(&mut current);
+                *current = Current { rules: rules.to_owned(), secret };
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -80,14 +90,6 @@ impl Rules {
             }
             sleep(PAUSE).await;
         }
-    }
-
-    /// Writes the file in one step, so that Envoy never reads a part of it.
-    fn write(&self, rules: &str) -> Result<()> {
-        let document = page::document(rules).map_err(anyhow::Error::msg)?;
-        let new = self.file.with_extension("new");
-        fs::write(&new, self.sandbox.discovery(&document)?)?;
-        fs::rename(&new, &self.file).with_context(|| format!("{}", self.file.display()))
     }
 
     async fn updates(&self) -> Result<Updates> {
@@ -109,7 +111,7 @@ impl Rules {
 
     /// Counters and gauges of Envoy's admin interface.
     async fn stats(&self, path: &str) -> Result<Vec<(String, u64)>> {
-        let body = get(self.sandbox.admin_port, path).await.context("Envoy's admin interface")?;
+        let body = get(self.sandbox.admin, path).await.context("Envoy's admin interface")?;
         let stats: Value = serde_json::from_slice(&body)?;
         let stats = stats.get("stats").and_then(Value::as_array).into_iter().flatten();
         let number = |own: &Value| {
@@ -118,8 +120,19 @@ impl Rules {
         Ok(stats.filter_map(number).collect())
     }
 
-    /// The port of the sandbox.
-    pub fn port(&self) -> u16 {
-        self.sandbox.port
+    /// The address of the sandbox.
+    pub fn edge(&self) -> SocketAddr {
+        self.sandbox.edge
     }
+}
+
+/// Writes the file that Envoy reads, in one step, so that Envoy never reads a part of it. Returns
+/// what a request needs to be explained.
+fn write(sandbox: &Sandbox, file: &Path, rules: &str) -> Result<Option<Secret>> {
+    let document = page::document(rules).map_err(anyhow::Error::msg)?;
+    let (text, secret) = sandbox.discovery(&document)?;
+    let new = file.with_extension("new");
+    fs::write(&new, text)?;
+    fs::rename(&new, file).with_context(|| format!("{}", file.display()))?;
+    Ok(secret)
 }

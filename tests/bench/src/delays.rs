@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sluice_e2e::{Bootstrap, Client, Envoy};
+use sluice_progress::Progress;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -56,10 +57,11 @@ pub async fn run() {
         "{:>6} {:>11} {:>7}   {ALL:<23} {ALL:<23} p50 / p99",
         "delay", "connections", "samples"
     );
+    let mut progress = Progress::new("delays", CASES.len() as u64, "cases");
     for case in &CASES {
         let [native, wasm] = measure(&envoy, case).await.map(|rounds| Summary::of_rounds(&rounds));
         let (p50, p99) = (wasm.p50 - native.p50, wasm.p99 - native.p99);
-        println!(
+        progress.print(&format!(
             "{:>3} ms {:>11} {:>7}   {:<23} {:<23} {:<15} {}",
             case.delay.as_millis(),
             case.connections,
@@ -68,8 +70,10 @@ pub async fn run() {
             all(wasm),
             format!("{p50:+.2} / {p99:+.2}"),
             if p50 <= GOAL_P50 && p99 <= GOAL_P99 { "within" } else { "beyond" },
-        );
+        ));
+        progress.advance();
     }
+    drop(progress);
     println!(
         "\nGoal: at most {GOAL_P50} ms behind the native filter at p50 and {GOAL_P99} ms at p99. The filters took turns in {ROUNDS}\n\
          rounds: p50 and p99 are the medians of the rounds', a p99 of less than 100 samples is their maximum."

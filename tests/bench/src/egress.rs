@@ -9,6 +9,7 @@ use sluice_e2e::{Bootstrap, Client, Connection, Envoy, plugin};
 use sluice_policy::egress::Egress;
 use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
+use sluice_progress::steps;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -83,7 +84,7 @@ pub async fn run() {
                     }
                 }
             }
-            for round in 0..=ROUNDS {
+            for round in steps(title, "rounds", 0..=ROUNDS) {
                 // Alternates which size is first.
                 let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
                 for index in order {

@@ -3,6 +3,7 @@
 
 use sluice_conformance::{LONG_LISTS, LongList};
 use sluice_e2e::{Bootstrap, Envoy, wasm};
+use sluice_progress::Progress;
 
 use crate::listener::{any, edge};
 use crate::results::Table;
@@ -23,7 +24,9 @@ pub async fn run() -> Vec<Table> {
         "Long lists: CPU seconds of each VM by the number of elements, and the exponent of the growth",
         &columns,
     );
-    for list in LONG_LISTS.iter().filter(|list| list.is_accepted) {
+    let lists: Vec<_> = LONG_LISTS.iter().filter(|list| list.is_accepted).collect();
+    let mut progress = Progress::new("lists", lists.len() as u64, "lists");
+    for list in lists {
         let base = start(list, 8).await;
         let mut seconds = Vec::new();
         for length in LENGTHS {
@@ -35,7 +38,8 @@ pub async fn run() -> Vec<Table> {
         let growth = exponent(&seconds);
         seconds.resize(LENGTHS.len(), f64::NAN);
         seconds.push(growth);
-        println!("{:<46} {seconds:.3?}", list.name);
+        progress.print(&format!("{:<46} {seconds:.3?}", list.name));
+        progress.advance();
         table.row(list.name, &seconds, None);
     }
     vec![table]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 use sluice_e2e::{Client, Envoy, Request};
+use sluice_progress::Progress;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -36,9 +37,12 @@ pub async fn costs(variants: &[Variant]) -> Vec<Costs> {
     share_processors(variants);
     let mut costs = vec![Costs::new(); variants.len()];
     // The first round is a warm-up and is not counted.
+    let turns = u64::try_from((ROUNDS + 1) * variants.len()).unwrap_or_default();
+    let mut progress = Progress::new("measuring", turns, "turns");
     for round in 0..=ROUNDS {
         for (variant, costs) in variants.iter().zip(&mut costs) {
             let cost = variant.cost().await;
+            progress.advance();
             if round > 0 {
                 costs.push(cost);
             }

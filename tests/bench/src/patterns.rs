@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Envoy, any_host, wasm};
+use sluice_progress::steps;
 
 use crate::listener::{any, edge, ok, virtual_host};
 use crate::results::Table;
@@ -87,7 +88,7 @@ async fn start(listener: Value) -> Envoy {
 pub async fn run() -> Vec<Table> {
     let title = "Regular expressions for a value of 32 KiB: microseconds for each KiB";
     let mut table = Table::new(title, &["router.wasm", "Envoy's RE2"]);
-    for (pattern, text) in PATTERNS {
+    for (pattern, text) in steps("patterns", "patterns", PATTERNS) {
         let value = value(text);
         // Without an expression: for the same header, with and without a module.
         let none = any_host(json!([{ "route": [{ "destination": { "host": "service" } }] }]));

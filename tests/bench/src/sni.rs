@@ -13,6 +13,7 @@ use sluice_policy::request::connection::Connection;
 use sluice_policy::sni::{Outcome, SniPolicy};
 use sluice_policy::spec::policy::Policy;
 use sluice_policy::spec::proxy::NoMetadata;
+use sluice_progress::steps;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -67,7 +68,7 @@ pub async fn run() {
     }
     let envoy = Envoy::start(&bootstrap).await;
     let mut rounds = settings.each_ref().map(|_| Vec::new());
-    for round in 0..=ROUNDS {
+    for round in steps("sni", "rounds", 0..=ROUNDS) {
         for (samples, (title, ..)) in rounds.iter_mut().zip(&settings) {
             let before = envoy.processor_time();
             connections(&envoy, title, &hello).await;

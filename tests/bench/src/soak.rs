@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Mirroring, Request, any_host};
+use sluice_progress::Progress;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 
@@ -90,8 +91,10 @@ async fn soak(envoy: Rc<Envoy>, minutes: f64) -> ExitCode {
     let mut next_update = begin + UPDATE;
     let mut updates = 0;
     let mut memory = Vec::new();
+    let mut progress = Progress::new("soak", (minutes * 60.0) as u64, "s");
     while Instant::now() < end {
         sleep(SAMPLE).await;
+        progress.set(begin.elapsed().as_secs());
         let time = begin.elapsed().as_secs_f64() / 60.0;
         memory.push((time, envoy.resident_memory() as f64 / f64::from(1 << 20)));
         if Instant::now() >= next_update && Instant::now() + UPDATE < end {
@@ -101,6 +104,7 @@ async fn soak(envoy: Rc<Envoy>, minutes: f64) -> ExitCode {
         }
     }
     clients.join_all().await;
+    drop(progress);
     judge(&envoy, &seen, updates, &memory)
 }
 

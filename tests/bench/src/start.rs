@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Envoy, any_host, native, wasm};
+use sluice_progress::steps;
 
 use crate::listener::{any, edge};
 use crate::results::Table;
@@ -55,7 +56,7 @@ async fn start(bootstrap: &Bootstrap) -> (f64, f64) {
 /// Returns the medians of rounds with one turn for each.
 async fn starts(bootstraps: &[Bootstrap], rounds: usize) -> Vec<(f64, f64)> {
     let mut samples = vec![(Vec::new(), Vec::new()); bootstraps.len()];
-    for _ in 0..rounds {
+    for _ in steps("starting Envoys", "rounds", 0..rounds) {
         for (bootstrap, (times, memory)) in bootstraps.iter().zip(&mut samples) {
             let (time, resident) = start(bootstrap).await;
             times.push(time);

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use fastrand::Rng;
 use sluice_e2e::{Bootstrap, Envoy};
+use sluice_progress::Progress;
 
 use crate::case::Case;
 use crate::compare::compare;
@@ -96,6 +97,7 @@ pub async fn run(settings: &Settings) -> Report {
     let mut sides = vec![Side::Native];
     sides.extend(&settings.sides);
     let mut done = 0;
+    let mut progress = Progress::new("fidelity", settings.cases as u64, "configurations");
     while done < settings.cases {
         let size = BATCH.min(settings.cases - done);
         let cases: Vec<_> = (0..size).map(|number| generate::case(&mut rng, number)).collect();
@@ -123,15 +125,15 @@ pub async fn run(settings: &Settings) -> Report {
         report.ask_again(&world, &cases, doubtful).await;
         assert_eq!(world.traps(), [""; 0]);
         drop(world);
-        report.show_examples().await;
+        report.show_examples(&progress).await;
         done += size;
-        println!(
-            "{done} configurations, {} requests, {} kinds of mismatches, {} s",
-            report.requests,
-            report.mismatches.len(),
-            start.elapsed().as_secs()
-        );
+        progress.set(done as u64);
     }
+    let (requests, kinds) = (report.requests, report.mismatches.len());
+    progress.print(&format!(
+        "{done} configurations, {requests} requests, {kinds} kinds of mismatches, {} s",
+        start.elapsed().as_secs()
+    ));
     report
 }
 
@@ -176,10 +178,10 @@ impl Report {
     }
 
     /// Makes new examples small and prints them.
-    async fn show_examples(&mut self) {
+    async fn show_examples(&mut self, progress: &Progress) {
         for mismatch in self.examples.drain(..) {
             if self.shown < EXAMPLES {
-                println!("\n{}", reduce(mismatch).await.show());
+                progress.print(&format!("\n{}", reduce(mismatch).await.show()));
                 self.shown += 1;
             }
         }

@@ -9,6 +9,7 @@ mod cluster;
 mod control_plane;
 mod controllers;
 mod plugins;
+mod rollouts;
 mod routes;
 mod sidecar;
 mod tutorial;
@@ -38,6 +39,7 @@ pub async fn run(only_routes: bool) {
     let mesh = tutorial::run(&cluster, &control_plane).await;
     changes::a_document_with_an_error(&cluster, &control_plane, &mesh).await;
     changes::updates_under_load(&cluster, &mesh).await;
+    rollouts::run(&cluster, &mesh).await;
     // Its sidecar has the ports that the next one needs.
     let versions = mesh.end();
     plugins::run(&cluster, &control_plane).await;

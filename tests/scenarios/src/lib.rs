@@ -3,6 +3,7 @@
 //!
 //! `envoy/scenarios/README.md` describes the files of a scenario.
 
+pub mod built;
 mod by_hand;
 pub mod check;
 pub mod folder;

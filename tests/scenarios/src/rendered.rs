@@ -1,10 +1,10 @@
 //! The Envoy that `sluice render` makes from the `istio.yaml` of a scenario.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use sluice_e2e::{Scenario, workspace};
 
+use crate::built;
 use crate::folder::Folder;
 
 /// Ports in READMEs, and those of the rendered Envoy. The first one is that of its listener.
@@ -14,35 +14,20 @@ const PORTS: [(&str, &str); 2] = [(":10000", ":10500"), (":9901", ":9902")];
 pub fn configuration(folder: &Folder, scenario: &Scenario) -> Result<String, String> {
     let own = folder.rendered.as_ref().map_or(&[][..], |rendered| &rendered.arguments);
     let modules = workspace().join("dist/{filter}.wasm");
-    let mut command = Command::new(program()?);
+    let mut command = Command::new(built::folder_of("sluice-cli")?.join("sluice"));
     command.current_dir(workspace());
     command.args(["render", &folder.file("istio.yaml"), "--to", "envoy", "--module-file"]);
     command.arg(modules);
     for (flag, port) in [("--listen", 10500), ("--listen-tls", 10501), ("--admin", 9902)] {
         command.arg(flag).arg(scenario.address(port).to_string());
     }
-    let built = format!("{}/", workspace().join("dist").display());
-    command.args(own.iter().map(|own| scenario.own(own).replace("dist/", &built)));
+    let dist = format!("{}/", workspace().join("dist").display());
+    command.args(own.iter().map(|own| scenario.own(own).replace("dist/", &dist)));
     let output = command.output().map_err(|error| format!("sluice: {error}"))?;
     if !output.status.success() {
         return Err(format!("{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr)));
     }
     String::from_utf8(output.stdout).map_err(|error| error.to_string())
-}
-
-/// Returns the path of `sluice`, which is built once.
-fn program() -> Result<PathBuf, String> {
-    static BUILT: std::sync::OnceLock<Result<PathBuf, String>> = std::sync::OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let mut cargo = Command::new(option_env!("CARGO").unwrap_or("cargo"));
-        cargo.args(["build", "--quiet", "--locked", "--package", "sluice-cli"]);
-        let status = cargo.current_dir(workspace()).status();
-        match status.map_err(|error| format!("cargo: {error}"))?.success() {
-            true => Ok(workspace().join("target/debug/sluice")),
-            false => Err("sluice-cli cannot be built".to_owned()),
-        }
-    });
-    built.clone()
 }
 
 /// Returns a command of the README for the rendered Envoy.

@@ -34,7 +34,7 @@ pub fn kustomizations(cluster: &Cluster) {
 }
 
 /// The version that answers a user.
-async fn version(client: &Client, user: &str) -> String {
+pub async fn version(client: &Client, user: &str) -> String {
     let request = client.get("/payment/balance/query").host("kim-payment-service:8080");
     let response = request.header("end-user", user).send().await;
     match response.status {

@@ -134,8 +134,9 @@ fn collect(value: &Value, found: &mut Vec<(String, String, Value)>) {
 /// Adds what filters require, for a document that shows only some of its fields.
 fn complete(mut document: Value) -> Value {
     let fields = document.as_object_mut().expect("an object");
-    let is_rule =
-        |name: &String| ["faults", "mirroring", "destinationRules"].contains(&name.as_str());
+    let is_rule = |name: &String| {
+        ["explain", "faults", "mirroring", "destinationRules"].contains(&name.as_str())
+    };
     if fields.keys().any(is_rule) {
         for (name, value) in parse("rules", RULES).as_object().unwrap() {
             fields.entry(name).or_insert_with(|| value.clone());
@@ -198,6 +199,10 @@ impl Configuration {
                     host[field] = value;
                 }
                 "early_header_mutation_extensions" => manager[field] = value,
+                "tracing" => {
+                    manager[field] = value;
+                    self.cluster("collector", json!({}));
+                }
                 _ => cluster[field] = value,
             }
         }

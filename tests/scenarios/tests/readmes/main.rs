@@ -1,12 +1,13 @@
-//! Everything that the README of the repository and those of the filters show is true: a running
-//! sandbox prints the output of their commands, and Envoy accepts their documents and the parts of
-//! its configuration.
+//! Everything that the README of the repository, those of the filters and some pages show is true:
+//! a running sandbox prints the output of their commands, and Envoy accepts their documents and the
+//! parts of its configuration.
 //!
 //! Each README has a line in [`READMES`] with all of its code blocks. A block that is missing there
 //! fails the test.
 
 mod configuration;
 mod sandbox;
+mod tutorials;
 
 use std::fs;
 
@@ -50,7 +51,7 @@ use Place::{Http, Network, Upstream};
 
 /// In the order in which the sandbox runs their commands: the mirror filter shows counters of
 /// services, which later commands increase, and the outlier filter ejects a host of a service.
-const READMES: [Readme; 9] = [
+const READMES: [Readme; 12] = [
     Readme {
         file: "filters/mirror/README.md",
         blocks: &[Envoy, Document("mirror", Http), Commands, Other("mirror route=")],
@@ -58,15 +59,35 @@ const READMES: [Readme; 9] = [
     Readme {
         file: "README.md",
         blocks: &[
-            Other("make sandbox "),
+            Other("make playground sandbox"), // tests/playground
             VirtualService,
             Commands,
-            Other("make build"), // tests/compose
+        ],
+    },
+    Readme {
+        file: "docs/configuration.md",
+        blocks: &[
             Complete,
             Other("virtualServices[0].http[1].route[0].weight: -1 is negative"),
             Other("configuration: is 16777217 bytes long"), // cli/tests/limits.rs
             Other("configuration: needs 37 MiB"),
-            Other("filters/policy "),
+        ],
+    },
+    Readme {
+        file: "docs/sandbox.md",
+        blocks: &[Other("make sandbox "), Other("make build")], // tests/playground, tests/compose
+    },
+    Readme {
+        file: "docs/operations.md",
+        blocks: &[
+            Other("sluice check rules/"), // cli/tests/readme.rs
+            Document("router", Http),
+            Commands,
+            Commands,
+            Other("virtualServices[0].http[1].rout: unknown field"),
+            Other("   unmatchedHosts: pass"), // filters/policy
+            Commands,
+            Envoy,
         ],
     },
     Readme {

@@ -1,6 +1,7 @@
 //! The sandbox prints the output of the commands, and logs what the READMEs show.
 
 use sluice_e2e::{Scenario, envoy_program};
+use sluice_scenarios::built;
 use sluice_scenarios::native;
 use sluice_scenarios::readme::{Step, steps};
 use sluice_scenarios::run::bash;
@@ -25,13 +26,14 @@ async fn check(scenario: &Scenario, configuration: &str) {
     // One worker, as `make sandbox` has.
     let sandbox = scenario.envoy_of(configuration, 1).await;
     let home = TempDir::new().unwrap();
+    let path = format!("PATH={}:$PATH\n", built::folder_of("sluice-cli").unwrap().display());
     let mut failures = Vec::new();
     for readme in &READMES {
         for (block, _) in readme.blocks().iter().filter(|(_, kind)| *kind == Kind::Commands) {
             for Step { command, output, line } in steps(block).unwrap() {
                 let own = scenario.own(&command);
                 let own = own.replace(".tools/envoy", &envoy_program().display().to_string());
-                let (printed, _) = bash(&own, home.path()).await.unwrap();
+                let (printed, _) = bash(&(path.clone() + &own), home.path()).await.unwrap();
                 let printed = whole_seconds(&scenario.disown(&printed));
                 let step = Step { output: whole_seconds(&output), command, line };
                 if !step.allows(&printed) {
@@ -69,7 +71,7 @@ fn has_fields(logged: &str, shown: &str) -> bool {
 
 /// Rounds curl's times to whole seconds: the rest differs each time, and Envoy's timers may end a
 /// few milliseconds early.
-fn whole_seconds(output: &str) -> String {
+pub fn whole_seconds(output: &str) -> String {
     let mut parts = output.split("after ");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| match part.split_once(" s") {
