@@ -81,6 +81,8 @@ const READMES: [Readme; 12] = [
         file: "docs/operations.md",
         blocks: &[
             Other("sluice check rules/"), // cli/tests/readme.rs
+            Document("sluice", Http),
+            Other("sluice render shadow.yaml"), // cli/tests/readme.rs
             Document("router", Http),
             Commands,
             Commands,
