@@ -63,11 +63,13 @@ test: setup-tests build module certificates ## run all tests: native, real Envoy
 	cargo xtask test-module
 	ENVOY='$(envoy)' cargo test --workspace --locked
 	ENVOY='$(envoy)' SLUICE_E2E_BUNDLE=1 cargo test --package sluice-e2e --locked \
-	  --test conformance --test fault --test fault_response --test mirror --test splits
+	  --test conformance --test fault --test fault_response --test mirror --test shadow \
+	  --test splits
 	ENVOY='$(envoy)' ATTACH=native cargo test --package sluice-e2e --locked \
 	  --test bundle --test configuration --test conformance --test effects --test ending \
 	  --test fault --test fault_response --test grpc --test hostile_input --test mirror \
-	  --test observability --test outlier_marks --test route_metrics --test splits --test tracing
+	  --test observability --test outlier_marks --test route_metrics --test shadow --test splits \
+	  --test tracing
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER='$(wasm_test_runner)' \
 	  cargo test --package sluice-conformance --target wasm32-unknown-unknown --locked
 

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 suites=(bundle conformance effects fault fault_response grpc hostile_input mirror outlier_marks
-  route_metrics splits)
+  route_metrics shadow splits)
 logs=target/matrix
 mkdir -p "$logs"
 

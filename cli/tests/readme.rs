@@ -79,6 +79,10 @@ fn every_command_of_the_pages_succeeds() {
     let programs = Path::new(env!("CARGO_BIN_EXE_sluice")).parent().unwrap();
     let pages = ["README.md", "../docs/operations.md"]
         .map(|page| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap());
+    // The document in the page for operators.
+    let mut documents = pages[1].split("```yaml\n").filter_map(|part| part.split("```").next());
+    let shadow = documents.find(|text| text.contains("\nshadow:\n")).unwrap();
+    fs::write(folder.join("shadow.yaml"), shadow).unwrap();
     let commands: Vec<_> = pages.iter().flat_map(|page| commands(page)).collect();
     assert!(commands.len() > 8, "{commands:?}");
     for command in commands {

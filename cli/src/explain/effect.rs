@@ -30,6 +30,9 @@ pub struct Effect {
 /// Headers whose new value depends on the path of the request.
 const OF_PATH: [&str; 3] = [":path", "location", "x-envoy-original-path"];
 
+/// The destination of requests that the router leaves to Envoy.
+const ENVOY: &str = "Envoy's own routes";
+
 impl From<String> for Part {
     fn from(label: String) -> Self {
         Self { label, value: String::new() }
@@ -55,7 +58,7 @@ impl Explanation<'_> {
     }
 
     fn add_fault(&self, effect: &mut Effect) {
-        let Some(fault) = &self.fault else { return };
+        let Some(fault) = self.fault.as_ref().filter(|fault| !fault.is_shadow) else { return };
         effect.rule = fault.rule.as_deref().map(|rule| self.named(rule)).unwrap_or_default();
         effect.others.extend(fault.plan.delay.map(|delay| format!("delay of {delay:?}").into()));
         match fault.abort {
@@ -81,6 +84,7 @@ impl Explanation<'_> {
         effect.rule = self.named(decision.note);
         let mut edits = Vec::new();
         match &decision.reply {
+            _ if routed.is_shadow => effect.destination = ENVOY.to_owned().into(),
             Some(reply) => {
                 let what = match decision.outcome {
                     Outcome::NoBackend => "no valid backend",
@@ -114,20 +118,21 @@ impl Explanation<'_> {
                         false => edits.push(shown("request", &edit)),
                     }
                 }
-                let cluster = cluster.unwrap_or_else(|| "Envoy's own routes".to_owned());
+                let cluster = cluster.unwrap_or_else(|| ENVOY.to_owned());
                 effect.destination = cluster.into();
             }
         }
-        let response = decision.response.iter().flat_map(|plan| plan.edits());
+        let response = decision.response.iter().filter(|_| !routed.is_shadow);
+        let response = response.flat_map(|plan| plan.edits());
         edits.extend(response.map(|edit| shown("response", &edit)));
         edits.sort_by(|left, right| left.label.cmp(&right.label));
-        let copies = routed.copies.copies.iter();
+        let copies = routed.copies.copies.iter().filter(|_| !routed.copies_in_shadow);
         effect.others.extend(copies.map(|copy| format!("copy to {}", copy.cluster()).into()));
         effect.others.append(&mut edits);
     }
 
     /// A rule by its place in the files, if `name` is a JSON path, else by its name.
-    fn named(&self, name: &str) -> String {
+    pub(super) fn named(&self, name: &str) -> String {
         let is_path = name.contains("].") && self.place(name).line > 0;
         if is_path { self.shown_place(name) } else { name.to_owned() }
     }

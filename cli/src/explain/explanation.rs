@@ -5,8 +5,9 @@ use std::time::SystemTime;
 use sluice_policy::desk::explain::{Explainer, Trace};
 use sluice_policy::fault;
 use sluice_policy::mirror;
-use sluice_policy::request::{Chance, Draws, Request};
+use sluice_policy::request::{Chance, Draws, Request, SharedDraw};
 use sluice_policy::router::decision::Decision;
+use sluice_policy::router::shadow::ShadowDecision;
 use sluice_policy::spec::document::Document;
 use sluice_policy::spec::fault::AbortStatus;
 
@@ -85,6 +86,8 @@ pub(super) struct FaultOutcome {
     pub(super) is_drawn: bool,
     /// Whether the document limits faults
     pub(super) is_limited: bool,
+    /// Whether it is only counted (`faults.mode: shadow`)
+    pub(super) is_shadow: bool,
     /// The rule of `faults.rules` that has the fault, by its name or place
     pub(super) rule: Option<String>,
 }
@@ -94,7 +97,13 @@ pub(super) struct Routed<'a> {
     pub(super) copies: mirror::Plan<'a>,
     /// Whether the document has a budget of copies
     pub(super) has_budget: bool,
+    /// Whether copies are only counted (`mirroring.mode: shadow`)
+    pub(super) copies_in_shadow: bool,
     pub(super) decision: Decision<'a>,
+    /// Whether the decision is only counted (`router.mode: shadow`)
+    pub(super) is_shadow: bool,
+    /// The decision of the second policy; `None` without one
+    pub(super) shadow: Option<ShadowDecision<'a>>,
     /// The random number of the router, below the sum of all weights
     pub(super) drawn: Option<u64>,
 }
@@ -139,20 +148,26 @@ impl<'a> Explanation<'a> {
             let is_drawn = of_fault.is_random;
             let is_limited = bundle.document.field("faults").is_some();
             let rule = explainer.fault_rule(&request);
-            FaultOutcome { plan, abort, is_drawn, is_limited, rule }
+            let is_shadow = document.faults.mode.is_shadow();
+            FaultOutcome { plan, abort, is_drawn, is_limited, is_shadow, rule }
         });
-        let is_routed = fault.as_ref().is_some_and(|fault| fault.abort.is_none());
+        let is_routed = fault.as_ref().is_some_and(|own| own.is_shadow || own.abort.is_none());
         let routed = is_routed.then(|| {
             let copies = explainer.mirror(&request, of_mirror);
             let mirroring = bundle.document.field("mirroring");
             let has_budget = mirroring.is_some_and(|own| own.field("budget").is_some());
-            let decision = explainer.route(&request, of_router);
+            let mut shared = SharedDraw::new(of_router);
+            let decision = explainer.route(&request, &mut shared);
+            let shadow = explainer.shadow(&decision, &request, &mut shared);
             let chance = of_router.chances.first().filter(|_| of_router.is_random);
             let drawn = chance.map(|chance| chance.drawn);
-            Routed { copies, has_budget, decision, drawn }
+            let copies_in_shadow = document.mirroring.mode.is_shadow();
+            let is_shadow = document.router.mode.is_shadow();
+            Routed { copies, has_budget, copies_in_shadow, decision, is_shadow, shadow, drawn }
         });
         let is_random = draws.iter().any(|draws| draws.is_random);
-        let cluster = routed.as_ref().and_then(|routed| routed.decision.cluster());
+        let carried_out = routed.as_ref().filter(|routed| !routed.is_shadow);
+        let cluster = carried_out.and_then(|routed| routed.decision.cluster());
         let outlier = others::outlier(document, cluster, &request);
         let namespace = bundle.document.field("namespace").and_then(Tree::as_str);
         let left_out = match detail {

@@ -150,6 +150,7 @@ impl Lines<'_> {
             let [sampled, eligible] = left_out;
             self.line(format_args!("  {sampled} not sampled, {eligible} not eligible"));
         }
+        self.shadow(own);
         self.chances(own);
     }
 
@@ -173,6 +174,7 @@ impl Lines<'_> {
         }
         let by = place.map(|place| format!(", by {place}")).unwrap_or_default();
         self.line(format_args!("{BOLD}router{BOLD:#}   {}{by}", text("outcome")));
+        self.shadow(own);
         let shares: Vec<_> = list(own, "shares").iter().map(share).collect();
         if shares.len() > 1 {
             let how = list(own, "chances").is_empty().then_some(", by the hash of the user");
@@ -184,6 +186,30 @@ impl Lines<'_> {
         }
         if own["cluster"].is_string() {
             self.line(format_args!("  cluster {}", text("cluster")));
+        }
+        let second = &own["shadow"];
+        if second.is_object() {
+            let member = |name: &str| second[name].as_str().unwrap_or_default();
+            let cluster = match member("cluster") {
+                "" => String::new(),
+                cluster => format!(" to {cluster}"),
+            };
+            let by = self.bundle.shown_place(member("route"));
+            let difference = match member("difference") {
+                "" => "the same".to_owned(),
+                difference => format!("another {difference}"),
+            };
+            let outcome = member("outcome");
+            self.line(format_args!(
+                "{BOLD}shadow{BOLD:#}   {difference}: {outcome}{cluster}, by {by}"
+            ));
+        }
+    }
+
+    /// Whether a decision is not carried out.
+    fn shadow(&mut self, own: &Value) {
+        if own["isShadow"] == true {
+            self.line(format_args!("  only counted, because the mode is shadow"));
         }
     }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use sluice_policy::egress::Decision;
 use sluice_policy::router::decision::Outcome;
+use sluice_policy::router::shadow::Difference;
 use sluice_policy::spec::fault::AbortStatus;
 use sluice_policy::spec::outlier::Enforcement;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
@@ -95,18 +96,25 @@ impl Explanation<'_> {
         let response = response.map(|plan| plan.edits().map(|own| edit(&own)).collect::<Value>());
         json!({
             "outcome": decision.outcome.name(),
+            "isShadow": routed.is_shadow,
             "route": self.trace.route().map(|place| self.json_place(&place.to_string())),
             "shares": shares.collect::<Value>(),
             "drawn": routed.drawn,
             "reply": reply,
             "request": request.collect::<Value>(),
             "response": response.unwrap_or_else(|| json!([])),
+            "shadow": routed.shadow.as_ref().map(|own| json!({
+                "outcome": own.decision.outcome.name(),
+                "route": own.decision.note,
+                "cluster": own.decision.cluster(),
+                "difference": own.difference.map(Difference::name),
+            })),
         })
     }
 }
 
 fn json_fault(fault: &FaultOutcome) -> Value {
-    let FaultOutcome { plan, abort, is_limited, rule, .. } = fault;
+    let FaultOutcome { plan, abort, is_limited, is_shadow, rule, .. } = fault;
     let [http, grpc] = match *abort {
         Some(AbortStatus::Http(status)) => [Some(status), None],
         Some(AbortStatus::Grpc(status)) => [None, Some(u16::from(status))],
@@ -121,6 +129,7 @@ fn json_fault(fault: &FaultOutcome) -> Value {
         "resetAfterBytes": of_response(plan.reset_after),
         "bytesPerSecond": of_response(plan.bytes_per_second),
         "isLimited": is_limited,
+        "isShadow": is_shadow,
         "rule": rule,
     })
 }
@@ -133,6 +142,7 @@ fn json_outlier(own: &OutlierOutcome) -> Value {
             Enforcement::Envoy => "envoy",
             Enforcement::Filter => "filter",
         },
+        "isShadow": settings.mode.is_shadow(),
         "failureRule": own.rule,
         "fallback": own.target.fallback,
     })
@@ -145,6 +155,7 @@ fn json_mirror(routed: &Routed<'_>) -> Value {
         "notSampled": plan.not_sampled,
         "notEligible": plan.not_eligible,
         "hasBudget": routed.has_budget,
+        "isShadow": routed.copies_in_shadow,
     })
 }
 

@@ -6,6 +6,7 @@ use clap::builder::styling::{AnsiColor, Color, Style};
 use sluice_policy::desk::explain::Tried;
 use sluice_policy::egress;
 use sluice_policy::router::decision::Outcome;
+use sluice_policy::router::shadow::{Difference, ShadowDecision};
 use sluice_policy::spec::fault::AbortStatus;
 use sluice_policy::spec::outlier::Enforcement;
 use sluice_policy::spec::outlier_detection::Consecutive;
@@ -155,21 +156,16 @@ impl Explanation<'_> {
 
     fn route(&self, text: &mut String, routed: &Routed<'_>) {
         let decision = &routed.decision;
-        let outcome = match decision.outcome {
-            Outcome::Forwarded => "forwards",
-            Outcome::NoBackend => "answers: no valid backend",
-            Outcome::NoRoute => "answers: no route",
-            Outcome::NoVirtualHost => "answers: no virtual service has the host",
-            Outcome::Passed => "leaves it to Envoy's own routes: no virtual service has the host",
-            Outcome::Preflight => "answers the CORS preflight",
-            Outcome::Redirected => "redirects",
-            Outcome::Responded => "answers with the fixed response",
-        };
+        let outcome = describe_outcome(decision.outcome);
         let by = self.trace.route();
         let by = by.map_or(String::new(), |place| {
             format!(", by {}", self.shown_place(&place.to_string()))
         });
         line(text, format_args!("{BOLD}router{BOLD:#}   {outcome}{by}"));
+        if routed.is_shadow {
+            let reason = "only counted, because router.mode is shadow: Envoy's own routes apply";
+            line(text, format_args!("  {reason}"));
+        }
         let shares = &self.trace.shares;
         let is_shared = matches!(decision.outcome, Outcome::Forwarded | Outcome::NoBackend);
         if is_shared && shares.len() > 1 {
@@ -193,6 +189,43 @@ impl Explanation<'_> {
         if let Some(response) = &decision.response {
             edits(text, "response", response.edits());
         }
+        if let Some(shadow) = &routed.shadow {
+            self.shadow(text, shadow);
+        }
+    }
+
+    /// The decision of the second policy, which is not carried out.
+    fn shadow(&self, text: &mut String, own: &ShadowDecision<'_>) {
+        let decision = &own.decision;
+        let difference = match own.difference {
+            None => "the same",
+            Some(Difference::Outcome) => "another outcome",
+            Some(Difference::Reply) => "another answer",
+            Some(Difference::Cluster) => "another cluster",
+            Some(Difference::Request) => "other changes to the request",
+            Some(Difference::Response) => "other changes to the response",
+        };
+        let to = decision.cluster().map(|cluster| format!(" to {cluster}")).unwrap_or_default();
+        let has_rule = !matches!(
+            decision.outcome,
+            Outcome::NoRoute | Outcome::NoVirtualHost | Outcome::Passed
+        );
+        let by = has_rule.then(|| format!(", by {}", self.named(decision.note)));
+        let (outcome, by) = (describe_outcome(decision.outcome), by.unwrap_or_default());
+        line(text, format_args!("{BOLD}shadow{BOLD:#}   {difference}: {outcome}{to}{by}"));
+    }
+}
+
+fn describe_outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Forwarded => "forwards",
+        Outcome::NoBackend => "answers: no valid backend",
+        Outcome::NoRoute => "answers: no route",
+        Outcome::NoVirtualHost => "answers: no virtual service has the host",
+        Outcome::Passed => "leaves it to Envoy's own routes: no virtual service has the host",
+        Outcome::Preflight => "answers the CORS preflight",
+        Outcome::Redirected => "redirects",
+        Outcome::Responded => "answers with the fixed response",
     }
 }
 
@@ -202,7 +235,7 @@ fn line(text: &mut String, arguments: Arguments<'_>) {
 }
 
 fn describe_fault(text: &mut String, fault: &FaultOutcome) {
-    let FaultOutcome { plan, abort, is_drawn, is_limited, rule } = fault;
+    let FaultOutcome { plan, abort, is_drawn, is_limited, is_shadow, rule } = fault;
     let mut effects = Vec::new();
     effects.extend(plan.delay.map(|delay| format!("delays the request by {delay:?}")));
     effects.extend(abort.map(|status| match status {
@@ -226,6 +259,9 @@ fn describe_fault(text: &mut String, fault: &FaultOutcome) {
     } else {
         let by = rule.as_ref().map(|rule| format!(", by {rule}")).unwrap_or_default();
         line(text, format_args!("{BOLD}fault{BOLD:#}    {}{by}", effects.join(", ")));
+        if *is_shadow {
+            line(text, format_args!("  only counted, because faults.mode is shadow"));
+        }
         if *is_limited {
             line(
                 text,
@@ -259,6 +295,9 @@ fn outlier(text: &mut String, own: &OutlierOutcome) {
         Enforcement::Filter => "the filter",
     };
     line(text, format_args!("{BOLD}outlier{BOLD:#}  {by} ejects failing hosts of {cluster}"));
+    if settings.mode.is_shadow() {
+        return line(text, format_args!("  only counted, because outlier.mode is shadow"));
+    }
     let enforced = |own: &Consecutive| own.threshold > 0 && own.enforcing > 0;
     let local = Some(&settings.consecutive_local_origin_failure);
     for (detector, failures) in [
@@ -286,6 +325,9 @@ fn mirror(text: &mut String, routed: &Routed<'_>) {
     let plan = &routed.copies;
     for copy in &plan.copies {
         line(text, format_args!("{BOLD}mirror{BOLD:#}   a copy goes to {}", copy.cluster()));
+    }
+    if routed.copies_in_shadow && !plan.copies.is_empty() {
+        line(text, format_args!("  only counted, because mirroring.mode is shadow"));
     }
     if routed.has_budget && !plan.copies.is_empty() {
         line(

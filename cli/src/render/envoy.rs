@@ -128,8 +128,8 @@ struct TlsListener {
 /// The configuration of an Envoy with the selected modules.
 ///
 /// # Errors
-/// Hosts with an unknown port, arguments that do not fit the rules, or a template that does not fit
-/// its context.
+/// `router.mode: shadow`, hosts with an unknown port, arguments that do not fit the rules, or a
+/// template that does not fit its context.
 pub fn bootstrap(
     document: &Tree,
     compiled: &Compiled<'_>,
@@ -137,6 +137,11 @@ pub fn bootstrap(
     choices: &Choices<'_>,
     left_out: &mut LeftOut,
 ) -> Result<String, RenderError> {
+    if selection.has(Filter::Router) && compiled.document.router.mode.is_shadow() {
+        let reason = "router.mode shadow leaves all requests to Envoy's own routes, and --to envoy \
+                      writes none; add the filter to an Envoy that has routes";
+        return Err(reason.to_owned().into());
+    }
     let conditions = Conditions::new(&compiled.json);
     let destinations = Destinations::new(&compiled.json);
     let kinds = kinds(&conditions, selection);

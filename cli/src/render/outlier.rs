@@ -102,7 +102,7 @@ impl Native {
         let filter = failures.need_filter().then_some(filter);
         let needs_matcher = filter.is_some() || !failures.statuses().is_empty();
         Self {
-            fields: fields(settings),
+            fields: fields(&settings.clone().without_mode()),
             panic_percent: settings.min_health_percent,
             statuses: needs_matcher.then(|| statuses(failures)),
             filter,

@@ -40,6 +40,12 @@ pub fn watched(
         let hosts = destinations.watched_hosts().into_iter();
         return Ok(hosts.map(|host| Watched::by_filter(host, target.files)).collect());
     }
+    if json.field("outlier").and_then(|own| text(own, "mode")) == Some("shadow") {
+        // The merge ignores zeros, as that of protobuf messages does.
+        let reason = "outlier.mode shadow needs outlier.enforcement filter in a mesh: a patch \
+                      cannot set the enforcing_* fields of istiod's clusters to 0";
+        return Err(reason.to_owned());
+    }
     check_selectors(target, json)?;
     let compiled = Document::compile(json, Filter::Outlier, &Workloads(target));
     let (document, _) = compiled

@@ -45,6 +45,8 @@ const READERS: &[(&str, &[&str])] = &[
     ("PluginDocument.services", CLUSTERS),
     ("PluginDocument.outboundTrafficPolicy", &["egress"]),
     ("PluginDocument.unmatchedHosts", &["router"]),
+    ("PluginDocument.shadow", &["router"]),
+    ("PluginDocument.router", &["router"]),
     ("PluginDocument.sampling", HTTP),
     ("PluginDocument.faults", &["fault"]),
     ("PluginDocument.mirroring", &["mirror"]),

@@ -15,7 +15,7 @@ use sluice_policy::request::Request;
 use sluice_policy::spec::virtual_services::Match;
 use sluice_policy::value::header::HeaderEdit;
 
-use crate::worker::{Event, NOTE, State, Waiting, Worker};
+use crate::worker::{Event, NOTE, SHADOW_ABORT, State, Waiting, Worker};
 
 /// The response header that names the fault, as a module cannot set Envoy's response flags.
 pub const MARK: &str = "x-sluice-fault";
@@ -82,9 +82,8 @@ impl<H: HttpHost, K: Default> Stream<H, K> {
             self.followed.set(Some(Followed::begin()));
         }
         if let Some(delay) = plan.delay
-            && worker.admit(&self.state, &self.host)
+            && worker.admit(Event::Delayed, &self.state, &self.host)
         {
-            self.count(Event::Delayed);
             let milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
             self.host.record(worker.delay_time, milliseconds);
             self.host.note(NOTE, "delay");
@@ -122,13 +121,12 @@ impl<H: HttpHost, K: Default> Stream<H, K> {
     /// length of a piece of its body.
     pub fn limit_body(&self, size: usize) -> Action {
         // The body of an abort is not the upstream's.
-        if self.state.fault.get() == Some("abort") {
+        if matches!(self.state.fault.get(), Some("abort" | SHADOW_ABORT)) {
             return Action::Continue;
         }
         let left = self.bytes_until_reset.get().map(|left| left.checked_sub(size as u64));
         self.bytes_until_reset.set(left.flatten());
-        if left == Some(None) && self.worker.admit(&self.state, &self.host) {
-            self.count(Event::Reset);
+        if left == Some(None) && self.worker.admit(Event::Reset, &self.state, &self.host) {
             self.host.note(NOTE, "reset");
             self.host.reset_response();
             return Action::Pause;
@@ -162,10 +160,7 @@ impl<H: HttpHost, K: Default> Stream<H, K> {
         let now = self.host.now();
         let passed_at = match limit.passed_at {
             Some(passed_at) => passed_at.max(now),
-            None if self.worker.admit(&self.state, &self.host) => {
-                self.count(Event::RateLimited);
-                now
-            }
+            None if self.worker.admit(Event::RateLimited, &self.state, &self.host) => now,
             None => {
                 self.rate_limit.set(None);
                 return Action::Continue;

@@ -21,6 +21,12 @@ use sluice_policy::value::budget::Spending;
 /// The note with the fault of a request, `%FILTER_STATE(wasm.sluice.fault:PLAIN)%`.
 pub const NOTE: &str = "sluice.fault";
 
+/// The note of a request that shadow mode does not delay.
+const SHADOW_DELAY: &str = "shadow delay";
+
+/// The note of a request that shadow mode does not abort.
+pub const SHADOW_ABORT: &str = "shadow abort";
+
 /// Faults that are active, in the whole Envoy.
 pub const ACTIVE_FAULTS: &str = "sluice.fault.active_faults";
 
@@ -45,6 +51,14 @@ counters! {
         BudgetExhausted = "budget_exhausted",
         /// A fault header of a request could not be read.
         MalformedHeader = "malformed_headers",
+        /// `mode: shadow` left out a delay.
+        ShadowDelayed = "shadow_delays",
+        /// `mode: shadow` left out an abort.
+        ShadowAborted = "shadow_aborts",
+        /// `mode: shadow` left out the reset of a response.
+        ShadowReset = "shadow_resets",
+        /// `mode: shadow` left out the rate limit of a response.
+        ShadowRateLimited = "shadow_response_rl",
     }
 }
 
@@ -83,7 +97,7 @@ pub struct State<K> {
     pub deadline: Cell<Option<Instant>>,
     /// Whether the stream has one of the active faults
     is_active: Cell<bool>,
-    /// The fault, with which the response is marked
+    /// The note of the fault. The response is marked with it, unless the mode is shadow
     pub fault: Cell<Option<&'static str>>,
     /// What other filters keep of the request
     pub kept: K,
@@ -110,11 +124,44 @@ impl<K> Worker<K> {
         explain::fault(&self.faults, request, now, &mut &self.random.ahead())
     }
 
-    /// Admits a fault if the limits allow it. The fault of the stream is active then.
-    pub fn admit(&self, state: &State<K>, host: &impl Host) -> bool {
-        if state.is_active.get() {
-            return true;
+    /// Admits and counts a fault if the limits allow it, but only counts it in shadow mode. `fault`
+    /// is its counter. The fault of the stream is active if it is admitted.
+    pub fn admit(&self, fault: Event, state: &State<K>, host: &impl Host) -> bool {
+        if !state.is_active.get() {
+            // One fault for the limits, as when the abort comes after the delay.
+            let is_same = state.fault.get() == Some(SHADOW_DELAY) && fault == Event::Aborted;
+            if !is_same && !self.is_within_limits(host) {
+                return false;
+            }
+            if self.faults.settings.mode.is_shadow() {
+                self.count_in_shadow(fault, state, host);
+                return false;
+            }
+            self.active_faults.begin(host);
+            state.is_active.set(true);
         }
+        self.counters.increment(fault, host);
+        true
+    }
+
+    /// Counts a fault that is left out because the mode is shadow, and leaves a note about it.
+    #[cold]
+    #[inline(never)]
+    fn count_in_shadow(&self, fault: Event, state: &State<K>, host: &impl Host) {
+        let (event, note) = match fault {
+            Event::Delayed => (Event::ShadowDelayed, SHADOW_DELAY),
+            Event::Aborted => (Event::ShadowAborted, SHADOW_ABORT),
+            Event::Reset => (Event::ShadowReset, "shadow reset"),
+            _ => (Event::ShadowRateLimited, "shadow rate limit"),
+        };
+        self.counters.increment(event, host);
+        host.note(NOTE, note);
+        state.fault.set(Some(note));
+    }
+
+    /// Returns whether the limits allow one more fault. Counts it in the budget, or counts that it
+    /// is left out.
+    fn is_within_limits(&self, host: &impl Host) -> bool {
         let settings = &self.faults.settings;
         if settings.max_active.is_some_and(|max| self.active_faults.count() >= max) {
             self.counters.increment(Event::Overflowed, host);
@@ -124,8 +171,6 @@ impl<K> Worker<K> {
             self.counters.increment(Event::BudgetExhausted, host);
             return false;
         }
-        self.active_faults.begin(host);
-        state.is_active.set(true);
         true
     }
 
@@ -139,10 +184,9 @@ impl<K> Worker<K> {
     /// Draws the abort of a request and replies with it. Returns whether it was aborted.
     pub fn abort(&self, plan: &Plan, state: &State<K>, host: &impl HttpHost) -> bool {
         let Some(status) = plan.draw_abort(&mut &self.random) else { return false };
-        if !self.admit(state, host) {
+        if !self.admit(Event::Aborted, state, host) {
             return false;
         }
-        self.counters.increment(Event::Aborted, host);
         host.note(NOTE, "abort");
         state.fault.set(Some("abort"));
         let (status, grpc_status) = match status {

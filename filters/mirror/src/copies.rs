@@ -45,6 +45,10 @@ impl Copies {
             worker.counters.increment(Event::BudgetExhausted, host);
             return;
         }
+        if worker.mirrors.settings.mode.is_shadow() {
+            worker.counters.add(Event::ShadowMirrored, plan.copies.len(), host);
+            return;
+        }
         let compare = worker.mirrors.settings.compare.as_ref();
         match compare.filter(|compare| compare.is_compared(request.method)) {
             Some(compare) if can_be_repeated(request, compare) => {

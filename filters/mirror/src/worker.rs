@@ -54,6 +54,8 @@ counters! {
         BufferFull = "compare_buffer_full",
         /// Envoy has no cluster with the name of the mirror's.
         UnknownCluster = "unknown_cluster",
+        /// `mode: shadow` left out a copy.
+        ShadowMirrored = "shadow_mirrored",
     }
 }
 

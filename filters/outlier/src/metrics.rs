@@ -3,6 +3,7 @@
 use sluice_host::counters;
 use sluice_host::counters::Counters;
 use sluice_host::host::{Gauge, Host, PluginHost};
+use sluice_host::log_rate::LogRate;
 use sluice_policy::outlier::{Effect, EffectKind, Reason};
 
 /// Hosts that are ejected, in the whole Envoy.
@@ -58,6 +59,8 @@ counters! {
         NoHealthyUpstream = "no_healthy_upstream",
         /// A request was sent as a probe.
         Probe = "probes",
+        /// A host was not ejected because of `mode: shadow`.
+        Withheld = "shadow_ejections",
     }
 }
 
@@ -95,6 +98,8 @@ pub struct Metrics {
     /// The counters
     pub counters: Counters<Event>,
     ejections_active: Gauge,
+    /// Limits the log lines about ejections that shadow mode withholds
+    log_rate: LogRate,
 }
 
 impl Metrics {
@@ -102,11 +107,13 @@ impl Metrics {
     /// show the metrics again for each cluster.
     pub fn define<H: PluginHost>(host: &H) -> Self {
         if H::IS_NATIVE {
-            return Self { counters: Counters::none(), ejections_active: Gauge(u32::MAX) };
+            let (counters, ejections_active) = (Counters::none(), Gauge(u32::MAX));
+            return Self { counters, ejections_active, log_rate: LogRate::default() };
         }
         Self {
             counters: Counters::define(host),
             ejections_active: host.define_gauge(EJECTIONS_ACTIVE),
+            log_rate: LogRate::default(),
         }
     }
 
@@ -151,6 +158,15 @@ impl Metrics {
                 }
                 EffectKind::Forgotten => {}
                 EffectKind::Overflow => count(Event::Overflowed),
+                EffectKind::Withheld { reason } => {
+                    count(Event::Withheld);
+                    if let Some(suppressed) = self.log_rate.admit(host.now()) {
+                        log::info!(
+                            "outlier event=withheld cluster={cluster:?} host={address:?} \
+                             reason={reason} suppressed={suppressed}"
+                        );
+                    }
+                }
                 EffectKind::Returned { after } => {
                     host.change(self.ejections_active, -1);
                     log::warn!(

@@ -14,7 +14,7 @@ use crate::explain::conditions::conditions;
 use crate::explain::json::Members;
 use crate::fault::{self, Faults};
 use crate::mirror::Mirrors;
-use crate::request::{Chance, Draws, Request};
+use crate::request::{Chance, Draws, Request, SharedDraw};
 use crate::router::Router;
 use crate::spec::http_route::{Action, Rule};
 use crate::spec::target::cluster;
@@ -125,6 +125,9 @@ pub fn mirror(mirrors: &Mirrors, request: &Request<'_>, draws: &mut dyn Draws) -
     members.list("copies", MAX_DESTINATIONS, copies);
     members.number("notSampled", plan.not_sampled as u64);
     members.number("notEligible", plan.not_eligible as u64);
+    if mirrors.settings.mode.is_shadow() {
+        members.flag("isShadow", true);
+    }
     add_chances(&mut members, &draws.chances);
     named("mirror", members)
 }
@@ -132,8 +135,10 @@ pub fn mirror(mirrors: &Mirrors, request: &Request<'_>, draws: &mut dyn Draws) -
 /// Explains the route of a request: the rule that applies, why the rules before it do not, and the
 /// choice of the destination.
 pub fn router(router: &Router, request: &Request<'_>, draws: &mut dyn Draws) -> String {
-    let mut draws = Recorder::new(draws);
+    let mut shared = SharedDraw::new(draws);
+    let mut draws = Recorder::new(&mut shared);
     let decision = router.route(request, &mut draws);
+    let chances = draws.chances;
     let candidates = router.rules().candidates(request).unwrap_or_default();
     // Two rules may have names that are equal.
     let applies = |rule: &Rule| std::ptr::eq(&*rule.name, decision.note);
@@ -142,6 +147,9 @@ pub fn router(router: &Router, request: &Request<'_>, draws: &mut dyn Draws) -> 
 
     let mut members = Members::default();
     members.string("outcome", decision.outcome.name());
+    if router.shadow.as_ref().is_some_and(|shadow| shadow.replaces_decisions()) {
+        members.flag("isShadow", true);
+    }
     if let Some(reply) = &decision.reply {
         members.number("status", reply.status.into());
     }
@@ -161,7 +169,21 @@ pub fn router(router: &Router, request: &Request<'_>, draws: &mut dyn Draws) -> 
             members.list("shares", MAX_DESTINATIONS, shares);
         }
     }
-    add_chances(&mut members, &draws.chances);
+    if let Some(shadow) = &router.shadow
+        && let Some(second) = shadow.compare(&decision, request, &mut shared)
+    {
+        let mut own = Members::default();
+        own.string("outcome", second.decision.outcome.name());
+        own.string("route", second.decision.note);
+        if let Some(cluster) = second.decision.cluster() {
+            own.string("cluster", &cluster);
+        }
+        if let Some(difference) = second.difference {
+            own.string("difference", difference.name());
+        }
+        members.json("shadow", &own.object());
+    }
+    add_chances(&mut members, &chances);
     let failed = before.iter().map(|rule| failed_rule(rule, request));
     let shown = members.list("rules", MAX_RULES, failed);
     members.number("rulesOmitted", before.len().saturating_sub(shown) as u64);

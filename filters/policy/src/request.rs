@@ -36,6 +36,30 @@ pub trait Draws {
     fn chose(&mut self, _choice: Chance) {}
 }
 
+/// A random number that several decisions about a request share, so that only their rules differ.
+/// Each of them takes at most one number.
+pub struct SharedDraw<'a> {
+    draws: &'a mut dyn Draws,
+    drawn: Option<u64>,
+}
+
+impl<'a> SharedDraw<'a> {
+    /// Shares the next number of `draws`, which is drawn when it is needed first.
+    pub fn new(draws: &'a mut dyn Draws) -> Self {
+        Self { draws, drawn: None }
+    }
+}
+
+impl Draws for SharedDraw<'_> {
+    fn draw(&mut self) -> u64 {
+        *self.drawn.get_or_insert_with(|| self.draws.draw())
+    }
+
+    fn chose(&mut self, chance: Chance) {
+        self.draws.chose(chance);
+    }
+}
+
 /// A choice by a number, which is random or a hash of the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chance {

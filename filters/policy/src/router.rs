@@ -3,6 +3,7 @@
 
 pub mod decision;
 pub mod route_counters;
+pub mod shadow;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,12 +15,14 @@ use crate::request::header_map::NameFilter;
 use crate::request::{Draws, Request};
 use crate::router::decision::{Decision, Outcome, Reply, ResponsePlan};
 use crate::router::route_counters::RouteCounters;
+use crate::router::shadow::{Difference, ShadowDecision};
 use crate::spec::cors::CorsDecision;
 use crate::spec::destination::ClusterName;
 use crate::spec::document::Document;
 use crate::spec::explain::ExplainSettings;
 use crate::spec::http_match::MatchedPath;
 use crate::spec::http_route::{Action, HttpRoute};
+use crate::spec::mode::Mode;
 use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
 use crate::spec::timeouts::ROUTER_HEADERS;
@@ -37,7 +40,53 @@ pub struct Router {
     passes_unmatched_hosts: bool,
     /// `explain` of the document
     pub explain: Option<Arc<ExplainSettings>>,
+    /// What happens beside decisions or in their place; `None` without a shadow mode
+    pub shadow: Option<Box<Shadow>>,
     counters: Option<RouteCounters>,
+}
+
+/// The part of a document that changes nothing for requests.
+#[derive(Debug)]
+pub struct Shadow {
+    mode: Mode,
+    /// The second policy; `None` without `shadow`
+    policy: Option<Router>,
+}
+
+impl Shadow {
+    /// Creates the shadow of a document; `None` without `shadow` and `router.mode: shadow`.
+    fn new(document: &Document) -> Option<Box<Self>> {
+        let mode = document.router.mode;
+        if document.shadow.is_none() && !mode.is_shadow() {
+            return None;
+        }
+        let second = |services: &Arc<VirtualServices>| Router {
+            services: Arc::clone(services),
+            sampling: document.sampling.clone(),
+            passes_unmatched_hosts: document.passes_unmatched_hosts,
+            ..Router::default()
+        };
+        Some(Box::new(Self { mode, policy: document.shadow.as_ref().map(second) }))
+    }
+
+    /// Returns whether decisions are only counted (`router.mode: shadow`).
+    pub fn replaces_decisions(&self) -> bool {
+        self.mode.is_shadow()
+    }
+
+    /// Decides about a request by the second policy, and compares this with `decision`. `None`
+    /// without a second policy. `draws` must return the number of `decision` again, so that both
+    /// choose alike.
+    pub fn compare<'a, 'r: 'a>(
+        &'a self,
+        decision: &Decision<'_>,
+        request: &Request<'r>,
+        draws: &mut dyn Draws,
+    ) -> Option<ShadowDecision<'a>> {
+        let second = self.policy.as_ref()?.route(request, draws);
+        let difference = Difference::of(decision, &second);
+        Some(ShadowDecision { decision: second, difference })
+    }
 }
 
 impl Policy for Router {
@@ -51,7 +100,11 @@ impl Policy for Router {
             sampling: document.sampling.clone(),
             passes_unmatched_hosts: document.passes_unmatched_hosts,
             explain: document.explain.clone(),
-            counters: document.metrics.routes.then(|| RouteCounters::new(&document.services)),
+            shadow: Shadow::new(document),
+            counters: document
+                .metrics
+                .routes
+                .then(|| RouteCounters::new(&document.services, document.shadow.is_some())),
         }
     }
 }
@@ -75,14 +128,39 @@ impl Router {
         self.counters.as_ref().and_then(|counters| counters.number(matched, target))
     }
 
+    /// Returns the number of the counter of a request with a second decision, if the document asks
+    /// for it. `is_same`: whether both decisions are the same.
+    pub fn shadow_counter(&self, matched: &Match<'_>, is_same: bool) -> Option<u32> {
+        self.counters.as_ref().and_then(|counters| counters.shadow_number(matched, is_same))
+    }
+
     /// Decides about a request. A weighted choice that is not sticky takes a number from `draws`.
-    #[inline]
     pub fn route<'a, 'r: 'a>(
         &'a self,
         request: &Request<'r>,
         draws: &mut dyn Draws,
     ) -> Decision<'a> {
-        self.route_matched(self.services.find(request), request, draws)
+        self.route_beside(self.services.find(request), request, draws)
+    }
+
+    /// Like [`Router::route_matched`], for decisions that few requests need. It is not inlined, so
+    /// that the code of the others stays small.
+    #[cold]
+    #[inline(never)]
+    pub fn route_beside<'a, 'r: 'a>(
+        &'a self,
+        matched: Result<Match<'a>, NoMatch>,
+        request: &Request<'r>,
+        draws: &mut dyn Draws,
+    ) -> Decision<'a> {
+        self.route_matched(matched, request, draws)
+    }
+
+    /// Returns a decision with the outcome, name and counter of `decision` that leaves the request
+    /// to Envoy's own routes.
+    pub fn withheld<'a, 'r: 'a>(decision: Decision<'a>, request: &Request<'r>) -> Decision<'a> {
+        let Decision { outcome, note, counter, .. } = decision;
+        Decision { outcome, note, counter, ..pass(request) }
     }
 
     /// Like [`Router::route`], if the rule that applies to the request is already found.

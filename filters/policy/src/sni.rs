@@ -19,7 +19,7 @@ use crate::request::connection::Connection;
 use crate::spec::document::Document;
 use crate::spec::policy::Policy;
 use crate::spec::sampling::Sampling;
-use crate::spec::sni::{Authority, Ech, Missing, Mode, SniSettings};
+use crate::spec::sni::{Authority, Ech, Missing, SniSettings};
 use crate::spec::tls_route::TlsRoutes;
 use crate::value::host_name;
 use crate::value::server_name::ServerName;
@@ -255,9 +255,9 @@ impl SniPolicy {
     }
 
     /// Returns whether the filter closes the connection or rejects the request because of this
-    /// outcome. In report-only mode, outcomes are only counted.
+    /// outcome. In shadow mode, outcomes are only counted.
     pub fn refuses(&self, outcome: Outcome) -> bool {
-        outcome.is_violation() && self.settings.mode == Mode::Enforce
+        outcome.is_violation() && !self.settings.mode.is_shadow()
     }
 
     #[inline]

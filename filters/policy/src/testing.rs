@@ -6,6 +6,7 @@ use crate::document::parse::parse;
 use crate::document::report::{Report, Reported};
 use crate::request::connection::Connection;
 use crate::request::{Attributes, Draws};
+use crate::spec::outlier::OutlierSettings;
 use crate::spec::outlier_detection::Settings;
 use crate::spec::proxy::{NoMetadata, Proxy};
 use crate::spec::scope::Scope;
@@ -40,7 +41,7 @@ pub fn outlier_settings(text: &str) -> Settings {
 pub fn read_outlier_settings(node: &Node<'_>) -> Result<Settings, Reported> {
     let proxy = Proxy::unknown(&NoMetadata);
     let scope = Scope::of_document(None, &proxy);
-    Settings::read(node, None, &scope).map(|(settings, _)| settings)
+    Settings::read(node, OutlierSettings::default(), &scope).map(|(settings, _)| settings)
 }
 
 /// Attributes that a test chooses.

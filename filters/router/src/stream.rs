@@ -38,7 +38,8 @@ impl<H: HttpHost> HttpStream for Stream<H> {
                 own.routed.push(worker.explain(&request));
             });
         }
-        let decision = worker.router.route(&request, &mut &worker.random);
+        let find = || worker.router.rules().find(&request);
+        let decision = worker.decide(find, &request, &self.host);
         self.routed.apply(decision, worker, &self.host)
     }
 

@@ -93,9 +93,8 @@ impl Worker {
             let plan = mirror.mirrors.plan_matched(matched, &request, &mut &mirror.random);
             kept.copies.apply(&plan, &request, mirror, host);
         }
-        let router = &self.router;
-        let decision = router.router.route_matched(matched, &request, &mut &router.random);
-        kept.routed.apply(decision, router, host)
+        let decision = self.router.decide(|| matched, &request, host);
+        kept.routed.apply(decision, &self.router, host)
     }
 
     /// Explains the decisions about a request that may ask for it.

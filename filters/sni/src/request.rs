@@ -123,8 +123,8 @@ mod tests {
     }
 
     #[test]
-    fn report_only_counts_and_lets_pass() {
-        let (host, action) = request(r#"{"mode": "reportOnly"}"#, "a.com", "b.com");
+    fn shadow_mode_counts_and_lets_pass() {
+        let (host, action) = request(r#"{"mode": "shadow"}"#, "a.com", "b.com");
         assert_eq!(action, Action::Continue);
         assert_eq!(host.count(Outcome::Misdirected.counter()), 1);
         assert_eq!((host.count(REFUSED), host.count(REPORTED)), (0, 1));

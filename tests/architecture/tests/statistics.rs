@@ -17,12 +17,20 @@ const HEAD: &str = "| name | kind | what |\n|---|---|---|\n";
 const UPDATE: &str = "UPDATE_GOLDEN";
 
 /// The counters whose names come from the document: the source with the name, and the row.
-const OF_DOCUMENTS: [(&str, &str, &str); 1] = [(
-    "filters/policy/src/router/route_counters.rs",
-    "sluice.router.requests;route=ROUTE;cluster=CLUSTER;",
-    "A request of this route and destination, see \
-     [Counters of routes](../filters/router/README.md#counters-of-routes).",
-)];
+const OF_DOCUMENTS: [(&str, &str, &str); 2] = [
+    (
+        "filters/policy/src/router/route_counters.rs",
+        "sluice.router.requests;route=ROUTE;cluster=CLUSTER;",
+        "A request of this route and destination, see \
+         [Counters of routes](../filters/router/README.md#counters-of-routes).",
+    ),
+    (
+        "filters/policy/src/router/route_counters.rs",
+        "sluice.router.shadow;route=ROUTE;decision=DECISION;",
+        "A request of this route about which the second policy decides in the `same` way, or in a \
+         `different` one, see [A second policy](../filters/router/README.md#a-second-policy).",
+    ),
+];
 
 fn workspace() -> Workspace {
     Workspace::load(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap()

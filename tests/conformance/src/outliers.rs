@@ -190,6 +190,7 @@ impl Simulation<'_> {
                 EffectKind::Departed => "departed".to_owned(),
                 EffectKind::Forgotten => "forgotten".to_owned(),
                 EffectKind::Overflow => "overflow".to_owned(),
+                EffectKind::Withheld { reason } => format!("withheld {reason}"),
                 EffectKind::Returned { after } => {
                     format!("returned after {} ms", after.as_millis())
                 }

@@ -118,6 +118,25 @@ async fn requests_are_counted_by_route_and_destination() {
     assert_eq!(lines, expected, "{text}");
 }
 
+/// The labels that the README of the router shows for comparisons with a second policy.
+#[tokio::test]
+async fn comparisons_with_a_second_policy_have_labels() {
+    let mut document = document(json!({ "routes": true }), routes());
+    document["shadow"] = json!({ "virtualServices": document["virtualServices"] });
+    let bootstrap = Bootstrap::new().setting("stats_config", stats_config());
+    let (envoy, _upstreams) = envoy(&[("edge", document)], bootstrap).await;
+    assert_eq!(get(&envoy, "edge", "/gone").await, 410);
+    let text = envoy.admin("/stats/prometheus?filter=sluice.router.shadow;").await.text();
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines: Vec<_> = lines.map(labels_sorted).filter(|line| line.contains("gone")).collect();
+    let prefix = if is_native() { "envoy_wasmcustom_" } else { "" };
+    let line = |decision: &str, value: usize| {
+        let labels = format!("decision=\"{decision}\",route=\"gone\"");
+        format!("{prefix}sluice_router_shadow{{{labels}}} {value}")
+    };
+    assert_eq!(lines, [line("different", 0), line("same", 1)], "{text}");
+}
+
 /// A line of Prometheus with its labels in alphabetical order.
 fn labels_sorted(line: &str) -> String {
     let (name, rest) = line.split_once('{').expect("labels");

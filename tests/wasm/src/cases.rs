@@ -148,6 +148,15 @@ fn router() -> Vec<Case> {
     sticky["sampling"] = json!({ "key": [{ "header": "end-user" }], "salt": "2026" });
     let mut counted = routes(split.clone());
     counted["metrics"] = json!({ "routes": true });
+    let mut in_shadow = routes(split.clone());
+    in_shadow["router"] = json!({ "mode": "shadow" });
+    let second = |route: Value| {
+        let mut second = routes(split.clone());
+        second["shadow"] = json!({ "virtualServices": routes(route)["virtualServices"] });
+        second
+    };
+    let same = second(split.clone());
+    let different = second(json!([{ "route": destination("ratings") }]));
     let mut explained = routes(split.clone());
     explained["explain"] = json!({ "secret": "open-sesame-12345" });
     let regex = json!([{
@@ -180,6 +189,13 @@ fn router() -> Vec<Case> {
             case(name.to_owned(), document, exchange(path, &user, "200"), FORWARDED)
         }),
     );
+    for (name, document, counter) in [
+        ("split, shadow mode", in_shadow, "sluice.router.shadowed"),
+        ("split, a second policy, same", same, "sluice.router.shadow_same"),
+        ("split, a second policy, different", different, "sluice.router.shadow_different"),
+    ] {
+        cases.push(case(name.to_owned(), document, exchange("/", &user, "200"), counter));
+    }
     let secret = ("x-sluice-explain", "open-sesame-12345");
     for (name, sent) in
         [("split, could be explained", &[user[0]][..]), ("split, explained", &[user[0], secret])]

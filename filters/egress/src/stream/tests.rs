@@ -109,7 +109,7 @@ fn a_connection_passes_or_is_closed() {
 
 #[test]
 fn what_is_only_reported_passes() {
-    let worker = filter("REGISTRY_ONLY", r#"{"mode": "reportOnly"}"#);
+    let worker = filter("REGISTRY_ONLY", r#"{"mode": "shadow"}"#);
     let request = host("c.com", "c.com", "10.0.0.1:80");
     assert_eq!(on_request_headers(&worker, &request), Action::Continue);
     let expected = (vec!["reported", "unknown_name"], "unknown_name".to_owned());

@@ -222,3 +222,54 @@ fn the_end_of_faults_follows_the_clock() {
     });
     assert_eq!(actions, [Action::Pause, Action::Continue, Action::Pause]);
 }
+
+/// The counters of faults that were left out because of the mode: delays, aborts, resets and rate
+/// limits.
+fn shadow_counts(stream: &Stream<FakeHost>) -> [usize; 4] {
+    ["delays", "aborts", "resets", "response_rl"]
+        .map(|name| stream.host.count(&format!("sluice.fault.shadow_{name}")))
+}
+
+#[test]
+fn in_shadow_mode_faults_are_counted_and_nothing_is_delayed_or_aborted() {
+    let worker = worker(r#"{"mode": "shadow"}"#);
+    let stream = stream(7, "/other", &worker);
+    assert_eq!(stream.on_request_headers(), Action::Continue);
+    assert_eq!(stream.host.replies(), []);
+    assert_eq!(stream.host.timer(), None);
+    let note = |text: &str| (NOTE.to_owned(), text.to_owned());
+    assert_eq!(stream.host.notes(), [note("shadow delay"), note("shadow abort")]);
+    assert_eq!(counts(&stream), [0; 5]);
+    assert_eq!(shadow_counts(&stream), [1, 1, 0, 0]);
+    assert_eq!(stream.on_response_headers(false), Action::Continue);
+    assert_eq!(stream.host.response_headers(), []);
+    stream.on_end();
+    assert_eq!(counts(&stream), [0; 5]);
+}
+
+#[test]
+fn in_shadow_mode_faults_of_responses_are_counted_where_they_would_happen() {
+    let fault = r#"{"reset": {"afterBytes": 3, "percentage": {"value": 100}},
+        "responseRateLimit": {"limitKbps": 1, "percentage": {"value": 100}}}"#;
+    let worker = worker_with(r#"{"mode": "shadow"}"#, fault);
+    let stream = stream(7, "/wait", &worker);
+    assert_eq!(stream.on_request_headers(), Action::Continue);
+    assert_eq!(stream.on_response_headers(false), Action::Continue);
+    for (size, expected) in [(3, [0, 0, 0, 1]), (1, [0, 0, 1, 1]), (9, [0, 0, 1, 1])] {
+        assert_eq!(stream.on_response_body(size), Action::Continue);
+        assert_eq!(shadow_counts(&stream), expected);
+    }
+    assert_eq!(stream.host.resets(), 0);
+    assert_eq!(counts(&stream), [0; 5]);
+}
+
+#[test]
+fn in_shadow_mode_the_budget_applies() {
+    let worker = worker(r#"{"mode": "shadow", "budget": {"faults": 1, "window": "1h"}}"#);
+    // A delay with an abort is one fault.
+    let [first, second] = [7, 8].map(|id| stream(id, "/other", &worker));
+    assert_eq!(first.on_request_headers(), Action::Continue);
+    assert_eq!((counts(&first), shadow_counts(&first)), ([0; 5], [1, 1, 0, 0]));
+    assert_eq!(second.on_request_headers(), Action::Continue);
+    assert_eq!((counts(&second), shadow_counts(&second)), ([0, 0, 0, 2, 0], [0; 4]));
+}

@@ -281,3 +281,21 @@ fn only_so_many_comparisons_are_under_way() {
     (call.on_answer)(&streams[0].host, Err(CallFailure::Failed));
     assert_eq!(finished(&worker, answered("GET")).host.take_calls().len(), 1);
 }
+
+#[test]
+fn in_shadow_mode_copies_are_counted_and_none_is_made() {
+    for compare in ["", COMPARE] {
+        let mode = r#""mode": "shadow", "budget": {"requests": 1, "window": "1h"}"#;
+        let settings = [mode, compare].into_iter().filter(|part| !part.is_empty());
+        let worker = worker(&settings.collect::<Vec<_>>().join(", "));
+        let sent = answered("GET").with_request_header("x-sluice-mirror-0", "evil");
+        let stream = finished(&worker, sent);
+        assert_eq!([count(&stream, "shadow_mirrored"), count(&stream, "mirrored")], [1, 0]);
+        assert_eq!(stream.host.take_calls().len(), 0);
+        let headers = stream.host.request_headers();
+        assert!(headers.iter().all(|(name, _)| !name.starts_with("x-sluice-")), "{headers:?}");
+        let second = finished(&worker, answered("GET"));
+        assert_eq!(count(&second, "shadow_mirrored"), 0);
+        assert_eq!(count(&second, "budget_exhausted"), 1);
+    }
+}

@@ -12,6 +12,7 @@ use crate::metrics::EJECTIONS_ACTIVE;
 mod choice;
 mod marks;
 mod reads;
+mod shadow;
 
 /// Workers of one Envoy, with the same time and the same settings of the cluster `pool`.
 struct World {
@@ -21,8 +22,14 @@ struct World {
 }
 
 fn worker(detection: &str, host: &FakeHost) -> Rc<Worker> {
+    worker_with("", detection, host)
+}
+
+/// A worker with these fields of `outlier`, each followed by a comma.
+fn worker_with(outlier: &str, detection: &str, host: &FakeHost) -> Rc<Worker> {
     let document = format!(
-        r#"{{"clusterName": "{{host}}[-{{subset}}]", "outlier": {{"enforcement": "filter"}},
+        r#"{{"clusterName": "{{host}}[-{{subset}}]",
+            "outlier": {{{outlier} "enforcement": "filter"}},
             "destinationRules": [{{"host": "pool",
             "trafficPolicy": {{"outlierDetection": {detection}}}}}]}}"#
     );

@@ -13,6 +13,7 @@ use crate::mirror::{self, Mirrors};
 use crate::request::{Draws, Request};
 use crate::router::Router;
 use crate::router::decision::Decision;
+use crate::router::shadow::ShadowDecision;
 use crate::spec::document::Document;
 use crate::spec::http_route::Action;
 use crate::spec::left_out::LeftOut;
@@ -109,6 +110,16 @@ impl Explainer {
         draws: &mut dyn Draws,
     ) -> Decision<'a> {
         self.router.route(request, draws)
+    }
+
+    /// The decision of the second policy, compared with that of the router; `None` without one.
+    pub fn shadow<'a, 'r: 'a>(
+        &'a self,
+        decision: &Decision<'_>,
+        request: &Request<'r>,
+        draws: &mut dyn Draws,
+    ) -> Option<ShadowDecision<'a>> {
+        self.router.shadow.as_ref()?.compare(decision, request, draws)
     }
 
     /// Returns the plan of the fault filter, before its limits apply.

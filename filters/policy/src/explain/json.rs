@@ -29,6 +29,12 @@ impl Members {
         self.0.push_str(if value { "true" } else { "false" });
     }
 
+    /// Adds a value that is JSON already.
+    pub(super) fn json(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.0.push_str(value);
+    }
+
     /// Adds a list of values that are JSON already, up to about `max_bytes`. Returns the number of
     /// values that the list has.
     pub(super) fn list(

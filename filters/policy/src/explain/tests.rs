@@ -54,6 +54,28 @@ fn the_router_explains_its_rule_those_before_it_and_the_draw() {
 }
 
 #[test]
+fn a_second_policy_is_explained_with_the_same_draw() {
+    let document = format!(
+        r#"{{"clusterName": "{{host}}", "router": {{"mode": "shadow"}},
+            "virtualServices": [{{"hosts": ["a"], "http": [{SPLIT}]}}],
+            "shadow": {{"virtualServices": [{{"hosts": ["a"], "http": [
+                {{"route": [{{"destination": {{"host": "v3"}}}}]}}]}}]}}}}"#
+    );
+    let (own, _) = Router::compile(document.as_bytes(), &NoMetadata).unwrap();
+    let headers = pairs(&[(":authority", "a"), (":path", "/")]);
+    let attributes = FixedAttributes::default();
+    let request = Request::new(&headers, &attributes);
+    let own = read(&router(&own, &request, &mut FixedDraw(1_093)));
+    assert_eq!(
+        (&own["router"]["cluster"], &own["router"]["isShadow"]),
+        (&json!("v2"), &json!(true))
+    );
+    let expected = json!({ "outcome": "forwarded", "route": "shadow.virtualServices[0].http[0]",
+        "cluster": "v3", "difference": "cluster" });
+    assert_eq!(own["router"]["shadow"], expected);
+}
+
+#[test]
 fn answers_without_a_rule_are_explained() {
     let rules = rule("jason");
     let rules = rules.trim_end_matches(',');

@@ -176,9 +176,9 @@ impl Cluster {
     }
 
     /// Handles a detection: ejects the host `address`, except if it is ejected already, if the
-    /// maximum share of hosts is ejected, or if the draw for enforcement fails. A new host is
-    /// added. `endpoints` is the number of hosts in the cluster (`upstream.num_endpoints`). 0 means
-    /// unknown: then the number of known hosts is used.
+    /// maximum share of hosts is ejected, if the draw for enforcement fails, or in shadow mode. A
+    /// new host is added. `endpoints` is the number of hosts in the cluster
+    /// (`upstream.num_endpoints`). 0 means unknown: then the number of known hosts is used.
     pub fn detect(
         &mut self,
         settings: &Settings,
@@ -197,7 +197,8 @@ impl Cluster {
             return Vec::new();
         };
         // The maximum is checked first: above it, the result is an overflow without a draw.
-        let enforced = allowed && draws.draw() % 100 < u64::from(enforcing(settings, reason));
+        let is_chosen = allowed && draws.draw() % 100 < u64::from(enforcing(settings, reason));
+        let enforced = is_chosen && !settings.mode.is_shadow();
         let mut effects = vec![host.effect(EffectKind::Detected { reason, enforced })];
         if enforced {
             effects.push(host.eject(settings, reason, now, draws));
@@ -205,6 +206,8 @@ impl Cluster {
                 // Nothing can be found out by a try now.
                 self.tried = Some(now);
             }
+        } else if is_chosen {
+            effects.push(host.effect(EffectKind::Withheld { reason }));
         } else if !allowed {
             effects.push(host.effect(EffectKind::Overflow));
         }

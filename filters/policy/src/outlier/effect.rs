@@ -81,6 +81,11 @@ pub enum EffectKind {
     Forgotten,
     /// The host was not ejected, because this would exceed `maxEjectionPercent`.
     Overflow,
+    /// The host was not ejected, because the mode is shadow.
+    Withheld {
+        /// The reason of the detection
+        reason: Reason,
+    },
     /// The host gets traffic again.
     Returned {
         /// Length of the time without traffic

@@ -1,7 +1,8 @@
 //! The counters of routes: a name for each route and destination (`metrics.routes`).
 //!
 //! All names come from the document, none from requests. A name ends in labels, so that Envoy's
-//! `stats_tags` can take them out of it: `sluice.router.requests;route=ROUTE;cluster=CLUSTER;`.
+//! `stats_tags` can take them out of it: `sluice.router.requests;route=ROUTE;cluster=CLUSTER;`, and
+//! for documents with a second policy `sluice.router.shadow;route=ROUTE;decision=same;`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,6 +15,9 @@ use crate::spec::virtual_services::{Match, VirtualServices};
 /// Upper bound of the names of a document, without [`REST`]. Envoy keeps a statistic until it ends,
 /// and each of them is a series in every scrape.
 pub const MAX_NAMES: usize = 1_000;
+
+/// Upper bound of the routes with counters of a second policy, without [`REST`].
+const MAX_SHADOW_ROUTES: usize = MAX_NAMES / 2;
 
 /// The cluster of requests that the filter answers itself.
 const NO_CLUSTER: &str = "-";
@@ -32,6 +36,11 @@ pub struct RouteCounters {
     numbers: Vec<u32>,
     /// Number of the counter of rules that are not in `rules`
     rest: Option<u32>,
+    /// Rules, sorted by their keys, with the numbers of their counters of same decisions. The next
+    /// number is that of different decisions
+    shadow: Vec<Counted>,
+    /// Number of the counter of same decisions of rules that are not in `shadow`
+    shadow_rest: Option<u32>,
 }
 
 /// A rule with its counters.
@@ -53,9 +62,16 @@ fn key(route: &Arc<HttpRoute>, name: &str) -> Key {
 
 impl RouteCounters {
     /// Names the counters of all rules, in the order of the document, up to [`MAX_NAMES`].
-    pub fn new(services: &VirtualServices) -> Self {
-        let mut own =
-            Self { names: Vec::new(), rules: Vec::new(), numbers: Vec::new(), rest: None };
+    /// `has_shadow`: whether there is a second policy.
+    pub fn new(services: &VirtualServices, has_shadow: bool) -> Self {
+        let mut own = Self {
+            names: Vec::new(),
+            rules: Vec::new(),
+            numbers: Vec::new(),
+            rest: None,
+            shadow: Vec::new(),
+            shadow_rest: None,
+        };
         let mut known = NameSet::default();
         for rule in services.lists().flatten() {
             if own.rest.is_some() {
@@ -63,10 +79,45 @@ impl RouteCounters {
             }
             own.add(rule, &mut known);
         }
-        sort(&mut own.rules, |one, other| one.key.cmp(&other.key));
-        // Virtual hosts can share rules.
-        own.rules.dedup_by_key(|counted| counted.key);
+        if has_shadow {
+            own.add_shadow(services);
+        }
+        for rules in [&mut own.rules, &mut own.shadow] {
+            sort(rules, |one, other| one.key.cmp(&other.key));
+            // Virtual hosts can share rules.
+            rules.dedup_by_key(|counted| counted.key);
+        }
         own
+    }
+
+    /// Adds two counters for each route, up to [`MAX_SHADOW_ROUTES`].
+    fn add_shadow(&mut self, services: &VirtualServices) {
+        let start = self.names.len();
+        let mut known = NameSet::default();
+        for rule in services.lists().flatten() {
+            let route = rule.name.as_bytes();
+            if known.len() == MAX_SHADOW_ROUTES && !known.contains(route) {
+                self.shadow_rest = u32::try_from(self.names.len()).ok();
+                self.add_shadow_names(REST);
+                return;
+            }
+            let first = start.saturating_add(known.add(route).saturating_mul(2));
+            if first == self.names.len() {
+                self.add_shadow_names(&rule.name);
+            }
+            self.shadow.push(Counted { key: key(&rule.route, &rule.name), first });
+        }
+    }
+
+    fn add_shadow_names(&mut self, route: &str) {
+        for decision in ["same", "different"] {
+            let mut name = "sluice.router.shadow;route=".to_owned();
+            escape(route, &mut name);
+            name.push_str(";decision=");
+            name.push_str(decision);
+            name.push(';');
+            self.names.push(name);
+        }
     }
 
     fn add(&mut self, rule: &Rule, known: &mut NameSet) {
@@ -118,14 +169,24 @@ impl RouteCounters {
     /// `None` if the filter answers it.
     #[inline(never)]
     pub(crate) fn number(&self, matched: &Match<'_>, target: Option<usize>) -> Option<u32> {
-        let key = key(matched.route, matched.name);
-        let Ok(place) = self.rules.binary_search_by_key(&key, |counted| counted.key) else {
-            return self.rest;
-        };
+        let Some(first) = find(&self.rules, matched) else { return self.rest };
         let offset = target.map_or(0, |target| target.saturating_add(1));
-        let index = self.rules.get(place)?.first.saturating_add(offset);
-        self.numbers.get(index).copied()
+        self.numbers.get(first.saturating_add(offset)).copied()
     }
+
+    /// Returns the number of the counter of a request with a second decision.
+    pub(crate) fn shadow_number(&self, matched: &Match<'_>, is_same: bool) -> Option<u32> {
+        let first =
+            find(&self.shadow, matched).map_or(self.shadow_rest, |first| u32::try_from(first).ok());
+        first.map(|first| first.saturating_add(u32::from(!is_same)))
+    }
+}
+
+/// Returns the index of the first number of a request's rule in a sorted list.
+fn find(rules: &[Counted], matched: &Match<'_>) -> Option<usize> {
+    let key = key(matched.route, matched.name);
+    let place = rules.binary_search_by_key(&key, |counted| counted.key).ok()?;
+    rules.get(place).map(|counted| counted.first)
 }
 
 /// Returns whether the filter can answer requests of a route itself.

@@ -200,6 +200,6 @@ fn documents_are_rejected_with_all_errors() {
          virtualServices[0].http[0].route[0].weight: -1 is negative\n\
          mode: unknown field, the fields here are namespace, clusterName, proxy, virtualServices, \
          httpRoutes, grpcRoutes, destinationRules, serviceEntries, services, outboundTrafficPolicy, unmatchedHosts, \
-         sampling, faults, mirroring, metrics, sni, egress, outlier, explain"
+         shadow, router, sampling, faults, mirroring, metrics, sni, egress, outlier, explain"
     );
 }

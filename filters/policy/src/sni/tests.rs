@@ -133,8 +133,8 @@ fn exact_authorities_must_be_the_server_name() {
 }
 
 #[test]
-fn report_only_mode_rejects_nothing() {
-    let report = policy(r#"{"mode": "reportOnly"}"#);
+fn shadow_mode_rejects_nothing() {
+    let report = policy(r#"{"mode": "shadow"}"#);
     assert!(Outcome::ALL.iter().all(|outcome| !report.refuses(*outcome)));
     let refused = |outcome: &&Outcome| policy("{}").refuses(**outcome);
     assert_eq!(Outcome::ALL.iter().filter(refused).count(), 13);
@@ -156,7 +156,7 @@ fn invalid_settings_are_rejected() {
         "virtualServices": [{"hosts": ["a.com"], "tcp": [{}]}]}"#;
     assert_eq!(
         SniPolicy::compile(text, &NoMetadata).unwrap_err().to_string(),
-        "sni.mode: \"off\" is not one of enforce, reportOnly\n\
+        "sni.mode: \"off\" is not one of enforce, shadow\n\
          sni.missing: 1 is not a string\n\
          sni.ech: \"inner\" is not one of refuse, outerName\n\
          sni.authority: \"x\" is not one of entry, exact\n\

@@ -12,14 +12,14 @@ mod part;
 mod rule;
 
 use crate::document::json::{Json, Quoted};
-use crate::document::node::Node;
+use crate::document::node::{Node, all};
 use crate::document::parse::MAX_BYTES;
 use crate::document::report::{self, Report, Reported};
 use crate::lookup::name_table::NameTable;
 use crate::spec::delegate::Delegation;
 use crate::spec::destination::Naming;
 use crate::spec::http_route::{HttpRoute, RouteRules};
-use crate::spec::place::{Place, Places};
+use crate::spec::place::{List, Place, Places};
 use crate::spec::proxy::Proxy;
 use crate::spec::scope::Scope;
 use crate::spec::virtual_service::VirtualService;
@@ -33,6 +33,8 @@ pub use part::Part;
 struct Merger<'a> {
     nodes: &'a [Node<'a>],
     services: &'a mut [VirtualService],
+    /// List that has the virtual services
+    list: List,
     /// Index of each delegate by namespace and name
     delegates: NameTable<usize>,
     /// Namespace of the document
@@ -54,11 +56,32 @@ struct Named<'a> {
     place: Place,
 }
 
+/// Reads the virtual services of a list, with the rules of delegates.
+pub fn read(
+    nodes: &[Node<'_>],
+    list: List,
+    naming: &Naming,
+    proxy: &Proxy<'_>,
+) -> Result<Vec<VirtualService>, Reported> {
+    let Some(first) = nodes.first() else { return Ok(Vec::new()) };
+    let errors = first.report().error_count();
+    let read = |(index, node): (usize, &Node<'_>)| {
+        VirtualService::read(node, Place::of_element(list, index), naming, proxy)
+    };
+    let mut services = all(nodes.iter().enumerate().map(read))?;
+    // After an error, such as an unknown field, a merged route would have it again.
+    if first.report().error_count() == errors {
+        merge(nodes, &mut services, list, naming, proxy)?;
+    }
+    Ok(services)
+}
+
 /// Adds the rules of delegates to the virtual services that name them. `nodes` has the virtual
 /// services without errors, in the same order.
-pub fn merge(
+fn merge(
     nodes: &[Node<'_>],
     services: &mut [VirtualService],
+    list: List,
     naming: &Naming,
     proxy: &Proxy<'_>,
 ) -> Result<(), Reported> {
@@ -69,6 +92,7 @@ pub fn merge(
     let mut merger = Merger {
         nodes,
         services,
+        list,
         delegates: NameTable::default(),
         namespace: naming.namespace.as_deref(),
         proxy,
@@ -117,7 +141,7 @@ impl<'a> Merger<'a> {
 
     /// Adds the rules of its delegates to a virtual service.
     fn complete(&mut self, node: &Node<'a>, index: usize) -> Result<(), Reported> {
-        let place = Place::of_service(index);
+        let place = Place::of_element(self.list, index);
         let Some(service) = self.services.get_mut(index) else { return Ok(()) };
         let Some(delegations) = service.delegations.take() else { return Ok(()) };
         let (delegations, gateways) = *delegations;
@@ -180,7 +204,7 @@ impl<'a> Merger<'a> {
         }
         service.is_used = true;
         let routes = node.json.elements("http");
-        Some(Named { routes, namespace, place: Place::of_service(index) })
+        Some(Named { routes, namespace, place: Place::of_element(self.list, index) })
     }
 
     /// Adds the rules of a route with `delegate` to `found`.

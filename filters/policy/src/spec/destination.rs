@@ -87,6 +87,12 @@ impl Naming {
         Self { namespace: namespace.map(str::to_owned), ..self.clone() }
     }
 
+    /// Returns the naming for destinations that are not counted together with those of this one.
+    #[inline(never)]
+    pub fn counting_anew(&self) -> Self {
+        Self { by_port: Arc::default(), ..self.clone() }
+    }
+
     /// Returns the port of a destination without one. `host` is complete.
     fn port(&self, host: &str) -> Port {
         let only = self.ports.as_ref().and_then(|ports| ports.only(host));

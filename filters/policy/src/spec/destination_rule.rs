@@ -13,7 +13,7 @@ use crate::document::report::{self, Reported};
 use crate::name_set::NameSet;
 use crate::sort::sort;
 use crate::spec::destination::{Naming, PortSelector, read_subset};
-use crate::spec::outlier::Enforcement;
+use crate::spec::outlier::OutlierSettings;
 use crate::spec::outlier_detection::Settings;
 use crate::spec::proxy::{Proxy, read_labels};
 use crate::spec::scope::Scope;
@@ -92,12 +92,12 @@ impl DestinationRules {
         node: &Node<'_>,
         naming: &Naming,
         proxy: &Proxy<'_>,
-        enforcement: Option<Enforcement>,
+        outlier: OutlierSettings,
     ) -> Result<Self, Reported> {
         let left_to = report::Kind::LeftToFilter(Filter::Outlier);
         node.notice_to(Filter::Router, left_to, "is left to the outlier filter");
         let nodes = node.elements()?;
-        let context = Context { naming, proxy, enforcement };
+        let context = Context { naming, proxy, outlier };
         let mut merged = Merged::default();
         let read = all(nodes.iter().map(|node| read_rule(node, context, &mut merged)));
         // After an error the subsets are incomplete, so fallbacks cannot be checked.
@@ -237,8 +237,8 @@ fields!(PortPolicy, "Policy of one port.", {
 struct Context<'c> {
     naming: &'c Naming,
     proxy: &'c Proxy<'c>,
-    /// `outlier.enforcement` of the document
-    enforcement: Option<Enforcement>,
+    /// `outlier` of the document
+    outlier: OutlierSettings,
 }
 
 /// Reads a rule and merges it into the rule of its host.
@@ -377,7 +377,7 @@ fn read_detection<'a>(
     // The clusters belong to no gateway.
     let (namespace, proxy) = (context.naming.namespace.as_deref(), context.proxy);
     let scope = Scope::of_document(namespace, proxy);
-    let (settings, fallback) = Settings::read(node, context.enforcement, &scope)?;
+    let (settings, fallback) = Settings::read(node, context.outlier, &scope)?;
     let name = fallback.as_ref().map(Node::string).transpose()?;
     if let (Some(fallback), Some(name)) = (fallback, name) {
         match subset {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::document::fields::fields;
 use crate::document::filter::{Filter, Filters};
 use crate::document::json::Json;
-use crate::document::node::{Node, Object, all};
+use crate::document::node::{Node, Object};
 use crate::document::parse::parse;
 use crate::document::report::{self, Finding, Rejection, Report, Reported};
 use crate::spec::delegates;
@@ -25,13 +25,15 @@ use crate::spec::mirror::settings::MirrorSettings;
 use crate::spec::outlier::OutlierSettings;
 use crate::spec::place::List;
 use crate::spec::proxy::{MESH, NoMetadata, NodeMetadata, Proxy, ProxySettings, read_namespace};
+use crate::spec::router::RouterSettings;
 use crate::spec::sampling::Sampling;
 use crate::spec::scope::Scope;
 use crate::spec::service::Service;
 use crate::spec::service_entry::ServiceEntry;
+use crate::spec::shadow::ShadowPolicy;
 use crate::spec::sni::SniSettings;
 use crate::spec::tls_route::TlsRoutes;
-use crate::spec::virtual_service::VirtualService;
+use crate::spec::virtual_service::{ROUTES, VirtualService};
 use crate::spec::virtual_services::VirtualServices;
 use crate::value::host_name::qualify;
 
@@ -40,6 +42,10 @@ use crate::value::host_name::qualify;
 pub struct Document {
     /// `virtualServices[].http`
     pub services: Arc<VirtualServices>,
+    /// `shadow`, for the router alone
+    pub shadow: Option<Arc<VirtualServices>>,
+    /// `router`
+    pub router: RouterSettings,
     /// `sampling`
     pub sampling: Sampling,
     /// Whether requests for hosts without virtual service pass (`unmatchedHosts: pass`)
@@ -95,6 +101,9 @@ fields!(Document as "PluginDocument",
     "unmatchedHosts": Kind::OneOf(&UNMATCHED_HOSTS) =>
         "What happens to requests for hosts without VirtualService: notFound (default) answers \
          404, pass leaves them to Envoy's own routes.";
+    "shadow": Kind::Object(ShadowPolicy::schema) =>
+        "A second policy, whose decisions are only compared with those of the document.";
+    "router": Kind::Object(RouterSettings::schema) => "Settings of the router.";
     "sampling": Kind::Object(Sampling::schema) =>
         "Makes random choices depend on the user, so that a user always gets the same choice.";
     "faults": Kind::Object(FaultSettings::schema) => "Settings and limits of the fault filter.";
@@ -110,8 +119,6 @@ fields!(Document as "PluginDocument",
 
 /// Patterns of cluster names: visible ASCII characters and known placeholders.
 const CLUSTER_NAME: &str = r"([!-z|~]|\{(host|subset|port)\})+";
-
-const ROUTES: [&str; 3] = ["http", "tls", "tcp"];
 
 const EXPLAINED: [&str; 3] = ["secret", "secretSha256", "logPercentage"];
 
@@ -182,6 +189,7 @@ impl Document {
         let template = object.optional("clusterName", ClusterTemplate::read);
         let sampling = object.optional("sampling", Sampling::read);
         let unmatched = object.optional("unmatchedHosts", |node| node.one_of(&UNMATCHED_HOSTS));
+        let router = object.optional("router", RouterSettings::read);
         let mirroring = object.optional("mirroring", MirrorSettings::read);
         let metrics = object.optional("metrics", MetricsSettings::read);
         let sni = object.optional("sni", SniSettings::read);
@@ -214,24 +222,20 @@ impl Document {
         if names_clusters(node.filters()) && naming.template.has_port() {
             naming.ports = known_ports(&own_services, &entries, own_namespace);
         }
-        let enforcement =
-            outlier.as_ref().ok().copied().flatten().and_then(|settings| settings.enforcement);
+        let of_outlier = outlier.as_ref().ok().copied().flatten().unwrap_or_default();
         let rules = object.optional("destinationRules", |node| {
-            DestinationRules::read(node, &naming, &own_proxy, enforcement)
+            DestinationRules::read(node, &naming, &own_proxy, of_outlier)
         });
-        let services = object.elements("virtualServices").and_then(|nodes| {
-            let read = |(index, node): (usize, &Node<'_>)| {
-                VirtualService::read(node, index, &naming, &own_proxy)
-            };
-            let errors = node.report().error_count();
-            let mut services = all(nodes.iter().enumerate().map(read))?;
-            // After an error, such as an unknown field, a merged route would have it again.
-            if node.report().error_count() == errors {
-                delegates::merge(&nodes, &mut services, &naming, &own_proxy)?;
-            }
-            Ok(services)
-        });
+        let services = object
+            .elements("virtualServices")
+            .and_then(|nodes| delegates::read(&nodes, List::VirtualServices, &naming, &own_proxy));
         let routes = gateway_api::read(&object, &naming, &own_proxy);
+        let is_sidecar = own_proxy.serves(&[MESH.to_owned()]);
+        let shadow = object.optional("shadow", |node| {
+            let of_routes = routes.as_deref().unwrap_or_default();
+            let naming = naming.counting_anew();
+            ShadowPolicy::read(node, of_routes, &naming, &own_proxy, is_sidecar)
+        });
 
         notice_by_port(&object, naming.by_port.load(Relaxed));
         namespace?;
@@ -244,7 +248,6 @@ impl Document {
         let (services, left_out) = separate_left_out(services, naming.namespace.as_deref());
         let filters = node.filters();
         let entered = if filters.need(&VirtualService::HTTP_FILTERS) {
-            let is_sidecar = own_proxy.serves(&[MESH.to_owned()]);
             VirtualServices::new(&services, naming.namespace.as_deref(), is_sidecar)
         } else {
             VirtualServices::default()
@@ -257,6 +260,8 @@ impl Document {
         let (faults, fault_rules) = faults?.unwrap_or_default();
         Ok(Self {
             services: Arc::new(entered),
+            shadow: shadow?.flatten().map(Arc::new),
+            router: router?.unwrap_or_default(),
             sampling: sampling?.unwrap_or_default(),
             passes_unmatched_hosts: unmatched? == Some("pass"),
             faults,

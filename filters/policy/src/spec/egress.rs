@@ -1,9 +1,11 @@
 //! `serviceEntries`, `outboundTrafficPolicy` and `egress` of a document.
 
 use crate::document::fields::fields;
+use crate::document::filter::Filter;
 use crate::document::json::Json;
 use crate::document::node::Node;
 use crate::document::report::Reported;
+use crate::spec::mode::{MODES_WITH_OLD, Mode};
 use crate::spec::service_entry::ServiceEntry;
 
 /// Fields of a document that the egress filter uses.
@@ -25,7 +27,7 @@ pub struct EgressSettings {
     /// Status of the response to a refused request: 502 with an empty body, as in Istio, or 403
     /// with the reason
     pub block_status: u16,
-    /// Whether violations are only counted and not refused (`mode: reportOnly`)
+    /// Whether violations are only counted and not refused (`mode: shadow`)
     pub only_reports: bool,
     /// Whether requests and connections without a name are looked up by their address instead of
     /// being refused (`missing: byAddress`)
@@ -57,8 +59,9 @@ impl Default for EgressSettings {
 }
 
 fields!(EgressSettings as "Egress", "Settings of the egress filter.", {
-    "mode": Kind::OneOf(&MODES) =>
-        "enforce (default) refuses violations, reportOnly only counts them.";
+    "mode": Kind::OneOf(&MODES_WITH_OLD) =>
+        "enforce (default) refuses violations, shadow only counts them. reportOnly is the old name \
+         of shadow.";
     "blockStatus": Kind::OneOfIntegers(&[502, 403]) =>
         "Status of the response to a refused request: 502 (default), or 403 with the reason.";
     "missing": Kind::OneOf(&MISSING) =>
@@ -69,7 +72,6 @@ fields!(EgressSettings as "Egress", "Settings of the egress filter.", {
          connected to; authority, the port in the host of the request; or a fixed number.";
 });
 
-const MODES: [&str; 2] = ["enforce", "reportOnly"];
 const MISSING: [&str; 2] = ["refuse", "byAddress"];
 const PORTS: [&str; 2] = ["destination", "authority"];
 
@@ -77,7 +79,7 @@ impl EgressSettings {
     /// Reads `egress: { mode, blockStatus, missing, port }`; all are optional.
     pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
-        let mode = object.optional("mode", |node| node.one_of(&MODES));
+        let mode = object.optional("mode", |node| Mode::read_with_old(node, Filter::Egress));
         let block_status = object.optional("blockStatus", |node| match node.integer()? {
             502 => Ok(502),
             403 => Ok(403),
@@ -94,7 +96,7 @@ impl EgressSettings {
         let default = Self::default();
         Ok(Self {
             block_status: block_status?.unwrap_or(default.block_status),
-            only_reports: mode? == Some("reportOnly"),
+            only_reports: mode?.unwrap_or_default().is_shadow(),
             goes_by_address: missing? == Some("byAddress"),
             port: port?.unwrap_or(default.port),
         })

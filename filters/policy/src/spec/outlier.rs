@@ -4,6 +4,7 @@ use crate::document::fields::fields;
 use crate::document::filter::Filter;
 use crate::document::node::Node;
 use crate::document::report::Reported;
+use crate::spec::mode::{MODES, Mode};
 
 /// Who keeps requests away from hosts that fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum Enforcement {
 /// `outlier` of a document.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutlierSettings {
+    /// `mode`: whether hosts are ejected, or detections are only counted
+    pub mode: Mode,
     /// `enforcement`; if absent, each `outlierDetection` is carried out by Envoy where Envoy can,
     /// otherwise by the filter
     pub enforcement: Option<Enforcement>,
@@ -28,6 +31,8 @@ const ENFORCEMENTS: [&str; 2] = ["envoy", "filter"];
 const NOT_IN_MODULE: &str = "cannot be filter in a dynamic module; use outlier.wasm, or envoy";
 
 fields!(OutlierSettings as "Outlier", "Settings of the outlier filter.", {
+    "mode": Kind::OneOf(&MODES) =>
+        "enforce (default) ejects hosts, shadow only counts and logs what would eject them.";
     "enforcement": Kind::OneOf(&ENFORCEMENTS) =>
         "Who keeps requests away from ejected hosts: envoy (Envoy's own outlier detection; the \
          filter marks failed responses for it) or filter (a list of hosts for the load balancer). \
@@ -39,6 +44,7 @@ impl OutlierSettings {
     /// Reads `outlier`.
     pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
+        let mode = object.optional("mode", Mode::read);
         let enforcement = object.optional("enforcement", |node| {
             Ok(match node.one_of(&ENFORCEMENTS)? {
                 "envoy" => Enforcement::Envoy,
@@ -47,8 +53,8 @@ impl OutlierSettings {
                     Enforcement::Filter
                 }
             })
-        })?;
-        Ok(Self { enforcement })
+        });
+        Ok(Self { mode: mode?.unwrap_or_default(), enforcement: enforcement? })
     }
 }
 

@@ -10,7 +10,8 @@ mod fingerprint;
 use crate::document::fields::fields;
 use crate::document::node::{Node, Object};
 use crate::document::report::{self, Reported};
-use crate::spec::outlier::{self, Enforcement};
+use crate::spec::mode::Mode;
+use crate::spec::outlier::{self, Enforcement, OutlierSettings};
 use crate::spec::scope::Scope;
 use crate::value::duration;
 use crate::value::number::read_in;
@@ -29,6 +30,8 @@ const MAX_EJECTION_TIME: Duration = Duration::from_secs(300);
 /// The outlier detection of a cluster, compiled.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// `outlier.mode` of the document: whether hosts are ejected
+    pub mode: Mode,
     /// Who keeps requests away from ejected hosts: `outlier.enforcement` of the document. If that
     /// is absent, the filter where only the filter can, otherwise Envoy
     pub enforcement: Enforcement,
@@ -154,15 +157,17 @@ fields!(Fallback, "Subset that receives the requests while all hosts of this one
 
 impl Settings {
     /// Reads `outlierDetection`. Returns the settings, and the node with the subset of `fallback`.
-    /// `enforcement` is that of the document.
+    /// `outlier` is that of the document.
     ///
     /// # Errors
-    /// Beside invalid values: fields that only the filter can carry out, if `enforcement` is Envoy.
+    /// Beside invalid values: fields that only the filter can carry out, if `outlier.enforcement`
+    /// is Envoy.
     pub fn read<'a>(
         node: &Node<'a>,
-        enforcement: Option<Enforcement>,
+        outlier: OutlierSettings,
         scope: &Scope<'_>,
     ) -> Result<(Self, Option<Node<'a>>), Reported> {
+        let OutlierSettings { mode, enforcement } = outlier;
         let object = &node.object::<Self>()?;
         let splits = object.flag("splitExternalLocalOriginErrors");
         let always_ejects_one_host = object.flag("alwaysEjectOneHost");
@@ -215,10 +220,30 @@ impl Settings {
             failure_percentage: failure_percentage?,
             half_open: half_open.or_else(|| fallback.map(|_| HalfOpen::default())),
             failures,
-            fingerprint: hash(node.json, 0),
+            // Workers that eject hosts share no state with those that do not.
+            fingerprint: hash(node.json, mode.is_shadow().into()),
+            mode,
         };
         settings.report_idle_detectors(object);
         Ok((settings, fallback))
+    }
+
+    /// Returns settings with the effect of the mode for those who do not know modes, such as Envoy:
+    /// in shadow mode, no detection is enforced.
+    pub fn without_mode(mut self) -> Self {
+        if !self.mode.is_shadow() {
+            return self;
+        }
+        self.consecutive_5xx.enforcing = 0;
+        self.consecutive_gateway_failure.enforcing = 0;
+        self.consecutive_local_origin_failure.enforcing = 0;
+        if let Some(rate) = &mut self.success_rate {
+            (rate.enforcing, rate.enforcing_local_origin) = (0, 0);
+        }
+        if let Some(rate) = &mut self.failure_percentage {
+            (rate.enforcing, rate.enforcing_local_origin) = (0, 0);
+        }
+        self
     }
 
     /// Reports settings that can never eject a host.

@@ -22,6 +22,8 @@ pub enum List {
     GrpcRoutes,
     /// `httpRoutes`
     HttpRoutes,
+    /// `shadow.virtualServices`
+    ShadowVirtualServices,
     /// `virtualServices`
     VirtualServices,
 }
@@ -33,17 +35,13 @@ impl List {
             Self::FaultRules => "faults.rules",
             Self::GrpcRoutes => "grpcRoutes",
             Self::HttpRoutes => "httpRoutes",
+            Self::ShadowVirtualServices => "shadow.virtualServices",
             Self::VirtualServices => "virtualServices",
         }
     }
 }
 
 impl Place {
-    /// Returns the place of the virtual service with the index `index`.
-    pub fn of_service(index: usize) -> Self {
-        Self::of_element(List::VirtualServices, index)
-    }
-
     /// Returns the place of the element of `list` with the index `index`.
     pub fn of_element(list: List, index: usize) -> Self {
         Self { list, service: number(index), route: None, matched: None }
@@ -70,7 +68,9 @@ impl Place {
     pub fn path(self) -> String {
         let mut path = String::with_capacity(64);
         let [route, matched] = match self.list {
-            List::FaultRules | List::VirtualServices => [".http", ".match"],
+            List::FaultRules | List::ShadowVirtualServices | List::VirtualServices => {
+                [".http", ".match"]
+            }
             List::GrpcRoutes | List::HttpRoutes => [".rules", ".matches"],
         };
         push_index(&mut path, self.list.name(), self.service);

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use crate::document::fields::fields;
+use crate::document::filter::Filter;
 use crate::document::node::Node;
 use crate::document::report::Reported;
 use crate::name_set::NameSet;
+use crate::spec::mode::{MODES_WITH_OLD, Mode};
 use crate::value::duration;
 use crate::value::number::read_in;
 use crate::value::server_name;
@@ -20,7 +22,7 @@ const MAX_CLIENT_HELLO: u32 = 1 << 16;
 /// Settings for all connections and requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SniSettings {
-    /// What happens to violations
+    /// Whether violations are refused, or only counted and logged
     pub mode: Mode,
     /// What happens to connections without a server name
     pub missing: Missing,
@@ -43,15 +45,6 @@ pub struct SniSettings {
     pub max_client_hello: usize,
     /// Maximum time from the start of the connection to the end of the ClientHello; 15 s by default
     pub hello_timeout: Duration,
-}
-
-/// What happens to violations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Violations are refused.
-    Enforce,
-    /// Violations are counted and logged, and not refused.
-    ReportOnly,
 }
 
 /// What happens to a connection without a server name.
@@ -99,14 +92,14 @@ impl Default for SniSettings {
     }
 }
 
-const MODES: [&str; 2] = ["enforce", "reportOnly"];
 const MISSING: [&str; 2] = ["refuse", "allow"];
 const ECH: [&str; 2] = ["refuse", "outerName"];
 const AUTHORITY: [&str; 2] = ["entry", "exact"];
 
 fields!(SniSettings as "Sni", "Checks of the sni filter on TLS server names.", {
-    "mode": Kind::OneOf(&MODES) =>
-        "enforce (default) refuses violations, reportOnly only counts and logs them.";
+    "mode": Kind::OneOf(&MODES_WITH_OLD) =>
+        "enforce (default) refuses violations, shadow only counts and logs them. reportOnly is the \
+         old name of shadow.";
     "missing": Kind::OneOf(&MISSING) =>
         "What happens to connections without a server name: refuse (default) or allow.";
     "ech": Kind::OneOf(&ECH) =>
@@ -137,7 +130,7 @@ impl SniSettings {
         let word = |name, words: [&'static str; 2]| {
             object.optional(name, |node: &Node<'_>| node.one_of(&words))
         };
-        let mode = word("mode", MODES);
+        let mode = object.optional("mode", |node| Mode::read_with_old(node, Filter::Sni));
         let missing = word("missing", MISSING);
         let ech = word("ech", ECH);
         let authority = word("authority", AUTHORITY);
@@ -151,7 +144,7 @@ impl SniSettings {
         let default = Self::default();
         let max_client_hello = max_client_hello?.and_then(|bytes| usize::try_from(bytes).ok());
         Ok(Self {
-            mode: if mode? == Some("reportOnly") { Mode::ReportOnly } else { Mode::Enforce },
+            mode: mode?.unwrap_or_default(),
             missing: if missing? == Some("allow") { Missing::Allow } else { Missing::Refuse },
             ech: if ech? == Some("outerName") { Ech::OuterName } else { Ech::Refuse },
             authority: match authority? {

@@ -60,6 +60,9 @@ fields!(VirtualService, "The spec of a VirtualService.", {
         "Has no effect: a filter applies only the documents that are attached to it.";
 });
 
+/// Lists of routes, of which a virtual service must have at least one.
+pub const ROUTES: [&str; 3] = ["http", "tls", "tcp"];
+
 /// What a route does. Without a destination it is for the filters fault and mirror alone.
 const ACTIONS: [&str; 7] =
     ["route", "redirect", "directResponse", "delegate", "fault", "mirror", "mirrors"];
@@ -68,10 +71,10 @@ impl VirtualService {
     /// The filters that use the HTTP routes
     pub const HTTP_FILTERS: [Filter; 3] = [Filter::Fault, Filter::Mirror, Filter::Router];
 
-    /// Reads the `spec` of the VirtualService with the index `index`.
+    /// Reads the `spec` of the VirtualService at `place`.
     pub fn read(
         node: &Node<'_>,
-        index: usize,
+        place: Place,
         naming: &Naming,
         proxy: &Proxy<'_>,
     ) -> Result<Self, Reported> {
@@ -101,14 +104,13 @@ impl VirtualService {
         let unknown = [String::new()];
         let gateways_or_any = known.unwrap_or(&unknown);
         let scope = Scope { namespace, proxy, gateways: gateways_or_any, is_delegate };
-        let lists = ["http", "tls", "tcp"].map(|name| object.field(name));
+        let lists = ROUTES.map(|name| object.field(name));
         let is_empty = |list: &Option<Node<'_>>| list.as_ref().is_none_or(Node::is_empty_list);
         let has_routes = if lists.iter().all(is_empty) {
             Err(node.error("must have one of http, tls, tcp"))
         } else {
             Ok(())
         };
-        let place = Place::of_service(index);
         let http = read_routes(&object, place, naming, &scope);
         let tls = object.elements("tls").and_then(|nodes| {
             let hosts = hosts.as_deref().ok().map(HostPatterns::new);

@@ -84,3 +84,66 @@ fn a_reply_is_sent_once_and_edited_like_a_response() {
     let added = ("x-out".to_owned(), b"1".to_vec());
     assert!(host.response_headers().contains(&added));
 }
+
+#[test]
+fn in_shadow_mode_decisions_are_counted_and_requests_left_to_the_routes_of_envoy() {
+    let document = DOCUMENT.replacen('{', r#"{"router": {"mode": "shadow"}, "#, 1);
+    for (authority, path, counter, note) in [
+        ("a.com", "/", "forwarded", "all"),
+        ("a.com", "/gone", "responded", "gone"),
+        ("b.com", "/", "no_virtual_host", "no virtual host"),
+    ] {
+        let host = host(authority, path)
+            .with_request_header("x-in", "1")
+            .with_request_header("x-sluice-cluster", "evil");
+        let stream = stream(&document, &host);
+        assert_eq!(stream.on_request_headers(), Action::Continue);
+        let names: Vec<_> = host.request_headers().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, [":authority", ":path", "x-in"], "clients must not select a cluster");
+        assert_eq!(host.replies(), []);
+        for counter in [counter, "shadowed"] {
+            assert_eq!(host.count(&format!("sluice.router.{counter}")), 1, "{counter}");
+        }
+        assert_eq!(host.notes(), [(NOTE.to_owned(), note.to_owned())]);
+        stream.on_response_headers(false);
+        assert_eq!(host.response_headers(), [("server".to_owned(), b"x".to_vec())]);
+    }
+}
+
+#[test]
+fn a_second_policy_is_counted_and_changes_nothing() {
+    let shadow = r#"{"metrics": {"routes": true}, "shadow": {"virtualServices": [
+        {"hosts": ["a.com"], "http": [
+            {"match": [{"uri": {"prefix": "/same"}}], "headers": {"request": {"remove": ["x-in"]},
+             "response": {"remove": ["server"], "set": {"x-out": "2"}}},
+             "route": [{"destination": {"host": "b"}}]},
+            {"directResponse": {"status": 418}}]}]}, "#;
+    let document = DOCUMENT.replacen('{', shadow, 1);
+    for (authority, path, decision, route) in [
+        ("a.com", "/same", "same", Some("all")),
+        ("a.com", "/other", "different", Some("all")),
+        ("a.com", "/gone", "different", Some("gone")),
+        ("b.com", "/", "same", None),
+    ] {
+        let own = host(authority, path).with_request_header("x-in", "1");
+        let stream = stream(&document, &own);
+        let plain = host(authority, path).with_request_header("x-in", "1");
+        let without = self::stream(DOCUMENT, &plain);
+        assert_eq!(stream.on_request_headers(), without.on_request_headers());
+        stream.on_response_headers(false);
+        without.on_response_headers(false);
+        assert_eq!(own.request_headers(), plain.request_headers());
+        assert_eq!(own.response_headers(), plain.response_headers());
+        assert_eq!(own.replies().len(), plain.replies().len());
+        assert_eq!(own.notes(), plain.notes());
+        for word in ["same", "different"] {
+            let expected = usize::from(word == decision);
+            assert_eq!(own.count(&format!("sluice.router.shadow_{word}")), expected, "{path}");
+            for known in ["all", "gone"] {
+                let name = format!("sluice.router.shadow;route={known};decision={word};");
+                let expected = usize::from(word == decision && route == Some(known));
+                assert_eq!(own.count(&name), expected, "{path} {name}");
+            }
+        }
+    }
+}

@@ -199,8 +199,8 @@ fn a_client_that_leaves_is_forgotten() {
 }
 
 #[test]
-fn report_only_counts_and_lets_pass() {
-    let settings = r#"{"mode": "reportOnly", "innerMustMatchOuter": true}"#;
+fn shadow_mode_counts_and_lets_pass() {
+    let settings = r#"{"mode": "shadow", "innerMustMatchOuter": true}"#;
     let worker = worker(settings);
     let connection = connect(&worker, "b.com", true);
     assert_eq!(connection.on_new_connection(), Action::Continue);

@@ -146,6 +146,7 @@ fn line(now: u64, effect: &Effect) -> String {
         EffectKind::Departed => "departed".to_owned(),
         EffectKind::Forgotten => "forgotten".to_owned(),
         EffectKind::Overflow => "overflow".to_owned(),
+        EffectKind::Withheld { reason } => format!("withheld {reason}"),
         EffectKind::Returned { after } => format!("returned after {} ms", after.as_millis()),
     };
     format!("{now} {} {what}", String::from_utf8_lossy(&effect.host))

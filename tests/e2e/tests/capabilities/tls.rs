@@ -89,7 +89,7 @@ async fn the_sni_filter_needs_each_call() {
     };
     // A connection of this listener waits for a ClientHello, and then passes without one.
     let reporting = document(json!({
-        "mode": "reportOnly", "missing": "allow", "innerMustMatchOuter": true,
+        "mode": "shadow", "missing": "allow", "innerMustMatchOuter": true,
         "helloTimeout": "50ms",
     }));
     let document = document(json!({}));

@@ -108,8 +108,8 @@ async fn access_logs_and_optional_headers_contain_the_reason() {
 }
 
 #[tokio::test]
-async fn report_only_allows_and_counts() {
-    let settings = json!({ "mode": "reportOnly", "port": 80 });
+async fn shadow_mode_allows_and_counts() {
+    let settings = json!({ "mode": "shadow", "port": 80 });
     let (envoy, client, _upstream) =
         start(&registry_only(json!([web(&["a.com"])]), settings)).await;
     for host in ["a.com", "b.com"] {

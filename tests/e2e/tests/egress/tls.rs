@@ -145,8 +145,8 @@ async fn allow_any_allows_every_name() {
 }
 
 #[tokio::test]
-async fn report_only_allows_and_counts() {
-    let settings = json!({ "mode": "reportOnly", "port": 443 });
+async fn shadow_mode_allows_and_counts() {
+    let settings = json!({ "mode": "shadow", "port": 443 });
     let tls = Tls::start(&registry_only(json!([web(&["a.test"])]), settings)).await;
     for name in ["a.test", "b.test"] {
         assert_eq!(tls.get("passes", name, HERE, &[]).await, Ok(200), "{name}");

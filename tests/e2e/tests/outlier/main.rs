@@ -3,6 +3,7 @@
 mod attempts;
 mod hosts;
 mod misconfigured;
+mod shadow;
 mod sharing;
 
 use serde_json::{Value, json};

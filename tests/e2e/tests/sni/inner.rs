@@ -204,8 +204,8 @@ async fn clients_that_leave_are_counted_and_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn report_only_forwards_after_the_timeout() {
-    let gateway = start(json!({ "mode": "reportOnly", "helloTimeout": "500ms" })).await;
+async fn shadow_mode_forwards_after_the_timeout() {
+    let gateway = start(json!({ "mode": "shadow", "helloTimeout": "500ms" })).await;
     assert_eq!(send(&gateway, "www.example.com", &[recorded!("curl")]).await, "inside");
     // Half of a ClientHello is forwarded after the timeout.
     assert_eq!(send(&gateway, NAME, &[&recorded!("curl")[..200]]).await, "inside");

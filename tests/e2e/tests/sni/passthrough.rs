@@ -133,8 +133,8 @@ async fn a_list_of_hosts_works_without_virtual_services() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn report_only_lets_everything_pass_and_counts_it() {
-    let (edge, _upstream) = start(json!({ "mode": "reportOnly" })).await;
+async fn shadow_mode_lets_everything_pass_and_counts_it() {
+    let (edge, _upstream) = start(json!({ "mode": "shadow" })).await;
     let other = Client { sni: Some("a.org".to_owned()), ..Client::default() };
     assert_eq!(send(&edge, "edge", &other.bytes()).await, "fallback");
     assert_eq!(send(&edge, "edge", b"GET / HTTP/1.1\r\n\r\n").await, "fallback");

@@ -141,13 +141,13 @@ async fn each_request_of_a_connection_is_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_name_passes_if_allowed_or_report_only() {
+async fn a_missing_name_passes_if_allowed_or_in_shadow_mode() {
     let envoy = start(json!({ "missing": "allow" })).await;
     assert_eq!(get(&envoy, None, "www.example.com").await, 200);
     assert_eq!(get(&envoy, None, "forged.example.com").await, 421);
     assert_counts(&envoy, &[("agreed", 1), ("host_not_allowed", 1), ("refused", 1)]).await;
 
-    let envoy = start(json!({ "mode": "reportOnly" })).await;
+    let envoy = start(json!({ "mode": "shadow" })).await;
     assert_eq!(get(&envoy, Some("www.example.com"), "forged.example.com").await, 200);
     assert_counts(&envoy, &[("host_not_allowed", 1), ("reported", 1)]).await;
 }

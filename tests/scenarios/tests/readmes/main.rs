@@ -81,6 +81,8 @@ const READMES: [Readme; 12] = [
         file: "docs/operations.md",
         blocks: &[
             Other("sluice check rules/"), // cli/tests/readme.rs
+            Document("sluice", Http),
+            Other("sluice render shadow.yaml"), // cli/tests/readme.rs
             Document("router", Http),
             Commands,
             Commands,
@@ -106,6 +108,8 @@ const READMES: [Readme; 12] = [
             Commands,
             Other("sluice.router.requests;route=ROUTE"),
             Bootstrap,
+            Document("router", Http),
+            Other("shadow difference="),
             Other("                               10 rules"),
         ],
     },

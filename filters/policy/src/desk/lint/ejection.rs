@@ -6,6 +6,7 @@ use crate::document::filter::Filter;
 use crate::document::json::Json;
 use crate::document::node::Node;
 use crate::document::report::{Finding, Kind, Report};
+use crate::spec::outlier::OutlierSettings;
 use crate::spec::outlier_detection::{Consecutive, Settings};
 use crate::spec::proxy::{NoMetadata, Proxy};
 use crate::spec::scope::Scope;
@@ -41,7 +42,7 @@ fn no_effect(detection: &Json, endpoints: Option<usize>) -> Option<String> {
     let proxy = Proxy::unknown(&NoMetadata);
     let scope = Scope::of_document(None, &proxy);
     let node = Node::root(detection, &report);
-    let (settings, fallback) = Settings::read(&node, None, &scope).ok()?;
+    let (settings, fallback) = Settings::read(&node, OutlierSettings::default(), &scope).ok()?;
     let rates = [
         settings.success_rate.map(|rate| (rate.enforcing, rate.enforcing_local_origin)),
         settings.failure_percentage.map(|rate| (rate.enforcing, rate.enforcing_local_origin)),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::spec::mode::Mode;
 use crate::testing::{FixedDraw, outlier_settings as settings};
 
 fn at(seconds: u64) -> Duration {
@@ -87,6 +88,24 @@ fn enforcement_is_drawn_only_below_the_maximum() {
     assert_eq!(detect(49, 10), [detected(true), ejected(30, 1)]);
     assert_eq!(detect(50, 10), [detected(false)]);
     assert_eq!(detect(50, 9), [detected(false), EffectKind::Overflow]);
+}
+
+#[test]
+fn shadow_mode_withholds_what_would_be_ejected() {
+    let text = r#"{"enforcingConsecutive5xx": 50}"#;
+    let shadow = Settings { mode: Mode::Shadow, ..settings(text) };
+    let mut cluster = Cluster::new(at(0));
+    let mut detect = |draw, hosts| {
+        let draws = &mut FixedDraw(draw);
+        let effects = cluster.detect(&shadow, b"a", Reason::Consecutive5xx, hosts, at(1), draws);
+        effects.into_iter().map(|effect| effect.kind).collect::<Vec<_>>()
+    };
+    let withheld = EffectKind::Withheld { reason: Reason::Consecutive5xx };
+    assert_eq!(detect(49, 10), [detected(false), withheld]);
+    assert_eq!(detect(49, 10), [detected(false), withheld], "it is still in the cluster");
+    assert_eq!(detect(50, 10), [detected(false)]);
+    assert_eq!(detect(49, 9), [detected(false), EffectKind::Overflow]);
+    assert_eq!((cluster.ejected(), cluster.standing(b"a")), (0, Standing::default()));
 }
 
 #[test]

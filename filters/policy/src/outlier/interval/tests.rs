@@ -15,6 +15,7 @@ fn tick(cluster: &mut Cluster, settings: &Settings, endpoints: u64, now: u64) ->
             EffectKind::Departed => format!("{host} departed"),
             EffectKind::Forgotten => format!("{host} forgotten"),
             EffectKind::Overflow => format!("{host} overflow"),
+            EffectKind::Withheld { reason } => format!("{host} withheld {reason}"),
             EffectKind::Returned { after } => format!("{host} returned {}", after.as_secs()),
         }
     };

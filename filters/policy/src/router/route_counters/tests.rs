@@ -140,3 +140,56 @@ fn a_label_ends_only_at_its_semicolon() {
     assert_eq!(escaped("a;b=c%d e:f,\"g\"\\"), "a%3Bb%3Dc%25d%20e%3Af%2C%22g%22%5C");
     assert_eq!(escaped("ü\n"), "%C3%BC%0A");
 }
+
+/// The counter of a request for a path, for both results of the comparison with a second policy.
+fn shadow_counted(router: &Router, path: &str) -> [String; 2] {
+    let headers = pairs(&[(":authority", "shop.com"), (":path", path)]);
+    let attributes = FixedAttributes::default();
+    let matched = router.rules().find(&Request::new(&headers, &attributes)).unwrap();
+    [true, false].map(|is_same| {
+        let number = router.shadow_counter(&matched, is_same).unwrap();
+        let name = &router.counter_names()[number as usize];
+        name.strip_prefix("sluice.router.shadow;").unwrap().to_owned()
+    })
+}
+
+const SECOND: &str = r#""shadow": {"virtualServices": [
+    {"hosts": ["shop.com"], "http": [{"route": [{"destination": {"host": "b"}}]}]}]},"#;
+
+#[test]
+fn with_a_second_policy_each_route_has_two_counters_more() {
+    let router = router(&[ON, SECOND].concat(), ROUTES);
+    let names = |route: &str| {
+        ["same", "different"].map(|decision| format!("route={route};decision={decision};"))
+    };
+    assert_eq!(shadow_counted(&router, "/split"), names("split.a%3Bb"));
+    assert_eq!(shadow_counted(&router, "/other-split"), names("split"));
+    assert_eq!(shadow_counted(&router, "/same"), names("split"));
+    assert_eq!(shadow_counted(&router, "/gone"), names("gone"));
+    // Five names of routes.
+    assert_eq!(router.counter_names().len(), 8 + 10, "{:?}", router.counter_names());
+    assert_eq!(counted(&router, "/away", 0, &[]), "route=away;cluster=-;");
+}
+
+#[test]
+fn counters_of_second_policies_have_a_limit_too() {
+    let route = |number: usize| {
+        format!(
+            r#"{{"name": "r{number}", "match": [{{"uri": {{"exact": "/{number}"}}}}],
+                "directResponse": {{"status": 410}}}}"#
+        )
+    };
+    let more = [ON, SECOND].concat();
+    let many = |count: usize| router(&more, &(0..count).map(route).collect::<Vec<_>>().join(","));
+    let router = many(MAX_SHADOW_ROUTES);
+    assert_eq!(router.counter_names().len(), 3 * MAX_SHADOW_ROUTES);
+    let router = many(MAX_NAMES + 1);
+    assert_eq!(router.counter_names().len(), 2 * MAX_NAMES + 3);
+    let names = |route: &str| {
+        ["same", "different"].map(|decision| format!("route={route};decision={decision};"))
+    };
+    assert_eq!(shadow_counted(&router, "/499"), names("r499"));
+    for path in ["/500", "/999", "/1000"] {
+        assert_eq!(shadow_counted(&router, path), names("other"));
+    }
+}

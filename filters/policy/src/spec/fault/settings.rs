@@ -9,6 +9,7 @@ use crate::document::fields::fields;
 use crate::document::node::Node;
 use crate::document::report::Reported;
 use crate::request::Request;
+use crate::spec::mode::{MODES, Mode};
 use crate::spec::scope::Scope;
 use crate::spec::virtual_services::VirtualServices;
 use crate::value::budget::Budget;
@@ -18,6 +19,8 @@ use crate::value::percent::{Percent, read_fault_percent};
 /// Settings that apply to the faults of all routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultSettings {
+    /// Whether faults are injected, or only counted
+    pub mode: Mode,
     /// Maximum number of faults of a worker at the same time; further requests get no fault. No
     /// limit if absent
     pub max_active: Option<u32>,
@@ -28,13 +31,14 @@ pub struct FaultSettings {
     /// Faults that clients may request by headers
     pub headers: HeaderFaults,
     /// Whether the response to a request with a fault has the header `x-sluice-fault`; true if
-    /// absent
+    /// absent. Always false in shadow mode, where no request has a fault
     pub marks_responses: bool,
 }
 
 impl Default for FaultSettings {
     fn default() -> Self {
         Self {
+            mode: Mode::Enforce,
             max_active: None,
             budget: None,
             not_after: None,
@@ -71,6 +75,8 @@ fields!(FaultBudget, "Limits the number of faults per time window.", {
 });
 
 fields!(FaultSettings as "Faults", "Settings and limits of the fault filter.", {
+    "mode": Kind::OneOf(&MODES) =>
+        "enforce (default) injects faults, shadow only counts them.";
     "maxActive": Kind::COUNT =>
         "Maximum number of faults of a worker at the same time; no limit if absent.";
     "budget": Kind::Object(FaultBudget::schema) =>
@@ -95,14 +101,15 @@ fields!(HeaderFaults, "Faults that clients may request by headers, with their ma
 });
 
 impl FaultSettings {
-    /// Reads `faults: { maxActive, budget, notAfter, headers, rules, markResponses }`. Returns the
-    /// settings and the rules.
+    /// Reads `faults: { mode, maxActive, budget, notAfter, headers, rules, markResponses }`.
+    /// Returns the settings and the rules.
     pub fn read(
         node: &Node<'_>,
         scope: &Scope<'_>,
     ) -> Result<(Self, Option<VirtualServices>), Reported> {
         let object = node.object::<Self>()?;
         let rules = rules::read(&object, scope);
+        let mode = object.optional("mode", Mode::read);
         let max_active = object.optional("maxActive", read_count);
         let budget = object.optional("budget", |node| Budget::read::<FaultBudget>(node, "faults"));
         let not_after = object.optional("notAfter", read_time);
@@ -113,12 +120,14 @@ impl FaultSettings {
             Ok(HeaderFaults { delay: delay?, abort: abort? })
         });
         let marks_responses = object.optional("markResponses", Node::boolean);
+        let (mode, marks_responses) = (mode?.unwrap_or_default(), marks_responses?.unwrap_or(true));
         let settings = Self {
+            mode,
             max_active: max_active?,
             budget: budget?,
             not_after: not_after?,
             headers: headers?.unwrap_or_default(),
-            marks_responses: marks_responses?.unwrap_or(true),
+            marks_responses: marks_responses && !mode.is_shadow(),
         };
         Ok((settings, rules?))
     }

@@ -7,6 +7,7 @@ use crate::document::node::Node;
 use crate::document::report::Reported;
 use crate::request::Request;
 use crate::spec::header_condition::HeaderCondition;
+use crate::spec::mode::{MODES, Mode};
 use crate::spec::string_match::StringMatch;
 use crate::value::budget::Budget;
 use crate::value::method::read_methods;
@@ -14,6 +15,8 @@ use crate::value::method::read_methods;
 /// Settings that apply to the mirrors of all routes.
 #[derive(Clone, Debug, Default)]
 pub struct MirrorSettings {
+    /// Whether requests are copied, or copies are only counted
+    pub mode: Mode,
     /// Methods of the requests that are copied; all methods if empty, as in Istio
     methods: Vec<Box<[u8]>>,
     /// Conditions that a request must satisfy to be copied
@@ -34,6 +37,8 @@ fields!(MirrorBudget, "Limits the number of copied requests per time window.", {
 
 fields!(MirrorSettings as "Mirroring",
     "Which requests may be copied, and how responses to copies are compared.", {
+    "mode": Kind::OneOf(&MODES) =>
+        "enforce (default) copies requests, shadow only counts the copies.";
     "methods": Kind::METHODS => "Methods of the requests that are copied; all if absent.";
     "headers": Kind::Map(&Kind::Object(StringMatch::schema)) =>
         "Conditions on headers that a request must satisfy to be copied; none if absent.";
@@ -44,15 +49,17 @@ fields!(MirrorSettings as "Mirroring",
 });
 
 impl MirrorSettings {
-    /// Reads `mirroring: { methods, headers, budget, compare }`.
+    /// Reads `mirroring: { mode, methods, headers, budget, compare }`.
     pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
         let object = node.object::<Self>()?;
+        let mode = object.optional("mode", Mode::read);
         let methods = object.optional("methods", read_methods);
         let headers = object.optional("headers", HeaderCondition::read_all);
         let budget =
             object.optional("budget", |node| Budget::read::<MirrorBudget>(node, "requests"));
         let compare = object.optional("compare", Compare::read);
         Ok(Self {
+            mode: mode?.unwrap_or_default(),
             methods: methods?.unwrap_or_default(),
             headers: headers?.unwrap_or_default(),
             budget: budget?,
@@ -103,7 +110,8 @@ mod tests {
              headers.x.exact: 1 is not a string\n\
              budget.window: is required\n\
              budget.requests: -1 is not in the range 0 to 4294967295\n\
-             percentage: unknown field, the fields here are methods, headers, budget, compare"
+             percentage: unknown field, the fields here are mode, methods, headers, budget, \
+             compare"
         );
         let empty = testing::read(r#"{"methods": []}"#, MirrorSettings::read);
         assert_eq!(empty.unwrap_err(), "methods: must not be empty");
