@@ -119,10 +119,13 @@ install_wasm_bindgen() {
     fi
   done
   [ -n "$missing" ] || return 0
-  echo "setup: building wasm-bindgen $version, which takes minutes"
+  # On two cores with other load.
+  echo "setup: building wasm-bindgen $version (about 6 min)"
+  begin_bar 360
   cargo install wasm-bindgen-cli --quiet --force --version "=$version" --bin wasm-bindgen \
     --bin wasm-bindgen-test-runner --root .tools ||
     fail "cargo could not install wasm-bindgen-cli $version (see above)"
+  end_bar
 }
 
 check_playground() {
