@@ -7,8 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Files and folders without configuration of Envoy or Istio.
-const OTHERS: [&str; 4] = ["grafana", "kustomization.yaml", "mount.yaml", "scenario.yaml"];
+/// Files and folders without configuration of Envoy or Istio, or with settings that are rendered
+/// together with the VirtualServices of a cluster.
+const OTHERS: [&str; 5] =
+    ["grafana", "kustomization.yaml", "mount.yaml", "scenario.yaml", "settings.yaml"];
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
