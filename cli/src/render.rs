@@ -157,7 +157,8 @@ pub fn render(
     let selection = select(&bundle.document, compiled, args)?;
     check_module(args)?;
     check_selector(&args.selector)?;
-    let refused = args.attach.refused(compiled, &selection);
+    let has_bootstrap = matches!(args.to, To::Envoy | To::PluginJson);
+    let refused = args.attach.refused(compiled, &selection, has_bootstrap);
     if !refused.is_empty() {
         let findings = refused.iter().map(|finding| bundle.locate(finding));
         return Err(RenderError::Document(findings.collect()));

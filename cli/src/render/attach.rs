@@ -23,23 +23,37 @@ pub enum Attach {
 
 impl Attach {
     /// What of a document needs wasm modules. The outlier filter has its own, see [`Files`].
-    pub fn refused(self, compiled: &Compiled<'_>, selection: &Selection) -> Vec<PolicyFinding> {
+    /// `has_bootstrap` says that the output is the configuration of a whole Envoy.
+    pub fn refused(
+        self,
+        compiled: &Compiled<'_>,
+        selection: &Selection,
+        has_bootstrap: bool,
+    ) -> Vec<PolicyFinding> {
         let is_other = |own: &Filter| !matches!(own, Filter::Outlier | Filter::Sni);
         let filters: Filters = selection.filters().iter().copied().filter(is_other).collect();
         // Without any, the document would be read for all.
-        if filters == Filters::NONE { Vec::new() } else { errors(compiled, filters, self) }
+        let loading = Loading { attach: self, has_bootstrap };
+        if filters == Filters::NONE { Vec::new() } else { errors(compiled, filters, loading) }
     }
 }
 
-fn errors(compiled: &Compiled<'_>, filters: Filters, attach: Attach) -> Vec<PolicyFinding> {
-    match Document::compile(&compiled.json, filters, &attach) {
+fn errors(compiled: &Compiled<'_>, filters: Filters, loading: Loading) -> Vec<PolicyFinding> {
+    match Document::compile(&compiled.json, filters, &loading) {
         Ok(_) => Vec::new(),
         Err(rejection) => rejection.errors,
     }
 }
 
+/// How Envoy loads the filters, and what the output contains.
+#[derive(Clone, Copy)]
+struct Loading {
+    attach: Attach,
+    has_bootstrap: bool,
+}
+
 /// As the filters see the metadata of Envoy's node: a dynamic module has none.
-impl NodeMetadata for Attach {
+impl NodeMetadata for Loading {
     fn namespace(&self) -> Option<String> {
         None
     }
@@ -49,7 +63,12 @@ impl NodeMetadata for Attach {
     }
 
     fn is_native(&self) -> bool {
-        *self == Self::Native
+        self.attach == Attach::Native
+    }
+
+    /// A dynamic module needs its extension in the bootstrap.
+    fn can_call(&self) -> bool {
+        !self.is_native() || self.has_bootstrap
     }
 }
 
@@ -73,13 +92,19 @@ impl Files {
     /// The dynamic module, and wasm modules for the filters that it does not have. The outlier
     /// filter is in it if Envoy ejects the hosts of all rules.
     pub fn of_native(wasm: String, native: String, compiled: &Compiled<'_>) -> Self {
-        let refused = errors(compiled, Filter::Outlier.into(), Attach::Native);
+        let loading = Loading { attach: Attach::Native, has_bootstrap: true };
+        let refused = errors(compiled, Filter::Outlier.into(), loading);
         Self { wasm, native: Some(native), marks_failures: refused.is_empty() }
     }
 
     /// The file of a wasm module.
     pub fn wasm(&self, module: Module) -> String {
         self.wasm.replace("{filter}", module.name())
+    }
+
+    /// The dynamic module, whose filters send requests if the document makes them.
+    pub fn calling(&self, document: &Document) -> Option<&str> {
+        self.native.as_deref().filter(|_| document.mirroring.compare.is_some())
     }
 
     /// The dynamic module, if it has the filter of `module` in this place.

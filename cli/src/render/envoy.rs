@@ -83,6 +83,8 @@ fn check_egress(
 #[derive(Serialize)]
 struct Bootstrap {
     document: minijinja::Value,
+    /// The dynamic module, if its filters send requests of their own
+    calling: Option<String>,
     admin: Endpoint,
     http: Vec<HttpListener>,
     tls: Vec<TlsListener>,
@@ -180,8 +182,11 @@ pub fn bootstrap(
         let copies = destinations.copies_on(listener, &conditions);
         builder.http_listener(listener, &copies)
     });
+    let calling = choices.files.calling(&compiled.document);
+    let calling = calling.filter(|_| selection.has(Filter::Mirror));
     let bootstrap = Bootstrap {
         document: templates::document(document),
+        calling: calling.map(str::to_owned),
         admin: choices.addresses.admin.into(),
         http: http.collect(),
         tls: of(Kind::Tls).map(|listener| builder.tls_listener(listener)).collect(),

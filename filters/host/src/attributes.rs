@@ -110,6 +110,10 @@ impl<H: Host> NodeMetadata for EnvoyNode<'_, H> {
     fn is_native(&self) -> bool {
         H::IS_NATIVE
     }
+
+    fn can_call(&self) -> bool {
+        self.0.can_call()
+    }
 }
 
 impl<H: Host> EnvoyNode<'_, H> {

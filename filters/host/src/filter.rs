@@ -28,6 +28,12 @@ pub trait Filter<H: PluginHost>: Sized + 'static {
     /// The notes that the streams leave for access logs.
     const NOTES: &'static [&'static str] = &[];
 
+    /// The counters that the filter changes when a call of its own is answered.
+    const ANSWER_COUNTERS: &'static [&'static str] = &[];
+
+    /// The histograms that the filter changes when a call of its own is answered.
+    const ANSWER_HISTOGRAMS: &'static [&'static str] = &[];
+
     /// Whether the filter measures time. Without a clock its plugin is refused.
     const NEEDS_TIME: bool = false;
 

@@ -113,6 +113,11 @@ pub trait Host {
     /// turns the timer off.
     fn set_timer(&self, wait: Option<Duration>);
 
+    /// Whether a filter can send requests of its own. A wasm module can.
+    fn can_call(&self) -> bool {
+        true
+    }
+
     /// Calls `on_tick` at this time, unless the current stream has ended before. A later call for
     /// the same stream replaces an earlier one. Hosts where a plugin has a timer do nothing.
     fn wake(&self, _time: Instant) {}

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_policy::spec::mirror::compare::UPSTREAM_TIME;
 use sluice_policy::value::header::HeaderEdit;
 
 use crate::host::Host;
@@ -44,8 +45,9 @@ pub struct Call<H> {
     pub on_answer: OnAnswer<H>,
 }
 
-/// Handles the answer to a call.
-pub type OnAnswer<H> = Box<dyn FnOnce(&H, Result<CallAnswer, CallFailure>)>;
+/// Handles the answer to a call. The answer may arrive in another thread than the one that has sent
+/// the call.
+pub type OnAnswer<H> = Box<dyn FnOnce(&H, Result<CallAnswer, CallFailure>) + Send>;
 
 impl<H> fmt::Debug for Call<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,6 +67,27 @@ pub struct CallAnswer {
     /// The length of the whole body, in bytes
     pub body_size: usize,
 }
+
+/// The status of Envoy's own answer when a call takes too long.
+const TIMEOUT_STATUS: &[u8] = b"504";
+
+impl CallAnswer {
+    /// Returns the answer if it is that of an upstream. Envoy answers itself, without this header,
+    /// if there is none.
+    pub fn of_upstream(self) -> Result<Self, CallFailure> {
+        let header = |wanted: &str| self.headers.iter().find(|(name, _)| name == wanted);
+        if header(UPSTREAM_TIME).is_some() {
+            return Ok(self);
+        }
+        match header(":status") {
+            Some((_, status)) if status == TIMEOUT_STATUS => Err(CallFailure::Timeout),
+            _ => Err(CallFailure::Failed),
+        }
+    }
+}
+
+/// `%RESPONSE_CODE_DETAILS%` of a response that an upstream has sent, unless it broke off.
+const VIA_UPSTREAM: &[u8] = b"via_upstream";
 
 /// The reason why a call has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +131,14 @@ pub trait HttpHost: Host {
     /// Returns the piece of the response's body that has just arrived, of `size` bytes.
     fn response_body(&self, size: usize) -> Vec<u8>;
 
+    /// Returns, in `on_log`, whether an upstream has answered, and the client has received all of
+    /// the answer.
+    fn is_answered(&self) -> bool {
+        let flags = self.property(&["response", "flags"]).unwrap_or_default();
+        let details = self.property(&["response", "code_details"]);
+        details.as_deref() == Some(VIA_UPSTREAM) && flags.iter().all(|byte| *byte == 0)
+    }
+
     /// Changes the request's headers. Envoy then chooses the route again.
     fn edit_request_header(&self, edit: &HeaderEdit<'_>);
 
@@ -128,12 +159,13 @@ pub trait HttpHost: Host {
     fn reset_response(&self);
 
     /// Sends a request of the filter's own after the current callback has returned. The call
-    /// outlives the stream, but not the plugin. Hosts may send it in a tick of the plugin, so the
-    /// filter must set the timer anew in `on_tick`, or turn it off.
+    /// outlives the stream. A wasm module sends it in a tick of the plugin, so the filter must set
+    /// the timer anew in `on_tick`, or turn it off.
     fn call(&self, call: Call<Self>)
     where
         Self: Sized;
 
-    /// Forgets the calls of a plugin that ends. Their `on_answer` is dropped.
+    /// Forgets the calls of a plugin that ends, if Envoy has cancelled them. Their `on_answer` is
+    /// dropped.
     fn forget_calls(&self, plugin: u32);
 }

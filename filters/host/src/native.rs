@@ -5,12 +5,15 @@
 //! call a hook inside of another one, so nothing is borrowed during a call into Envoy.
 
 mod abi;
+mod answers;
 mod attributes;
+mod callouts;
 mod calls;
 mod configurations;
 mod current;
 mod ending;
 mod envoy;
+pub mod extension;
 mod filter_of;
 mod filters;
 pub mod hooks;

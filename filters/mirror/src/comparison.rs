@@ -1,184 +1,125 @@
-//! Comparison of answers: the filter sends the copies of a request itself, so that it gets their
-//! answers.
+//! Comparison of the answer to a copy with that to its original.
+//!
+//! The answer may arrive in another thread than the one that has sent the copy: in a dynamic module
+//! Envoy's main thread has all answers. So nothing here belongs to a thread.
 
-use std::rc::Rc;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use sluice_host::followed::Followed;
-use sluice_host::http::{Call, CallAnswer, CallFailure, HttpHost};
+use sluice_host::counters::Counters;
+use sluice_host::host::{Histogram, PluginHost};
+use sluice_host::http::{CallAnswer, CallFailure, HttpHost};
+use sluice_host::log_rate::LogRate;
+use sluice_policy::mirror::Mirrors;
 use sluice_policy::spec::mirror::compare::{Answer, BodyHash, Compare, Difference};
 
-use crate::worker::{Event, Worker};
+use crate::event::Event;
 
-/// A request whose copies are compared, until it has ended.
+/// How much longer compared copies took than their originals, in milliseconds. Copies that took as
+/// long are 0.
+pub const SLOWER: &str = "sluice.mirror.compare_slower_ms";
+
+/// How much faster compared copies were than their originals, in milliseconds.
+pub const FASTER: &str = "sluice.mirror.compare_faster_ms";
+
+/// The histograms of comparisons.
+pub const HISTOGRAMS: [&str; 2] = [SLOWER, FASTER];
+
+/// What all comparisons of a worker share.
 #[derive(Debug)]
-pub struct Original {
-    /// The name of the match
-    route: Arc<str>,
-    /// The clusters of the copies
-    clusters: Vec<Arc<str>>,
-    request: KeptBody,
-    /// The length of the request's body so far
-    request_size: usize,
-    /// The length of the response's body so far
-    response_size: usize,
-    response_hash: BodyHash,
-    /// For the bodies and the end
-    _followed: Followed,
+pub struct Comparisons {
+    mirrors: Arc<Mirrors>,
+    counters: Arc<Counters<Event>>,
+    /// How much longer copies took than their originals
+    slower: Histogram,
+    /// How much faster copies were than their originals
+    faster: Histogram,
+    /// The number of copies that were sent and have no answer yet
+    active: AtomicU32,
+    /// Limits the log lines about answers that differ
+    mismatch_log: Mutex<LogRate>,
+    /// The unknown clusters that have been logged
+    unknown_clusters: Mutex<HashSet<Arc<str>>>,
 }
 
-/// Maximum memory of all bodies that a worker keeps, in bytes. All plugins of a worker with the
-/// same module have 1 GiB in Envoy, and a module that needs more traps.
-pub const MAX_KEPT_BYTES: usize = 32 << 20;
-
-/// A body that is kept, within [`MAX_KEPT_BYTES`] for all bodies of the worker.
-#[derive(Debug)]
-struct KeptBody {
-    worker: Rc<Worker>,
-    bytes: Vec<u8>,
-    /// Whether there was no room for the body
-    is_left_out: bool,
-}
-
-impl KeptBody {
-    fn new(worker: &Rc<Worker>) -> Self {
-        Self { worker: Rc::clone(worker), bytes: Vec::new(), is_left_out: false }
-    }
-
-    fn push(&mut self, piece: &[u8]) {
-        let kept = &self.worker.kept_bytes;
-        let before = self.bytes.capacity();
-        // The vector doubles its memory when it is full.
-        let needed = self.bytes.len().saturating_add(piece.len()).max(before.saturating_mul(2));
-        let is_full = self.bytes.len().saturating_add(piece.len()) > before;
-        if is_full && kept.get().saturating_add(needed).saturating_sub(before) > MAX_KEPT_BYTES {
-            self.clear();
-            self.is_left_out = true;
-            return;
-        }
-        self.bytes.extend_from_slice(piece);
-        kept.set(kept.get().saturating_add(self.bytes.capacity()).saturating_sub(before));
-    }
-
-    fn clear(&mut self) {
-        let kept = &self.worker.kept_bytes;
-        kept.set(kept.get().saturating_sub(self.bytes.capacity()));
-        self.bytes = Vec::new();
-    }
-}
-
-impl Drop for KeptBody {
-    fn drop(&mut self) {
-        self.clear();
-    }
-}
-
-impl Original {
-    /// A request whose copies go to `clusters`.
-    pub fn new(route: &str, clusters: Vec<Arc<str>>, worker: &Rc<Worker>) -> Self {
+impl Comparisons {
+    /// No comparisons yet.
+    pub fn new(
+        mirrors: Arc<Mirrors>,
+        counters: Arc<Counters<Event>>,
+        host: &impl PluginHost,
+    ) -> Self {
         Self {
-            route: route.into(),
-            clusters,
-            request: KeptBody::new(worker),
-            request_size: 0,
-            response_size: 0,
-            response_hash: BodyHash::default(),
-            _followed: Followed::begin(),
+            mirrors,
+            counters,
+            slower: host.define_histogram(SLOWER),
+            faster: host.define_histogram(FASTER),
+            active: AtomicU32::new(0),
+            mismatch_log: Mutex::default(),
+            unknown_clusters: Mutex::default(),
         }
     }
 
-    /// The worker of the request.
-    pub fn worker(&self) -> &Rc<Worker> {
-        &self.request.worker
+    /// The number of copies that were sent and have no answer yet.
+    pub fn active(&self) -> u32 {
+        self.active.load(Relaxed)
     }
 
-    /// Keeps a piece of the request's body, unless the body or all bodies get too long.
-    pub fn on_request_body(&mut self, size: usize, compare: &Compare, host: &impl HttpHost) {
-        self.request_size = self.request_size.saturating_add(size);
-        if self.request_size > compare.max_body_bytes {
-            self.request.clear();
-        } else if size > 0 && !self.request.is_left_out {
-            self.request.push(&host.request_body(size));
-        }
+    fn compare(&self) -> Option<&Compare> {
+        self.mirrors.settings.compare.as_ref()
     }
 
-    /// Hashes a piece of the response's body, unless the body gets too long.
-    pub fn on_response_body(&mut self, size: usize, compare: &Compare, host: &impl HttpHost) {
-        self.response_size = self.response_size.saturating_add(size);
-        if size > 0 && self.response_size <= compare.max_body_bytes {
-            self.response_hash.update(&host.response_body(size));
-        }
-    }
-
-    /// Sends the copies, as the original has ended. Sends none if the upstream did not answer the
-    /// original to the end, as there is nothing to compare them with.
-    pub fn on_log<H: HttpHost + 'static>(self, worker: &Rc<Worker>, compare: &Compare, host: &H) {
-        let counters = &worker.counters;
-        if self.request.is_left_out {
-            counters.add(Event::BufferFull, self.clusters.len(), host);
-            return;
-        }
-        let is_large = self.request_size.max(self.response_size) > compare.max_body_bytes;
-        if is_large || !is_answered(host) {
-            counters.add(Event::Skipped, self.clusters.len(), host);
-            return;
-        }
-        let (headers, trailers) = (host.response_headers(), host.response_trailers());
-        let answer = Rc::new(compare.answer(&headers, &trailers, &self.response_hash));
-        // With all changes that later filters and Envoy's router have made to the original's.
-        let headers = compare.copy_headers(&host.request_headers());
-        for cluster in self.clusters {
-            if worker.active.get() >= compare.max_active {
-                counters.increment(Event::Overflowed, host);
-                continue;
-            }
-            worker.active.set(worker.active.get().saturating_add(1));
-            let comparison = Comparison {
-                worker: Rc::clone(worker),
-                route: Arc::clone(&self.route),
-                cluster: Arc::clone(&cluster),
-                original: Rc::clone(&answer),
-            };
-            host.call(Call {
-                plugin: worker.plugin,
-                cluster,
-                headers: headers.clone(),
-                body: self.request.bytes.clone(),
-                timeout: compare.timeout,
-                max_answer_bytes: if compare.hashes_bodies() { compare.max_body_bytes } else { 0 },
-                on_answer: Box::new(move |host: &H, result| comparison.on_answer(result, host)),
-            });
-        }
+    /// Admits a line about answers that differ. See [`LogRate::admit`].
+    fn admit_line(&self, now: Instant) -> Option<u64> {
+        lock(&self.mismatch_log).admit(now)
     }
 }
 
-/// Whether an upstream has answered, and the client has received all of the answer.
-fn is_answered(host: &impl HttpHost) -> bool {
-    let details = host.property(&["response", "code_details"]);
-    let flags = host.property(&["response", "flags"]).unwrap_or_default();
-    details.as_deref() == Some(b"via_upstream") && flags.iter().all(|byte| *byte == 0)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic leaves nothing half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A copy that was sent.
-struct Comparison {
-    worker: Rc<Worker>,
+/// A copy that was sent. It is active until it is dropped.
+#[derive(Debug)]
+pub struct Comparison {
+    all: Arc<Comparisons>,
     route: Arc<str>,
     cluster: Arc<str>,
-    original: Rc<Answer>,
+    original: Arc<Answer>,
 }
 
 impl Comparison {
-    fn on_answer(self, result: Result<CallAnswer, CallFailure>, host: &impl HttpHost) {
-        let worker = &*self.worker;
-        worker.active.set(worker.active.get().saturating_sub(1));
-        let Some(compare) = &worker.mirrors.settings.compare else { return };
-        let counters = &worker.counters;
+    /// A copy that is about to be sent to `cluster`. `None` if as many as may be are active.
+    pub fn begin(
+        all: &Arc<Comparisons>,
+        route: Arc<str>,
+        cluster: Arc<str>,
+        original: Arc<Answer>,
+    ) -> Option<Self> {
+        let max = all.compare()?.max_active;
+        // Only this worker adds to them, while others may take away.
+        if all.active() >= max {
+            return None;
+        }
+        all.active.fetch_add(1, Relaxed);
+        Some(Self { all: Arc::clone(all), route, cluster, original })
+    }
+
+    /// Compares the answer to the copy.
+    pub fn on_answer(self, result: Result<CallAnswer, CallFailure>, host: &impl HttpHost) {
+        let all = &*self.all;
+        let Some(compare) = all.compare() else { return };
+        let counters = &all.counters;
         let copy = match result {
             Err(CallFailure::Failed) => return counters.increment(Event::Failed, host),
             Err(CallFailure::Timeout) => return counters.increment(Event::Timeout, host),
             Err(CallFailure::UnknownCluster) => {
                 counters.increment(Event::UnknownCluster, host);
-                if worker.unknown_clusters.borrow_mut().insert(Arc::clone(&self.cluster)) {
+                if lock(&all.unknown_clusters).insert(Arc::clone(&self.cluster)) {
                     log::error!(
                         "mirror cluster={:?} error=\"Envoy has no such cluster\"",
                         self.cluster
@@ -197,7 +138,7 @@ impl Comparison {
         }
         let copy = compare.answer(&copy.headers, &copy.trailers, &hash);
         if let Some(difference) = self.original.difference_of_time(&copy) {
-            let histogram = if difference < 0 { worker.faster } else { worker.slower };
+            let histogram = if difference < 0 { all.faster } else { all.slower };
             host.record(histogram, difference.unsigned_abs());
         }
         let differences = compare.differences(&self.original, &copy);
@@ -208,7 +149,7 @@ impl Comparison {
         let mut kinds: Vec<_> = differences.iter().map(Event::from).collect();
         kinds.dedup();
         kinds.into_iter().for_each(|kind| counters.increment(kind, host));
-        if let Some(suppressed) = worker.mismatch_log.admit(host.now()) {
+        if let Some(suppressed) = all.admit_line(host.now()) {
             let differs: Vec<_> = differences.iter().map(ToString::to_string).collect();
             log::warn!(
                 "mirror route={:?} cluster={:?} differs={} original={} copy={} \
@@ -220,6 +161,12 @@ impl Comparison {
                 String::from_utf8_lossy(copy.status()),
             );
         }
+    }
+}
+
+impl Drop for Comparison {
+    fn drop(&mut self) {
+        self.all.active.fetch_sub(1, Relaxed);
     }
 }
 

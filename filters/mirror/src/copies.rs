@@ -11,8 +11,9 @@ use sluice_policy::request::Request;
 use sluice_policy::spec::mirror::compare::Compare;
 use sluice_policy::value::header::HeaderEdit;
 
-use crate::comparison::Original;
-use crate::worker::{Event, Worker};
+use crate::event::Event;
+use crate::original::Original;
+use crate::worker::Worker;
 
 /// Removes the mirror headers that the client sent.
 #[inline]

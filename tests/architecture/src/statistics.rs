@@ -27,7 +27,7 @@ const DEFINITIONS: [(&str, &str, &str); 4] = [
     ("define_active_streams(", ")", "gauge"),
     ("define_gauge(", ")", "gauge"),
     ("define_histogram(", ")", "histogram"),
-    ("metric(", ", calls::define_counter)", "counter"),
+    ("metric(MetricKind::Counter, ", ", calls::define_counter)", "counter"),
 ];
 
 /// Returns the statistics that a source file defines, without its tests.

@@ -50,6 +50,19 @@ pub fn native(filter: &str, configuration: &str) -> Value {
     dynamic(json!({ "name": "sluice" }), filter, configuration)
 }
 
+/// Returns `bootstrap_extensions` with that of the dynamic module, by which its filters send
+/// requests of their own.
+pub fn bootstrap_extensions() -> Value {
+    json!([{
+        "name": "sluice",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.bootstrap.dynamic_modules.v3.DynamicModuleBootstrapExtension",
+            "dynamic_module_config": { "name": "sluice", "metrics_namespace": "wasmcustom" },
+            "extension_name": "calls",
+        },
+    }])
+}
+
 /// Returns a filter of another dynamic module, a file that is not in `dist/`.
 pub fn native_of(module: &Path, filter: &str, configuration: &str) -> Value {
     let file = json!({ "local": { "filename": module } });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::address::socket;
-use crate::attach::is_native;
+use crate::attach::{bootstrap_extensions, is_native};
 use crate::cluster::Cluster;
 use crate::endpoints::Endpoints;
 use crate::listener::{Listener, loopback};
@@ -64,6 +64,14 @@ impl Bootstrap {
     pub fn setting(mut self, field: &str, value: Value) -> Self {
         self.settings.push((field.to_owned(), value));
         self
+    }
+
+    /// Lets filters send requests of their own. Those of wasm modules can anyway.
+    pub fn calling(self) -> Self {
+        match is_native() {
+            true => self.setting("bootstrap_extensions", bootstrap_extensions()),
+            false => self,
+        }
     }
 
     /// Adds a listener.

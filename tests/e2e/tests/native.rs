@@ -56,7 +56,7 @@ async fn documents_that_need_a_wasm_module_are_refused() {
         ),
         (rule(json!({ "sourceLabels": { "app": "a" } })), "sourceLabels: needs proxy.labels"),
         (rule(json!({ "sourceNamespace": "a" })), "sourceNamespace: needs proxy.namespace"),
-        (compared, "mirroring.compare: cannot be done by a dynamic module"),
+        (compared, "mirroring.compare: needs the extension `calls` of the dynamic module"),
         (
             any_host(json!([{ "route": to("service"), "headers": empty }])),
             "headers.request.set.x-a: cannot be empty in a dynamic module",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sluice_e2e::statistics::{SIGNIFICANCE, binomial_test};
-use sluice_e2e::{Bootstrap, Envoy, Listener, Mirroring, Upstream, any_host, is_native, until};
+use sluice_e2e::{Bootstrap, Envoy, Listener, Mirroring, Upstream, any_host, until};
 
 /// Routes of Envoy: all requests go to the cluster `own`, unless a header selects another.
 fn envoy_routes() -> Value {
@@ -116,16 +116,13 @@ async fn faults_are_counted_and_none_is_injected() {
 #[tokio::test]
 async fn copies_are_counted_and_none_is_made() {
     for compare in [Value::Null, json!({ "statuses": true })] {
-        // A dynamic module compares no copies.
-        if is_native() && !compare.is_null() {
-            continue;
-        }
         let rule = json!({ "route": to("own"), "mirror": { "host": "copy" } });
         let mut document = any_host(json!([rule]));
         document["mirroring"] = json!({ "mode": "shadow", "compare": compare });
         let (own, copy) = (Upstream::echo("own"), Upstream::echo("copy"));
         let listener = Listener::new("edge").mirror(&document).plugin(&document);
         let bootstrap = Bootstrap::new()
+            .calling()
             .listener(listener.mirroring(Mirroring::ByRoute(vec![vec![(0, "copy")]])))
             .cluster("own", &[own.address()])
             .cluster("copy", &[copy.address()]);

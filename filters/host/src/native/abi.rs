@@ -1,9 +1,11 @@
 //! The functions of Envoy that a dynamic module calls (`envoy_dynamic_module_callback_*`).
 //!
-//! All of them exist since Envoy 1.38, whose ABI later versions keep. Only this file and
-//! [`calls`](super::calls) of the native host have unsafe code.
+//! All of them exist since Envoy 1.38, whose ABI later versions keep. Only the files of this module
+//! and of [`calls`](super::calls) of the native host have unsafe code.
 
 #![expect(unsafe_code, reason = "foreign functions")]
+
+pub mod bootstrap;
 
 use std::ffi::c_void;
 use std::ptr;
@@ -32,7 +34,9 @@ impl Buffer {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Header {
+    /// In lower case
     pub name: Buffer,
+    /// Any bytes that a header may have
     pub value: Buffer,
 }
 

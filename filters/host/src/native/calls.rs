@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "foreign functions")]
 
+pub mod bootstrap;
+
 use std::ffi::{CStr, c_void};
 use std::{ptr, slice};
 

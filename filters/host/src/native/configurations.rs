@@ -17,11 +17,45 @@ struct Configuration {
     metrics: Metrics,
 }
 
-/// The numbers of metrics in a configuration, by name. Each configuration has its own.
-pub type Metrics = Arc<Mutex<HashMap<Box<str>, u32>>>;
+/// The kind of a metric. Each kind has numbers of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MetricKind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// The metrics of a configuration. Each configuration has its own.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(Arc<Mutex<MetricTable>>);
+
+#[derive(Debug, Default)]
+struct MetricTable {
+    numbers: HashMap<Arc<str>, u32>,
+    names: HashMap<(MetricKind, u32), Arc<str>>,
+}
+
+impl Metrics {
+    /// The number of the metric with this name.
+    fn number(&self, name: &str) -> Option<u32> {
+        lock(&self.0).numbers.get(name).copied()
+    }
+
+    /// The name of a metric.
+    pub fn name(&self, kind: MetricKind, number: u32) -> Option<Arc<str>> {
+        lock(&self.0).names.get(&(kind, number)).cloned()
+    }
+
+    fn add(&self, kind: MetricKind, name: &str, number: u32) {
+        let name = Arc::<str>::from(name);
+        let mut table = lock(&self.0);
+        table.names.insert((kind, number), Arc::clone(&name));
+        table.numbers.insert(name, number);
+    }
+}
 
 /// A hook of the dynamic module has panicked.
-const PANICS: &str = "sluice.panics";
+pub const PANICS: &str = "sluice.panics";
 
 /// Identifies a configuration. Envoy passes it on as a pointer, and it is never used again.
 pub type Key = u64;
@@ -57,6 +91,8 @@ thread_local! {
 #[derive(Clone)]
 pub struct Worker {
     pub plugin: Rc<dyn NativePlugin>,
+    /// The metrics of its configuration
+    pub metrics: Metrics,
     /// Its counter of panics
     pub panics: Option<u32>,
     /// Whether it is known that its streams are in a listener, and not in a cluster
@@ -72,7 +108,7 @@ fn making<T>(metrics: &Metrics, handle: Option<Handle>, make: impl FnOnce() -> T
         }
     }
 
-    BEING_MADE.set(Some((Arc::clone(metrics), handle)));
+    BEING_MADE.set(Some((metrics.clone(), handle)));
     let _made = Made;
     make()
 }
@@ -81,7 +117,7 @@ fn making<T>(metrics: &Metrics, handle: Option<Handle>, make: impl FnOnce() -> T
 pub fn add(filter: &'static dyn NativeFilter, document: &[u8], handle: Handle) -> Option<Key> {
     let metrics = Metrics::default();
     let policy = making(&metrics, Some(handle), || {
-        metric(PANICS, calls::define_counter);
+        metric(MetricKind::Counter, PANICS, calls::define_counter);
         filter.compile(document)
     })?;
     // 0 would be the null pointer, which refuses the configuration.
@@ -99,15 +135,18 @@ pub fn remove(key: Key) {
 }
 
 /// Returns the number of a metric. `define` is called for a new one while Envoy allows that.
-pub fn metric(name: &str, define: fn(Handle, &str) -> Option<u32>) -> Option<u32> {
+pub fn metric(
+    kind: MetricKind,
+    name: &str,
+    define: fn(Handle, &str) -> Option<u32>,
+) -> Option<u32> {
     BEING_MADE.with_borrow(|being_made| {
         let (metrics, handle) = being_made.as_ref()?;
-        let mut metrics = lock(metrics);
-        if let Some(known) = metrics.get(name) {
-            return Some(*known);
+        if let Some(known) = metrics.number(name) {
+            return Some(known);
         }
         let defined = define((*handle)?, name)?;
-        metrics.insert(name.into(), defined);
+        metrics.add(kind, name, defined);
         Some(defined)
     })
 }
@@ -138,7 +177,8 @@ fn make(key: Key) -> Option<Worker> {
     let configuration = Arc::clone(lock(&CONFIGURATIONS).get(&key)?);
     let Configuration { filter, policy, metrics } = &*configuration;
     let plugin = making(metrics, None, || filter.worker(Arc::clone(policy)))?;
-    let worker = Worker { plugin, panics: panics(key), is_in_listener: Rc::default() };
+    let metrics = metrics.clone();
+    let worker = Worker { plugin, metrics, panics: panics(key), is_in_listener: Rc::default() };
     WORKERS.with_borrow_mut(|workers| workers.insert(key, worker.clone()));
     Some(worker)
 }
@@ -147,7 +187,7 @@ fn make(key: Key) -> Option<Worker> {
 #[cold]
 pub fn panics(key: Key) -> Option<u32> {
     let configuration = Arc::clone(lock(&CONFIGURATIONS).get(&key)?);
-    lock(&configuration.metrics).get(PANICS).copied()
+    configuration.metrics.number(PANICS)
 }
 
 #[cold]

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use log::LevelFilter;
 
 use crate::host::{ActiveStreams, Counter, Gauge, Histogram, Host, Memory, PluginHost};
-use crate::native::{attributes, calls, configurations, current, settle, streams};
+use crate::native::configurations::MetricKind;
+use crate::native::{answers, attributes, calls, configurations, current, settle, streams};
 use crate::random;
 
 /// The Envoy that has loaded the module.
@@ -29,8 +30,9 @@ impl Host for Envoy {
     }
 
     fn increment(&self, counter: Counter) {
-        if let Some(stream) = current::handle() {
-            calls::increment_counter(stream, counter.0);
+        match current::handle() {
+            Some(stream) => calls::increment_counter(stream, counter.0),
+            None => answers::increment(counter),
         }
     }
 
@@ -41,8 +43,9 @@ impl Host for Envoy {
     }
 
     fn record(&self, histogram: Histogram, value: u64) {
-        if let Some(stream) = current::handle() {
-            calls::record(stream, histogram.0, value);
+        match current::handle() {
+            Some(stream) => calls::record(stream, histogram.0, value),
+            None => answers::record(histogram, value),
         }
     }
 
@@ -58,6 +61,10 @@ impl Host for Envoy {
 
     /// There is no timer of a plugin: each stream that waits is woken by [`wake`](Self::wake).
     fn set_timer(&self, _: Option<Duration>) {}
+
+    fn can_call(&self) -> bool {
+        answers::are_possible()
+    }
 
     fn wake(&self, time: Instant) {
         streams::wake(time);
@@ -82,15 +89,18 @@ impl PluginHost for Envoy {
     }
 
     fn define_own_counter(&self, name: &str) -> Counter {
-        Counter(configurations::metric(name, calls::define_counter).unwrap_or(u32::MAX))
+        let number = configurations::metric(MetricKind::Counter, name, calls::define_counter);
+        Counter(number.unwrap_or(u32::MAX))
     }
 
     fn define_gauge(&self, name: &'static str) -> Gauge {
-        Gauge(configurations::metric(name, calls::define_gauge).unwrap_or(u32::MAX))
+        let number = configurations::metric(MetricKind::Gauge, name, calls::define_gauge);
+        Gauge(number.unwrap_or(u32::MAX))
     }
 
     fn define_histogram(&self, name: &'static str) -> Histogram {
-        Histogram(configurations::metric(name, calls::define_histogram).unwrap_or(u32::MAX))
+        let number = configurations::metric(MetricKind::Histogram, name, calls::define_histogram);
+        Histogram(number.unwrap_or(u32::MAX))
     }
 
     fn define_active_streams(&self, name: &'static str) -> ActiveStreams {

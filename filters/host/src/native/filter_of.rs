@@ -35,6 +35,14 @@ impl<F: Filter<Envoy>> NativeFilter for FilterOf<F> {
         F::NAME
     }
 
+    fn answer_counters(&self) -> &'static [&'static str] {
+        F::ANSWER_COUNTERS
+    }
+
+    fn answer_histograms(&self) -> &'static [&'static str] {
+        F::ANSWER_HISTOGRAMS
+    }
+
     fn compile(&self, document: &[u8]) -> Option<AnyPolicy> {
         let plugin = Plugin::<F, Envoy>::new(PLUGIN, Envoy);
         plugin.on_vm_start();

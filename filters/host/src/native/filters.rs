@@ -14,6 +14,12 @@ pub trait NativeFilter: Sync {
     /// Returns the name of the filter, by which Envoy's configuration chooses it.
     fn name(&self) -> &'static str;
 
+    /// Returns the counters that the filter changes when a call of its own is answered.
+    fn answer_counters(&self) -> &'static [&'static str];
+
+    /// Returns the histograms that the filter changes when a call of its own is answered.
+    fn answer_histograms(&self) -> &'static [&'static str];
+
     /// Compiles a document and defines the metrics. `None` if the document is refused; the errors
     /// are logged.
     fn compile(&self, document: &[u8]) -> Option<AnyPolicy>;

@@ -32,6 +32,11 @@ const PAUSE_BODY: u32 = 2;
 /// `StopIteration` for trailers.
 const PAUSE_TRAILERS: u32 = 1;
 
+/// The filters that the module contains.
+pub(super) fn filters() -> &'static [&'static dyn NativeFilter] {
+    FILTERS.get().copied().unwrap_or_default()
+}
+
 /// Envoy has loaded the module. Returns the version of its ABI.
 pub fn program_init(filters: &'static [&'static dyn NativeFilter]) -> *const c_char {
     FILTERS.get_or_init(|| filters);
@@ -43,7 +48,7 @@ pub fn program_init(filters: &'static [&'static dyn NativeFilter]) -> *const c_c
 pub fn config_new(configuration: *mut c_void, name: Buffer, document: Buffer) -> *const c_void {
     let make = || {
         let (name, document) = (calls::copied(name), calls::copied(document));
-        let filters = FILTERS.get().copied().unwrap_or_default();
+        let filters = filters();
         match filters.iter().find(|filter| filter.name().as_bytes() == name) {
             Some(filter) => configurations::add(*filter, &document, Handle::new(configuration)),
             None => {
@@ -185,17 +190,19 @@ pub fn request_body(stream: *const c_void) -> u32 {
 
 /// The headers of a response have arrived.
 pub fn response_headers(stream: *const c_void, is_end: bool) -> u32 {
-    run(stream, PAUSE_HEADERS, |_, request| {
+    run(stream, PAUSE_HEADERS, |stream, request| {
+        stream.has_response.set(is_end);
         status(request.on_response_headers(is_end), PAUSE_HEADERS)
     })
 }
 
 /// A piece of a response's body has arrived.
-pub fn response_body(stream: *const c_void) -> u32 {
+pub fn response_body(stream: *const c_void, is_end: bool) -> u32 {
     if !followed::is_any() {
         return CONTINUE;
     }
     run(stream, PAUSE_BODY, |stream, request| {
+        stream.has_response.set(is_end);
         let size = calls::body_size(stream.current.handle, Body::Response);
         status(request.on_response_body(size), PAUSE_BODY)
     })
@@ -206,7 +213,10 @@ pub fn response_trailers(stream: *const c_void) -> u32 {
     if !followed::is_any() {
         return CONTINUE;
     }
-    run(stream, PAUSE_TRAILERS, |_, request| status(request.on_response_trailers(), PAUSE_TRAILERS))
+    run(stream, PAUSE_TRAILERS, |stream, request| {
+        stream.has_response.set(true);
+        status(request.on_response_trailers(), PAUSE_TRAILERS)
+    })
 }
 
 /// The time of a stream has come.

@@ -1,13 +1,14 @@
 //! The calls into Envoy about requests.
 
 use sluice_policy::request::header_map;
+use sluice_policy::spec::mirror::compare::UPSTREAM_TIME;
 use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
 use crate::http::{Call, CallFailure, Headers, HttpHost, LocalReply};
 use crate::native::abi::{Body, Map};
 use crate::native::calls::{self, Handle};
 use crate::native::envoy::Envoy;
-use crate::native::{current, settle};
+use crate::native::{callouts, current, settle, streams};
 
 impl HttpHost for Envoy {
     fn request_headers(&self) -> Headers {
@@ -42,6 +43,14 @@ impl HttpHost for Envoy {
 
     fn response_body(&self, _: usize) -> Vec<u8> {
         current::handle().map(|stream| calls::body(stream, Body::Response)).unwrap_or_default()
+    }
+
+    /// Envoy 1.38 tells a module neither the response flags nor the details. But its router adds
+    /// this header to responses of upstreams only, and the filter has seen the end of the response.
+    fn is_answered(&self) -> bool {
+        let is_of_upstream = self.response_header(UPSTREAM_TIME).is_some();
+        let stream = current::get().and_then(streams::of);
+        is_of_upstream && stream.is_some_and(|stream| stream.has_response.get())
     }
 
     fn edit_request_header(&self, edit: &HeaderEdit<'_>) {
@@ -84,11 +93,15 @@ impl HttpHost for Envoy {
         }
     }
 
-    /// Fails: the documents that need calls are refused.
     fn call(&self, call: Call<Self>) {
-        (call.on_answer)(self, Err(CallFailure::Failed));
+        match current::get().and_then(streams::of) {
+            Some(stream) => callouts::send(call, stream.worker.metrics.clone()),
+            // There is no call without a stream.
+            None => (call.on_answer)(self, Err(CallFailure::Failed)),
+        }
     }
 
+    /// Does nothing: the calls end after the plugin.
     fn forget_calls(&self, _: u32) {}
 }
 

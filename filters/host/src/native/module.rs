@@ -7,6 +7,7 @@ macro_rules! native_module {
         const _: () = {
             use ::std::ffi::{c_char, c_void};
 
+            use $crate::native::extension::{self, Completed, Header};
             use $crate::native::hooks::{self, Buffer};
             use $crate::native::{FilterOf, NativeFilter};
 
@@ -50,9 +51,9 @@ macro_rules! native_module {
                     hooks::response_headers(own, is_end)
                 }
                 fn envoy_dynamic_module_on_http_filter_response_body(
-                    _envoy: *mut c_void, own: *const c_void, _is_end: bool
+                    _envoy: *mut c_void, own: *const c_void, is_end: bool
                 ) -> u32 {
-                    hooks::response_body(own)
+                    hooks::response_body(own, is_end)
                 }
                 fn envoy_dynamic_module_on_http_filter_response_trailers(
                     _envoy: *mut c_void, own: *const c_void
@@ -78,7 +79,87 @@ macro_rules! native_module {
                     hooks::per_route_config_new()
                 }
 
+                // The bootstrap extension.
+                fn envoy_dynamic_module_on_bootstrap_extension_config_new(
+                    envoy: *mut c_void, name: Buffer, _document: Buffer
+                ) -> *const c_void {
+                    extension::config_new(envoy, name)
+                }
+                fn envoy_dynamic_module_on_bootstrap_extension_config_destroy(
+                    _own: *const c_void
+                ) {
+                    extension::config_destroy();
+                }
+                fn envoy_dynamic_module_on_bootstrap_extension_new(
+                    _own: *const c_void, _envoy: *mut c_void
+                ) -> *const c_void {
+                    extension::new()
+                }
+                fn envoy_dynamic_module_on_bootstrap_extension_shutdown(
+                    _envoy: *mut c_void, _own: *const c_void,
+                    completed: Completed, context: *mut c_void
+                ) {
+                    extension::shutdown(completed, context);
+                }
+                fn envoy_dynamic_module_on_bootstrap_extension_config_scheduled(
+                    envoy: *mut c_void, _own: *const c_void, _event: u64
+                ) {
+                    extension::scheduled(envoy);
+                }
+                fn envoy_dynamic_module_on_bootstrap_extension_http_callout_done(
+                    envoy: *mut c_void, _own: *const c_void, call: u64, _result: u32,
+                    headers: *const Header, header_count: usize,
+                    body: *const Buffer, piece_count: usize
+                ) {
+                    extension::answered(
+                        envoy, call, (headers, header_count), (body, piece_count),
+                    );
+                }
+
                 // Envoy loads no module without these. The filters have no use for them.
+                fn envoy_dynamic_module_on_bootstrap_extension_server_initialized(
+                    _envoy: *mut c_void, _own: *const c_void
+                ) {
+                }
+                fn envoy_dynamic_module_on_bootstrap_extension_worker_thread_initialized(
+                    _envoy: *mut c_void, _own: *const c_void
+                ) {
+                }
+                fn envoy_dynamic_module_on_bootstrap_extension_drain_started(
+                    _envoy: *mut c_void, _own: *const c_void
+                ) {
+                }
+                fn envoy_dynamic_module_on_bootstrap_extension_destroy(_own: *const c_void) {}
+                fn envoy_dynamic_module_on_bootstrap_extension_timer_fired(
+                    _envoy: *mut c_void, _own: *const c_void, _timer: *mut c_void
+                ) {
+                }
+                fn envoy_dynamic_module_on_bootstrap_extension_file_changed(
+                    _envoy: *mut c_void, _own: *const c_void, _path: Buffer, _events: u32
+                ) {
+                }
+                fn envoy_dynamic_module_on_bootstrap_extension_admin_request(
+                    _envoy: *mut c_void, _own: *const c_void,
+                    _method: Buffer, _path: Buffer, _body: Buffer
+                ) -> u32 {
+                    404
+                }
+                fn envoy_dynamic_module_on_bootstrap_extension_cluster_add_or_update(
+                    _envoy: *mut c_void, _own: *const c_void, _name: Buffer
+                ) {
+                }
+                fn envoy_dynamic_module_on_bootstrap_extension_cluster_removal(
+                    _envoy: *mut c_void, _own: *const c_void, _name: Buffer
+                ) {
+                }
+                fn envoy_dynamic_module_on_bootstrap_extension_listener_add_or_update(
+                    _envoy: *mut c_void, _own: *const c_void, _name: Buffer
+                ) {
+                }
+                fn envoy_dynamic_module_on_bootstrap_extension_listener_removal(
+                    _envoy: *mut c_void, _own: *const c_void, _name: Buffer
+                ) {
+                }
                 fn envoy_dynamic_module_on_http_filter_config_scheduled(
                     _envoy: *mut c_void, _own: *const c_void, _event: u64
                 ) {

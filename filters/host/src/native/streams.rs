@@ -21,6 +21,8 @@ pub struct Stream {
     pub request: Option<Box<dyn HttpStream>>,
     /// Whether a hook of the stream has panicked. It gets no other one then
     pub has_failed: Cell<bool>,
+    /// Whether the end of the response was seen, if the filter follows the stream
+    pub has_response: Cell<bool>,
     /// Whether the filter knows that the stream has ended
     pub ending: Ending,
     /// When the stream is woken, if it waits
@@ -38,8 +40,15 @@ pub fn add(key: Key, handle: Handle) -> Option<u32> {
     let id = STREAMS.with_borrow(|streams| u32::try_from(streams.vacant_key()).ok())?;
     let current = Current::new(id, handle, worker.is_in_listener.get());
     let request = current::run(current, || worker.plugin.request(id));
-    let (has_failed, ending) = (Cell::new(false), Ending::default());
-    let stream = Stream { current, worker, request, has_failed, ending, wake: RefCell::default() };
+    let stream = Stream {
+        current,
+        worker,
+        request,
+        has_failed: Cell::default(),
+        has_response: Cell::default(),
+        ending: Ending::default(),
+        wake: RefCell::default(),
+    };
     STREAMS.with_borrow_mut(|streams| streams.insert(Some(Rc::new(stream))));
     Some(id)
 }

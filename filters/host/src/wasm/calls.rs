@@ -10,7 +10,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
 use proxy_wasm::types::{BufferType, MapType};
-use sluice_policy::spec::mirror::compare::UPSTREAM_TIME;
 
 use crate::host::PluginHost;
 use crate::http::{Call, CallAnswer, CallFailure, OnAnswer};
@@ -20,9 +19,6 @@ use crate::wasm::{abi, timer};
 /// How many calls are sent in one tick; the others are sent in the next one. If Envoy fails a call
 /// at once, it calls the module inside of the tick, so the limit bounds the stack of the VM.
 const CALLS_PER_TICK: usize = 32;
-
-/// The status of Envoy's own answer when a call takes too long.
-const TIMEOUT_STATUS: &[u8] = b"504";
 
 #[derive(Default)]
 struct Calls {
@@ -142,14 +138,6 @@ abi::callback! {
             },
             body_size,
         };
-        let header = |wanted: &str| answer.headers.iter().find(|(name, _)| name == wanted);
-        let result = if header(UPSTREAM_TIME).is_some() {
-            Ok(answer)
-        } else if header(":status").is_some_and(|(_, status)| status == TIMEOUT_STATUS) {
-            Err(CallFailure::Timeout)
-        } else {
-            Err(CallFailure::Failed)
-        };
-        (sent.on_answer)(&Envoy, result);
+        (sent.on_answer)(&Envoy, answer.of_upstream());
     }
 }

@@ -29,6 +29,9 @@ impl Filters {
     /// The bit of filters in a dynamic module.
     const NATIVE: u8 = 1 << 7;
 
+    /// The bit of filters in a dynamic module that can send no requests.
+    const SILENT: u8 = 1 << 6;
+
     /// The same filters, in a dynamic module if `is_native`.
     #[must_use]
     pub fn in_module(self, is_native: bool) -> Self {
@@ -40,6 +43,18 @@ impl Filters {
     #[inline]
     pub fn are_native(self) -> bool {
         cfg!(not(target_family = "wasm")) && self.0 & Self::NATIVE != 0
+    }
+
+    /// The same filters, which can send requests of their own if `can_call`.
+    #[must_use]
+    pub fn that_call(self, can_call: bool) -> Self {
+        Self(if can_call { self.0 } else { self.0 | Self::SILENT })
+    }
+
+    /// Whether the filters can send requests of their own, as all wasm modules can.
+    #[inline]
+    pub fn can_call(self) -> bool {
+        cfg!(target_family = "wasm") || self.0 & Self::SILENT == 0
     }
 
     /// Returns whether anything but the errors of a field matters that only `readers` use. Without

@@ -66,6 +66,15 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Reports what filters that can send no requests cannot do, if the document is read for such.
+    #[inline]
+    pub fn needs_calls(&self, reason: &str) -> Result<(), Reported> {
+        match self.filters().can_call() {
+            true => Ok(()),
+            false => Err(self.error(reason)),
+        }
+    }
+
     /// Reports an error about this value whose text starts with the value.
     pub fn invalid(&self, reason: impl fmt::Display) -> Reported {
         self.error(format_args!("{} {reason}", self.json))

@@ -167,6 +167,7 @@ impl Document {
         metadata: &dyn NodeMetadata,
     ) -> Result<(Self, Vec<Finding>), Rejection> {
         let filters = filters.into().in_module(metadata.is_native());
+        let filters = filters.that_call(metadata.can_call());
         let report = Report::new(filters);
         let read = Self::read(&Node::root(json, &report), metadata);
         let mut notices = report.finish(json)?;

@@ -24,6 +24,12 @@ pub trait NodeMetadata {
     fn is_native(&self) -> bool {
         false
     }
+
+    /// Whether filters can send requests of their own. Those of a dynamic module can if Envoy's
+    /// bootstrap has its extension.
+    fn can_call(&self) -> bool {
+        true
+    }
 }
 
 /// Empty metadata, as in an Envoy without Istio.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use serde_json::{Value, json};
-use sluice_e2e::{Answer, Envoy, Listener, Upstream, until};
+use sluice_e2e::{Answer, Bootstrap, Envoy, Listener, Upstream, until};
 
 use crate::{Edge, assert_copied, bootstrap, mirror_all, to_copy};
 
@@ -53,9 +53,6 @@ async fn counted(edge: &Edge, name: &str, expected: u64) {
 
 #[tokio::test]
 async fn answers_are_compared_and_what_differs_is_counted_and_logged() {
-    if sluice_e2e::is_left_out("comparisons need a wasm module") {
-        return;
-    }
     let edge = edge(&comparing(json!({ "removeHeaders": ["authorization"] }))).await;
     for path in ["/same?q=1", "/status", "/header", "/body", "/status-header-body"] {
         let request = edge.client().get(path).host("a.com").header("authorization", "secret");
@@ -94,9 +91,6 @@ async fn answers_are_compared_and_what_differs_is_counted_and_logged() {
 
 #[tokio::test]
 async fn differences_of_time_are_in_histograms() {
-    if sluice_e2e::is_left_out("comparisons need a wasm module") {
-        return;
-    }
     // One of the two responses comes a second later, far more than anything else takes.
     let answers = |slow: &'static str| {
         move |received: &sluice_e2e::Received| {
@@ -123,9 +117,6 @@ async fn differences_of_time_are_in_histograms() {
 
 #[tokio::test]
 async fn mismatches_are_logged_at_a_bounded_rate() {
-    if sluice_e2e::is_left_out("comparisons need a wasm module") {
-        return;
-    }
     let edge = edge(&comparing(json!({ "maxActive": 1000 }))).await;
     let mut connection = edge.client().connect().await;
     for number in 0..200 {
@@ -139,9 +130,6 @@ async fn mismatches_are_logged_at_a_bounded_rate() {
 
 #[tokio::test]
 async fn unsafe_methods_are_copied_but_not_compared_unless_they_are_named() {
-    if sluice_e2e::is_left_out("comparisons need a wasm module") {
-        return;
-    }
     let edge_of_all = edge(&comparing(json!({}))).await;
     let post = |edge: &Edge| edge.client().request(Method::POST, "/body").body("posted").send();
     assert_eq!(post(&edge_of_all).await.status, 200);
@@ -161,9 +149,6 @@ async fn unsafe_methods_are_copied_but_not_compared_unless_they_are_named() {
 
 #[tokio::test]
 async fn bodies_that_are_too_long_are_not_compared() {
-    if sluice_e2e::is_left_out("comparisons need a wasm module") {
-        return;
-    }
     let edge = edge(&comparing(json!({ "methods": ["POST", "GET"], "maxBodyBytes": 3 }))).await;
     // The length is known to be too large, so Envoy makes the copy.
     edge.client().request(Method::POST, "/known").body("long").send().await;
@@ -176,13 +161,9 @@ async fn bodies_that_are_too_long_are_not_compared() {
     assert_eq!(edge.copy.received("/response").len(), 0);
 }
 
-/// The bounds are far below the mirror's times and leave room for a busy machine.
 /// Requests that stop in the middle, whose bodies together have more bytes than a worker keeps.
 #[tokio::test]
 async fn held_bodies_have_a_maximum_in_all() {
-    if sluice_e2e::is_left_out("comparisons need a wasm module") {
-        return;
-    }
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
     const SIZE: usize = 1_000_000;
@@ -217,6 +198,7 @@ async fn held_bodies_have_a_maximum_in_all() {
         .await;
 }
 
+/// The bound is far below the mirror's times and leaves room for a busy machine.
 async fn assert_quick(edge: &Envoy, requests: usize) {
     let client = edge.listener("edge");
     let mut connection = client.connect().await;
@@ -229,9 +211,6 @@ async fn assert_quick(edge: &Envoy, requests: usize) {
 
 #[tokio::test]
 async fn a_mirror_that_hangs_costs_the_original_nothing() {
-    if sluice_e2e::is_left_out("comparisons need a wasm module") {
-        return;
-    }
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let primary = Upstream::answering("primary", answers(false));
     let document = comparing(json!({ "maxActive": 20 }));
@@ -247,9 +226,6 @@ async fn a_mirror_that_hangs_costs_the_original_nothing() {
 
 #[tokio::test]
 async fn a_mirror_that_is_down_costs_the_original_nothing() {
-    if sluice_e2e::is_left_out("comparisons need a wasm module") {
-        return;
-    }
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let primary = Upstream::answering("primary", answers(false));
     let document = comparing(json!({ "maxActive": 1000 }));
@@ -263,9 +239,6 @@ async fn a_mirror_that_is_down_costs_the_original_nothing() {
 
 #[tokio::test]
 async fn a_mirror_that_dies_while_it_answers_costs_the_original_nothing() {
-    if sluice_e2e::is_left_out("comparisons need a wasm module") {
-        return;
-    }
     const COPIES: usize = 20;
     let primary = Upstream::answering("primary", answers(false));
     let copy = Upstream::slow("copy", Duration::from_secs(30));
@@ -290,14 +263,11 @@ async fn a_mirror_that_dies_while_it_answers_costs_the_original_nothing() {
 
 #[tokio::test]
 async fn an_unknown_cluster_is_logged_once_and_counted() {
-    if sluice_e2e::is_left_out("comparisons need a wasm module") {
-        return;
-    }
     let primary = Upstream::answering("primary", answers(false));
     let document = comparing(json!({}));
     let listener = Listener::new("edge").mirror(&document).plugin(&document);
-    let bootstrap =
-        sluice_e2e::Bootstrap::new().cluster("primary", &[primary.address()]).listener(listener);
+    let bootstrap = Bootstrap::new().calling().cluster("primary", &[primary.address()]);
+    let bootstrap = bootstrap.listener(listener);
     let envoy = Envoy::start(&bootstrap).await;
     assert_quick(&envoy, 5).await;
     let edge = Edge { envoy, primary, copy: Upstream::echo("unused") };
@@ -309,14 +279,12 @@ async fn an_unknown_cluster_is_logged_once_and_counted() {
 
 #[tokio::test]
 async fn responses_of_envoy_itself_are_not_compared() {
-    if sluice_e2e::is_left_out("comparisons need a wasm module") {
-        return;
-    }
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let copy = Upstream::echo("copy");
     let document = comparing(json!({}));
     let listener = Listener::new("edge").mirror(&document).plugin(&document).mirroring(to_copy());
-    let bootstrap = sluice_e2e::Bootstrap::new()
+    let bootstrap = Bootstrap::new()
+        .calling()
         .cluster("primary", &[closed])
         .cluster("copy", &[copy.address()])
         .listener(listener);
@@ -331,9 +299,6 @@ async fn responses_of_envoy_itself_are_not_compared() {
 /// the module sends a copy.
 #[tokio::test]
 async fn the_module_may_be_called_while_it_sends() {
-    if sluice_e2e::is_left_out("comparisons need a wasm module") {
-        return;
-    }
     let document = comparing(json!({}));
     let (primary, copy) = (
         Upstream::answering("primary", answers(false)),
@@ -360,9 +325,6 @@ async fn the_module_may_be_called_while_it_sends() {
 
 #[tokio::test]
 async fn a_new_configuration_cancels_pending_comparisons() {
-    if sluice_e2e::is_left_out("comparisons need a wasm module") {
-        return;
-    }
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let primary = Upstream::answering("primary", answers(false));
     let listener = |document: &Value| {
@@ -376,4 +338,43 @@ async fn a_new_configuration_cancels_pending_comparisons() {
     assert!(envoy.update(&[listener(&comparing(json!({ "timeout": "2s" })))]).await);
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(envoy.traps(), [""; 0]);
+}
+
+/// In a wasm module, they end with their configuration. In a dynamic module, the extension that has
+/// sent the copies lives as long as Envoy.
+#[tokio::test]
+async fn a_dynamic_module_compares_answers_that_come_after_their_configuration() {
+    if !sluice_e2e::is_native() {
+        println!("left out: only a dynamic module does it");
+        return;
+    }
+    const UPDATES: usize = 10;
+    let slow = |received: &sluice_e2e::Received| {
+        let delay = Duration::from_secs(3);
+        Answer { delay, ..answers(true)(received) }
+    };
+    let (primary, copy) =
+        (Upstream::answering("primary", answers(false)), Upstream::answering("copy", slow));
+    let listener = |number: usize| {
+        let document = comparing(json!({ "timeout": format!("{}s", 60 + number) }));
+        Listener::new("edge").mirror(&document).plugin(&document).mirroring(to_copy())
+    };
+    let bootstrap = bootstrap(&primary, copy.address())
+        .dynamic_listeners()
+        .drain_time(Duration::from_secs(1))
+        .workers(2)
+        .listener(listener(0));
+    let edge = Edge { envoy: Envoy::start(&bootstrap).await, primary, copy };
+    for number in 1..=UPDATES {
+        // Their configurations end while the mirror takes its time.
+        assert_eq!(edge.client().get("/body").host("a.com").send().await.status, 200);
+        assert!(edge.envoy.update(&[listener(number)]).await);
+    }
+    until("all old configurations have ended", async || {
+        (edge.envoy.stat("listener_manager.total_listeners_draining").await == 0).then_some(())
+    })
+    .await;
+    counted(&edge, "compare_mismatch_body", UPDATES as u64).await;
+    assert_eq!(edge.client().get("/same").host("a.com").send().await.status, 200);
+    counted(&edge, "compare_match", 1).await;
 }

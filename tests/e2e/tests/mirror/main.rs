@@ -73,7 +73,8 @@ impl Edge {
 
 /// Clusters `primary` and `copy`, the latter at any address.
 fn bootstrap(primary: &Upstream, copy: SocketAddr) -> Bootstrap {
-    Bootstrap::new().cluster("primary", &[primary.address()]).cluster("copy", &[copy])
+    let bootstrap = Bootstrap::new().calling();
+    bootstrap.cluster("primary", &[primary.address()]).cluster("copy", &[copy])
 }
 
 async fn count(envoy: &Envoy, name: &str) -> u64 {

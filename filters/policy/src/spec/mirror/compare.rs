@@ -126,7 +126,10 @@ impl Compare {
     /// Reads `compare: { statuses, headers, bodyHash, timeout, maxBodyBytes, maxActive, methods,
     /// removeHeaders }`.
     pub fn read(node: &Node<'_>) -> Result<Self, Reported> {
-        node.needs_wasm("cannot be done by a dynamic module; use mirror.wasm or sluice.wasm")?;
+        node.needs_calls(
+            "needs the extension `calls` of the dynamic module in Envoy's bootstrap_extensions, or \
+             mirror.wasm or sluice.wasm",
+        )?;
         let object = node.object::<Self>()?;
         let statuses = object.flag("statuses");
         let headers = read_names(&object, "headers");
