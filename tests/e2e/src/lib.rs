@@ -35,7 +35,7 @@ mod upstream;
 mod wait;
 mod wasm;
 
-pub use attach::{NATIVE, is_left_out, is_native, native, native_of};
+pub use attach::{NATIVE, bootstrap_extensions, is_left_out, is_native, native, native_of};
 pub use client::{Client, Connection, Request, Response};
 pub use config::{Bootstrap, any_host};
 pub use endpoints::{Endpoints, Locality};

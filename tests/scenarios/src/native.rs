@@ -1,14 +1,15 @@
 //! An Envoy configuration with the dynamic module in place of wasm modules.
 
 use serde_yaml_ng::{Mapping, Value};
-use sluice_e2e::NATIVE;
+use sluice_e2e::{NATIVE, bootstrap_extensions};
 
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 const MODULE: &str =
     "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter";
 
-/// Returns an Envoy configuration in which `libsluice.so` has the HTTP filters that it contains.
-/// Other filters and those of clusters stay as they are.
+/// Returns an Envoy configuration in which `libsluice.so` has the HTTP filters that it contains,
+/// and its extension, by which they send requests. Other filters and those of clusters stay as they
+/// are.
 ///
 /// # Errors
 /// The text is not YAML, or no filter is replaced.
@@ -24,6 +25,11 @@ pub fn attach(configuration: &str) -> Result<String, String> {
     }
     if count == 0 {
         return Err("the configuration has no HTTP filter that libsluice.so contains".to_owned());
+    }
+    let extensions = serde_yaml_ng::to_value(bootstrap_extensions());
+    if let Value::Mapping(fields) = &mut value {
+        let name = Value::String("bootstrap_extensions".to_owned());
+        fields.insert(name, extensions.map_err(|error| error.to_string())?);
     }
     serde_yaml_ng::to_string(&value).map_err(|error| error.to_string())
 }
@@ -92,6 +98,7 @@ mod tests {
         assert_eq!(attached.matches(MODULE).count(), 1, "{attached}");
         assert_eq!(attached.matches(WASM).count(), 1, "{attached}");
         assert!(attached.contains("filter_name: router"), "{attached}");
+        assert!(attached.contains("extension_name: calls"), "{attached}");
         assert!(attach(&configuration("outlier", "router")).is_err());
         assert!(attach("{").is_err());
     }
