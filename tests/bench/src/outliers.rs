@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Request};
+use sluice_progress::steps;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -189,6 +190,9 @@ async fn failures() {
             }
             (name, requests, until_first, afterwards)
         });
+    }
+    for _ in steps("outliers", "s", 0..TIME.as_secs()) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     for (name, requests, until_first, afterwards) in running.join_all().await {
         let share = 100.0 * f64::from(afterwards) / f64::from(requests - until_first);
