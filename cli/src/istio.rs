@@ -15,6 +15,7 @@ use sluice_policy::document::field_name::is_field;
 use sluice_policy::document::fields::{Fields as _, Kind, ObjectSchema};
 use sluice_policy::document::report::Finding;
 use sluice_policy::spec::document::Document;
+use sluice_policy::spec::shadow::ShadowPolicy;
 
 use crate::tree::Tree;
 use errors::Errors;
@@ -33,17 +34,21 @@ const LISTS: [(&str, &str); 3] = [
 pub fn check(document: &Tree, is_object: impl Fn(&str) -> bool) -> Vec<Finding> {
     let mut errors = Errors::default();
     let namespace = document.field("namespace").and_then(Tree::as_str);
-    for field in Document::schema().fields {
-        let list = LISTS.iter().find(|(list, _)| *list == field.name);
-        let Some((_, kind)) = list else { continue };
-        let Some(schema) = table::spec(kind) else { continue };
-        let Some((key, list)) = document.entry(field.name) else { continue };
-        let Kind::List(own) = field.kind else { continue };
-        for (index, element) in list.elements().iter().enumerate() {
-            let path = &Path::Root(&key.text, index);
-            errors.is_object = is_object(&path.to_string());
-            walk(schema, own, element, path, &mut errors);
-            export_to::check(element, kind, namespace, path, &mut errors);
+    let shadow = document.field("shadow").map(|own| ("shadow.", own, ShadowPolicy::schema()));
+    for (parent, object, schema) in [("", document, Document::schema())].into_iter().chain(shadow) {
+        for field in schema.fields {
+            let list = LISTS.iter().find(|(list, _)| *list == field.name);
+            let Some((_, kind)) = list else { continue };
+            let Some(schema) = table::spec(kind) else { continue };
+            let Some((key, list)) = object.entry(field.name) else { continue };
+            let (Kind::List(own) | Kind::RequiredList(own)) = field.kind else { continue };
+            let name = format!("{parent}{}", key.text);
+            for (index, element) in list.elements().iter().enumerate() {
+                let path = &Path::Root(&name, index);
+                errors.is_object = is_object(&path.to_string());
+                walk(schema, own, element, path, &mut errors);
+                export_to::check(element, kind, namespace, path, &mut errors);
+            }
         }
     }
     errors.into_findings()

@@ -9,6 +9,8 @@ mod checksums;
 mod linked;
 mod native;
 mod provenance;
+#[cfg(test)]
+mod releasing;
 mod sbom;
 mod shared_object;
 mod source_paths;

@@ -86,6 +86,8 @@ pub(super) struct FaultOutcome {
     pub(super) is_drawn: bool,
     /// Whether the document limits faults
     pub(super) is_limited: bool,
+    /// Whether there is none only because `faults.notAfter` has passed
+    pub(super) is_over: bool,
     /// Whether it is only counted (`faults.mode: shadow`)
     pub(super) is_shadow: bool,
     /// The rule of `faults.rules` that has the fault, by its name or place
@@ -148,8 +150,9 @@ impl<'a> Explanation<'a> {
             let is_drawn = of_fault.is_random;
             let is_limited = bundle.document.field("faults").is_some();
             let rule = explainer.fault_rule(&request);
+            let is_over = explainer.is_fault_over(&request, now);
             let is_shadow = document.faults.mode.is_shadow();
-            FaultOutcome { plan, abort, is_drawn, is_limited, is_shadow, rule }
+            FaultOutcome { plan, abort, is_drawn, is_limited, is_over, is_shadow, rule }
         });
         let is_routed = fault.as_ref().is_some_and(|own| own.is_shadow || own.abort.is_none());
         let routed = is_routed.then(|| {

@@ -129,6 +129,9 @@ impl Lines<'_> {
         let outcome = own["outcome"].as_str().unwrap_or_default();
         let rule = own["rule"].as_str().map(|rule| format!(", by {rule}")).unwrap_or_default();
         self.line(format_args!("{BOLD}fault{BOLD:#}    {outcome}{rule}"));
+        if own["isOver"] == true {
+            self.line(format_args!("  faults.notAfter has passed, so there are no faults"));
+        }
         for (name, unit) in [
             ("delayMilliseconds", "ms of delay"),
             ("resetAfterBytes", "bytes before the reset"),

@@ -114,7 +114,7 @@ impl Explanation<'_> {
 }
 
 fn json_fault(fault: &FaultOutcome) -> Value {
-    let FaultOutcome { plan, abort, is_limited, is_shadow, rule, .. } = fault;
+    let FaultOutcome { plan, abort, is_limited, is_over, is_shadow, rule, .. } = fault;
     let [http, grpc] = match *abort {
         Some(AbortStatus::Http(status)) => [Some(status), None],
         Some(AbortStatus::Grpc(status)) => [None, Some(u16::from(status))],
@@ -129,6 +129,7 @@ fn json_fault(fault: &FaultOutcome) -> Value {
         "resetAfterBytes": of_response(plan.reset_after),
         "bytesPerSecond": of_response(plan.bytes_per_second),
         "isLimited": is_limited,
+        "isOver": is_over,
         "isShadow": is_shadow,
         "rule": rule,
     })

@@ -235,7 +235,10 @@ fn line(text: &mut String, arguments: Arguments<'_>) {
 }
 
 fn describe_fault(text: &mut String, fault: &FaultOutcome) {
-    let FaultOutcome { plan, abort, is_drawn, is_limited, is_shadow, rule } = fault;
+    let FaultOutcome { plan, abort, is_drawn, is_limited, is_over, is_shadow, rule } = fault;
+    if *is_over {
+        line(text, format_args!("{BOLD}fault{BOLD:#}    none, because faults.notAfter has passed"));
+    }
     let mut effects = Vec::new();
     effects.extend(plan.delay.map(|delay| format!("delays the request by {delay:?}")));
     effects.extend(abort.map(|status| match status {

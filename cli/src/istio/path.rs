@@ -5,7 +5,7 @@ use std::fmt;
 /// The path of a value.
 #[derive(Clone, Copy)]
 pub enum Path<'a> {
-    /// An element of a list of a plugin document
+    /// An element of a list of a plugin document, by the path of the list
     Root(&'a str, usize),
     /// An element of a list
     Index(&'a Path<'a>, usize),

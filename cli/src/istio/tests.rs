@@ -26,6 +26,18 @@ fn what_the_filters_read_is_left_to_them() {
 }
 
 #[test]
+fn a_second_policy_is_checked_too() {
+    let text = "shadow: {virtualServices: [{hosts: [a], exportTo: [., .],
+        tcp: [{route: [{destination: {host: a, subst: v1}}]}]}]}";
+    assert_eq!(
+        errors(text),
+        "shadow.virtualServices[0].tcp[0].route[0].destination.subst: unknown field, did you mean \
+         \"subset\"?\n\
+         shadow.virtualServices[0].exportTo[1]: \".\" is an earlier namespace too"
+    );
+}
+
+#[test]
 fn fields_are_as_in_the_schemas() {
     assert_eq!(
         policy_errors(

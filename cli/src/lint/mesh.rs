@@ -19,6 +19,8 @@ pub struct Mesh<'a> {
     pub namespace: Option<&'a str>,
     /// The VirtualServices, in the order of the documents
     pub virtual_services: Vec<Spec<'a>>,
+    /// The VirtualServices of second policies (`shadow`), in the order of the documents
+    pub shadow_services: Vec<Spec<'a>>,
     /// The HTTPRoutes and GRPCRoutes, in the order of the documents
     pub routes: Vec<Spec<'a>>,
     /// The DestinationRules, in the order of the documents
@@ -38,6 +40,8 @@ pub struct Spec<'a> {
     pub namespace: Option<&'a str>,
     /// Kind, namespace and name of the object; empty for plugin configuration
     pub title: &'a str,
+    /// The path of the object that has the list, with a dot at the end; empty for the document
+    parent: &'static str,
     list: &'a str,
     index: usize,
 }
@@ -58,6 +62,7 @@ impl<'a> Mesh<'a> {
             inventory,
             namespace,
             virtual_services: specs("virtualServices"),
+            shadow_services: bundles.iter().enumerate().flat_map(shadow_specs).collect(),
             routes: ROUTES.into_iter().flat_map(specs).collect(),
             destination_rules: specs("destinationRules"),
             service_entries: specs("serviceEntries"),
@@ -73,9 +78,14 @@ impl<'a> Mesh<'a> {
         })
     }
 
-    /// The VirtualServices that are Kubernetes objects.
+    /// The VirtualServices that are Kubernetes objects, and those of a second policy that is to
+    /// replace such objects.
     pub fn virtual_service_objects(&self) -> impl Iterator<Item = &Spec<'a>> {
-        self.virtual_services.iter().filter(|service| service.is_object())
+        let replaces_objects = |shadow: &&Spec<'_>| {
+            self.bundles.get(shadow.bundle).is_some_and(Bundle::has_virtual_service_object)
+        };
+        let objects = self.virtual_services.iter().filter(|service| service.is_object());
+        objects.chain(self.shadow_services.iter().filter(replaces_objects))
     }
 }
 
@@ -84,14 +94,30 @@ fn namespace(bundle: &Bundle) -> Option<&str> {
 }
 
 fn specs<'a>(bundle: usize, own: &'a Bundle, list: &str) -> Vec<Spec<'a>> {
-    let Some((key, elements)) = own.document.entry(list) else { return Vec::new() };
+    specs_within("", &own.document, (bundle, own), list)
+}
+
+fn shadow_specs((bundle, own): (usize, &Bundle)) -> Vec<Spec<'_>> {
+    let Some(shadow) = own.document.field("shadow") else { return Vec::new() };
+    specs_within("shadow.", shadow, (bundle, own), "virtualServices")
+}
+
+/// The elements of the list `list` of `object`, whose path in the document is `parent`.
+fn specs_within<'a>(
+    parent: &'static str,
+    object: &'a Tree,
+    (bundle, own): (usize, &'a Bundle),
+    list: &str,
+) -> Vec<Spec<'a>> {
+    let Some((key, elements)) = object.entry(list) else { return Vec::new() };
     let list = key.text.as_str();
     let elements = elements.elements().iter().enumerate();
     let spec = |(index, tree)| Spec {
         tree,
         bundle,
         namespace: own_namespace(tree).or(namespace(own)),
-        title: own.object(&path(list, index)),
+        title: own.object(&path(parent, list, index)),
+        parent,
         list,
         index,
     };
@@ -103,14 +129,14 @@ fn own_namespace(tree: &Tree) -> Option<&str> {
     tree.field("namespace").filter(|_| tree.list("hosts").is_empty()).and_then(Tree::as_str)
 }
 
-fn path(list: &str, index: usize) -> String {
-    format!("{list}[{index}]")
+fn path(parent: &str, list: &str, index: usize) -> String {
+    format!("{parent}{list}[{index}]")
 }
 
 impl<'a> Spec<'a> {
     /// The path in the document.
     pub fn path(&self) -> String {
-        path(self.list, self.index)
+        path(self.parent, self.list, self.index)
     }
 
     /// Returns whether it comes from a Kubernetes object.

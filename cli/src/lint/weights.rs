@@ -9,7 +9,7 @@ use crate::tree::{Tree, Value};
 
 /// Notes weights whose sum is not 100: they are proportions.
 pub fn lint(mesh: &Mesh<'_>, report: &mut Report<'_>) {
-    for service in &mesh.virtual_services {
+    for service in mesh.virtual_services.iter().chain(&mesh.shadow_services) {
         for kind in KINDS {
             for (index, route) in service.tree.list(kind).iter().enumerate() {
                 let Some(reason) = reason(route.list("route")) else { continue };

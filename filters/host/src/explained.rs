@@ -153,11 +153,7 @@ impl Explanations {
         if self.is_logged
             && let Some(suppressed) = rate.admit(host.now())
         {
-            let texts = texts.join(", ");
-            match suppressed {
-                0 => log::info!("explained: {texts}"),
-                _ => log::info!("explained: {texts} ({suppressed} explanations were not logged)"),
-            }
+            log::info!("explained: {} {suppressed}", texts.join(", "));
         }
         let answered = texts.into_iter().filter(|_| self.is_answered);
         answered.map(|text| (settings.header.to_string(), text)).collect()

@@ -12,7 +12,7 @@ use std::time::Instant;
 use sluice_host::counters::Counters;
 use sluice_host::host::{Histogram, PluginHost};
 use sluice_host::http::{CallAnswer, CallFailure, HttpHost};
-use sluice_host::log_rate::LogRate;
+use sluice_host::log_rate::{LogRate, Suppressed};
 use sluice_policy::mirror::Mirrors;
 use sluice_policy::spec::mirror::compare::{Answer, BodyHash, Compare, Difference};
 
@@ -73,7 +73,7 @@ impl Comparisons {
     }
 
     /// Admits a line about answers that differ. See [`LogRate::admit`].
-    fn admit_line(&self, now: Instant) -> Option<u64> {
+    fn admit_line(&self, now: Instant) -> Option<Suppressed> {
         lock(&self.mismatch_log).admit(now)
     }
 }
@@ -153,7 +153,7 @@ impl Comparison {
             let differs: Vec<_> = differences.iter().map(ToString::to_string).collect();
             log::warn!(
                 "mirror route={:?} cluster={:?} differs={} original={} copy={} \
-                 suppressed={suppressed}",
+                 {suppressed}",
                 self.route,
                 self.cluster,
                 differs.join(","),

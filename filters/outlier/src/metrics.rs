@@ -163,7 +163,7 @@ impl Metrics {
                     if let Some(suppressed) = self.log_rate.admit(host.now()) {
                         log::info!(
                             "outlier event=withheld cluster={cluster:?} host={address:?} \
-                             reason={reason} suppressed={suppressed}"
+                             reason={reason} {suppressed}"
                         );
                     }
                 }

@@ -56,6 +56,8 @@ impl Draws for Recorder<'_> {
 pub struct FaultExplanation {
     plan: fault::Plan,
     has_abort: bool,
+    /// Whether the request has no faults only because `faults.notAfter` has passed
+    is_over: bool,
     /// The name of the rule with the faults
     rule: Option<String>,
     chances: Vec<Chance>,
@@ -84,13 +86,19 @@ pub fn fault(
     draws: &mut dyn Draws,
 ) -> FaultExplanation {
     let mut draws = Recorder::new(draws);
-    let plan = faults.plan(request, now, &mut draws);
+    let matched = faults.find(request);
+    let source = faults.source(matched, request);
+    let is_over = faults.is_over_for(source, now);
+    let plan = if is_over {
+        fault::Plan::default()
+    } else {
+        faults.plan_matched(matched, request, &mut draws)
+    };
     // After a delay other requests have taken the random numbers.
     let has_abort = plan.delay.is_none() && plan.draw_abort(&mut draws).is_some();
-    let source = faults.source(faults.find(request), request);
     let rule = source.filter(|source| source.route.fault.is_some());
     let rule = rule.map(|source| source.name.to_owned());
-    FaultExplanation { plan, has_abort, rule, chances: draws.chances }
+    FaultExplanation { plan, has_abort, is_over, rule, chances: draws.chances }
 }
 
 impl FaultExplanation {
@@ -101,6 +109,9 @@ impl FaultExplanation {
         members.string("outcome", note.unwrap_or(if is_planned { "limited" } else { "none" }));
         if let Some(rule) = &self.rule {
             members.string("rule", rule);
+        }
+        if self.is_over {
+            members.flag("isOver", true);
         }
         if let Some(delay) = self.plan.delay {
             members.number("delayMilliseconds", delay.as_millis() as u64);

@@ -103,6 +103,13 @@ impl Faults {
         self.settings.not_after.is_some_and(|end| now() > end)
     }
 
+    /// Returns whether a request has no faults only because `notAfter` has passed: the rule
+    /// `source` has some, or requests may ask for them. `now` is as for [`Faults::is_over`].
+    pub fn is_over_for(&self, source: Option<Match<'_>>, now: impl FnOnce() -> SystemTime) -> bool {
+        let has_fault = source.is_some_and(|source| source.route.fault.is_some());
+        (has_fault || self.settings.headers.are_allowed()) && self.is_over(now)
+    }
+
     /// Returns the route that applies to a request.
     pub fn find(&self, request: &Request<'_>) -> Option<Match<'_>> {
         self.services.find(request).ok()

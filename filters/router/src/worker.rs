@@ -111,7 +111,7 @@ impl Worker {
         let cluster = |own: &Decision<'_>| own.cluster().unwrap_or_default();
         log::info!(
             "shadow difference={} route={:?} outcome={} cluster={:?} shadow_route={:?} \
-             shadow_outcome={} shadow_cluster={:?} suppressed={suppressed}",
+             shadow_outcome={} shadow_cluster={:?} {suppressed}",
             difference.name(),
             one.note,
             one.outcome.name(),

@@ -173,7 +173,7 @@ impl Worker {
         let source = String::from_utf8_lossy(&source);
         log::warn!(
             "sni outcome={outcome} action={action} sni={sni} asked={inner} source={source} \
-             suppressed={suppressed}"
+             {suppressed}"
         );
     }
 

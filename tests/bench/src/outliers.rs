@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Request};
+use sluice_progress::steps;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -22,8 +23,13 @@ fn document(detection: &Value) -> Value {
     })
 }
 
+/// A listener whose route names the cluster, because the filter does not take one from clients.
+fn edge() -> Listener {
+    Listener::new("edge").cluster(POOL)
+}
+
 fn request(client: &Client) -> Request {
-    client.get("/").header("x-sluice-cluster", POOL)
+    client.get("/")
 }
 
 /// An Envoy that serves this number of hosts; the first `failing` hosts answer 500.
@@ -60,7 +66,6 @@ async fn cost() {
     let document = document(&detection);
     let native = json!({ "consecutive_5xx": 5, "max_ejection_percent": 50 });
     let pool = || Bootstrap::new().cluster(POOL, &addresses);
-    let edge = || Listener::new("edge");
     let variants = [
         ("no filter", pool(), edge()),
         ("reads the status", pool().upstream_plugin(status, &json!({})), edge()),
@@ -97,7 +102,7 @@ async fn counts() {
         .workers(2)
         .cluster(POOL, &addresses)
         .outlier_plugin(&document)
-        .listener(Listener::new("edge").outlier(&document));
+        .listener(edge().outlier(&document));
     let envoy = Envoy::start(&bootstrap).await;
     let client = envoy.listener("edge");
     let start = Instant::now();
@@ -156,7 +161,7 @@ async fn failures() {
         let native = json!({ "consecutive_5xx": 5, "interval": "1s", "base_ejection_time": base,
             "max_ejection_percent": 50 });
         let pool = Bootstrap::new().cluster(POOL, &addresses);
-        let edge = Listener::new("edge");
+        let edge = edge();
         let bootstrap = match half_open {
             Some(_) => pool.outlier_plugin(&document).listener(edge.outlier(&document)),
             None => pool.outlier_detection(native).listener(edge),
@@ -189,6 +194,9 @@ async fn failures() {
             }
             (name, requests, until_first, afterwards)
         });
+    }
+    for _ in steps("outliers", "s", 0..TIME.as_secs()) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     for (name, requests, until_first, afterwards) in running.join_all().await {
         let share = 100.0 * f64::from(afterwards) / f64::from(requests - until_first);

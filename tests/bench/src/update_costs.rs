@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Envoy, Listener};
+use sluice_progress::steps;
 use tokio::time::sleep;
 
 use crate::samples::median;
@@ -55,7 +56,7 @@ async fn measure(rules: usize) {
         let (times, created) = (Vec::new(), envoy.stat(CREATED).await);
         started.push((attached, envoy, times, created));
     }
-    for version in 1..=ROUNDS {
+    for version in steps(&format!("{rules} rules"), "rounds", 1..=ROUNDS) {
         for (attached, envoy, times, _) in &mut started {
             let before = envoy.processor_time();
             assert!(envoy.update(&listener(attached, version)).await, "{}", envoy.log());

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sluice_e2e::{Bootstrap, Client, Envoy, Listener, any_host};
+use sluice_progress::Progress;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
 
@@ -49,11 +50,11 @@ async fn measure(title: &str, change: Change) {
         "", "requests", "p50, ms", "p99", "max", "memory, MiB", "CPU, s"
     );
     let mut processor_time = envoy.processor_time();
-    let mut row = |name: &str| {
+    let mut row = |progress: &Progress, name: &str| {
         let samples = probes.take();
         let summary = samples.summary();
         let now = envoy.processor_time();
-        println!(
+        progress.print(&format!(
             "{name:<12} {:>8} {:>10.2} {:>10.2} {:>10.2} {:>12.1} {:>10.2}",
             samples.len(),
             summary.p50,
@@ -61,17 +62,20 @@ async fn measure(title: &str, change: Change) {
             samples.max(),
             envoy.resident_memory() as f64 / f64::from(1 << 20),
             (now - processor_time).as_secs_f64(),
-        );
+        ));
         processor_time = now;
         samples
     };
-    row("before");
+    let mut progress = Progress::new("updates", UPDATES as u64, "updates");
+    row(&progress, "before");
     let mut all = Samples::default();
     for number in 1..=UPDATES {
         assert!(envoy.update(&listeners(number, change)).await, "{}", envoy.log());
         sleep(AFTER).await;
-        all.append(row(&format!("update {number}")));
+        all.append(row(&progress, &format!("update {number}")));
+        progress.advance();
     }
+    drop(progress);
     let summary = all.summary();
     println!(
         "{:<12} {:>8} {:>10.2} {:>10.2} {:>10.2}\n",

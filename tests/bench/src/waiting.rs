@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sluice_e2e::{Bootstrap, Client, Connection, Envoy, until};
+use sluice_progress::Progress;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -53,9 +54,11 @@ type Probe = (Instant, Duration);
 pub async fn run() {
     const FILTERS: [Filter; 3] = [Filter::Native, Filter::Wasm, Filter::Module];
     let mut outcomes = Vec::new();
+    let mut progress = Progress::new("waiting", FILTERS.len() as u64 * PHASES, "phases");
     for filter in FILTERS {
-        outcomes.push(measure(filter).await);
+        outcomes.push(measure(filter, &mut progress).await);
     }
+    drop(progress);
     println!(
         "{} streams, {CONNECTIONS} connections with {STREAMS} each, that wait {} s:\n",
         CONNECTIONS * STREAMS,
@@ -102,7 +105,11 @@ pub async fn run() {
     );
 }
 
-async fn measure(filter: Filter) -> Outcome {
+/// Number of times that [`measure`] advances the progress: before the streams, when all wait, when
+/// all are resumed, and at the end.
+const PHASES: u64 = 4;
+
+async fn measure(filter: Filter, progress: &mut Progress) -> Outcome {
     // One Envoy for each filter, so that none reuses memory of another.
     let listener = filter.listener(LISTENER, DELAY).concurrent_streams(STREAMS as u32);
     let envoy = Envoy::start(&Bootstrap::new().listener(listener)).await;
@@ -118,6 +125,7 @@ async fn measure(filter: Filter) -> Outcome {
     let probes = Probes::start(envoy.listener(LISTENER));
     sleep(BEFORE).await;
     let memory_before = Memory::of(&envoy).await;
+    progress.advance();
 
     let start = Instant::now();
     let streams = streams(&client, &connections);
@@ -130,15 +138,18 @@ async fn measure(filter: Filter) -> Outcome {
     })
     .await;
     let all_wait = Instant::now();
+    progress.advance();
     // The worker has nothing to do any more; let it settle.
     sleep(Duration::from_secs(1)).await;
     let memory_waiting = Memory::of(&envoy).await;
 
     let resumed: Vec<Probe> = streams.join_all().await.into_iter().flatten().collect();
     let probes = probes.stop();
+    progress.advance();
     sleep(Duration::from_secs(1)).await;
     let memory_after = Memory::of(&envoy).await;
     assert!(envoy.traps().is_empty(), "{:?}", envoy.traps());
+    progress.advance();
     let first_end = start + DELAY;
     let ends = resumed.iter().map(|(start, elapsed)| *start + *elapsed);
     let last_end = ends.max().unwrap_or(first_end);

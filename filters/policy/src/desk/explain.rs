@@ -132,6 +132,11 @@ impl Explainer {
         self.faults.plan(request, || now, draws)
     }
 
+    /// Returns whether a request has no faults only because `faults.notAfter` has passed.
+    pub fn is_fault_over(&self, request: &Request<'_>, now: SystemTime) -> bool {
+        self.faults.is_over_for(self.faults.source(self.faults.find(request), request), || now)
+    }
+
     /// Returns the name or place of the rule of `faults.rules` that applies to a request.
     pub fn fault_rule(&self, request: &Request<'_>) -> Option<String> {
         self.faults.rule(request).map(|matched| matched.name.to_owned())

@@ -16,17 +16,32 @@ use crate::document::report::{Finding, Kind};
 use crate::spec::document::Document;
 use crate::spec::http_match::HttpMatch;
 use crate::spec::http_route::Rule;
-use crate::spec::place::Place;
+use crate::spec::place::{List, Place};
 use crate::spec::string_match::{StringMatch, ValueMatch};
+use crate::spec::virtual_services::VirtualServices;
 use crate::value::percent::Percent;
 
 /// Returns the rules without effect, and the ports of destinations without one, in addition to the
 /// notices of the filters. `json` is the document as a tree.
 pub fn lint(document: &Document, json: &Json) -> Vec<Finding> {
+    let mut findings = lint_rules(&document.services);
+    if let Some(shadow) = &document.shadow {
+        // It also contains the routes of the Gateway API in the document, which are linted above.
+        let is_own =
+            |finding: &Finding| finding.path.starts_with(List::ShadowVirtualServices.name());
+        findings.extend(lint_rules(shadow).into_iter().filter(is_own));
+    }
+    findings.extend(ejection::lint(json));
+    findings.extend(ports::lint(json));
+    findings
+}
+
+/// Returns the rules without effect of a policy.
+fn lint_rules(services: &VirtualServices) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut seen = HashSet::new();
     let mut seen_routes = HashSet::new();
-    for rule in document.services.lists().flatten() {
+    for rule in services.lists().flatten() {
         if !seen.insert(Arc::as_ptr(rule)) {
             continue;
         }
@@ -41,9 +56,7 @@ pub fn lint(document: &Document, json: &Json) -> Vec<Finding> {
     // A rule of a delegate can be part of several virtual services.
     let mut seen = HashSet::new();
     findings.retain(|own: &Finding| seen.insert((own.path.clone(), own.reason.clone())));
-    findings.extend(reach::lint(&document.services));
-    findings.extend(ejection::lint(json));
-    findings.extend(ports::lint(json));
+    findings.extend(reach::lint(services));
     findings
 }
 

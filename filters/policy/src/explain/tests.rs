@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -135,6 +137,16 @@ fn faults_mirrors_and_egress_are_explained() {
         r#""chances":[{"of":"delay","drawn":100000,"below":100000,"total":1000000}]}}"#
     );
     assert_eq!(own(100_000).text(None), expected);
+
+    let ended = document.replacen('{', r#"{"faults": {"notAfter": "1970-01-01T00:00:00Z"},"#, 1);
+    let (faults, _) = Faults::compile(ended.as_bytes(), &NoMetadata).unwrap();
+    let at = |seconds| {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        fault(&faults, &request, || now, &mut FixedDraw(99_999))
+    };
+    assert_eq!(at(0).text(Some("delay")), own(99_999).text(Some("delay")));
+    let expected = r#"{"fault":{"outcome":"none","rule":"slow","isOver":true,"chances":[]}}"#;
+    assert_eq!(at(1).text(None), expected);
 
     let (mirrors, _) = Mirrors::compile(document.as_bytes(), &NoMetadata).unwrap();
     let expected = concat!(

@@ -67,7 +67,7 @@ fn envoy_accepts_documents_and_configurations() {
                     whole.add(&name, "router", Place::Http, &document);
                 }
                 Kind::Envoy => whole.add_parts(&name, &block.text),
-                Kind::Bootstrap | Kind::Commands | Kind::Log | Kind::Other(_) => {}
+                Kind::Bootstrap | Kind::Commands | Kind::Log | Kind::Other(_) | Kind::Script => {}
             }
         }
     }

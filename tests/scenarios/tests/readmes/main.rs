@@ -7,6 +7,7 @@
 
 mod configuration;
 mod sandbox;
+mod script;
 mod tutorials;
 
 use std::fs;
@@ -28,6 +29,9 @@ struct Readme {
 enum Kind {
     /// Commands with their output. The sandbox runs them.
     Commands,
+    /// Commands with their output that start an Envoy of their own. The file that they need is the
+    /// document before them.
+    Script,
     /// A document that the module accepts in this place. Also a part of the sandbox's document.
     Sandbox(&'static str, Place),
     /// The same for a document that the sandbox does not have.
@@ -46,7 +50,9 @@ enum Kind {
     Other(&'static str),
 }
 
-use Kind::{Bootstrap, Commands, Complete, Document, Envoy, Log, Other, Sandbox, VirtualService};
+use Kind::{
+    Bootstrap, Commands, Complete, Document, Envoy, Log, Other, Sandbox, Script, VirtualService,
+};
 use Place::{Http, Network, Upstream};
 
 /// In the order in which the sandbox runs their commands: the mirror filter shows counters of
@@ -139,7 +145,7 @@ const READMES: [Readme; 12] = [
     },
     Readme {
         file: "filters/native/README.md",
-        blocks: &[Envoy, Envoy, Other("ENVOY_DYNAMIC_MODULES_SEARCH_PATH=")],
+        blocks: &[Envoy, Envoy, Document("sluice", Http), Script],
     },
     Readme {
         file: "filters/sni/README.md",
@@ -185,7 +191,7 @@ impl Kind {
         let is_yaml = block.fence.as_deref() == Some("yaml");
         let is_command = block.text.starts_with("$ ");
         match self {
-            Commands => block.fence.is_none() && is_command,
+            Commands | Script => block.fence.is_none() && is_command,
             Log => block.fence.is_none() && block.text.lines().all(|line| line.contains('=')),
             Other(beginning) => {
                 block.fence.is_none() && !is_command && block.text.starts_with(beginning)

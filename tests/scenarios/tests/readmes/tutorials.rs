@@ -70,7 +70,7 @@ impl Sandbox {
 }
 
 /// The name of a file that a block shows, from its first line: `# NAME.yaml`.
-fn file_name(block: &Block) -> &str {
+pub fn file_name(block: &Block) -> &str {
     let name = block.text.lines().next().and_then(|line| line.strip_prefix("# "));
     name.filter(|name| name.ends_with(".yaml")).expect("the name of the file in the first line")
 }

@@ -7,6 +7,7 @@ use crate::document::report::{Finding, Kind, Report};
 use crate::spec::destination::{self, Naming, Port};
 use crate::spec::document::Document;
 use crate::spec::known_ports::Source;
+use crate::spec::place::{List, Place};
 
 /// Returns a note about each destination without a port, if the names of clusters have a port.
 /// `json` has no errors.
@@ -15,11 +16,18 @@ pub fn lint(json: &Json) -> Vec<Finding> {
     if !naming.template.has_port() {
         return findings;
     }
-    for (index, service) in json.elements("virtualServices").iter().enumerate() {
-        let naming = naming.within(service);
-        for (place, destination) in destinations(index, service) {
-            let reason = reason(&naming, destination);
-            findings.extend(reason.map(|reason| Finding::new(place, Kind::Inferred, reason)));
+    let shadow = json.field("shadow").map_or(&[][..], |own| own.elements("virtualServices"));
+    let lists = [
+        (List::VirtualServices, json.elements("virtualServices")),
+        (List::ShadowVirtualServices, shadow),
+    ];
+    for (list, services) in lists {
+        for (index, service) in services.iter().enumerate() {
+            let naming = naming.within(service);
+            for (place, destination) in destinations(Place::of_element(list, index), service) {
+                let reason = reason(&naming, destination);
+                findings.extend(reason.map(|reason| Finding::new(place, Kind::Inferred, reason)));
+            }
         }
     }
     findings
@@ -50,14 +58,14 @@ fn reason(naming: &Naming, json: &Json) -> Option<String> {
     }
 }
 
-/// Returns the destinations of a virtual service that have no port, with their places, in the order
-/// of the document.
-fn destinations<'a>(index: usize, service: &'a Json<'a>) -> Vec<(String, &'a Json<'a>)> {
+/// Returns the destinations of the virtual service at `place` that have no port, with their places,
+/// in the order of the document.
+fn destinations<'a>(place: Place, service: &'a Json<'a>) -> Vec<(String, &'a Json<'a>)> {
     let has_no_port = |own: &&Json<'_>| own.field("port").is_none_or(|port| *port == Json::Null);
     let mut found = Vec::new();
     for kind in ["http", "tls"] {
         for (number, route) in service.elements(kind).iter().enumerate() {
-            let place = || format!("virtualServices[{index}].{kind}[{number}]");
+            let place = || format!("{place}.{kind}[{number}]");
             for list in ["route", "mirrors"] {
                 let entries = route.elements(list).iter().enumerate();
                 found.extend(entries.filter_map(|(number, entry)| {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::document::filter::Filters;
+use crate::document::filter::{Filter, Filters};
 use crate::document::parse::parse;
 use crate::spec::proxy::NoMetadata;
 
@@ -285,4 +285,42 @@ fn absent_ports_are_told_where_cluster_names_have_them() {
     // In [...], the port is left out instead.
     assert_eq!(ports(r#""clusterName": "{host}[:{port}]","#), [route, mirror, tls]);
     assert_eq!(ports(r#""clusterName": "{host}","#), [""; 0]);
+}
+
+#[test]
+fn a_second_policy_is_linted_too() {
+    let document = br#"{"services": [{"host": "b", "ports": [9080]}],
+        "virtualServices": [{"hosts": ["a.com"],
+            "http": [{"route": [{"destination": {"host": "b", "port": {"number": 80}}}]}]}],
+        "httpRoutes": [{"hostnames": ["a.com"], "rules": [
+            {"backendRefs": [{"name": "b", "port": 80}]}]}],
+        "shadow": {"virtualServices": [{"hosts": ["a.com"], "http": [
+            {"match": [{"uri": {"prefix": "/a"}}, {"method": {"exact": "get"}}],
+             "fault": {"abort": {"httpStatus": 500}},
+             "route": [{"destination": {"host": "b"}}]},
+            {"match": [{"uri": {"prefix": "/ab"}}], "redirect": {"uri": "/"}},
+            {"redirect": {"uri": "/b"}}]}]}}"#;
+    let json = parse(document).unwrap();
+    let (document, _) = Document::compile(&json, Filter::Router, &NoMetadata).unwrap();
+    let mut found: Vec<_> = lint(&document, &json).iter().map(ToString::to_string).collect();
+    found.retain(|finding| finding.starts_with("shadow"));
+    assert_eq!(
+        found,
+        [
+            "shadow.virtualServices[0].http[0].fault.abort: never happens: its percentage is \
+             absent or 0",
+            "shadow.virtualServices[0].http[0].match[1].method: never matches: methods are \
+             case-sensitive and in upper case",
+            &format!(
+                "shadow.virtualServices[0].http[1]: {COVERED}: \
+                 shadow.virtualServices[0].http[0].match[0]"
+            ),
+            "shadow.virtualServices[0].http[0].route[0].destination: no port: 9080, the only one \
+             of Service b",
+        ]
+    );
+    // Both policies have the routes of the Gateway API, which are linted once.
+    let of_routes = lint(&document, &json).into_iter().filter(|own| own.path.starts_with("http"));
+    let others: Vec<_> = of_routes.map(|own| (own.path, own.other.unwrap())).collect();
+    assert_eq!(others, [("httpRoutes[0].rules[0]".into(), "virtualServices[0].http[0]".into())]);
 }
