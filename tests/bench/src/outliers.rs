@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Request};
+use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Request, any_host};
 use sluice_progress::steps;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -23,9 +23,13 @@ fn document(detection: &Value) -> Value {
     })
 }
 
-/// A listener whose route names the cluster, because the filter does not take one from clients.
+/// A listener with the router filter, which chooses the cluster. The outlier filter steers only what
+/// that filter has decided.
 fn edge() -> Listener {
-    Listener::new("edge").cluster(POOL)
+    let rule = json!({ "route": [{ "destination": { "host": POOL } }] });
+    let mut router = any_host(json!([rule]));
+    router["destinationRules"] = json!([{ "host": POOL }]);
+    Listener::new("edge").plugin(&router)
 }
 
 fn request(client: &Client) -> Request {
