@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use crate::native::calls::{self, Handle};
+use crate::native::calls::{self, Configuration as Handle};
 use crate::native::filters::{AnyPolicy, NativeFilter, NativePlugin};
 
 /// A filter with a document.
