@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::native::abi::Attribute;
-use crate::native::calls::network::{self, Connection};
+use crate::native::calls::network::{self, ConnectionHandle};
 use crate::native::calls::{self, Handle};
 
 /// The form in which a filter reads an attribute.
@@ -41,7 +41,7 @@ pub fn read(stream: Handle, path: &[&str]) -> Option<Vec<u8>> {
 
 /// Returns the value of an attribute of a connection. Envoy 1.38 has a function for each of them,
 /// and none for the version of TLS.
-pub fn read_of_connection(connection: Connection, path: &[&str]) -> Option<Vec<u8>> {
+pub fn read_of_connection(connection: ConnectionHandle, path: &[&str]) -> Option<Vec<u8>> {
     match path {
         [note] => network::note(connection, &note_key(note)),
         ["connection", "requested_server_name"] => {

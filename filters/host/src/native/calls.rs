@@ -29,7 +29,7 @@ impl Handle {
 /// What Envoy gives the hook for a configuration of an HTTP filter or a network filter, each of
 /// which has its own functions for metrics.
 #[derive(Clone, Copy, Debug)]
-pub enum Configuration {
+pub enum ConfigurationHandle {
     Http(Handle),
     Network(Handle),
 }
@@ -115,7 +115,7 @@ fn level_number(level: Level) -> u32 {
 }
 
 /// Defines a counter of a configuration, and returns its number.
-pub fn define_counter(configuration: Configuration, name: &str) -> Option<u32> {
+pub fn define_counter(configuration: ConfigurationHandle, name: &str) -> Option<u32> {
     define_for(
         envoy_dynamic_module_callback_http_filter_config_define_counter,
         abi_network::envoy_dynamic_module_callback_network_filter_config_define_counter,
@@ -125,7 +125,7 @@ pub fn define_counter(configuration: Configuration, name: &str) -> Option<u32> {
 }
 
 /// Defines a gauge of a configuration, and returns its number.
-pub fn define_gauge(configuration: Configuration, name: &str) -> Option<u32> {
+pub fn define_gauge(configuration: ConfigurationHandle, name: &str) -> Option<u32> {
     define_for(
         envoy_dynamic_module_callback_http_filter_config_define_gauge,
         abi_network::envoy_dynamic_module_callback_network_filter_config_define_gauge,
@@ -135,7 +135,7 @@ pub fn define_gauge(configuration: Configuration, name: &str) -> Option<u32> {
 }
 
 /// Defines a histogram of a configuration, and returns its number.
-pub fn define_histogram(configuration: Configuration, name: &str) -> Option<u32> {
+pub fn define_histogram(configuration: ConfigurationHandle, name: &str) -> Option<u32> {
     define_for(
         envoy_dynamic_module_callback_http_filter_config_define_histogram,
         abi_network::envoy_dynamic_module_callback_network_filter_config_define_histogram,
@@ -147,12 +147,12 @@ pub fn define_histogram(configuration: Configuration, name: &str) -> Option<u32>
 fn define_for(
     of_http: Define,
     of_network: abi_network::Define,
-    configuration: Configuration,
+    configuration: ConfigurationHandle,
     name: &str,
 ) -> Option<u32> {
     match configuration {
-        Configuration::Http(own) => define(of_http, own, name),
-        Configuration::Network(own) => {
+        ConfigurationHandle::Http(own) => define(of_http, own, name),
+        ConfigurationHandle::Network(own) => {
             let (mut id, name) = (0, Buffer::of(name.as_bytes()));
             // SAFETY: see above.
             let result = unsafe { of_network(own.0, name, &raw mut id) };

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::filter::Action;
 use crate::native::abi::network::Close;
-use crate::native::calls::network::{self, Connection as Handle};
-use crate::native::calls::{self, Configuration};
+use crate::native::calls::network::{self, ConnectionHandle};
+use crate::native::calls::{ConfigurationHandle, Handle};
 use crate::native::configurations::{self, Key};
 use crate::native::connections::{self, Connection};
 use crate::native::current::{self, CurrentConnection};
@@ -33,13 +33,13 @@ const PANIC: &str = "sluice_panic";
 
 /// Envoy has a new configuration. Null refuses it.
 pub fn config_new(configuration: *mut c_void, name: Buffer, document: Buffer) -> *const c_void {
-    let configuration = Configuration::Network(calls::Handle::new(configuration));
+    let configuration = ConfigurationHandle::Network(Handle::new(configuration));
     hooks::add_configuration(configuration, name, document)
 }
 
 /// A connection opens.
 pub fn filter_new(configuration: *const c_void, connection: *mut c_void) -> *const c_void {
-    let (key, handle) = (configuration.addr() as Key, Handle::new(connection));
+    let (key, handle) = (configuration.addr() as Key, ConnectionHandle::new(connection));
     let made = catch_unwind(AssertUnwindSafe(|| connections::add(key, handle)));
     hooks::address(made.unwrap_or_else(|_| {
         count_panic(handle, configurations::panics(key));
@@ -74,7 +74,7 @@ fn fail(hook: &Connection) {
 }
 
 #[cold]
-fn count_panic(connection: Handle, counter: Option<u32>) {
+fn count_panic(connection: ConnectionHandle, counter: Option<u32>) {
     if let Some(counter) = counter {
         network::increment_counter(connection, counter);
     }
@@ -88,7 +88,7 @@ fn status(envoy: *mut c_void, result: Option<Action>) -> u32 {
         Some(Action::Pause) => PAUSE,
         None => {
             // Has no effect if it is closed.
-            network::close(Handle::new(envoy), Close::NoFlush, PANIC);
+            network::close(ConnectionHandle::new(envoy), Close::NoFlush, PANIC);
             PAUSE
         }
     }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::native::calls::network::{self, Connection as Handle};
+use crate::native::calls::network::{self, ConnectionHandle};
 use crate::native::configurations::{self, Key, Worker};
 use crate::native::current::{self, CurrentConnection};
 use crate::native::ending::Ending;
@@ -49,7 +49,7 @@ thread_local! {
 }
 
 /// Makes a connection of a configuration, and returns its number.
-pub fn add(key: Key, handle: Handle) -> Option<u32> {
+pub fn add(key: Key, handle: ConnectionHandle) -> Option<u32> {
     let worker = configurations::worker(key)?;
     let id = CONNECTIONS.with(Table::next)?;
     let current = CurrentConnection { id, handle, is_reading: false };

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use crate::native::calls::Handle;
-use crate::native::calls::network::Connection;
+use crate::native::calls::network::ConnectionHandle;
 
 /// A request of this thread.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ pub struct CurrentConnection {
     /// Its number in this thread
     pub id: u32,
     /// Its handle
-    pub handle: Connection,
+    pub handle: ConnectionHandle,
     /// Whether the hook for bytes from the client runs
     pub is_reading: bool,
 }
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_hook_has_the_calls_of_its_own_kind() {
         let request = Current::new(1, Handle::new(ptr::null_mut()), false);
-        let handle = Connection::new(ptr::null_mut());
+        let handle = ConnectionHandle::new(ptr::null_mut());
         let connection_2 = CurrentConnection { id: 2, handle, is_reading: false };
         let ids = || (get().map(|own| own.id), connection().map(|own| own.id));
         // Envoy calls filters of requests while a network filter resumes a connection.

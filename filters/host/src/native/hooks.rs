@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use crate::filter::{Action, HttpStream};
 use crate::followed;
 use crate::native::abi::Body;
-use crate::native::calls::{self, Configuration, Handle, version};
+use crate::native::calls::{self, ConfigurationHandle, Handle, version};
 use crate::native::configurations::{self, Key};
 use crate::native::filters::NativeFilter;
 use crate::native::streams::Stream;
@@ -46,20 +46,20 @@ pub fn program_init(filters: &'static [&'static dyn NativeFilter]) -> *const c_c
 
 /// Envoy has a new configuration. Null refuses it.
 pub fn config_new(configuration: *mut c_void, name: Buffer, document: Buffer) -> *const c_void {
-    add_configuration(Configuration::Http(Handle::new(configuration)), name, document)
+    add_configuration(ConfigurationHandle::Http(Handle::new(configuration)), name, document)
 }
 
 /// Makes a configuration of the filter with this name. Null refuses it.
 pub(super) fn add_configuration(
-    configuration: Configuration,
+    configuration: ConfigurationHandle,
     name: Buffer,
     document: Buffer,
 ) -> *const c_void {
     let make = || {
         let (name, document) = (calls::copied(name), calls::copied(document));
         let is_usable = |filter: &&dyn NativeFilter| match configuration {
-            Configuration::Http(_) => true,
-            Configuration::Network(_) => filter.is_network_filter(),
+            ConfigurationHandle::Http(_) => true,
+            ConfigurationHandle::Network(_) => filter.is_network_filter(),
         };
         let filters: Vec<_> = filters().iter().copied().filter(is_usable).collect();
         match filters.iter().find(|filter| filter.name().as_bytes() == name) {
@@ -75,8 +75,8 @@ pub(super) fn add_configuration(
             None => {
                 let known: Vec<_> = filters.iter().map(|filter| filter.name()).collect();
                 let kind = match configuration {
-                    Configuration::Http(_) => "",
-                    Configuration::Network(_) => "the network filters ",
+                    ConfigurationHandle::Http(_) => "",
+                    ConfigurationHandle::Network(_) => "the network filters ",
                 };
                 let name = String::from_utf8_lossy(&name);
                 log::error!("filter_name: {name:?} is none of {kind}{}", known.join(", "));
@@ -90,8 +90,8 @@ pub(super) fn add_configuration(
 }
 
 /// Whether a filter of requests needs their server name, and Envoy does not have it.
-fn lacks_server_name(filter: &dyn NativeFilter, configuration: Configuration) -> bool {
-    matches!(configuration, Configuration::Http(_))
+fn lacks_server_name(filter: &dyn NativeFilter, configuration: ConfigurationHandle) -> bool {
+    matches!(configuration, ConfigurationHandle::Http(_))
         && filter.reads_server_name_of_requests()
         && !version::has_server_name_of_requests()
 }

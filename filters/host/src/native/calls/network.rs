@@ -9,9 +9,9 @@ use crate::native::abi::network::*;
 /// What Envoy gives a hook for a connection. It is passed on to Envoy only, by which it is valid
 /// until the connection is destroyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connection(*mut c_void);
+pub struct ConnectionHandle(*mut c_void);
 
-impl Connection {
+impl ConnectionHandle {
     /// The handle that a hook has got.
     pub fn new(pointer: *mut c_void) -> Self {
         Self(pointer)
@@ -22,7 +22,7 @@ impl Connection {
 // another connection of the same thread that has not ended.
 
 /// The scheduler of a connection. `None` if the connection ends.
-pub fn scheduler(connection: Connection) -> Option<Scheduler> {
+pub fn scheduler(connection: ConnectionHandle) -> Option<Scheduler> {
     // SAFETY: see above.
     let pointer =
         unsafe { envoy_dynamic_module_callback_network_filter_scheduler_new(connection.0) };
@@ -34,7 +34,7 @@ pub fn scheduler(connection: Connection) -> Option<Scheduler> {
 }
 
 /// Adds one to a counter of the connection's configuration.
-pub fn increment_counter(connection: Connection, counter: u32) {
+pub fn increment_counter(connection: ConnectionHandle, counter: u32) {
     let (connection, id) = (connection.0, counter as usize);
     // SAFETY: see above.
     unsafe {
@@ -43,7 +43,7 @@ pub fn increment_counter(connection: Connection, counter: u32) {
 }
 
 /// Adds a number to a gauge of the connection's configuration.
-pub fn change_gauge(connection: Connection, gauge: u32, by: i64) {
+pub fn change_gauge(connection: ConnectionHandle, gauge: u32, by: i64) {
     let change: Increment = match by >= 0 {
         true => envoy_dynamic_module_callback_network_filter_increment_gauge,
         false => envoy_dynamic_module_callback_network_filter_decrement_gauge,
@@ -53,7 +53,7 @@ pub fn change_gauge(connection: Connection, gauge: u32, by: i64) {
 }
 
 /// Adds a value to a histogram of the connection's configuration.
-pub fn record(connection: Connection, histogram: u32, value: u64) {
+pub fn record(connection: ConnectionHandle, histogram: u32, value: u64) {
     let (connection, id) = (connection.0, histogram as usize);
     // SAFETY: see above.
     unsafe {
@@ -62,16 +62,16 @@ pub fn record(connection: Connection, histogram: u32, value: u64) {
 }
 
 /// Returns the IP address of the client with its port.
-pub fn source(connection: Connection) -> Option<(Vec<u8>, u32)> {
+pub fn source(connection: ConnectionHandle) -> Option<(Vec<u8>, u32)> {
     address(envoy_dynamic_module_callback_network_filter_get_remote_address, connection)
 }
 
 /// Returns the IP address that the client has connected to, with its port.
-pub fn destination(connection: Connection) -> Option<(Vec<u8>, u32)> {
+pub fn destination(connection: ConnectionHandle) -> Option<(Vec<u8>, u32)> {
     address(envoy_dynamic_module_callback_network_filter_get_local_address, connection)
 }
 
-fn address(function: Address, connection: Connection) -> Option<(Vec<u8>, u32)> {
+fn address(function: Address, connection: ConnectionHandle) -> Option<(Vec<u8>, u32)> {
     let mut port = 0;
     // SAFETY: see above.
     let ip = received(|ip| unsafe { function(connection.0, ip, &raw mut port) })?;
@@ -79,7 +79,7 @@ fn address(function: Address, connection: Connection) -> Option<(Vec<u8>, u32)> 
 }
 
 /// Returns the server name that the client has requested.
-pub fn server_name(connection: Connection) -> Option<Vec<u8>> {
+pub fn server_name(connection: ConnectionHandle) -> Option<Vec<u8>> {
     // SAFETY: see above.
     received(|name| unsafe {
         envoy_dynamic_module_callback_network_filter_get_requested_server_name(connection.0, name)
@@ -87,14 +87,14 @@ pub fn server_name(connection: Connection) -> Option<Vec<u8>> {
 }
 
 /// Returns whether Envoy terminates the TLS of the connection.
-pub fn is_tls(connection: Connection) -> bool {
+pub fn is_tls(connection: ConnectionHandle) -> bool {
     // SAFETY: see above.
     unsafe { envoy_dynamic_module_callback_network_filter_is_ssl(connection.0) }
 }
 
 /// Returns bytes from the client that have not been passed on, from `start` and at most `length` of
 /// them. The hook for such bytes must run.
-pub fn data(connection: Connection, start: usize, length: usize) -> Vec<u8> {
+pub fn data(connection: ConnectionHandle, start: usize, length: usize) -> Vec<u8> {
     // SAFETY: see above; the array has room for as many as there are.
     unsafe {
         let connection = connection.0;
@@ -123,7 +123,7 @@ fn part<'a>(pieces: impl Iterator<Item = &'a [u8]>, start: usize, length: usize)
 }
 
 /// Sets a text of the filter state.
-pub fn set_note(connection: Connection, key: &[u8], text: &str) {
+pub fn set_note(connection: ConnectionHandle, key: &[u8], text: &str) {
     let (key, text) = (Buffer::of(key), Buffer::of(text.as_bytes()));
     // SAFETY: see above.
     unsafe {
@@ -132,7 +132,7 @@ pub fn set_note(connection: Connection, key: &[u8], text: &str) {
 }
 
 /// Returns a text of the filter state.
-pub fn note(connection: Connection, key: &[u8]) -> Option<Vec<u8>> {
+pub fn note(connection: ConnectionHandle, key: &[u8]) -> Option<Vec<u8>> {
     let key = Buffer::of(key);
     // SAFETY: see above.
     received(|value| unsafe {
@@ -141,7 +141,7 @@ pub fn note(connection: Connection, key: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Sets a filter state that Envoy knows. Returns whether Envoy accepts it.
-pub fn set_filter_state(connection: Connection, key: &str, value: &[u8]) -> bool {
+pub fn set_filter_state(connection: ConnectionHandle, key: &str, value: &[u8]) -> bool {
     let (key, value) = (Buffer::of(key.as_bytes()), Buffer::of(value));
     // SAFETY: see above.
     unsafe {
@@ -150,7 +150,7 @@ pub fn set_filter_state(connection: Connection, key: &str, value: &[u8]) -> bool
 }
 
 /// Closes a connection. `details` are its termination details in access logs.
-pub fn close(connection: Connection, close: Close, details: &str) {
+pub fn close(connection: ConnectionHandle, close: Close, details: &str) {
     let details = Buffer::of(details.as_bytes());
     // SAFETY: see above.
     unsafe {
@@ -163,7 +163,7 @@ pub fn close(connection: Connection, close: Close, details: &str) {
 }
 
 /// Resumes a connection that was paused.
-pub fn resume(connection: Connection) {
+pub fn resume(connection: ConnectionHandle) {
     // SAFETY: see above.
     unsafe { envoy_dynamic_module_callback_network_filter_continue_reading(connection.0) };
 }
