@@ -107,6 +107,12 @@ impl Files {
         self.native.as_deref().filter(|_| document.mirroring.compare.is_some())
     }
 
+    /// Whether the filter in this place stays a wasm module, although the dynamic module has it:
+    /// there, network filters are experimental.
+    pub fn is_native_experimental(&self, place: Place) -> bool {
+        self.native.is_some() && place == Place::Network
+    }
+
     /// The dynamic module, if it has the filter of `module` in this place.
     pub fn native(&self, module: Module, place: Place) -> Option<&str> {
         let is_in_it = match place {

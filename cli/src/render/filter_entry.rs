@@ -23,6 +23,8 @@ pub struct FilterEntry {
     capabilities: minijinja::Value,
     /// The file of the dynamic module, if that has the filter
     native: Option<String>,
+    /// Whether the dynamic module has the filter as an experiment only, so that it is not used
+    is_native_experimental: bool,
     /// The effect of a failed module on requests
     failure_policy: FailurePolicy,
 }
@@ -48,6 +50,7 @@ impl FilterEntry {
             module: files.wasm(module),
             capabilities: minijinja::Value::from_safe_string(capabilities::field(module)),
             native: files.native(module, place).map(str::to_owned),
+            is_native_experimental: files.is_native_experimental(place),
             failure_policy: FailurePolicy::of(module),
         }
     }

@@ -48,7 +48,7 @@ impl<H: Host> StreamAttributes<'_, H> {
     /// Whether Envoy terminates the client's TLS. This is known after the handshake, so in
     /// `on_downstream_data` and for requests.
     pub fn is_tls_terminated(&self) -> bool {
-        self.0.property(&["connection", "tls_version"]).is_some()
+        self.0.is_tls_terminated()
     }
 
     /// The address and port that the client connected to; the original ones behind

@@ -37,6 +37,9 @@ pub trait Filter<H: PluginHost>: Sized + 'static {
     /// Whether the filter measures time. Without a clock its plugin is refused.
     const NEEDS_TIME: bool = false;
 
+    /// Whether the server name of the connection decides about requests.
+    const READS_SERVER_NAME_OF_REQUESTS: bool = false;
+
     /// What a request does if the plugin has no configuration. Envoy refuses such a plugin, so it
     /// should never get a request. Connections are closed.
     const UNCONFIGURED: Action = Action::Continue;

@@ -15,6 +15,9 @@ pub const ROUTE_NOTE: &str = "sluice.route";
 /// the attribute `filter_state` has it.
 pub const ROUTE_STATE: &str = "wasm.sluice.route";
 
+/// The attribute with the version of the client's TLS, if Envoy terminates it.
+pub const TLS_VERSION: [&str; 2] = ["connection", "tls_version"];
+
 /// A counter that a plugin has defined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counter(pub u32);
@@ -92,6 +95,12 @@ pub trait Host {
 
     /// Leaves a text for access logs, which read it as `%FILTER_STATE(wasm.NAME:PLAIN)%`.
     fn note(&self, name: &str, text: &str);
+
+    /// Whether Envoy terminates the TLS of the client. This is known after the handshake, so in
+    /// `on_downstream_data` and for requests.
+    fn is_tls_terminated(&self) -> bool {
+        self.property(&TLS_VERSION).is_some()
+    }
 
     /// Adds one to a counter.
     fn increment(&self, counter: Counter);

@@ -1,4 +1,4 @@
-//! `libsluice.so`: the filters of HTTP requests as an Envoy dynamic module.
+//! `libsluice.so`: the filters as an Envoy dynamic module.
 
 sluice_host::native_module! {
     sluice_bundle::worker::Worker,

@@ -16,6 +16,7 @@ use crate::worker::{NOTE, Worker};
 impl<H: HttpHost + NetworkHost + PluginHost> Filter<H> for Worker {
     const NAME: &'static str = "sni";
     const NEEDS_TIME: bool = true;
+    const READS_SERVER_NAME_OF_REQUESTS: bool = true;
     const NOTES: &'static [&'static str] = &[NOTE];
     const UNCONFIGURED: Action = Action::Pause;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::wasm::wasm;
+use crate::wasm::{plugin, wasm};
 
 /// Set this variable to `native` to run the filters of listeners, and the outlier filter where
 /// Envoy ejects the hosts, in the dynamic module `dist/libsluice.so` in place of the wasm modules.
@@ -42,6 +42,29 @@ pub fn attached(filter: &str, name: &str, configuration: &str, is_native: bool) 
         true => native(filter, configuration),
         false => wasm(filter, name, configuration),
     }
+}
+
+/// Returns a filter of the kind `http` or `network` with a configuration, for a listener: of the
+/// dynamic module, or the wasm module as a plugin with this name.
+pub fn filter(kind: &str, filter: &str, name: &str, configuration: &str) -> Value {
+    match (is_native(), kind) {
+        (false, _) => plugin(kind, filter, name, configuration),
+        (true, "network") => native_network(filter, configuration),
+        (true, _) => native(filter, configuration),
+    }
+}
+
+/// Returns a network filter of the dynamic module with a configuration.
+pub fn native_network(filter: &str, configuration: &str) -> Value {
+    native_network_of("sluice", filter, configuration)
+}
+
+/// Returns a network filter of the dynamic module with this name, which may be one that only tests
+/// use. Envoy 1.38 knows no other way to name the module of a network filter.
+pub fn native_network_of(module: &str, filter: &str, configuration: &str) -> Value {
+    let mut network = dynamic(json!({ "name": module }), filter, configuration);
+    network["typed_config"]["@type"] = "type.googleapis.com/envoy.extensions.filters.network.dynamic_modules.v3.DynamicModuleNetworkFilter".into();
+    network
 }
 
 /// Returns a filter of the dynamic module with a configuration, for a listener or cluster. Its

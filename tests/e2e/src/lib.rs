@@ -35,12 +35,15 @@ mod upstream;
 mod wait;
 mod wasm;
 
-pub use attach::{NATIVE, bootstrap_extensions, is_left_out, is_native, native, native_of};
+pub use attach::{
+    NATIVE, bootstrap_extensions, filter, is_left_out, is_native, native, native_network,
+    native_network_of, native_of,
+};
 pub use client::{Client, Connection, Request, Response};
 pub use config::{Bootstrap, any_host};
 pub use endpoints::{Endpoints, Locality};
 pub use envoy::{Envoy, HostStatus, StartFailure};
-pub use files::{envoy_program, module, workspace};
+pub use files::{envoy_is_of, envoy_program, module, test_modules, workspace};
 pub use histogram::Histogram;
 pub use listener::Listener;
 pub use nginx::{Nginx, server};

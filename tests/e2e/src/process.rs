@@ -74,8 +74,9 @@ impl Process {
             .args(["--file-flush-interval-msec", "20"])
             // These two components log long lists at level info.
             .args(["--component-log-level", "main:warning,config:warning"])
-            // The folder of the dynamic module.
+            // The folders of the dynamic module, and of those that only tests use.
             .env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", files::modules())
+            .env("LD_LIBRARY_PATH", files::test_modules())
             .current_dir(path)
             .stdin(Stdio::null())
             .stdout(File::create(path.join("stdout")).unwrap())

@@ -2,13 +2,14 @@
 //! document says so, runs before `libsluice.so` in a real Envoy.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::Method;
 use serde_json::json;
 use sluice_e2e::{
-    Bootstrap, Client, Envoy, Listener, Request, Response, Upstream, any_host, native_of, until,
+    Bootstrap, Client, Envoy, Listener, Request, Response, Upstream, any_host, native_of,
+    test_modules, until,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -26,9 +27,7 @@ const REQUESTS: &str = "http.edge.downstream_rq_active";
 const OTHER_STREAM: &str = "the entry of another stream";
 
 fn module() -> PathBuf {
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .with_file_name("native")
-        .join("libsluice_test_panics.so");
+    let file = test_modules().join("libsluice_test_panics.so");
     assert!(file.exists(), "{} is missing; run `cargo xtask test-module` first", file.display());
     file
 }

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "foreign functions")]
 
 pub mod bootstrap;
+pub mod network;
 
 use std::ffi::c_void;
 use std::ptr;

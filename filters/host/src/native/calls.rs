@@ -3,26 +3,16 @@
 #![expect(unsafe_code, reason = "foreign functions")]
 
 pub mod bootstrap;
+pub mod network;
+pub mod version;
 
-use std::ffi::{CStr, c_void};
+use std::ffi::c_void;
 use std::{ptr, slice};
 
 use log::{Level, LevelFilter};
 use smallvec::SmallVec;
 
-use crate::native::abi::*;
-
-/// Returns the version of the ABI. What the module uses of it is the same in all versions, so it
-/// reports that of the Envoy which loads it: Envoy warns about any other.
-pub fn version() -> &'static CStr {
-    // A function that is new in Envoy 1.40.
-    let new = c"envoy_dynamic_module_callback_get_runtime_bool";
-    // SAFETY: the name ends with a zero byte, and the function is not called.
-    match unsafe { libc::dlsym(libc::RTLD_DEFAULT, new.as_ptr()) }.is_null() {
-        true => c"v0.1.0",
-        false => c"v0.2.0",
-    }
-}
+use crate::native::abi::{network as abi_network, *};
 
 /// What Envoy gives a hook for a stream or a configuration. It is passed on to Envoy only, by which
 /// it is valid as long as the hook runs.
@@ -36,31 +26,49 @@ impl Handle {
     }
 }
 
-/// A scheduler, by which any thread can make Envoy call a stream's hook on the stream's worker.
+/// What Envoy gives the hook for a configuration of an HTTP filter or a network filter, each of
+/// which has its own functions for metrics.
+#[derive(Clone, Copy, Debug)]
+pub enum ConfigurationHandle {
+    Http(Handle),
+    Network(Handle),
+}
+
+/// A scheduler, by which any thread can make Envoy call a hook of a request or connection on its
+/// worker.
 #[derive(Debug)]
-pub struct Scheduler(*mut c_void);
+pub struct Scheduler {
+    pointer: *mut c_void,
+    commit: unsafe extern "C" fn(*mut c_void, u64),
+    delete: unsafe extern "C" fn(*mut c_void),
+}
 
 // SAFETY: Envoy allows its use by any thread.
 unsafe impl Send for Scheduler {}
 
 impl Scheduler {
-    /// The scheduler of a stream.
+    /// The scheduler of a request.
     pub fn new(stream: Handle) -> Self {
         // SAFETY: the stream's hook runs.
-        Self(unsafe { envoy_dynamic_module_callback_http_filter_scheduler_new(stream.0) })
+        let pointer = unsafe { envoy_dynamic_module_callback_http_filter_scheduler_new(stream.0) };
+        Self {
+            pointer,
+            commit: envoy_dynamic_module_callback_http_filter_scheduler_commit,
+            delete: envoy_dynamic_module_callback_http_filter_scheduler_delete,
+        }
     }
 
     /// Makes Envoy call the hook `scheduled` of the stream soon, unless the stream has ended.
     pub fn commit(&self) {
         // SAFETY: it exists until it is dropped.
-        unsafe { envoy_dynamic_module_callback_http_filter_scheduler_commit(self.0, 0) };
+        unsafe { (self.commit)(self.pointer, 0) };
     }
 }
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
         // SAFETY: it was made once and is deleted once.
-        unsafe { envoy_dynamic_module_callback_http_filter_scheduler_delete(self.0) };
+        unsafe { (self.delete)(self.pointer) };
     }
 }
 
@@ -107,18 +115,50 @@ fn level_number(level: Level) -> u32 {
 }
 
 /// Defines a counter of a configuration, and returns its number.
-pub fn define_counter(configuration: Handle, name: &str) -> Option<u32> {
-    define(envoy_dynamic_module_callback_http_filter_config_define_counter, configuration, name)
+pub fn define_counter(configuration: ConfigurationHandle, name: &str) -> Option<u32> {
+    define_for(
+        envoy_dynamic_module_callback_http_filter_config_define_counter,
+        abi_network::envoy_dynamic_module_callback_network_filter_config_define_counter,
+        configuration,
+        name,
+    )
 }
 
 /// Defines a gauge of a configuration, and returns its number.
-pub fn define_gauge(configuration: Handle, name: &str) -> Option<u32> {
-    define(envoy_dynamic_module_callback_http_filter_config_define_gauge, configuration, name)
+pub fn define_gauge(configuration: ConfigurationHandle, name: &str) -> Option<u32> {
+    define_for(
+        envoy_dynamic_module_callback_http_filter_config_define_gauge,
+        abi_network::envoy_dynamic_module_callback_network_filter_config_define_gauge,
+        configuration,
+        name,
+    )
 }
 
 /// Defines a histogram of a configuration, and returns its number.
-pub fn define_histogram(configuration: Handle, name: &str) -> Option<u32> {
-    define(envoy_dynamic_module_callback_http_filter_config_define_histogram, configuration, name)
+pub fn define_histogram(configuration: ConfigurationHandle, name: &str) -> Option<u32> {
+    define_for(
+        envoy_dynamic_module_callback_http_filter_config_define_histogram,
+        abi_network::envoy_dynamic_module_callback_network_filter_config_define_histogram,
+        configuration,
+        name,
+    )
+}
+
+fn define_for(
+    of_http: Define,
+    of_network: abi_network::Define,
+    configuration: ConfigurationHandle,
+    name: &str,
+) -> Option<u32> {
+    match configuration {
+        ConfigurationHandle::Http(own) => define(of_http, own, name),
+        ConfigurationHandle::Network(own) => {
+            let (mut id, name) = (0, Buffer::of(name.as_bytes()));
+            // SAFETY: see above.
+            let result = unsafe { of_network(own.0, name, &raw mut id) };
+            u32::try_from(id).ok().filter(|_| result == 0)
+        }
+    }
 }
 
 fn define(function: Define, configuration: Handle, name: &str) -> Option<u32> {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use crate::native::calls::{self, Handle};
+use crate::native::calls::{self, ConfigurationHandle};
 use crate::native::filters::{AnyPolicy, NativeFilter, NativePlugin};
 
 /// A filter with a document.
@@ -75,7 +75,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 thread_local! {
     /// The metrics of the configuration whose filter is being made, and the configuration itself as
     /// long as metrics can be defined.
-    static BEING_MADE: RefCell<Option<(Metrics, Option<Handle>)>> = const { RefCell::new(None) };
+    static BEING_MADE: RefCell<Option<(Metrics, Option<ConfigurationHandle>)>> =
+        const { RefCell::new(None) };
 
     /// What this worker has made, by configuration.
     static WORKERS: RefCell<HashMap<Key, Worker>> = RefCell::default();
@@ -99,7 +100,11 @@ pub struct Worker {
     pub is_in_listener: Rc<Cell<bool>>,
 }
 
-fn making<T>(metrics: &Metrics, handle: Option<Handle>, make: impl FnOnce() -> T) -> T {
+fn making<T>(
+    metrics: &Metrics,
+    handle: Option<ConfigurationHandle>,
+    make: impl FnOnce() -> T,
+) -> T {
     /// Also after a panic, so that nothing uses the handle later.
     struct Made;
     impl Drop for Made {
@@ -114,7 +119,11 @@ fn making<T>(metrics: &Metrics, handle: Option<Handle>, make: impl FnOnce() -> T
 }
 
 /// Makes a configuration. `None` if the document is refused.
-pub fn add(filter: &'static dyn NativeFilter, document: &[u8], handle: Handle) -> Option<Key> {
+pub fn add(
+    filter: &'static dyn NativeFilter,
+    document: &[u8],
+    handle: ConfigurationHandle,
+) -> Option<Key> {
     let metrics = Metrics::default();
     let policy = making(&metrics, Some(handle), || {
         metric(MetricKind::Counter, PANICS, calls::define_counter);
@@ -138,7 +147,7 @@ pub fn remove(key: Key) {
 pub fn metric(
     kind: MetricKind,
     name: &str,
-    define: fn(Handle, &str) -> Option<u32>,
+    define: fn(ConfigurationHandle, &str) -> Option<u32>,
 ) -> Option<u32> {
     BEING_MADE.with_borrow(|being_made| {
         let (metrics, handle) = being_made.as_ref()?;

@@ -1,11 +1,12 @@
-//! The stream that calls into Envoy apply to: that of the hook which runs on this thread, or the
-//! one that it has entered.
+//! The request or connection that calls into Envoy apply to: that of the hook which runs on this
+//! thread, or the one that it has entered.
 
 use std::cell::Cell;
 
 use crate::native::calls::Handle;
+use crate::native::calls::network::ConnectionHandle;
 
-/// A stream of this thread.
+/// A request of this thread.
 #[derive(Clone, Copy, Debug)]
 pub struct Current {
     /// Its number in this thread
@@ -25,32 +26,75 @@ impl Current {
     }
 }
 
-thread_local! {
-    static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
+/// A connection of this thread.
+#[derive(Clone, Copy, Debug)]
+pub struct CurrentConnection {
+    /// Its number in this thread
+    pub id: u32,
+    /// Its handle
+    pub handle: ConnectionHandle,
+    /// Whether the hook for bytes from the client runs
+    pub is_reading: bool,
 }
 
-/// Returns the current stream.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Request(Current),
+    Connection(CurrentConnection),
+}
+
+thread_local! {
+    static CURRENT: Cell<Option<Kind>> = const { Cell::new(None) };
+}
+
+/// Returns the current request. `None` in a hook of a connection.
 #[inline]
 pub fn get() -> Option<Current> {
-    CURRENT.get()
+    match CURRENT.get() {
+        Some(Kind::Request(current)) => Some(current),
+        _ => None,
+    }
 }
 
-/// Returns the handle of the current stream.
+/// Returns the handle of the current request. `None` in a hook of a connection.
 #[inline]
 pub fn handle() -> Option<Handle> {
-    CURRENT.get().map(|current| current.handle)
+    get().map(|current| current.handle)
 }
 
-/// Runs a hook of a stream. The hook may be inside of another one, whose stream is the current one
+/// Returns the current connection. `None` in a hook of a request.
+pub fn connection() -> Option<CurrentConnection> {
+    match CURRENT.get() {
+        Some(Kind::Connection(current)) => Some(current),
+        _ => None,
+    }
+}
+
+/// Runs a hook of a request. The hook may be inside of another one, whose stream is the current one
 /// again at the end, also if the hook panics.
 #[inline]
 pub fn run<T>(stream: Current, hook: impl FnOnce() -> T) -> T {
-    let _outer = Outer(CURRENT.replace(Some(stream)));
+    run_kind(Some(Kind::Request(stream)), hook)
+}
+
+/// Runs a hook of a connection, in the same way.
+pub fn run_connection<T>(connection: CurrentConnection, hook: impl FnOnce() -> T) -> T {
+    run_kind(Some(Kind::Connection(connection)), hook)
+}
+
+/// Runs a hook in which calls about a request or connection have no effect, in the same way.
+pub fn run_alone<T>(hook: impl FnOnce() -> T) -> T {
+    run_kind(None, hook)
+}
+
+#[inline]
+fn run_kind<T>(kind: Option<Kind>, hook: impl FnOnce() -> T) -> T {
+    let _outer = Outer(CURRENT.replace(kind));
     hook()
 }
 
 /// The current stream before a hook, which is set again at the end.
-struct Outer(Option<Current>);
+struct Outer(Option<Kind>);
 
 impl Drop for Outer {
     fn drop(&mut self) {
@@ -58,16 +102,21 @@ impl Drop for Outer {
     }
 }
 
-/// Makes another stream the current one, until the hook ends.
+/// Makes another request the current stream, until the hook ends.
 pub fn set(stream: Current) {
-    CURRENT.set(Some(stream));
+    CURRENT.set(Some(Kind::Request(stream)));
+}
+
+/// Makes another connection the current one, until the hook ends.
+pub fn set_connection(connection: CurrentConnection) {
+    CURRENT.set(Some(Kind::Connection(connection)));
 }
 
 /// Notes whether the request was edited since Envoy last chose its route. Returns the old value.
 #[inline]
 pub fn set_edited(is_edited: bool) -> bool {
-    let Some(current) = CURRENT.get() else { return false };
-    CURRENT.set(Some(Current { is_edited, ..current }));
+    let Some(current) = get() else { return false };
+    set(Current { is_edited, ..current });
     current.is_edited
 }
 
@@ -88,5 +137,28 @@ mod tests {
             assert_eq!(id(), Some(1));
         });
         assert_eq!(id(), None);
+    }
+
+    #[test]
+    fn a_hook_has_the_calls_of_its_own_kind() {
+        let request = Current::new(1, Handle::new(ptr::null_mut()), false);
+        let handle = ConnectionHandle::new(ptr::null_mut());
+        let connection_2 = CurrentConnection { id: 2, handle, is_reading: false };
+        let ids = || (get().map(|own| own.id), connection().map(|own| own.id));
+        // Envoy calls filters of requests while a network filter resumes a connection.
+        run_connection(connection_2, || {
+            assert_eq!(ids(), (None, Some(2)));
+            assert!(!set_edited(true), "it is no request");
+            run(request, || {
+                assert_eq!(ids(), (Some(1), None));
+                run_alone(|| assert_eq!(ids(), (None, None)));
+                set_connection(CurrentConnection { id: 3, ..connection_2 });
+                assert_eq!(ids(), (None, Some(3)));
+            });
+            assert_eq!(ids(), (None, Some(2)));
+            set(request);
+            assert_eq!(ids(), (Some(1), None));
+        });
+        assert_eq!(ids(), (None, None));
     }
 }

@@ -7,9 +7,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::LevelFilter;
 
-use crate::host::{ActiveStreams, Counter, Gauge, Histogram, Host, Memory, PluginHost};
+use crate::host::{
+    ActiveStreams, Counter, Gauge, Histogram, Host, Memory, PluginHost, TLS_VERSION,
+};
+use crate::native::calls::network;
 use crate::native::configurations::MetricKind;
-use crate::native::{answers, attributes, calls, configurations, current, settle, streams};
+use crate::native::{
+    answers, attributes, calls, configurations, connections, current, settle, streams,
+};
 use crate::random;
 
 /// The Envoy that has loaded the module.
@@ -20,32 +25,52 @@ impl Host for Envoy {
     const IS_NATIVE: bool = true;
 
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        attributes::read(current::handle()?, path)
+        match current::handle() {
+            Some(stream) => attributes::read(stream, path),
+            None => attributes::read_of_connection(current::connection()?.handle, path),
+        }
     }
 
     fn note(&self, name: &str, text: &str) {
         if let Some(stream) = current::handle() {
             calls::set_filter_state(stream, &attributes::note_key(name), text);
+        } else if let Some(connection) = current::connection() {
+            network::set_note(connection.handle, &attributes::note_key(name), text);
         }
     }
 
     fn increment(&self, counter: Counter) {
-        match current::handle() {
-            Some(stream) => calls::increment_counter(stream, counter.0),
-            None => answers::increment(counter),
+        if let Some(stream) = current::handle() {
+            calls::increment_counter(stream, counter.0);
+        } else if let Some(connection) = current::connection() {
+            network::increment_counter(connection.handle, counter.0);
+        } else {
+            answers::increment(counter);
         }
     }
 
     fn change(&self, gauge: Gauge, by: i64) {
         if let Some(stream) = current::handle() {
             calls::change_gauge(stream, gauge.0, by);
+        } else if let Some(connection) = current::connection() {
+            network::change_gauge(connection.handle, gauge.0, by);
         }
     }
 
     fn record(&self, histogram: Histogram, value: u64) {
-        match current::handle() {
-            Some(stream) => calls::record(stream, histogram.0, value),
-            None => answers::record(histogram, value),
+        if let Some(stream) = current::handle() {
+            calls::record(stream, histogram.0, value);
+        } else if let Some(connection) = current::connection() {
+            network::record(connection.handle, histogram.0, value);
+        } else {
+            answers::record(histogram, value);
+        }
+    }
+
+    fn is_tls_terminated(&self) -> bool {
+        match current::connection() {
+            Some(connection) => network::is_tls(connection.handle),
+            None => self.property(&TLS_VERSION).is_some(),
         }
     }
 
@@ -67,7 +92,10 @@ impl Host for Envoy {
     }
 
     fn wake(&self, time: Instant) {
-        streams::wake(time);
+        match current::connection() {
+            Some(_) => connections::wake(time),
+            None => streams::wake(time),
+        }
     }
 
     fn tick_step(&self) -> Duration {
@@ -128,6 +156,10 @@ impl PluginHost for Envoy {
     }
 
     fn enter(&self, context: u32) -> bool {
+        // A plugin has either connections or requests.
+        if current::connection().is_some() {
+            return connections::enter(context);
+        }
         let stream = streams::get(context).filter(|stream| !stream.has_failed.get());
         if let Some(stream) = &stream {
             settle::settle();

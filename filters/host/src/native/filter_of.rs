@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::filter::{Filter, HttpStream};
+use crate::filter::{Filter, HttpStream, NetworkStream};
 use crate::native::envoy::Envoy;
-use crate::native::filters::{AnyPolicy, NativeFilter, NativePlugin};
+use crate::native::filters::{AnyPolicy, NativeConnection, NativeFilter, NativePlugin};
 use crate::plugin::Plugin;
 
 /// The filter `F` in a module.
@@ -43,6 +43,14 @@ impl<F: Filter<Envoy>> NativeFilter for FilterOf<F> {
         F::ANSWER_HISTOGRAMS
     }
 
+    fn reads_server_name_of_requests(&self) -> bool {
+        F::READS_SERVER_NAME_OF_REQUESTS
+    }
+
+    fn is_network_filter(&self) -> bool {
+        F::Connection::IS_SUPPORTED
+    }
+
     fn compile(&self, document: &[u8]) -> Option<AnyPolicy> {
         let plugin = Plugin::<F, Envoy>::new(PLUGIN, Envoy);
         plugin.on_vm_start();
@@ -61,6 +69,10 @@ impl<F: Filter<Envoy>> NativeFilter for FilterOf<F> {
 impl<F: Filter<Envoy>> NativePlugin for Plugin<F, Envoy> {
     fn request(&self, id: u32) -> Option<Box<dyn HttpStream>> {
         Some(Box::new(Plugin::request(self, id)?))
+    }
+
+    fn connection(&self, id: u32) -> Option<Box<dyn NativeConnection>> {
+        Some(Box::new(Plugin::connection(self, id)?))
     }
 
     fn on_tick(&self) {

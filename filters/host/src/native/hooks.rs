@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use crate::filter::{Action, HttpStream};
 use crate::followed;
 use crate::native::abi::Body;
-use crate::native::calls::{self, Handle};
+use crate::native::calls::{self, ConfigurationHandle, Handle, version};
 use crate::native::configurations::{self, Key};
 use crate::native::filters::NativeFilter;
 use crate::native::streams::Stream;
@@ -41,20 +41,45 @@ pub(super) fn filters() -> &'static [&'static dyn NativeFilter] {
 pub fn program_init(filters: &'static [&'static dyn NativeFilter]) -> *const c_char {
     FILTERS.get_or_init(|| filters);
     logger::install();
-    calls::version().as_ptr()
+    version::abi().as_ptr()
 }
 
 /// Envoy has a new configuration. Null refuses it.
 pub fn config_new(configuration: *mut c_void, name: Buffer, document: Buffer) -> *const c_void {
+    add_configuration(ConfigurationHandle::Http(Handle::new(configuration)), name, document)
+}
+
+/// Makes a configuration of the filter with this name. Null refuses it.
+pub(super) fn add_configuration(
+    configuration: ConfigurationHandle,
+    name: Buffer,
+    document: Buffer,
+) -> *const c_void {
     let make = || {
         let (name, document) = (calls::copied(name), calls::copied(document));
-        let filters = filters();
+        let is_usable = |filter: &&dyn NativeFilter| match configuration {
+            ConfigurationHandle::Http(_) => true,
+            ConfigurationHandle::Network(_) => filter.is_network_filter(),
+        };
+        let filters: Vec<_> = filters().iter().copied().filter(is_usable).collect();
         match filters.iter().find(|filter| filter.name().as_bytes() == name) {
-            Some(filter) => configurations::add(*filter, &document, Handle::new(configuration)),
+            Some(filter) if lacks_server_name(*filter, configuration) => {
+                log::error!(
+                    "filter_name: {} requires Envoy 1.39: before, Envoy tells a dynamic module no \
+                     server name of a request; use {0}.wasm",
+                    filter.name()
+                );
+                None
+            }
+            Some(filter) => configurations::add(*filter, &document, configuration),
             None => {
                 let known: Vec<_> = filters.iter().map(|filter| filter.name()).collect();
+                let kind = match configuration {
+                    ConfigurationHandle::Http(_) => "",
+                    ConfigurationHandle::Network(_) => "the network filters ",
+                };
                 let name = String::from_utf8_lossy(&name);
-                log::error!("filter_name: {name:?} is none of {}", known.join(", "));
+                log::error!("filter_name: {name:?} is none of {kind}{}", known.join(", "));
                 None
             }
         }
@@ -62,6 +87,13 @@ pub fn config_new(configuration: *mut c_void, name: Buffer, document: Buffer) ->
     // A panic has logged itself.
     let key = catch_unwind(AssertUnwindSafe(make)).ok().flatten();
     key.map_or(ptr::null(), |key| ptr::without_provenance(key as usize))
+}
+
+/// Whether a filter of requests needs their server name, and Envoy does not have it.
+fn lacks_server_name(filter: &dyn NativeFilter, configuration: ConfigurationHandle) -> bool {
+    matches!(configuration, ConfigurationHandle::Http(_))
+        && filter.reads_server_name_of_requests()
+        && !version::has_server_name_of_requests()
 }
 
 /// A configuration is not used any more.
@@ -79,18 +111,24 @@ pub fn per_route_config_new() -> *const c_void {
 /// the request pass without its filter.
 const FAILED: usize = usize::MAX;
 
-/// A request begins.
-pub fn filter_new(configuration: *const c_void, stream: *mut c_void) -> *const c_void {
-    let (key, handle) = (configuration.addr() as Key, Handle::new(stream));
-    let made = catch_unwind(AssertUnwindSafe(|| streams::add(key, handle))).unwrap_or_else(|_| {
-        count_panic(handle, configurations::panics(key));
-        None
-    });
+/// The address of a stream that was made, by its number.
+pub(super) fn address(made: Option<u32>) -> *const c_void {
     // Numbers begin with 0, which would be the null pointer.
     ptr::without_provenance(made.map_or(FAILED, |id| id as usize + 1))
 }
 
-fn number(stream: *const c_void) -> u32 {
+/// A request begins.
+pub fn filter_new(configuration: *const c_void, stream: *mut c_void) -> *const c_void {
+    let (key, handle) = (configuration.addr() as Key, Handle::new(stream));
+    let made = catch_unwind(AssertUnwindSafe(|| streams::add(key, handle)));
+    address(made.unwrap_or_else(|_| {
+        count_panic(handle, configurations::panics(key));
+        None
+    }))
+}
+
+/// The number of a stream, by its address.
+pub(super) fn number(stream: *const c_void) -> u32 {
     u32::try_from(stream.addr().wrapping_sub(1)).unwrap_or(u32::MAX)
 }
 

@@ -70,7 +70,10 @@ impl HttpHost for Envoy {
     }
 
     fn reply(&self, reply: &LocalReply<'_>) {
-        settle::reply(reply);
+        // A connection has no reply.
+        if current::get().is_some() {
+            settle::reply(reply);
+        }
     }
 
     fn resume_request(&self) {

@@ -4,6 +4,8 @@
 #[macro_export]
 macro_rules! native_module {
     ($($filter:ty),* $(,)?) => {
+        $crate::native_network_hooks!();
+
         const _: () = {
             use ::std::ffi::{c_char, c_void};
 

@@ -1,19 +1,18 @@
-//! The streams of a worker.
+//! The requests of a worker.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
-
-use slab::Slab;
 
 use crate::filter::HttpStream;
 use crate::native::calls::{Handle, Scheduler};
 use crate::native::configurations::{self, Key, Worker};
 use crate::native::current::{self, Current};
 use crate::native::ending::Ending;
+use crate::native::table::Table;
 use crate::native::timer::Wake;
 
-/// A stream.
+/// A request.
 pub struct Stream {
     pub current: Current,
     pub worker: Worker,
@@ -30,14 +29,13 @@ pub struct Stream {
 }
 
 thread_local! {
-    /// `None` in the place of a number that is not used again.
-    static STREAMS: RefCell<Slab<Option<Rc<Stream>>>> = const { RefCell::new(Slab::new()) };
+    static STREAMS: Table<Stream> = const { Table::new() };
 }
 
 /// Makes a stream of a configuration, and returns its number.
 pub fn add(key: Key, handle: Handle) -> Option<u32> {
     let worker = configurations::worker(key)?;
-    let id = STREAMS.with_borrow(|streams| u32::try_from(streams.vacant_key()).ok())?;
+    let id = STREAMS.with(Table::next)?;
     let current = Current::new(id, handle, worker.is_in_listener.get());
     let request = current::run(current, || worker.plugin.request(id));
     let stream = Stream {
@@ -49,14 +47,14 @@ pub fn add(key: Key, handle: Handle) -> Option<u32> {
         ending: Ending::default(),
         wake: RefCell::default(),
     };
-    STREAMS.with_borrow_mut(|streams| streams.insert(Some(Rc::new(stream))));
+    STREAMS.with(|streams| streams.add(stream));
     Some(id)
 }
 
 /// Returns a stream of this worker.
 #[inline]
 pub fn get(id: u32) -> Option<Rc<Stream>> {
-    STREAMS.with_borrow(|streams| streams.get(id as usize)?.clone())
+    STREAMS.with(|streams| streams.get(id))
 }
 
 /// Returns the stream of a hook, unless it was removed meanwhile.
@@ -64,17 +62,10 @@ pub fn of(current: Current) -> Option<Rc<Stream>> {
     get(current.id).filter(|stream| stream.current.handle == current.handle)
 }
 
-/// Drops a stream. Its number is used again, unless the filter may not have forgotten the stream:
-/// what it keeps for this one would apply to the next one.
+/// Drops a stream.
 pub fn remove(id: u32) {
-    // Outside of the borrow, as a stream may own anything.
-    let removed = STREAMS.with_borrow_mut(|streams| {
-        let removed = streams.get_mut(id as usize)?.take();
-        if removed.as_ref().is_none_or(|stream| !stream.ending.has_panicked()) {
-            streams.try_remove(id as usize);
-        }
-        removed
-    });
+    let removed =
+        STREAMS.with(|streams| streams.remove(id, |stream| !stream.ending.has_panicked()));
     drop(removed);
 }
 

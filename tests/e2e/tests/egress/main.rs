@@ -8,7 +8,7 @@ mod tls;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use sluice_e2e::{Envoy, plugin};
+use sluice_e2e::Envoy;
 
 /// A configuration with these entries.
 fn registry_only(entries: Value, settings: Value) -> Value {
@@ -27,10 +27,10 @@ fn web(hosts: &[&str]) -> Value {
     ] })
 }
 
-/// The module as a network filter, or as an HTTP filter, which have the same name: with the same
-/// document they are one plugin to Envoy.
+/// The filter as a network filter, or as an HTTP filter. Wasm plugins of both kinds have the same
+/// name: with the same document they are one plugin to Envoy.
 fn filter(kind: &str, document: &Value) -> Value {
-    plugin(kind, "egress", "egress", &document.to_string())
+    sluice_e2e::filter(kind, "egress", "egress", &document.to_string())
 }
 
 /// A connection manager with these filters and a route for all.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
-use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Mirroring, Upstream, plugin};
+use sluice_e2e::{Bootstrap, Client, Envoy, Listener, Mirroring, Upstream, native_network, plugin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The ways in which the filters are attached, which are the names of the listeners.
@@ -68,7 +68,8 @@ impl Edge {
                 .listener(single.plugin(&document))
                 .listener(bundle.bundle(&document))
                 .listener(native.bundle(&document).native())
-                .raw_listener(names())
+                .raw_listener(names("names", plugin("network", "sni", "names", &sni())))
+                .raw_listener(names("native-names", native_network("sni", &sni())))
                 .cluster("service", &[service.address()])
                 .cluster("odd", &[odd])
                 .cluster("copy", &[copy.address()])
@@ -168,9 +169,9 @@ fn outliers() -> Value {
     })
 }
 
-/// A listener with the sni filter, which sends one name to the cluster `named` and closes all other
+/// A document by which the sni filter sends one name to the cluster `named` and closes all other
 /// connections.
-fn names() -> Value {
+fn sni() -> String {
     let document = json!({
         "clusterName": "{host}",
         "virtualServices": [{ "hosts": ["*"], "gateways": ["gateway"], "tls": [{
@@ -178,22 +179,27 @@ fn names() -> Value {
             "route": [{ "destination": { "host": "named" } }],
         }] }],
     });
+    document.to_string()
+}
+
+/// A listener with a network filter.
+fn names(name: &str, filter: Value) -> Value {
     let of = |kind: &str, name: &str| {
         format!("type.googleapis.com/envoy.extensions.filters.{kind}.{name}")
     };
     json!({
-        "name": "names",
+        "name": name,
         "listener_filters": [{
             "name": "envoy.filters.listener.tls_inspector",
             "typed_config": { "@type": of("listener", "tls_inspector.v3.TlsInspector") },
         }],
         "filter_chains": [{ "filters": [
-            plugin("network", "sni", "names", &document.to_string()),
+            filter,
             {
                 "name": "envoy.filters.network.tcp_proxy",
                 "typed_config": {
                     "@type": of("network", "tcp_proxy.v3.TcpProxy"),
-                    "stat_prefix": "names",
+                    "stat_prefix": name,
                     "cluster": "fallback",
                 },
             },

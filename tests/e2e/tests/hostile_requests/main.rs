@@ -115,9 +115,12 @@ impl Sent {
             }
             edge.still_serves(&format!("{way}, HTTP/2, seeds {seeds:?}")).await;
         }
-        let address = edge.address("names");
+        let (wasm, native) = (edge.address("names"), edge.address("native-names"));
         let hello = |mut random: Rng| async move {
-            hellos::send(&hellos::generate(&mut random), address).await
+            let hello = hellos::generate(&mut random);
+            let answer = hellos::send(&hello, wasm).await;
+            assert_eq!(hellos::send(&hello, native).await, answer, "{hello:?}");
+            answer
         };
         for_seeds(seeds.clone(), hello, |answer| {
             self.hellos += 1;
