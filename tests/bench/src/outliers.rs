@@ -23,8 +23,8 @@ fn document(detection: &Value) -> Value {
     })
 }
 
-/// A listener with the router filter, which chooses the cluster. The outlier filter steers only what
-/// that filter has decided.
+/// A listener with the router filter, which chooses the cluster. The outlier filter steers only
+/// what that filter has decided.
 fn edge() -> Listener {
     let rule = json!({ "route": [{ "destination": { "host": POOL } }] });
     let mut router = any_host(json!([rule]));
