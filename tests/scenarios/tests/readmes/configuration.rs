@@ -38,6 +38,8 @@ const RULES: &str = "{virtualServices: [{hosts: [example.com], http: [{route: [{
 struct Configuration {
     listeners: Vec<Value>,
     clusters: Vec<Value>,
+    /// Those of the bootstrap
+    extensions: Value,
 }
 
 #[test]
@@ -46,6 +48,7 @@ fn envoy_accepts_documents_and_configurations() {
     let mut whole = Configuration {
         listeners: Vec::new(),
         clusters: sandbox["static_resources"]["clusters"].as_array().unwrap().clone(),
+        extensions: json!([]),
     };
     for readme in &READMES {
         for (block, kind) in readme.blocks() {
@@ -180,8 +183,8 @@ impl Configuration {
         }
     }
 
-    /// Adds parts of a configuration: HTTP filters, fields of a virtual host or of a cluster. They
-    /// can refer to a document as `*document`.
+    /// Adds parts of a configuration: HTTP filters, network filters, extensions of the bootstrap,
+    /// fields of a virtual host or of a cluster. They can refer to a document as `*document`.
     fn add_parts(&mut self, name: &str, text: &str) {
         let indented: String = text.lines().map(|line| format!("  {line}\n")).collect();
         let text = format!(
@@ -195,6 +198,11 @@ impl Configuration {
         for (field, value) in parts {
             match field.as_str() {
                 "http_filters" => filters = value.as_array().expect("filters").clone(),
+                "filters" => {
+                    let own = value.as_array().expect("filters").clone();
+                    self.listen(&format!("{name} of connections"), own);
+                }
+                "bootstrap_extensions" => self.extensions = value,
                 "routes" | "request_headers_to_remove" | "response_headers_to_remove" => {
                     host[field] = value;
                 }
@@ -249,7 +257,9 @@ impl Configuration {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("envoy.json");
         let resources = json!({ "listeners": self.listeners, "clusters": self.clusters });
-        fs::write(&file, json!({ "static_resources": resources }).to_string()).unwrap();
+        let extensions = self.extensions;
+        let whole = json!({ "bootstrap_extensions": extensions, "static_resources": resources });
+        fs::write(&file, whole.to_string()).unwrap();
         let output = Command::new(envoy_program())
             .args(["--mode", "validate", "--log-level", "error", "--config-path"])
             .arg(&file)

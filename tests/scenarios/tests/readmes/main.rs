@@ -145,7 +145,7 @@ const READMES: [Readme; 12] = [
     },
     Readme {
         file: "filters/native/README.md",
-        blocks: &[Envoy, Envoy, Document("sluice", Http), Script],
+        blocks: &[Envoy, Envoy, Envoy, Envoy, Document("sluice", Http), Script],
     },
     Readme {
         file: "filters/sni/README.md",
