@@ -27,10 +27,9 @@ fn random_callbacks_and_answers_end_in_no_trap_and_leave_nothing() {
     of_all(|module| {
         let target = Target::read(module).unwrap();
         for seed in 0..2 {
-            let mixture = mix(&target, seed, 5_000).unwrap_or_else(|error| panic!("{error:#}"));
+            let mixture = mix(&target, seed, 8_000).unwrap_or_else(|error| panic!("{error:#}"));
             println!("{module}: {mixture:?}");
-            // The number depends on the calls that a module makes by chance.
-            assert!(mixture.late.wrong_answers > 100, "{module}: {mixture:?}");
+            assert!(mixture.late.wrong_answers > 200, "{module}: {mixture:?}");
             mixture.check().unwrap_or_else(|error| panic!("{module}: {error:#}"));
         }
     });
