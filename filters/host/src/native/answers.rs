@@ -29,18 +29,16 @@ pub fn are_possible() -> bool {
     IS_LOADED.load(Relaxed)
 }
 
-/// Envoy's configuration has the extension.
-pub fn begin(extension: Handle) {
+/// Envoy's configuration has the extension. Defines the metrics that these filters need when they
+/// get an answer: later, Envoy refuses to define metrics.
+pub fn begin(extension: Handle, filters: &[&dyn NativeFilter]) {
     define(extension, MetricKind::Counter, &[PANICS], bootstrap::define_counter);
+    for filter in filters {
+        let (counters, histograms) = (filter.answer_counters(), filter.answer_histograms());
+        define(extension, MetricKind::Counter, counters, bootstrap::define_counter);
+        define(extension, MetricKind::Histogram, histograms, bootstrap::define_histogram);
+    }
     IS_LOADED.store(true, Relaxed);
-}
-
-/// Defines the metrics that a filter needs when it gets an answer. Later, Envoy refuses to define
-/// metrics.
-pub fn define_metrics(extension: Handle, filter: &dyn NativeFilter) {
-    let (counters, histograms) = (filter.answer_counters(), filter.answer_histograms());
-    define(extension, MetricKind::Counter, counters, bootstrap::define_counter);
-    define(extension, MetricKind::Histogram, histograms, bootstrap::define_histogram);
 }
 
 fn define(

@@ -13,8 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::http::{Call, CallAnswer, CallFailure, OnAnswer};
 use crate::native::abi::{Buffer, Header};
 use crate::native::answers;
-use crate::native::calls::Handle;
-use crate::native::calls::bootstrap::{self, Scheduler};
+use crate::native::calls::{Handle, Scheduler, bootstrap};
 use crate::native::configurations::Metrics;
 use crate::native::envoy::Envoy;
 
@@ -76,8 +75,7 @@ pub fn begin(extension: Handle, name: &[u8]) -> bool {
         log::error!("extension_name: {name:?} is not {}", String::from_utf8_lossy(NAME));
         return false;
     }
-    answers::begin(extension);
-    outbox().scheduler = Some(Scheduler::new(extension));
+    outbox().scheduler = Some(bootstrap::scheduler(extension));
     true
 }
 

@@ -12,6 +12,7 @@ use std::{ptr, slice};
 use log::{Level, LevelFilter};
 use smallvec::SmallVec;
 
+use crate::http::Headers;
 use crate::native::abi::{network as abi_network, *};
 
 /// What Envoy gives a hook for a stream or a configuration. It is passed on to Envoy only, by which
@@ -35,7 +36,7 @@ pub enum ConfigurationHandle {
 }
 
 /// A scheduler, by which any thread can make Envoy call a hook of a request or connection on its
-/// worker.
+/// worker, or of the bootstrap extension on the main thread.
 #[derive(Debug)]
 pub struct Scheduler {
     pointer: *mut c_void,
@@ -58,7 +59,7 @@ impl Scheduler {
         }
     }
 
-    /// Makes Envoy call the hook `scheduled` of the stream soon, unless the stream has ended.
+    /// Makes Envoy call the hook soon, unless the stream or the extension has ended.
     pub fn commit(&self) {
         // SAFETY: it exists until it is dropped.
         unsafe { (self.commit)(self.pointer, 0) };
@@ -104,14 +105,9 @@ pub fn log_level() -> LevelFilter {
     levels.find(is_shown).unwrap_or(Level::Error).to_level_filter()
 }
 
+/// Envoy counts from the most verbose level on, the other way round.
 fn level_number(level: Level) -> u32 {
-    match level {
-        Level::Trace => 0,
-        Level::Debug => 1,
-        Level::Info => 2,
-        Level::Warn => 3,
-        Level::Error => 4,
-    }
+    (Level::Trace as u32).saturating_sub(level as u32)
 }
 
 /// Defines a counter of a configuration, and returns its number.
@@ -152,19 +148,21 @@ fn define_for(
 ) -> Option<u32> {
     match configuration {
         ConfigurationHandle::Http(own) => define(of_http, own, name),
+        // SAFETY: see above.
         ConfigurationHandle::Network(own) => {
-            let (mut id, name) = (0, Buffer::of(name.as_bytes()));
-            // SAFETY: see above.
-            let result = unsafe { of_network(own.0, name, &raw mut id) };
-            u32::try_from(id).ok().filter(|_| result == 0)
+            defined(name, |name, id| unsafe { of_network(own.0, name, id) })
         }
     }
 }
 
 fn define(function: Define, configuration: Handle, name: &str) -> Option<u32> {
-    let (mut id, name) = (0, Buffer::of(name.as_bytes()));
     // SAFETY: see above.
-    let result = unsafe { function(configuration.0, name, ptr::null(), 0, &raw mut id) };
+    defined(name, |name, id| unsafe { function(configuration.0, name, ptr::null(), 0, id) })
+}
+
+fn defined(name: &str, define: impl FnOnce(Buffer, *mut usize) -> u32) -> Option<u32> {
+    let mut id = 0;
+    let result = define(Buffer::of(name.as_bytes()), &raw mut id);
     u32::try_from(id).ok().filter(|_| result == 0)
 }
 
@@ -211,6 +209,12 @@ impl Views {
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         // SAFETY: see above; the function that gets them makes no call into Envoy.
         self.0.iter().map(|view| unsafe { (bytes(view.name), bytes(view.value)) })
+    }
+
+    /// A copy of them.
+    pub fn to_owned(&self) -> Headers {
+        let text = |name| String::from_utf8_lossy(name).into_owned();
+        self.iter().map(|(name, value)| (text(name), value.to_vec())).collect()
     }
 }
 

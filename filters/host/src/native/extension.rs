@@ -19,7 +19,9 @@ pub fn config_new(extension: *mut c_void, name: Buffer) -> *const c_void {
     let extension = Handle::new(extension);
     let begin = || {
         let is_begun = callouts::begin(extension, &calls::copied(name));
-        filters().iter().for_each(|filter| answers::define_metrics(extension, *filter));
+        if is_begun {
+            answers::begin(extension, filters());
+        }
         is_begun
     };
     // A panic has logged itself.

@@ -6,7 +6,7 @@ use sluice_policy::value::header::{HeaderEdit, HeaderOperation};
 
 use crate::http::{Call, CallFailure, Headers, HttpHost, LocalReply};
 use crate::native::abi::{Body, Map};
-use crate::native::calls::{self, Handle};
+use crate::native::calls::{self, Handle, Views};
 use crate::native::envoy::Envoy;
 use crate::native::{callouts, current, settle, streams};
 
@@ -110,12 +110,7 @@ impl HttpHost for Envoy {
 
 fn headers(map: Map) -> Headers {
     let Some(stream) = current::handle() else { return Vec::new() };
-    calls::with_headers(stream, map, |headers| {
-        let owned = |(name, value): (&[u8], &[u8])| {
-            (String::from_utf8_lossy(name).into_owned(), value.to_vec())
-        };
-        headers.iter().map(owned).collect()
-    })
+    calls::with_headers(stream, map, Views::to_owned)
 }
 
 fn edit_header(stream: Handle, map: Map, edit: &HeaderEdit<'_>) {

@@ -4,46 +4,25 @@
 use std::ffi::c_void;
 use std::{ptr, slice};
 
+use smallvec::SmallVec;
+
 use crate::http::{CallFailure, Headers};
 use crate::native::abi::bootstrap::*;
 use crate::native::abi::{Buffer, Header};
-use crate::native::calls::{Handle, bytes, define, views};
+use crate::native::calls::{Handle, Scheduler, Views, bytes, define, views};
 
 pub use crate::native::abi::bootstrap::Completed;
 
-/// A scheduler, by which any thread can make Envoy call the extension's hook on the main thread.
-#[derive(Debug)]
-pub struct Scheduler(*mut c_void);
-
-// SAFETY: Envoy allows its use by any thread, also by several at once: it only posts to the main
-// thread.
-unsafe impl Send for Scheduler {}
-unsafe impl Sync for Scheduler {}
-
-impl Scheduler {
-    /// The scheduler of an extension.
-    pub fn new(extension: Handle) -> Self {
-        // SAFETY: the extension's hook runs.
-        Self(unsafe {
-            envoy_dynamic_module_callback_bootstrap_extension_config_scheduler_new(extension.0)
-        })
-    }
-
-    /// Makes Envoy call the hook `config_scheduled` soon, unless the extension has ended.
-    pub fn commit(&self) {
-        // SAFETY: it exists until it is dropped.
-        unsafe {
-            envoy_dynamic_module_callback_bootstrap_extension_config_scheduler_commit(self.0, 0);
-        }
-    }
-}
-
-impl Drop for Scheduler {
-    fn drop(&mut self) {
-        // SAFETY: it was made once and is deleted once.
-        unsafe {
-            envoy_dynamic_module_callback_bootstrap_extension_config_scheduler_delete(self.0);
-        }
+/// The scheduler of an extension, whose hook runs on the main thread.
+pub fn scheduler(extension: Handle) -> Scheduler {
+    // SAFETY: the extension's hook runs.
+    let pointer = unsafe {
+        envoy_dynamic_module_callback_bootstrap_extension_config_scheduler_new(extension.0)
+    };
+    Scheduler {
+        pointer,
+        commit: envoy_dynamic_module_callback_bootstrap_extension_config_scheduler_commit,
+        delete: envoy_dynamic_module_callback_bootstrap_extension_config_scheduler_delete,
     }
 }
 
@@ -143,12 +122,7 @@ pub fn call(
 
 /// Returns the headers that Envoy has passed to a hook.
 pub fn copied_headers(start: *const Header, count: usize) -> Headers {
-    let owned = |header: &Header| {
-        // SAFETY: the hook runs.
-        let (name, value) = unsafe { (bytes(header.name), bytes(header.value)) };
-        (String::from_utf8_lossy(name).into_owned(), value.to_vec())
-    };
-    elements(start, count).iter().map(owned).collect()
+    Views(SmallVec::from_slice(elements(start, count))).to_owned()
 }
 
 /// Returns the first bytes of a body that Envoy has passed to a hook in pieces, up to `max`, and
